@@ -1,0 +1,1 @@
+"""JSON Schemas of the store, the YAML files and the results."""

@@ -1,0 +1,85 @@
+"""The exceptions of gmdask, grouped by what the caller would do about them.
+
+Each is also a fitting builtin, so that code which knows nothing of gmdask can
+still catch it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CorruptStoreError",
+    "DuplicateNameError",
+    "FitError",
+    "GmdaskError",
+    "InputError",
+    "InputNotFoundError",
+    "ModelError",
+    "PlanError",
+    "StoreError",
+    "StoreExistsError",
+    "StoreNotFoundError",
+    "UnknownNameError",
+]
+
+
+class GmdaskError(Exception):
+    """Base class of every error raised on purpose by gmdask."""
+
+
+# --- fix the input -----------------------------------------------------------
+
+
+class InputError(GmdaskError, ValueError):
+    """A file, array or argument is not what was expected; nothing was changed."""
+
+
+class InputNotFoundError(InputError, FileNotFoundError):
+    """An input file does not exist."""
+
+
+class ModelError(InputError):
+    """A model, or a file of models, is not valid."""
+
+
+class DuplicateNameError(InputError):
+    """A name that must be unique is there already."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """A dataset, model or parameter of this name does not exist."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+# --- fix the store -----------------------------------------------------------
+
+
+class StoreError(GmdaskError, OSError):
+    """A store cannot be read or written."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no store at this place."""
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """There is a store (or something else) at this place already."""
+
+
+class CorruptStoreError(StoreError):
+    """Bytes of a store are not those that were written."""
+
+
+# --- change the plan ---------------------------------------------------------
+
+
+class PlanError(GmdaskError, MemoryError):
+    """What was asked for does not fit the memory or the workers at hand."""
+
+
+# --- look at the fit ---------------------------------------------------------
+
+
+class FitError(GmdaskError, RuntimeError):
+    """A fit cannot be started or went wrong."""
