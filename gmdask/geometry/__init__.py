@@ -1,0 +1,8 @@
+"""Grids on the sky, energy axes and cutouts: plain numbers, no data."""
+
+from gmdask.geometry.axes import Axis
+from gmdask.geometry.cutout import Window, cutout_window, round_up_to_odd
+from gmdask.geometry.frames import rotate
+from gmdask.geometry.wcs import WcsGrid
+
+__all__ = ["Axis", "Window", "WcsGrid", "cutout_window", "rotate", "round_up_to_odd"]

@@ -1,0 +1,68 @@
+"""Rectangles of pixels around a position, by Gammapy's rounding rules."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+__all__ = ["Window", "cutout_window", "round_up_to_odd"]
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels: rows ``y0:y1`` (latitude) and columns ``x0:x1`` (longitude)."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of pixels (lat, lon)."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Slices (lat, lon) into the grid the window belongs to."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+def round_up_to_odd(value: float) -> int:
+    """Round up to an odd integer, as Gammapy does: ``ceil(f) // 2 * 2 + 1``."""
+    return int(math.ceil(value) // 2 * 2 + 1)
+
+
+def cutout_window(
+    shape: tuple[int, int], position: tuple[float, float], npix: tuple[int, int]
+) -> Window | None:
+    """Pixels of a cutout, trimmed at the border of the grid.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the grid (lat, lon).
+    position : tuple of float
+        Pixel coordinate (y, x) of the centre.
+    npix : tuple of int
+        Size of the cutout (lat, lon) before trimming.
+
+    Returns
+    -------
+    window : `Window` or None
+        None where cutout and grid do not overlap, or the position is not finite.
+
+    Notes
+    -----
+    The lower limit is ``ceil(position - npix / 2)``, the rule of
+    `astropy.nddata.overlap_slices` that Gammapy's cutouts follow.
+    """
+    limits: list[int] = []
+    for length, centre, size in zip(shape, position, npix, strict=True):
+        if not math.isfinite(centre):
+            return None
+        start = math.ceil(centre - size / 2.0)
+        stop = start + size
+        if stop <= 0 or start >= length:
+            return None
+        limits += [max(0, start), min(length, stop)]
+    return Window(*limits)

@@ -1,0 +1,55 @@
+"""Rotations between the celestial frames of maps and models."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.errors import InputError
+
+__all__ = ["FRAMES", "rotate"]
+
+Array = NDArray[np.float64]
+
+FRAMES = ("icrs", "galactic")
+
+
+@cache
+def _rotation(source: str, target: str) -> Array:
+    """Rotation matrix (3, 3) between two frames, taken from astropy."""
+    from astropy.coordinates import SkyCoord
+
+    axes = SkyCoord(x=[1.0, 0.0, 0.0], y=[0.0, 1.0, 0.0], z=[0.0, 0.0, 1.0],
+                    representation_type="cartesian", frame=source)
+    matrix: Array = np.asarray(axes.transform_to(target).cartesian.xyz.value)
+    return matrix
+
+
+def rotate(lon: Array | float, lat: Array | float, source: str, target: str) -> tuple[Array, Array]:
+    """Transform positions between frames.
+
+    Parameters
+    ----------
+    lon, lat : array or float
+        Position in `source`, in deg.
+    source, target : {"icrs", "galactic"}
+        Frames.
+
+    Returns
+    -------
+    lon, lat : array
+        Position in `target`, in deg; longitude within 0 to 360 deg.
+    """
+    for frame in (source, target):
+        if frame not in FRAMES:
+            msg = f"frame {frame!r} is not supported; expected one of {FRAMES}"
+            raise InputError(msg)
+    lon, lat = np.asarray(lon, dtype=float), np.asarray(lat, dtype=float)
+    if source == target:
+        return lon, lat
+    lon_rad, lat_rad = np.radians(lon), np.radians(lat)
+    vector = np.array([np.cos(lat_rad) * np.cos(lon_rad), np.cos(lat_rad) * np.sin(lon_rad), np.sin(lat_rad)])
+    x, y, z = np.tensordot(_rotation(source, target), vector, axes=1)
+    return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))

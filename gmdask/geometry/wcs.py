@@ -1,0 +1,147 @@
+"""Grids of pixels on the sky, described by the WCS cards of a FITS header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import NDArray
+
+from gmdask.errors import InputError
+
+__all__ = ["WcsGrid"]
+
+Array = NDArray[np.float64]
+
+
+class WcsGrid:
+    """A rectangular grid of pixels on the sky.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS WCS cards of the two celestial axes.
+    shape : tuple of int
+        Number of pixels (lat, lon).
+    """
+
+    def __init__(self, header: Mapping[str, Any], shape: tuple[int, int]) -> None:
+        self.header = dict(header)
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.wcs = WCS(fits.Header(list(self.header.items())), naxis=2)
+        self.wcs.wcs.set()
+
+    @cached_property
+    def frame(self) -> str:
+        """Celestial frame: "icrs" or "galactic"."""
+        ctype = str(self.header["CTYPE1"])
+        if ctype.startswith("GLON"):
+            return "galactic"
+        if ctype.startswith("RA"):
+            return "icrs"
+        msg = f"WCS axis {ctype!r} is not supported; expected RA or GLON first"
+        raise InputError(msg)
+
+    @cached_property
+    def pixel_scales(self) -> tuple[float, float]:
+        """Pixel size (lon, lat) at the reference pixel, in deg."""
+        lon, lat = proj_plane_pixel_scales(self.wcs)
+        return float(lon), float(lat)
+
+    @cached_property
+    def max_pixel_scale(self) -> float:
+        """The larger pixel size, in deg."""
+        return max(self.pixel_scales)
+
+    @property
+    def projection(self) -> str:
+        """Three-letter code of the projection."""
+        return str(self.header["CTYPE1"])[-3:]
+
+    def to_pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
+        """Pixel coordinates (x, y), from 0, of positions in deg in the frame of the grid."""
+        x, y = self.wcs.wcs_world2pix(lon, lat, 0)
+        return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+
+    def to_sky(self, x: Array | float, y: Array | float) -> tuple[Array, Array]:
+        """Positions (lon, lat) in deg of pixel coordinates from 0."""
+        lon, lat = self.wcs.wcs_pix2world(x, y, 0)
+        return np.asarray(lon, dtype=float), np.asarray(lat, dtype=float)
+
+    @cached_property
+    def center(self) -> tuple[float, float]:
+        """Position (lon, lat) of the centre of the grid, in deg."""
+        lon, lat = self.to_sky((self.shape[1] - 1) / 2.0, (self.shape[0] - 1) / 2.0)
+        return float(lon), float(lat)
+
+    @cached_property
+    def pixel_centers(self) -> tuple[Array, Array]:
+        """Positions (lon, lat) of all pixel centres, each of shape (lat, lon), in deg."""
+        y, x = np.indices(self.shape, dtype=float)
+        return self.to_sky(x, y)
+
+    @cached_property
+    def solid_angle(self) -> Array:
+        """Solid angle of each pixel in sr, shape (lat, lon).
+
+        Two planar triangles between the corners, the rule of Gammapy's
+        ``WcsGeom.solid_angle``.
+        """
+        y, x = np.indices((self.shape[0] + 1, self.shape[1] + 1), dtype=float) - 0.5
+        lon, lat = (np.radians(values) for values in self.to_sky(x, y))
+        # corners as Gammapy names them: its first index is the row of pixels
+        corner = {"ll": np.s_[:-1, :-1], "lr": np.s_[1:, :-1], "ul": np.s_[:-1, 1:], "ur": np.s_[1:, 1:]}
+        at = {key: (lon[index], lat[index]) for key, index in corner.items()}
+        lower = np.sin(_angle(at["lr"], at["ur"]) - _angle(at["lr"], at["ll"]))
+        upper = np.sin(_angle(at["ul"], at["ur"]) - _angle(at["ll"], at["ul"]))
+        first = _separation(at["ll"], at["lr"]) * _separation(at["lr"], at["ur"]) * lower
+        second = _separation(at["ul"], at["ur"]) * _separation(at["ll"], at["ul"]) * upper
+        result: Array = np.abs(0.5 * (first + second))
+        return result
+
+    def upsampled_centers(self, y: slice, x: slice, factor: int) -> tuple[Array, Array]:
+        """Positions of sub-pixel centres of a rectangle of pixels.
+
+        Parameters
+        ----------
+        y, x : slice
+            Rectangle of pixels.
+        factor : int
+            Number of sub-pixels per side.
+
+        Returns
+        -------
+        lon, lat : array of shape (n_y * factor, n_x * factor)
+            Positions in deg.
+        """
+        offset = (np.arange(factor) + 0.5) / factor - 0.5
+        rows = (np.arange(y.start, y.stop)[:, None] + offset).ravel()
+        columns = (np.arange(x.start, x.stop)[:, None] + offset).ravel()
+        grid_y, grid_x = np.meshgrid(rows, columns, indexing="ij")
+        return self.to_sky(grid_x, grid_y)
+
+
+Position = tuple[Array, Array]
+
+
+def _separation(a: Position, b: Position) -> Array:
+    """Angular separation in rad (Vincenty), of positions in rad."""
+    dlon = b[0] - a[0]
+    x = np.cos(a[1]) * np.sin(b[1]) - np.sin(a[1]) * np.cos(b[1]) * np.cos(dlon)
+    y = np.cos(b[1]) * np.sin(dlon)
+    z = np.sin(a[1]) * np.sin(b[1]) + np.cos(a[1]) * np.cos(b[1]) * np.cos(dlon)
+    result: Array = np.arctan2(np.hypot(x, y), z)
+    return result
+
+
+def _angle(a: Position, b: Position) -> Array:
+    """Position angle of `b` seen from `a`, in rad, East of North."""
+    dlon = b[0] - a[0]
+    x = np.sin(b[1]) * np.cos(a[1]) - np.cos(b[1]) * np.sin(a[1]) * np.cos(dlon)
+    result: Array = np.arctan2(np.sin(dlon) * np.cos(b[1]), x)
+    return result

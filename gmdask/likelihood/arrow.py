@@ -1,0 +1,74 @@
+"""Algebra of the arrow-shaped Hessian: shared parameters, and local ones of one dataset.
+
+The Hessian of all parameters is block diagonal in the local parameters of the datasets, with
+a border of shared ones. Local parameters are eliminated where they live.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LocalBlock", "eliminate", "local_block", "local_covariance"]
+
+Array = NDArray[np.float64]
+
+
+class LocalBlock(NamedTuple):
+    """What the covariance of one dataset's local parameters is recovered from.
+
+    Attributes
+    ----------
+    inverse : array of shape (L, L)
+        Inverse of the local Hessian; zero for parameters at a limit.
+    slope : array of shape (L, S)
+        ``H_LL⁻¹ H_LS``: how the local optimum follows the shared parameters, with the
+        sign reversed.
+    """
+
+    inverse: Array
+    slope: Array
+
+
+def local_block(hessian: Array, local: Array, active: Array) -> LocalBlock:
+    """Local part of one dataset's Hessian.
+
+    Parameters
+    ----------
+    hessian : array of shape (P, P)
+    local : boolean array of shape (P,)
+        Which of the P parameters are local.
+    active : boolean array of shape (P,)
+        Which are free to move: a local parameter at a limit is not.
+    """
+    n_local = int(np.count_nonzero(local))
+    inside = active[local]
+    inverse = np.zeros((n_local, n_local))
+    if inside.any():
+        inner = hessian[np.ix_(local & active, local & active)]
+        inverse[np.ix_(inside, inside)] = np.linalg.pinv(inner, hermitian=True)
+    slope = inverse @ hessian[np.ix_(local, ~local)]
+    return LocalBlock(inverse, slope)
+
+
+def eliminate(gradient: Array, hessian: Array, local: Array, block: LocalBlock) -> tuple[Array, Array]:
+    """Gradient (S,) and Hessian (S, S) of the profile likelihood: the Schur complement."""
+    shared = ~local
+    profile = hessian[np.ix_(shared, shared)] - hessian[np.ix_(shared, local)] @ block.slope
+    return gradient[shared] - block.slope.T @ gradient[local], 0.5 * (profile + profile.T)
+
+
+def local_covariance(block: LocalBlock, shared: Array) -> Array:
+    """Covariance (L, L) of local parameters.
+
+    Parameters
+    ----------
+    block : `LocalBlock`
+        Of the Hessian of the statistic -2 log L.
+    shared : array of shape (S, S)
+        Covariance of the shared parameters.
+    """
+    result: Array = 2 * block.inverse + block.slope @ shared @ block.slope.T
+    return result

@@ -1,0 +1,392 @@
+"""One dataset, compiled: small operators from which the likelihood is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.errors import ModelError
+from gmdask.likelihood.background import Background
+from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
+from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
+from gmdask.likelihood.operators import Operator
+from gmdask.likelihood.profile import at_limit, minimise_local
+from gmdask.likelihood.response import Observation
+from gmdask.likelihood.source import Source
+from gmdask.models import (
+    BackgroundIRFModel,
+    DatasetModels,
+    EnergyGrid,
+    SkyModel,
+    SpatialModel,
+    SpectralModel,
+)
+
+__all__ = ["CompiledDataset", "Evaluation", "SpectrumCache"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
+
+BINS: dict[str, Callable[[Observation], Bins]] = {
+    "occupied": occupied_bins, "masked": masked_bins, "all": all_bins,
+}  # fmt: skip
+
+SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
+
+
+class Evaluation(NamedTuple):
+    """Likelihood of one dataset.
+
+    Attributes
+    ----------
+    stat : float
+        ``-2 log L`` (Cash).
+    values : array of shape (N,)
+        All parameters of the dataset's models; local ones at their optimum.
+    gradient : array of shape (P,), or None
+        By the free parameters.
+    gauss_newton, observed : array of shape (P, P), or None
+        Hessians by the free parameters.
+    active : boolean array of shape (P,)
+        Free parameters that are not held at a limit.
+    n_floor : int
+        Bins with counts that no component reaches.
+    """
+
+    stat: float
+    values: Array
+    gradient: Array | None
+    gauss_newton: Array | None
+    observed: Array | None
+    active: Mask
+    n_floor: int
+
+
+class _Slot:
+    """Where the parameters of one spectral, spatial or norm model stand among the dataset's.
+
+    Attributes
+    ----------
+    index : array
+        Position of each of them.
+    factors : array
+        From the parameter's unit to the model's internal one.
+    places, columns, free_factors : array
+        Of those that are free: place in the model, column among the P, factor.
+    """
+
+    def __init__(self, model: SpectralModel | SpatialModel, positions: dict[int, int], column: Index) -> None:
+        self.index = np.array([positions[id(p)] for _, p in model.named_parameters()], dtype=np.intp)
+        self.factors = model.internal_factors
+        self.places = np.flatnonzero(column[self.index] >= 0)
+        self.columns = column[self.index[self.places]]
+        self.free_factors = self.factors[self.places]
+
+    def internal(self, values: Array) -> Array:
+        """Values of the model's parameters in its internal units."""
+        return values[self.index] * self.factors
+
+
+class _Term(NamedTuple):
+    """A source of the dataset with the slots of its spectral and spatial parameters."""
+
+    source: Source
+    spectral: _Slot
+    spatial: _Slot
+
+
+class _Part(NamedTuple):
+    """Contribution of one source at some values: operator, its bins, and spectrum."""
+
+    term: _Term
+    operator: Operator
+    index: Index
+    f: Array
+    df: Array | None
+
+
+class CompiledDataset:
+    """Likelihood of one dataset as a function of its models' parameters.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        The dataset, lazy or in memory.
+    models : `DatasetModels`
+        Models that touch it, N parameters in all.
+    free : boolean array of shape (N,), optional
+        Parameters to derive by, P in all; by default those that are not frozen.
+    local : boolean array of shape (N,), optional
+        Free parameters to minimise over; by default none.
+    bins : {"occupied", "masked", "all"}
+        Bins to evaluate in. "occupied" is exact where no spectrum and no norm is
+        negative; where one is, "masked" takes its place by itself.
+
+    Notes
+    -----
+    Parameters are vectors in the order and units of ``models.parameters``.
+    """
+
+    def __init__(
+        self, cube: xr.Dataset, models: DatasetModels, free: Mask | None = None, local: Mask | None = None,
+        bins: str = "occupied",
+    ) -> None:
+        parameters = models.parameters
+        self._cube, self._models, self._mode = cube, models, bins
+        self.free = np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
+        self.local = np.zeros_like(self.free) if local is None else local & self.free
+        column = np.where(self.free, np.cumsum(self.free) - 1, -1)
+        self.observation = observation = Observation(cube)
+        self.name = observation.name
+        self._energy_grid = _energy_grid(cube)
+        self._axis_key = self._energy_grid.nodes.tobytes()
+        self.bins = BINS[bins](observation)
+        self.counts: Array = observation.counts[self.bins.r, self.bins.y, self.bins.x]
+        positions = {id(p): i for i, p in enumerate(parameters)}
+        self._terms = self._make_terms(models, positions, column)
+        self._background, self._norm = self._make_background(models, positions, column)
+        self._lower, self._upper = _limits(models, self.local)
+        self._dense: CompiledDataset | None = None
+
+    def _make_terms(self, models: DatasetModels, positions: dict[int, int], column: Index) -> list[_Term]:
+        terms = []
+        for model in models:
+            if isinstance(model, SkyModel):
+                if model.spatial_model is None:
+                    msg = f"model {model.name!r}: a sky model needs a spatial model on map dataset {self.name!r}"
+                    raise ModelError(msg)
+                spatial = _Slot(model.spatial_model, positions, column)
+                source = Source(self.observation, self.bins, model, spatial.places.tolist())
+                terms.append(_Term(source, _Slot(model.spectral_model, positions, column), spatial))
+        return terms
+
+    def _make_background(
+        self, models: DatasetModels, positions: dict[int, int], column: Index
+    ) -> tuple[Background | None, _Slot | None]:
+        found = [model for model in models if isinstance(model, BackgroundIRFModel)]
+        if len(found) > 1:
+            msg = f"dataset {self.name!r}: more than one background model ({', '.join(m.name for m in found)})"
+            raise ModelError(msg)
+        if self.observation.background is None:
+            if found:
+                msg = f"dataset {self.name!r}: background model {found[0].name!r} but no background in the dataset"
+                raise ModelError(msg)
+            return None, None
+        if not found:
+            return Background(self.observation, self.bins, None), None
+        norm = found[0].spectral_model
+        return Background(self.observation, self.bins, norm), _Slot(norm, positions, column)
+
+    # --- pieces ------------------------------------------------------------------------
+
+    def _parts(self, values: Array, anchor: Array, cache: SpectrumCache, *, derivatives: bool) -> list[_Part]:
+        parts = []
+        for term in self._terms:
+            source = term.source
+            at, anchored = term.spatial.internal(values), term.spatial.internal(anchor)
+            operator, index = source.operator(at, anchored, derivatives=derivatives)
+            if operator is None:
+                continue
+            spectrum = term.spectral.internal(values)
+            key = (source.model.name, self._axis_key, spectrum.tobytes(), derivatives)
+            if key not in cache:
+                cache[key] = source.spectrum(self._energy_grid, spectrum, derivatives=derivatives)
+            parts.append(_Part(term, operator, index, *cache[key]))
+        return parts
+
+    def _source_counts(self, parts: Sequence[_Part]) -> tuple[Array, float]:
+        counts, total = np.zeros(len(self.counts)), 0.0
+        for part in parts:
+            own, own_sum = part.operator.forward(part.f)
+            counts[part.index] += own
+            total += float(own_sum)
+        return counts, total
+
+    def npred(self, values: Array, anchor: Array | None = None) -> Array:
+        """Predicted counts (bin,), not clipped."""
+        parts = self._parts(values, values if anchor is None else anchor, {}, derivatives=False)
+        counts, _ = self._source_counts(parts)
+        if self._background is not None:
+            counts = counts + self._background.counts(self._background_norm(values))
+        return counts
+
+    def _background_norm(self, values: Array) -> Array:
+        assert self._background is not None
+        return self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
+
+    def _cash(self, npred: Array, total: float) -> CashTerms:
+        if self._mode == "occupied":
+            return cash_occupied(npred, self.counts, total)
+        return cash_dense(npred, self.counts)
+
+    # --- evaluation --------------------------------------------------------------------
+
+    def evaluate(
+        self, values: Array, anchor: Array | None = None, *, order: int = 0, cache: SpectrumCache | None = None
+    ) -> Evaluation:
+        """Evaluate the likelihood.
+
+        Parameters
+        ----------
+        values : array of shape (N,)
+            Parameters.
+        anchor : array of shape (N,), optional
+            Parameters at which PSF, energy dispersion and pixels are taken; by default `values`.
+        order : {0, 1, 2}
+            0: value; 1: with gradient and Gauss-Newton Hessian; 2: with the observed one.
+        cache : dict, optional
+            Spectra already integrated, shared by datasets in one pass.
+
+        Returns
+        -------
+        evaluation : `Evaluation`
+        """
+        cache = {} if cache is None else cache
+        anchor = values if anchor is None else anchor
+        parts = self._parts(values, anchor, cache, derivatives=order > 0)
+        source, source_sum = self._source_counts(parts)
+        negative = any(part.f.min() < 0 for part in parts)
+        if self.local.any() and not (negative and self._mode == "occupied"):
+            values = self._profile(values, source, source_sum)
+        npred, total, norm = source, source_sum, None
+        if self._background is not None:
+            norm = self._background_norm(values)
+            npred = source + self._background.counts(norm)
+            total = source_sum + float(self._background.sums @ norm)
+            negative = negative or norm.min() < 0
+        if negative and self._mode == "occupied":
+            return self._as_dense().evaluate(values, anchor, order=order, cache=cache)
+        terms = self._cash(npred, total)
+        active = np.ones(int(self.free.sum()), dtype=bool)
+        if order == 0:
+            return Evaluation(terms.stat, values, None, None, None, active, terms.n_floor)
+        return self._derivatives(values, parts, terms, order)
+
+    def _as_dense(self) -> CompiledDataset:
+        """The same dataset evaluated in every bin of the mask."""
+        if self._dense is None:
+            self._dense = CompiledDataset(self._cube, self._models, self.free, self.local, "masked")
+        return self._dense
+
+    def _profile(self, values: Array, source: Array, source_sum: float) -> Array:
+        """Values with the local parameters, all of the background, at their optimum."""
+        assert self._background is not None
+        assert self._norm is not None
+        background, slot = self._background, self._norm
+        moving = np.flatnonzero(self.local[slot.index])
+        places, factors = slot.index[moving], slot.factors[moving]
+        at = slot.internal(values)
+
+        def function(local: Array) -> tuple[float, Array, Array]:
+            at[moving] = local * factors
+            norm = background.norm(at)
+            terms = self._cash(source + background.counts(norm), source_sum + float(background.sums @ norm))
+            first, second = background.per_energy(terms)
+            slope = background.norm_gradient(at)[moving] * factors[:, None]
+            curve = background.norm_hessian(at)[np.ix_(moving, moving)] @ first
+            return terms.stat, slope @ first, (slope * second) @ slope.T + curve * np.outer(factors, factors)
+
+        result = values.copy()
+        result[places] = minimise_local(function, values[places], self._lower[places], self._upper[places])
+        return result
+
+    def _derivatives(self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int) -> Evaluation:
+        n_free = int(self.free.sum())
+        jacobian, sums = np.zeros((len(self.counts), n_free)), np.zeros(n_free)
+        for part in parts:
+            self._source_jacobian(part, jacobian, sums)
+        self._background_jacobian(values, jacobian, sums)
+        gradient = terms.first @ jacobian + terms.first_sum * sums
+        gauss_newton = (jacobian * terms.second[:, None]).T @ jacobian
+        observed = None
+        if order > 1:
+            observed = gauss_newton.copy()
+            for part in parts:
+                self._source_second(values, part, terms, observed)
+            self._background_second(values, terms, observed)
+        held = at_limit(values[self.free], gradient, self._lower[self.free], self._upper[self.free])
+        active = ~(held & self.local[self.free])
+        return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor)
+
+    def _source_jacobian(self, part: _Part, jacobian: Array, sums: Array) -> None:
+        assert part.df is not None
+        slot = part.term.spectral
+        if len(slot.places):
+            spectra = (part.df[slot.places] * slot.free_factors[:, None]).T
+            _add_columns(jacobian, sums, part.index, slot.columns, *part.operator.forward(spectra))
+        slot = part.term.spatial
+        if len(slot.places):
+            counts, total = part.operator.forward_shape(part.f)
+            _add_columns(jacobian, sums, part.index, slot.columns, counts * slot.free_factors, total * slot.free_factors)
+
+    def _background_jacobian(self, values: Array, jacobian: Array, sums: Array) -> None:
+        background, slot = self._background, self._norm
+        if background is None or slot is None or not len(slot.places):
+            return
+        slope = background.norm_gradient(slot.internal(values))[slot.places] * slot.free_factors[:, None]
+        for column, by_norm in zip(slot.columns, slope, strict=True):
+            jacobian[:, column] += background.counts(by_norm)
+            sums[column] += background.sums @ by_norm
+
+    def _source_second(self, values: Array, part: _Part, terms: CashTerms, observed: Array) -> None:
+        """Add ``Σ first · ∂²npred`` of one source."""
+        assert part.df is not None
+        w, w_sum = terms.first[part.index], terms.first_sum
+        spectral, spatial = part.term.spectral, part.term.spatial
+        if len(spectral.places):
+            model = part.term.source.model.spectral_model
+            second = model.integral_bins_hessian(self._energy_grid, spectral.internal(values))
+            block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(w, w_sum)
+            _add_block(observed, spectral, spectral, block)
+        if len(spatial.places):
+            _add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
+        if len(spectral.places) and len(spatial.places):
+            cross = part.operator.adjoint_shape(w, w_sum) @ part.df[spectral.places].T
+            _add_block(observed, spatial, spectral, cross)
+            _add_block(observed, spectral, spatial, cross.T)
+
+    def _background_second(self, values: Array, terms: CashTerms, observed: Array) -> None:
+        background, slot = self._background, self._norm
+        if background is None or slot is None or not len(slot.places):
+            return
+        first, _ = background.per_energy(terms)
+        second = background.norm_hessian(slot.internal(values))
+        _add_block(observed, slot, slot, second[np.ix_(slot.places, slot.places)] @ first)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: operators, counts and the arrays of the observation."""
+        held = self.counts.nbytes + sum(index.nbytes for index in self.bins) + self.observation.nbytes
+        held += sum(term.source.nbytes for term in self._terms)
+        held += self._background.nbytes if self._background else 0
+        return held + (self._dense.nbytes if self._dense else 0)
+
+
+def _energy_grid(cube: xr.Dataset) -> EnergyGrid:
+    """True-energy bins in the unit of the file, on which the rule of the nodes depends."""
+    return EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
+
+
+def _limits(models: DatasetModels, local: Mask) -> tuple[Array, Array]:
+    """Limits of all parameters; a local background norm has an implied one at zero."""
+    lower = np.array([p.min for p in models.parameters], dtype=float)
+    upper = np.array([p.max for p in models.parameters], dtype=float)
+    lower, upper = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+    names = np.array([p.name == "norm" for p in models.parameters], dtype=bool)
+    return np.where(names & local, np.maximum(lower, 0.0), lower), upper
+
+
+def _add_columns(jacobian: Array, sums: Array, rows: Index, columns: Index, counts: Array, total: Array) -> None:
+    for i, column in enumerate(columns):  # one by one: linked parameters share a column
+        jacobian[rows, column] += counts[:, i]
+        sums[column] += total[i]
+
+
+def _add_block(hessian: Array, first: _Slot, second: _Slot, block: Array) -> None:
+    scaled = block * np.outer(first.free_factors, second.free_factors)
+    np.add.at(hessian, np.ix_(first.columns, second.columns), scaled)

@@ -1,0 +1,218 @@
+"""One observation as the likelihood sees it: counts in the mask, and the response."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.units import Unit
+from numpy.typing import NDArray
+
+from gmdask.errors import InputError
+from gmdask.geometry import Axis, Window, WcsGrid, cutout_window, rotate, round_up_to_odd
+from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
+
+__all__ = ["CUTOUT_MARGIN", "Anchor", "Observation"]
+
+Array = NDArray[np.float64]
+
+CUTOUT_MARGIN = 0.1  # deg, as in Gammapy's datasets/evaluator.py
+
+
+def _axis(cube: xr.Dataset, dim: str, unit: str) -> Axis:
+    """Axis of a dimension of the cube, in `unit`."""
+    coord = cube[dim]
+    node_type = str(coord.attrs.get("node_type", "edges"))
+    nodes = (cube[f"{dim}_edges"] if node_type == "edges" else coord).values
+    factor = Unit(coord.attrs.get("unit", "")).to(unit)
+    return Axis(dim, np.asarray(nodes, dtype=float) * factor, str(coord.attrs["interp"]), node_type)
+
+
+def _factor(array: xr.DataArray, unit: str) -> float:
+    return float(Unit(array.attrs.get("unit", "")).to(unit))
+
+
+class Anchor:
+    """Where the response of one component is taken.
+
+    Attributes
+    ----------
+    kernel : `PSFKernel` or None
+        PSF kernels at the position.
+    edisp : array of shape (energy_true, energy)
+        Energy dispersion at the position.
+    window : `Window`
+        Pixels the component is computed in.
+    """
+
+    __slots__ = ("edisp", "kernel", "window")
+
+    def __init__(self, kernel: PSFKernel | None, edisp: Array, window: Window) -> None:
+        self.kernel, self.edisp, self.window = kernel, edisp, window
+
+
+class Observation:
+    """Arrays and response of one dataset, read from its (lazy) cube.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        One dataset with counts, exposure and, where there are any, background, masks,
+        psf and edisp. Counts, masks, background and exposure are read on
+        first use; of the IRF maps only the tiles near a source.
+
+    Notes
+    -----
+    Units inside: TeV, deg, cm2, s. Arrays are ordered (energy, lat, lon).
+    """
+
+    def __init__(self, cube: xr.Dataset) -> None:
+        self.name = str(cube.attrs.get("name", ""))
+        self._cube = cube
+        counts = cube["counts"]
+        self.grid = WcsGrid(cube.attrs["wcs"], counts.shape[-2:])
+        self.energy = _axis(cube, "energy", "TeV")
+        self.energy_true = _axis(cube, "energy_true", "TeV")
+
+    @cached_property
+    def counts(self) -> Array:
+        """Counts (energy, lat, lon)."""
+        return np.ascontiguousarray(self._cube["counts"].values, dtype=np.float64)
+
+    @cached_property
+    def background(self) -> Array | None:
+        """Background (energy, lat, lon), or None."""
+        if "background" not in self._cube:
+            return None
+        return np.ascontiguousarray(self._cube["background"].values, dtype=np.float64)
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """``mask_safe & mask_fit`` (energy, lat, lon)."""
+        mask = np.ones(self._cube["counts"].shape, dtype=bool)
+        for name in ("mask_safe", "mask_fit"):
+            if name in self._cube:
+                mask &= self._cube[name].values.astype(bool)
+        return mask
+
+    @cached_property
+    def mask_image(self) -> NDArray[np.bool_]:
+        """Mask (lat, lon): any energy."""
+        image: NDArray[np.bool_] = self.mask.any(axis=0)
+        return image
+
+    @cached_property
+    def exposure(self) -> Array:
+        """Exposure (energy_true, lat, lon) in cm2 s; what is not finite is 0."""
+        exposure = self._cube["exposure"]
+        values = np.array(exposure.values, dtype=np.float64, order="C")
+        values *= _factor(exposure, "cm2 s")
+        return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+
+    @cached_property
+    def psf_energy(self) -> str | None:
+        """On which energies the PSF is given: "energy_true", "energy" or None."""
+        if "psf" not in self._cube:
+            return None
+        return str(self._cube["psf"].dims[0]).removeprefix("psf_")
+
+    @cached_property
+    def psf(self) -> PSFMap | None:
+        """PSF over the field of view."""
+        if self.psf_energy is None:
+            return None
+        psf = self._cube["psf"]
+        grid = WcsGrid(self._cube.attrs["psf_wcs"], psf.shape[-2:])
+        energy = _axis(self._cube, str(psf.dims[0]), "TeV")
+        return PSFMap(TiledMap(_Lazy(psf)), _factor(psf, "deg-2"), energy, _axis(self._cube, "rad", "deg"), grid)
+
+    @cached_property
+    def edisp(self) -> EDispMap | None:
+        """Energy dispersion over the field of view."""
+        if "edisp" not in self._cube:
+            return None
+        edisp = self._cube["edisp"]
+        grid = WcsGrid(self._cube.attrs["edisp_wcs"], edisp.shape[-2:])
+        true = _axis(self._cube, str(edisp.dims[0]), "TeV")
+        if true.nbin != self.energy_true.nbin:
+            msg = f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, exposure {self.energy_true.nbin}"
+            raise InputError(msg)
+        migra = _axis(self._cube, "migra", "") if "migra" in edisp.dims else None
+        return EDispMap(TiledMap(_Lazy(edisp)), grid, true.center, self.energy.edges, migra)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays held in memory."""
+        held = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
+        irfs = [self.__dict__.get(name) for name in ("psf", "edisp")]
+        return sum(a.nbytes for a in held) + sum(irf.nbytes for irf in irfs if irf is not None)
+
+    def anchor(
+        self, position: tuple[float, float], frame: str, radius: float, apply_irf: Mapping[str, bool]
+    ) -> Anchor | None:
+        """Take the response at a position.
+
+        Parameters
+        ----------
+        position : tuple of float
+            Longitude and latitude in `frame`, in deg.
+        frame : {"icrs", "galactic"}
+            Frame of the model.
+        radius : float
+            Evaluation radius of the spatial model, in deg.
+        apply_irf : mapping
+            Whether to apply "psf" and "edisp".
+
+        Returns
+        -------
+        anchor : `Anchor` or None
+            None where the component does not reach the mask, by Gammapy's rule: no pixel of the
+            mask within a cutout of ``2 * radius + 0.1 deg + width of the kernel``.
+        """
+        kernel = self._kernel(position, frame)
+        width = 0.0 if kernel is None else kernel.width
+        x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
+        at = (float(y), float(x))
+        near = cutout_window(self.grid.shape, at, self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False))
+        window = cutout_window(self.grid.shape, at, self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True))
+        if near is None or window is None or not self.mask_image[near.slices].any():
+            return None
+        kernel = kernel if apply_irf["psf"] else None
+        return Anchor(kernel, self._edisp_matrix(position, frame, apply_irf["edisp"]), window)
+
+    def _npix(self, width: float, *, odd: bool) -> tuple[int, int]:
+        """Size in pixels (lat, lon) of a width in deg."""
+        sizes = [max(width / scale, 1.0) for scale in self.grid.pixel_scales[::-1]]
+        npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]
+        return npix[0], npix[1]
+
+    def _kernel(self, position: tuple[float, float], frame: str) -> PSFKernel | None:
+        psf = self.psf
+        if psf is None:
+            return None
+        if psf.grid.shape == (1, 1):  # one kernel for the field, taken at its centre
+            position, frame = self.grid.center, self.grid.frame
+        lon, lat = rotate(*position, frame, psf.grid.frame)
+        axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
+        return psf.kernel(float(lon), float(lat), axis.center, self.grid)
+
+    def _edisp_matrix(self, position: tuple[float, float], frame: str, apply: bool) -> Array:
+        if self.edisp is None or not apply:
+            return overlap_matrix(self.energy_true.edges, self.energy.edges)
+        lon, lat = rotate(*position, frame, self.edisp.grid.frame)
+        return self.edisp.matrix(*self.edisp.pixel(float(lon), float(lat)))
+
+
+class _Lazy:
+    """A DataArray that is sliced and read as a plain array."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._variable = array.variable
+        self.shape = tuple(int(n) for n in array.shape)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        values: NDArray[Any] = self._variable[key].values
+        return values

@@ -1,0 +1,174 @@
+"""A sky model in one dataset: which operator serves it, at which parameters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.errors import ModelError
+from gmdask.geometry import rotate
+from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.extended import ExtendedResponse, PixelIntegral
+from gmdask.likelihood.operators import MatrixOperator, Operator, PixelGather, corner_operator
+from gmdask.likelihood.response import Observation
+from gmdask.models import EnergyGrid, PointSpatialModel, SkyModel
+
+__all__ = ["Source"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg, of the differences of the pixel coordinates
+
+
+class Source:
+    """Response of one sky model at the bins of one dataset.
+
+    The operator is a pure function of the shape parameters and of the *anchor*: the
+    shape parameters at which PSF, energy dispersion, window and oversampling
+    are taken. What was computed last is kept.
+
+    Parameters
+    ----------
+    observation : `Observation`
+    bins : `Bins`
+    model : `SkyModel`
+    free : list of int
+        Which parameters of the spatial model are free.
+    """
+
+    def __init__(self, observation: Observation, bins: Bins, model: SkyModel, free: list[int]) -> None:
+        if model.spatial_model is None:
+            msg = f"model {model.name!r}: a spatial model is needed on a map dataset"
+            raise ModelError(msg)
+        if not model.apply_irf["exposure"]:
+            msg = f"model {model.name!r}: apply_irf with exposure: false is not supported"
+            raise ModelError(msg)
+        self.model, self.spatial = model, model.spatial_model
+        self._observation, self._bins, self._free = observation, bins, free
+        self._anchored: tuple[bytes, PixelGather | ExtendedResponse | None, Index] | None = None
+        self._operator: tuple[bytes, bool, Operator | None] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        held = self._operator[2].nbytes if self._operator and self._operator[2] else 0
+        response = self._anchored[1] if self._anchored else None
+        return held + (response.nbytes if isinstance(response, ExtendedResponse) else 0)
+
+    def operator(self, values: Array, anchor: Array, *, derivatives: bool) -> tuple[Operator | None, Index]:
+        """Operator and the positions of its bins in the list.
+
+        Parameters
+        ----------
+        values, anchor : array
+            Parameters of the spatial model, in its internal units.
+        derivatives : bool
+            Whether derivatives by the free shape parameters are needed.
+
+        Returns
+        -------
+        operator : `Operator` or None
+            None where the model does not reach the mask.
+        index : array
+            Positions of the operator's bins.
+        """
+        derivatives = derivatives and bool(self._free)
+        if self._anchored is None or self._anchored[0] != anchor.tobytes():
+            self._anchored = (anchor.tobytes(), *self._anchor(anchor))
+            self._operator = None
+        _, response, index = self._anchored
+        key = values.tobytes()
+        kept = self._operator
+        if kept is None or kept[0] != key or (derivatives and not kept[1]):
+            kept = self._operator = (key, derivatives, self._compute(response, values, derivatives))
+        return kept[2], index
+
+    def _anchor(self, values: Array) -> tuple[PixelGather | ExtendedResponse | None, Index]:
+        radius = self.spatial.evaluation_radius(values)
+        if radius is None:
+            msg = f"model {self.model.name!r}: spatial models without an evaluation radius are not supported"
+            raise ModelError(msg)
+        position = float(values[0]), float(values[1])
+        anchor = self._observation.anchor(position, self.spatial.frame, radius, self.model.apply_irf)
+        if anchor is None:
+            return None, np.zeros(0, dtype=np.intp)
+        index = self._bins.within(anchor.window)
+        bins = self._bins.take(index)
+        if isinstance(self.spatial, PointSpatialModel):
+            return PixelGather(self._observation, anchor, bins), index
+        integral = PixelIntegral(self._observation, anchor.window, self.spatial, values)
+        return ExtendedResponse(self._observation, anchor, bins, integral, self._free), index
+
+    def _compute(
+        self, response: PixelGather | ExtendedResponse | None, values: Array, derivatives: bool
+    ) -> Operator | None:
+        if response is None:
+            return None
+        if isinstance(response, PixelGather):
+            pixels, weights = self._corners(values, derivatives)
+            return corner_operator(response, pixels, weights)
+        operator = response.operator(values, derivatives=derivatives)
+        if not self._free and not isinstance(operator, MatrixOperator):  # frozen: once and for all as a matrix
+            operator = MatrixOperator(*operator.forward(np.eye(self._observation.energy_true.nbin)))
+        return operator
+
+    def _corners(self, values: Array, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
+        """The four pixels around a point and their shares, with derivatives if asked.
+
+        Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the
+        centroid is kept.
+        """
+        x, y = (float(v) for v in self._pixel(values[0], values[1]))
+        if not (math.isfinite(x) and math.isfinite(y)):
+            n_shape = len(self._free) if derivatives else 0
+            return [], np.zeros((1 + n_shape + n_shape**2, 0))
+        column, row = math.floor(x), math.floor(y)
+        pixels = [(row + i, column + j) for i in (0, 1) for j in (0, 1)]
+        v, u = y - row, x - column
+        in_y, in_x = np.array([1 - v, v]), np.array([1 - u, u])
+        slope = np.array([-1.0, 1.0])
+        share = np.outer(in_y, in_x).ravel()
+        if not derivatives:
+            return pixels, share[None]
+        by_y, by_x = np.outer(slope, in_x).ravel(), np.outer(in_y, slope).ravel()
+        mixed = np.outer(slope, slope).ravel()
+        (x_1, y_1), (x_2, y_2) = self._pixel_derivatives(values)
+        first = np.outer(x_1, by_x) + np.outer(y_1, by_y)
+        cross = np.outer(x_1, y_1)
+        second = (
+            (cross + cross.T)[..., None] * mixed + x_2[..., None] * by_x + y_2[..., None] * by_y
+        )
+        free = self._free
+        return pixels, np.concatenate([share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)])
+
+    def _pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
+        grid = self._observation.grid
+        return grid.to_pixel(*rotate(lon, lat, self.spatial.frame, grid.frame))
+
+    def _pixel_derivatives(self, values: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """First (2,) and second (2, 2) derivatives of x and y by (lon, lat), by differences.
+
+        The projection is smooth on the scale of degrees: central differences are good to
+        1e-9 of the first derivatives.
+        """
+        h, k = STEP_FIRST, STEP_SECOND
+        lon = values[0] + np.array([h, -h, 0, 0, k, -k, 0, 0, 0, k, k, -k, -k])
+        lat = values[1] + np.array([0, 0, h, -h, 0, 0, k, -k, 0, k, -k, k, -k])
+        firsts, seconds = [], []
+        for p in self._pixel(lon, lat):
+            firsts.append(np.array([p[0] - p[1], p[2] - p[3]]) / (2 * h))
+            mixed = (p[9] - p[10] - p[11] + p[12]) / (4 * k * k)
+            seconds.append(np.array([
+                [(p[4] - 2 * p[8] + p[5]) / k**2, mixed], [mixed, (p[6] - 2 * p[8] + p[7]) / k**2],
+            ]))  # fmt: skip
+        return (firsts[0], firsts[1]), (seconds[0], seconds[1])
+
+    def spectrum(self, grid: EnergyGrid, values: Array, *, derivatives: bool) -> tuple[Array, Array | None]:
+        """Integral of the spectral model per true-energy bin, with its gradient if asked."""
+        spectral = self.model.spectral_model
+        if derivatives:
+            return spectral.integral_bins_gradient(grid, values)
+        return spectral.integral_bins(grid, values), None
