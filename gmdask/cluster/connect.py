@@ -1,0 +1,77 @@
+"""Connections to a Dask cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+from distributed import Client
+
+from gmdask.errors import InputError
+
+__all__ = ["connect"]
+
+LOOPBACK = "127.0.0.1:0"
+SCHEDULER = {
+    "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
+    "distributed.scheduler.worker-ttl": "60 s",  # a worker that hangs is given up after a minute
+    "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
+}
+
+
+def connect(
+    address: str = "local", *, workers: int | None = None, memory_limit: str | int | None = None, **kwargs: Any
+) -> Client:
+    """Connect to a cluster, or start one on this machine.
+
+    Parameters
+    ----------
+    address : str
+        "local" starts workers on this machine, with one thread each, that listen on
+        loopback only and stop with the client. Anything else is the address of a scheduler
+        ("tcp://host:port") or the path of a scheduler file (".json").
+    workers : int, optional
+        Number of local workers; by default one per core.
+    memory_limit : str or int, optional
+        Memory limit per local worker, such as "2GB".
+    **kwargs
+        Passed to `distributed.Client`, such as ``security``.
+
+    Returns
+    -------
+    client : `distributed.Client`
+        Close it, or use it in a ``with`` statement.
+
+    Raises
+    ------
+    InputError
+        If workers or memory limit are given for a cluster that runs already, or are
+        not valid.
+    """
+    if address != "local":
+        if workers is not None or memory_limit is not None:
+            msg = f"cluster {address!r} runs already: workers and memory limit are for 'local' only"
+            raise InputError(msg)
+        where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+        return Client(**where, **kwargs)
+    if workers is not None and workers < 1:
+        msg = f"workers is {workers}, expected at least 1"
+        raise InputError(msg)
+    limit = "auto" if memory_limit is None else _memory(memory_limit)
+    dask.config.set(SCHEDULER)
+    return Client(
+        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=limit,
+        host="127.0.0.1", dashboard_address=LOOPBACK, worker_dashboard_address=LOOPBACK, **kwargs,
+    )  # fmt: skip
+
+
+def _memory(limit: str | int) -> int:
+    try:
+        size = int(dask.utils.parse_bytes(limit))
+    except (ValueError, TypeError) as error:
+        msg = f"memory limit {limit!r} is not a size such as '2GB'"
+        raise InputError(msg) from error
+    if size < 1:
+        msg = f"memory limit {limit!r} is not positive"
+        raise InputError(msg)
+    return size

@@ -1,0 +1,136 @@
+"""The engine of a fit: groups are built once, where they stay, and evaluated at each pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, Generic, TypeVar
+from uuid import uuid4
+
+from distributed import Client, Future, get_worker
+
+__all__ = ["Engine"]
+
+Spec = TypeVar("Spec")
+Group = TypeVar("Group")
+Payload = TypeVar("Payload")
+Result = TypeVar("Result")
+
+GROUPS_PER_THREAD = 3
+
+
+class Engine(Generic[Spec, Group, Payload, Result]):
+    """Groups built from plain descriptions, and evaluated together.
+
+    Parameters
+    ----------
+    build : callable
+        Makes a group from its description.
+    evaluate : callable
+        Takes a group and a payload, gives a small result.
+    specs : sequence
+        Descriptions, one per group.
+    client : `distributed.Client` or None
+        None keeps the groups in this process.
+
+    Notes
+    -----
+    A group is a plain future: when its worker is lost, Dask builds it again elsewhere. An
+    evaluation depends on one future, and its payload travels inside the task; a task
+    that depended on several would pull groups over the wire.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Spec], Group],
+        evaluate: Callable[[Group, Payload], Result],
+        specs: Sequence[Spec],
+        client: Client | None = None,
+    ) -> None:
+        self._build, self._evaluate, self._specs, self._client = build, evaluate, specs, client
+        self._run = uuid4().hex[:8]
+        self._keys = count()
+        self._groups: list[Group] = []
+        self._futures: list[Future] = []
+        self._moving: dict[int, Future] = {}
+        if client is not None:
+            self._futures = [self._submit(spec) for spec in specs]
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def _submit(self, spec: Spec, worker: str | None = None) -> Future:
+        assert self._client is not None
+        where: dict[str, Any] = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        key = f"gmdask-group-{self._run}-{next(self._keys)}"
+        return self._client.submit(self._build, spec, key=key, pure=False, **where)
+
+    def __call__(self, payloads: Sequence[Payload]) -> list[Result]:
+        """Evaluate all groups.
+
+        Parameters
+        ----------
+        payloads : sequence
+            One per group.
+
+        Returns
+        -------
+        results : list
+            One per group, in order.
+        """
+        if self._client is None:
+            if not self._groups:
+                self._groups = [self._build(spec) for spec in self._specs]
+            return [self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)]
+        self._swap_moved()
+        number = next(self._keys)
+        futures = [
+            self._client.submit(
+                _evaluate_there, self._evaluate, group, payload,
+                key=f"gmdask-pass-{self._run}-{number}-{i}", pure=False,
+            )
+            for i, (group, payload) in enumerate(zip(self._futures, payloads, strict=True))
+        ]  # fmt: skip
+        answers = self._client.gather(futures)
+        self._even_out([worker for worker, _ in answers])
+        return [result for _, result in answers]
+
+    def _even_out(self, places: Sequence[str]) -> None:
+        """Build groups again on other workers where one has two more than another.
+
+        After a worker was lost, what it held stays with those that took over for good.
+        """
+        assert self._client is not None
+        workers = list(self._client.nthreads())
+        if self._moving or not workers:
+            return
+        load = Counter(places)
+        for index in reversed(range(len(places))):
+            most, least = places[index], min(workers, key=lambda worker: load[worker])
+            if load[most] - load[least] > 1:
+                load[most] -= 1
+                load[least] += 1
+                self._moving[index] = self._submit(self._specs[index], least)
+
+    def _swap_moved(self) -> None:
+        """Take groups that were built again in place of the old ones."""
+        for index, future in list(self._moving.items()):
+            if future.status == "finished":
+                self._futures[index] = future
+                del self._moving[index]
+            elif future.status in ("error", "cancelled", "lost"):
+                del self._moving[index]
+
+    def close(self) -> None:
+        """Let the groups go."""
+        if self._client is not None:
+            self._client.cancel([*self._futures, *self._moving.values()])
+        self._groups, self._futures, self._moving = [], [], {}
+
+
+def _evaluate_there(
+    evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
+) -> tuple[str, Any]:
+    """Evaluate on a worker, and say on which."""
+    return get_worker().address, evaluate(group, payload)

@@ -1,0 +1,60 @@
+"""Independent tasks, on a cluster or in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from distributed import Client, as_completed
+
+__all__ = ["run_tasks"]
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def run_tasks(
+    function: Callable[[S], T], items: Sequence[S], client: Client | None, in_flight: int = 4
+) -> Iterator[tuple[int, T]]:
+    """Apply a function to items, a bounded number at a time per worker thread.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence
+        Plain data, one per task.
+    client : `distributed.Client` or None
+        None runs them here, one after the other.
+    in_flight : int
+        Tasks submitted per worker thread at one time.
+
+    Yields
+    ------
+    index, result
+        In the order of completion. The first error is raised and the rest cancelled.
+    """
+    if client is None:
+        for index, item in enumerate(items):
+            yield index, function(item)
+        return
+    threads = max(sum(client.nthreads().values()), 1)
+    waiting = list(enumerate(items))[::-1]
+    index_of = {}
+    running = as_completed()
+
+    def submit() -> None:
+        index, item = waiting.pop()
+        future = client.submit(function, item, pure=False)
+        index_of[future.key] = index
+        running.add(future)
+
+    while waiting and len(index_of) < threads * in_flight:
+        submit()
+    try:
+        for future in running:
+            result = future.result()
+            if waiting:
+                submit()
+            yield index_of[future.key], result
+    finally:
+        client.cancel(list(running.futures))

@@ -1,0 +1,152 @@
+"""Many datasets, and the distribution of one set of global models to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import overload
+
+from gmdask.datasets.map_dataset import MapDataset
+from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
+from gmdask.likelihood.group import StoredCube
+from gmdask.models import Component, Models, Parameters
+from gmdask.store import Store
+
+__all__ = ["Datasets"]
+
+
+class Datasets(Sequence[MapDataset]):
+    """Datasets with unique names, from one store or several.
+
+    Parameters
+    ----------
+    datasets : iterable of `MapDataset`
+
+    Raises
+    ------
+    DuplicateNameError
+        If a name occurs twice.
+    """
+
+    def __init__(self, datasets: Iterable[MapDataset]) -> None:
+        self._datasets = list(datasets)
+        self._index: dict[str, int] = {}
+        for i, dataset in enumerate(self._datasets):
+            if not isinstance(dataset, MapDataset):
+                msg = f"{dataset!r} is not a dataset"
+                raise InputError(msg)
+            if dataset.name in self._index:
+                msg = f"there is a dataset named {dataset.name!r} already"
+                raise DuplicateNameError(msg)
+            self._index[dataset.name] = i
+
+    @classmethod
+    def read(cls, url: str | Path) -> Datasets:
+        """Open the datasets of a store; no cube is read.
+
+        Parameters
+        ----------
+        url : str or path
+            A store, or a Gammapy datasets file (".yaml"), which is imported into memory first.
+
+        Raises
+        ------
+        StoreNotFoundError
+            If there is no store.
+        """
+        if str(url).endswith((".yaml", ".yml")):
+            from gmdask.datasets.importing import import_to_memory
+
+            return cls.from_store(import_to_memory(url))
+        return cls.from_store(Store.open(url))
+
+    @classmethod
+    def from_store(cls, store: Store) -> Datasets:
+        """Datasets of an open store."""
+        in_memory = store.url.startswith("memory:")
+        return cls(
+            MapDataset(store.open_row(row), None if in_memory else StoredCube(store.url, store.version, row))
+            for row in store.rows
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Names, in order."""
+        return list(self._index)
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
+    def __iter__(self) -> Iterator[MapDataset]:
+        return iter(self._datasets)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index if isinstance(key, str) else key in self._datasets
+
+    @overload
+    def __getitem__(self, key: int | str) -> MapDataset: ...
+    @overload
+    def __getitem__(self, key: slice) -> Datasets: ...
+    def __getitem__(self, key: int | str | slice) -> MapDataset | Datasets:
+        """Dataset by number or name, or several by slice."""
+        if isinstance(key, slice):
+            return Datasets(self._datasets[key])
+        if isinstance(key, str):
+            if key not in self._index:
+                shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
+                msg = f"no dataset named {key!r} among: {shown or 'none'}"
+                raise UnknownNameError(msg)
+            return self._datasets[self._index[key]]
+        return self._datasets[key]
+
+    def set_models(self, models: Models | Iterable[Component] | None) -> None:
+        """Give every dataset copies of the models that touch it.
+
+        Parameters
+        ----------
+        models : `Models` or iterable of components, or None
+            The global models, which stay as they are; None takes all away.
+
+        Raises
+        ------
+        UnknownNameError
+            If a model names a dataset that is not here; nothing is changed then.
+        ModelError
+            If a model cannot be used on a dataset.
+        """
+        models = models if isinstance(models, Models) else Models(models or [])
+        for model in models:
+            for name in model.datasets_names or ():
+                if name not in self._index:
+                    msg = f"model {model.name!r} names dataset {name!r}, which is not among the {len(self)} datasets"
+                    raise UnknownNameError(msg)
+        own = [models.for_dataset(dataset.name) for dataset in self._datasets]
+        for dataset, copies in zip(self._datasets, own, strict=True):
+            dataset._check_models(copies)
+        for dataset, copies in zip(self._datasets, own, strict=True):
+            dataset._take_models(copies)
+
+    def set_models_parameters(self, parameters: Parameters) -> None:
+        """Send parameter values of the global models to the datasets' copies.
+
+        Parameters
+        ----------
+        parameters : `Parameters`
+            Of the global models.
+        """
+        for dataset in self._datasets:
+            dataset.set_models_parameters(parameters)
+
+    def stat_sum(self) -> float:
+        """Sum of the datasets' Cash statistics at the present parameters."""
+        return sum(dataset.stat_sum() for dataset in self._datasets)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:8]) + (", ..." if len(self) > 8 else "")
+        return f"Datasets({len(self)}: {shown})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<li>{escape(repr(dataset))}</li>" for dataset in self._datasets[:20])
+        more = f"<li>... and {len(self) - 20} more</li>" if len(self) > 20 else ""
+        return f"<b>Datasets ({len(self)})</b><ol>{rows}{more}</ol>"

@@ -1,0 +1,165 @@
+"""Import of Gammapy's datasets into a store, one block per task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from distributed import Client
+
+from gmdask.cluster import run_tasks
+from gmdask.errors import DuplicateNameError, PlanError
+from gmdask.events import ImportProgress, Listener
+from gmdask.store import (
+    BlockRecord,
+    CubeShape,
+    Store,
+    describe,
+    input_digest,
+    plan_blocks,
+    write_block,
+)
+from gmdask.store.formats.gadf import read_map_dataset
+from gmdask.store.formats.gammapy_yaml import DatasetEntry, read_datasets_yaml
+
+__all__ = ["import_datasets", "import_to_memory"]
+
+
+def import_datasets(
+    source: str | Path,
+    url: str | Path,
+    client: Client | None = None,
+    *,
+    overwrite: bool = False,
+    append: bool = False,
+    on_event: Listener | None = None,
+) -> Store:
+    """Import the datasets of a Gammapy datasets file into a store.
+
+    Every file is read and checked before anything is written. A run that was killed can be
+    repeated: blocks that were finished are taken up.
+
+    Parameters
+    ----------
+    source : str or path
+        Gammapy's ``datasets.yaml``.
+    url : str or path
+        The store.
+    client : `distributed.Client`, optional
+        Cluster to import on, one block per task; by default this process.
+    overwrite : bool
+        Replace the datasets of a store that is there.
+    append : bool
+        Add to a store that is there.
+    on_event : callable, optional
+        Gets an `ImportProgress` as blocks are written.
+
+    Returns
+    -------
+    store : `Store`
+
+    Raises
+    ------
+    InputError
+        If a file is not what is expected.
+    StoreExistsError
+        If there is a store, and neither `overwrite` nor `append` is given.
+    DuplicateNameError
+        If a dataset of the same name is in the store already.
+    """
+    entries = read_datasets_yaml(source)
+    if append and not overwrite:
+        store = _open_to_append(url, entries)
+    else:
+        _refuse_existing(url, overwrite=overwrite)
+        store = None
+    found = dict(run_tasks(_describe_file, entries, client))
+    shapes = [found[i] for i in range(len(entries))]
+    store = Store.create(url, overwrite=overwrite) if store is None else store
+    if client is not None and store.url.startswith("memory:"):
+        msg = f"{store.url}: workers cannot write to a store in memory"
+        raise PlanError(msg)
+    chosen = [tuple(entries[i] for i in block) for block in plan_blocks(shapes)]
+    tasks = [_BlockTask(block, _digest(block)) for block in chosen]
+    store.commit(_write_blocks(store, tasks, client, on_event))
+    return store
+
+
+def import_to_memory(source: str | Path) -> Store:
+    """Import the datasets of a Gammapy datasets file into a store in memory.
+
+    Parameters
+    ----------
+    source : str or path
+        Gammapy's ``datasets.yaml``.
+    """
+    entries = read_datasets_yaml(source)
+    cubes = [read_map_dataset(entry.path, entry.name) for entry in entries]
+    store = Store.memory()
+    records = []
+    for block in plan_blocks([describe(cube) for cube in cubes]):
+        chosen = [entries[i] for i in block]
+        records.append(store.write_block([cubes[i] for i in block], _digest(chosen)))
+    store.commit(records)
+    return store
+
+
+@dataclass(frozen=True)
+class _BlockTask:
+    """Datasets that become one block, and the digest of their files."""
+
+    entries: tuple[DatasetEntry, ...]
+    digest: str
+
+
+def _open_to_append(url: str | Path, entries: Sequence[DatasetEntry]) -> Store:
+    store = Store.open(url)
+    there = {row.name for row in store.rows}
+    for entry in entries:
+        if entry.name in there:
+            msg = f"{store.url}: there is a dataset named {entry.name!r} already"
+            raise DuplicateNameError(msg)
+    return store
+
+
+def _refuse_existing(url: str | Path, *, overwrite: bool) -> None:
+    """Refuse a place that is taken before any work is done, and leave no trace there."""
+    if not overwrite and os.path.lexists(url):
+        Store.create(url)  # raises unless the place is empty
+
+
+def _describe_file(entry: DatasetEntry) -> CubeShape:
+    return describe(read_map_dataset(entry.path, entry.name))
+
+
+def _digest(entries: Sequence[DatasetEntry]) -> str:
+    return input_digest((entry.name, entry.path) for entry in entries)
+
+
+def _write_task(task: _BlockTask, url: str) -> BlockRecord:
+    cubes = [read_map_dataset(entry.path, entry.name) for entry in task.entries]
+    return write_block(url, cubes, task.digest)
+
+
+def _write_blocks(
+    store: Store, tasks: Sequence[_BlockTask], client: Client | None, on_event: Listener | None
+) -> list[BlockRecord]:
+    total = sum(len(task.entries) for task in tasks)
+    records: dict[int, BlockRecord] = {}
+    for number, task in enumerate(tasks):
+        finished = store.find_uncommitted(task.digest)
+        if finished is not None:
+            records[number] = finished
+    missing = [number for number in range(len(tasks)) if number not in records]
+    done = sum(len(tasks[number].entries) for number in records)
+    todo = [tasks[number] for number in missing]
+    for index, record in run_tasks(partial(_write_task, url=store.url), todo, client, in_flight=2):
+        records[missing[index]] = record
+        done += len(todo[index].entries)
+        if on_event is not None:
+            on_event(ImportProgress(done, total))
+    return [records[number] for number in range(len(tasks))]
+
