@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -140,7 +141,7 @@ class Datasets(Sequence[MapDataset]):
 
     def stat_sum(self) -> float:
         """Sum of the datasets' Cash statistics at the present parameters."""
-        return sum(dataset.stat_sum() for dataset in self._datasets)
+        return math.fsum(dataset.stat_sum() for dataset in self._datasets)
 
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:8]) + (", ..." if len(self) > 8 else "")

@@ -1,0 +1,6 @@
+"""The joint fit: an objective over all datasets, minimisers, and results."""
+
+from gmdask.fit.fit import Fit
+from gmdask.fit.result import FitResult
+
+__all__ = ["Fit", "FitResult"]

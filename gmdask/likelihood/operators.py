@@ -302,13 +302,14 @@ def _weighted(parts: list[tuple[Array, Array]], gather: PixelGather, weights: Ar
     matrices = np.array([m for m, _ in parts]).reshape(-1, *gather._bin_response.shape)
     sums = np.array([c for _, c in parts]).reshape(-1, gather._bin_response.shape[1])
     n_shape = N_SHAPE[len(weights)]
-    first, second = weights[: 1 + n_shape], weights[1 + n_shape :].reshape(n_shape, n_shape, weights.shape[1])
-    mixed = np.tensordot(first, matrices, axes=1)
-    mixed_sums = first @ sums
+    value, first = weights[0], weights[1 : 1 + n_shape]
+    second = weights[1 + n_shape :].reshape(n_shape, n_shape, weights.shape[1])
+    # the value apart from the derivatives: its bits do not depend on whether they are asked for
+    matrix, matrix_shape = np.tensordot(value, matrices, axes=1), np.tensordot(first, matrices, axes=1)
 
     def second_shape(f: Array, w: Array, w_sum: float) -> Array:
         per_pixel = (w @ matrices + w_sum * sums) @ f
         result: Array = second @ per_pixel
         return result
 
-    return MatrixOperator(mixed[0], mixed_sums[0], mixed[1:], mixed_sums[1:], second_shape)
+    return MatrixOperator(matrix, value @ sums, matrix_shape, first @ sums, second_shape)

@@ -169,6 +169,6 @@ class Source:
     def spectrum(self, grid: EnergyGrid, values: Array, *, derivatives: bool) -> tuple[Array, Array | None]:
         """Integral of the spectral model per true-energy bin, with its gradient if asked."""
         spectral = self.model.spectral_model
-        if derivatives:
-            return spectral.integral_bins_gradient(grid, values)
-        return spectral.integral_bins(grid, values), None
+        # the value apart from the derivatives: its bits do not depend on whether they are asked for
+        f = spectral.integral_bins(grid, values)
+        return f, spectral.integral_bins_gradient(grid, values)[1] if derivatives else None

@@ -1,0 +1,89 @@
+"""One global sky model, fitted to more gamma-ray datasets than fit in memory.
+
+The public names; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gmdask.cluster import connect
+    from gmdask.datasets import Datasets, MapDataset, import_datasets
+    from gmdask.fit import Fit, FitResult
+    from gmdask.models import (
+        BackgroundIRFModel,
+        Covariance,
+        DatasetModels,
+        GaussianSpatialModel,
+        LogParabolaSpectralModel,
+        Models,
+        Parameter,
+        Parameters,
+        PointSpatialModel,
+        PowerLawNormSpectralModel,
+        PowerLawSpectralModel,
+        SkyModel,
+    )
+    from gmdask.store import Store
+
+_HOMES = {
+    "BackgroundIRFModel": "models",
+    "Covariance": "models",
+    "DatasetModels": "models",
+    "Datasets": "datasets",
+    "Fit": "fit",
+    "FitResult": "fit",
+    "GaussianSpatialModel": "models",
+    "LogParabolaSpectralModel": "models",
+    "MapDataset": "datasets",
+    "Models": "models",
+    "Parameter": "models",
+    "Parameters": "models",
+    "PointSpatialModel": "models",
+    "PowerLawNormSpectralModel": "models",
+    "PowerLawSpectralModel": "models",
+    "SkyModel": "models",
+    "Store": "store",
+    "connect": "cluster",
+    "import_datasets": "datasets",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackgroundIRFModel",
+    "Covariance",
+    "DatasetModels",
+    "Datasets",
+    "Fit",
+    "FitResult",
+    "GaussianSpatialModel",
+    "LogParabolaSpectralModel",
+    "MapDataset",
+    "Models",
+    "Parameter",
+    "Parameters",
+    "PointSpatialModel",
+    "PowerLawNormSpectralModel",
+    "PowerLawSpectralModel",
+    "SkyModel",
+    "Store",
+    "__version__",
+    "connect",
+    "import_datasets",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"gmdask.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    msg = f"module 'gmdask' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,178 @@
+"""A damped Newton method (Levenberg-Marquardt) with limits on the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["End", "Minimum", "Point", "damped_newton", "edm", "newton_step"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+TOLERANCE = 1e-5
+FIRST_DAMPING = 1e-4
+MAX_DAMPING = 1e8
+FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
+CYCLE = 1e-3  # decrease of the statistic that re-taking the response may hide
+
+
+class Point(Protocol):
+    """What the method needs to know of an evaluation."""
+
+    @property
+    def shared(self) -> Array: ...
+    @property
+    def stat(self) -> float: ...
+    @property
+    def gradient(self) -> Array | None: ...
+    @property
+    def hessian(self) -> Array | None: ...
+
+
+P = TypeVar("P", bound=Point)
+
+
+class End(Enum):
+    """Why a minimisation ended."""
+
+    CONVERGED = "converged"
+    CYCLE = "the response changes with the position as much as the statistic does: lowest value kept"
+    STUCK = "no step lowers the statistic although the gradient does not vanish"
+    MAX_PASSES = "stopped at the largest number of passes"
+
+
+@dataclass(frozen=True)
+class Minimum(Generic[P]):
+    """Where a minimisation ended, and why."""
+
+    point: P
+    edm: float
+    end: End
+
+
+def newton_step(x: Array, gradient: Array, hessian: Array, damping: float, lower: Array, upper: Array) -> Array:
+    """Step to the minimum of a damped quadratic model within limits.
+
+    Parameters
+    ----------
+    x, gradient : array of shape (S,)
+    hessian : array of shape (S, S)
+        Positive semidefinite.
+    damping : float
+        Added to the Hessian scaled to a unit diagonal.
+    lower, upper : array of shape (S,)
+
+    Returns
+    -------
+    step : array of shape (S,)
+        Zero along parameters that nothing depends on. Parameters that reach a limit
+        stay there, and the step along the others is found anew.
+    """
+    scale = np.sqrt(np.maximum(np.diag(hessian), 0.0))
+    fixed = (scale == 0) | ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
+    scale = np.where(scale == 0, 1.0, scale)
+    scaled, slope = hessian / np.outer(scale, scale), gradient / scale
+    step = np.zeros_like(x)
+    for _ in range(len(x)):
+        free = ~fixed
+        if not free.any():
+            break
+        right = -(slope + scaled @ (step * scale * fixed))[free]
+        step[free] = _solve(scaled[np.ix_(free, free)], right, damping) / scale[free]
+        beyond = free & ((x + step < lower) | (x + step > upper))
+        if not beyond.any():
+            break
+        step = np.where(beyond, np.clip(x + step, lower, upper) - x, step)
+        fixed |= beyond
+    return step
+
+
+def _solve(matrix: Array, right: Array, damping: float) -> Array:
+    values, vectors = np.linalg.eigh(matrix)
+    along = vectors.T @ right
+    usable = values + damping > FLAT
+    result: Array = vectors @ np.where(usable, along / np.where(usable, values + damping, 1.0), 0.0)
+    return result
+
+
+def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array) -> float:
+    """Expected distance to the minimum: the decrease a Newton step promises."""
+    step = newton_step(x, gradient, hessian, 0.0, lower, upper)
+    return float(-(gradient @ step + 0.5 * step @ hessian @ step))
+
+
+def damped_newton(
+    evaluate: Callable[[P | None, Array], P],
+    start: Array,
+    lower: Array,
+    upper: Array,
+    *,
+    tolerance: float = TOLERANCE,
+    max_passes: int = 100,
+    on_pass: Callable[[P, float, bool], None] | None = None,
+) -> Minimum[P]:
+    """Minimise.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Takes the accepted evaluation (None at first) and the parameters, and gives a new
+        evaluation with gradient and Gauss-Newton Hessian.
+    start, lower, upper : array of shape (S,)
+    tolerance : float
+        Expected distance to the minimum at which to stop.
+    max_passes : int
+        Largest number of evaluations.
+    on_pass : callable, optional
+        Told every evaluation, its expected distance to the minimum (nan where it
+        was not accepted), and whether it was accepted.
+    """
+    point = evaluate(None, np.clip(start, lower, upper))
+    damping, passes = FIRST_DAMPING, 1
+    distance = _edm_of(point, lower, upper)
+    _tell(on_pass, point, distance, True)
+    while distance >= tolerance:
+        assert point.gradient is not None
+        assert point.hessian is not None
+        step = newton_step(point.shared, point.gradient, point.hessian, damping, lower, upper)
+        expected = -(point.gradient @ step + 0.5 * step @ point.hessian @ step)
+        if damping > MAX_DAMPING or not expected > 0:
+            return Minimum(point, distance, End.CYCLE if distance < CYCLE else End.STUCK)
+        if passes >= max_passes:
+            return Minimum(point, distance, End.MAX_PASSES)
+        trial = evaluate(point, point.shared + step)
+        passes += 1
+        gain = (point.stat - trial.stat) / expected
+        accepted = gain > 0
+        if accepted:
+            point, distance = trial, _edm_of(trial, lower, upper)
+            damping = _next_damping(damping, gain)
+        elif distance < CYCLE:
+            return Minimum(point, distance, End.CYCLE)
+        else:
+            damping = max(damping * 10, 1e-2)
+        _tell(on_pass, trial, distance if accepted else float("nan"), accepted)
+    return Minimum(point, distance, End.CONVERGED)
+
+
+def _edm_of(point: Point, lower: Array, upper: Array) -> float:
+    assert point.gradient is not None
+    assert point.hessian is not None
+    return edm(point.shared, point.gradient, point.hessian, lower, upper)
+
+
+def _next_damping(damping: float, gain: float) -> float:
+    if gain > 0.75:
+        return max(damping * 0.1, 1e-12)
+    return damping if gain > 0.25 else max(damping * 4, 1e-3)
+
+
+def _tell(on_pass: Callable[[P, float, bool], None] | None, point: P, distance: float, accepted: bool) -> None:
+    if on_pass is not None:
+        on_pass(point, distance, accepted)

@@ -1,0 +1,276 @@
+"""The joint likelihood of all datasets as a function of the global parameters."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from distributed import Client
+from numpy.typing import NDArray
+
+from gmdask.cluster import Engine
+from gmdask.datasets import Datasets, MapDataset
+from gmdask.errors import FitError, PlanError
+from gmdask.likelihood.arrow import LocalBlock
+from gmdask.likelihood.group import (
+    CompiledGroup,
+    DatasetSpec,
+    Point,
+    RunResult,
+    compile_group,
+    evaluate_group,
+)
+from gmdask.models import BackgroundIRFModel, Models
+
+__all__ = ["LocalPart", "Objective", "Pass"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
+
+Run = list[DatasetSpec]
+
+MAX_RUN = 8  # datasets that are added up where they are
+FEW = 32  # below so many runs, shorter ones
+GROUPS_PER_THREAD = 3
+
+
+@dataclass(frozen=True)
+class LocalPart:
+    """Local parameters of one dataset, and how they depend on the shared ones.
+
+    Attributes
+    ----------
+    index : array of shape (L,)
+        Positions among all parameters.
+    shared : array of shape (S,)
+        Positions among the shared parameters that `block` refers to.
+    block : `LocalBlock`
+    """
+
+    index: Index
+    shared: Index
+    block: LocalBlock
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One evaluation over all data.
+
+    Attributes
+    ----------
+    values : array of shape (N,)
+        All parameters, local ones at their optimum.
+    shared : array of shape (S,)
+        The shared free parameters among them.
+    stat : float
+        Joint statistic.
+    stats : array
+        Statistic per dataset.
+    gradient, hessian, observed : array, or None
+        Of the profile likelihood by the shared parameters; `hessian` is Gauss-Newton's.
+    floors : array
+        Per dataset, bins with counts that no component reaches.
+    local : list of `LocalPart`
+        In an evaluation of order 2.
+    """
+
+    values: Array
+    shared: Array
+    stat: float
+    stats: Array
+    gradient: Array | None
+    hessian: Array | None
+    observed: Array | None
+    floors: Index
+    local: list[LocalPart]
+
+
+class Objective:
+    """Joint likelihood over datasets, here or on a cluster.
+
+    Parameters
+    ----------
+    datasets : `Datasets`
+        With models set.
+    models : `Models`
+        The global models.
+    client : `distributed.Client`, optional
+        Cluster to evaluate on.
+
+    Attributes
+    ----------
+    free, local : boolean array of shape (N,)
+        Free parameters, and those of them that are minimised over where the data are: the
+        free parameters of a background model that belong to nothing else.
+    shared : array
+        Positions of the other free ones.
+    passes : int
+        Evaluations over all data so far.
+    """
+
+    def __init__(self, datasets: Datasets, models: Models, client: Client | None = None) -> None:
+        parameters = models.parameters
+        self._models = models
+        self.free: Mask = np.array([not p.frozen for p in parameters], dtype=bool)
+        self.local = self.free & _local_parameters(models, datasets)
+        self.shared: Index = np.flatnonzero(self.free & ~self.local)
+        place = np.full(len(parameters), -1, dtype=np.intp)
+        place[self.shared] = np.arange(len(self.shared))
+        specs, self._indices = [], []
+        for dataset in datasets:
+            own = dataset.models
+            index = np.array([parameters.index(name) for name in own.parameters.names], dtype=np.intp)
+            shared = place[index[self.free[index] & ~self.local[index]]]
+            specs.append(DatasetSpec(
+                dataset.name, _cube_of(dataset, client), own.to_dict(), self.free[index], self.local[index], shared,
+            ))  # fmt: skip
+            self._indices.append(index)
+        self.passes = 0
+        groups = _group(_runs(specs), client)
+        self._group_index = _index_per_group(groups, self._indices)
+        self._engine: Engine[list[Run], CompiledGroup, Point, list[RunResult]] = Engine(
+            compile_group, evaluate_group, groups, client
+        )
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups of datasets."""
+        return len(self._engine)
+
+    @property
+    def start(self) -> Array:
+        """Values of all parameters in the global models."""
+        return self._models.parameters.value
+
+    def limits(self) -> tuple[Array, Array]:
+        """Lower and upper limits of the shared parameters; infinite where there are none."""
+        parameters = self._models.parameters
+        lower = np.array([parameters[int(i)].min for i in self.shared], dtype=float)
+        upper = np.array([parameters[int(i)].max for i in self.shared], dtype=float)
+        return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+
+    def with_shared(self, values: Array, shared: Array) -> Array:
+        """All parameters, with other values of the shared ones."""
+        result = values.copy()
+        result[self.shared] = shared
+        return result
+
+    def __call__(self, values: Array, *, anchor: Array | None = None, order: int = 1) -> Pass:
+        """Evaluate over all data.
+
+        Parameters
+        ----------
+        values : array of shape (N,)
+            All parameters; local ones are where their minimisation starts.
+        anchor : array of shape (N,), optional
+            Parameters at which the response is taken; by default `values`.
+        order : {0, 1, 2}
+            See `Point`.
+        """
+        points = [Point(values[i], None if anchor is None else anchor[i], order) for i in self._group_index]
+        results = [run for group in self._engine(points) for run in group]
+        self.passes += 1
+        return self._add(values, results, order)
+
+    def fresh(self, values: Array) -> Pass:
+        """Evaluate the statistic alone at exactly these values, local ones included."""
+        return self(values, order=0)
+
+    def _add(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
+        stats = np.concatenate([run.stats for run in results])
+        found = np.concatenate([run.values for run in results])
+        values = values.copy()
+        position = np.concatenate(self._indices)
+        is_local = self.local[position]
+        values[position[is_local]] = found[is_local]
+        n = len(self.shared)
+        gradient = hessian = observed = None
+        if order:
+            gradient = _sum([(r.shared, r.gradient) for r in results], n)
+            hessian = _sum([(r.shared, r.hessian) for r in results], n)
+        if order > 1:
+            observed = _sum([(r.shared, r.observed) for r in results], n)
+        stat = math.fsum(stats)
+        if not math.isfinite(stat):
+            msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
+            raise FitError(msg)
+        floors = np.concatenate([run.floors for run in results])
+        local = self._local_parts(results) if order > 1 else []
+        return Pass(values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local)
+
+    def _local_parts(self, results: Sequence[RunResult]) -> list[LocalPart]:
+        blocks = [pair for run in results for pair in zip(run.blocks, run.block_shared, strict=True)]
+        parts = []
+        for index, (block, shared) in zip(self._indices, blocks, strict=True):
+            own = index[self.local[index]]
+            if len(own):
+                parts.append(LocalPart(own, shared, block))
+        return parts
+
+    def close(self) -> None:
+        """Let the compiled groups go."""
+        self._engine.close()
+
+
+def _local_parameters(models: Models, datasets: Datasets) -> Mask:
+    """Parameters of a background model of one of the datasets that occur nowhere else."""
+    parameters = models.parameters
+    uses = Counter(id(parameter) for _, parameter in models.named_parameters())
+    own = {
+        id(parameter)
+        for model in models
+        if isinstance(model, BackgroundIRFModel) and model.dataset_name in datasets
+        for _, parameter in model.named_parameters()
+        if uses[id(parameter)] == 1
+    }
+    return np.array([id(parameter) in own for parameter in parameters], dtype=bool)
+
+
+def _cube_of(dataset: MapDataset, client: Client | None) -> object:
+    if dataset.stored is not None and client is not None:
+        return dataset.stored
+    if client is not None:
+        msg = (
+            f"dataset {dataset.name!r} is in the memory of this process, where workers cannot read it: "
+            "import it into a store on disk, or fit without a client"
+        )
+        raise PlanError(msg)
+    return dataset.cube
+
+
+def _runs(specs: Sequence[DatasetSpec]) -> list[Run]:
+    """Fixed stretches of datasets; their length follows from the number of datasets alone."""
+    length = min(max(len(specs) // FEW, 1), MAX_RUN)
+    return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
+
+
+def _group(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
+    """Contiguous groups of runs: a few per thread of the cluster."""
+    threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
+    n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
+    edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
+    return [list(runs[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:
+    remaining = iter(indices)
+    return [np.concatenate([next(remaining) for run in runs for _ in run]) for runs in groups]
+
+
+def _sum(parts: Iterable[tuple[Index, Array | None]], n: int) -> Array:
+    """Sum of scattered arrays in order, with Neumaier's compensation."""
+    total: Array | None = None
+    for index, part in parts:
+        assert part is not None
+        if total is None:
+            total, lost = np.zeros((n,) * part.ndim), np.zeros((n,) * part.ndim)
+        at = np.ix_(*[index] * part.ndim)
+        old = total[at]
+        new = old + part
+        lost[at] += np.where(np.abs(old) >= np.abs(part), (old - new) + part, (part - new) + old)
+        total[at] = new
+    return np.zeros(0) if total is None else total + lost

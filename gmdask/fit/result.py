@@ -1,0 +1,104 @@
+"""What a fit gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from gmdask.models import Covariance, Parameters
+
+__all__ = ["FitResult"]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Result of a fit.
+
+    Attributes
+    ----------
+    success : bool
+        Whether the fit converged, and, where they were asked for, errors are valid.
+    message : str
+        How it ended, with what there is to know about it.
+    total_stat : float
+        Cash statistic of all datasets, freshly evaluated at the values reported.
+    stat : dict
+        The same per dataset.
+    parameters : `Parameters`
+        Copies of all parameters with values and errors.
+    passes : int
+        Evaluations over all data up to convergence, each with the response taken anew.
+    passes_errors : int
+        Evaluations over all data after it, for errors and confirmation.
+    edm : float
+        Expected distance to the minimum, in the statistic.
+    covariance : `Covariance` or None
+        Of all parameters, or of the shared ones where there are very many.
+    n_unreached : int
+        Bins with counts that no component reaches; each count costs 115.13.
+    wall_s, cpu_s : float
+        Time spent; processor time of this process and of the workers.
+    """
+
+    success: bool
+    message: str
+    total_stat: float
+    stat: dict[str, float]
+    parameters: Parameters
+    passes: int
+    passes_errors: int
+    edm: float
+    covariance: Covariance | None
+    n_unreached: int
+    wall_s: float
+    cpu_s: float
+    backend: str = "newton"
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in ``result.json``."""
+        rows = zip(self.parameters.names, self.parameters, strict=True)
+        return {
+            "success": self.success,
+            "message": self.message,
+            "total_stat": self.total_stat,
+            "stat": dict(self.stat),
+            "parameters": [
+                {"name": name, "value": p.value, "error": p.error, "unit": str(p.unit), "frozen": p.frozen}
+                for name, p in rows
+            ],
+            "passes": self.passes,
+            "passes_errors": self.passes_errors,
+            "wall_s": self.wall_s,
+            "cpu_s": self.cpu_s,
+        }
+
+    def __str__(self) -> str:
+        head = (
+            f"FitResult\n  success        {self.success}\n  message        {self.message}\n"
+            f"  total stat     {self.total_stat:.4f}\n  passes         {self.passes} (+ {self.passes_errors} for errors)\n"
+            f"  edm            {self.edm:.1e}\n  wall, cpu      {self.wall_s:.2f} s, {self.cpu_s:.2f} s\n"
+        )
+        return head + "\n" + "\n".join(self._rows())
+
+    def _rows(self) -> list[str]:
+        free = [(name, p) for name, p in zip(self.parameters.names, self.parameters, strict=True) if not p.frozen]
+        shown = free[:40]
+        width = max((len(name) for name, _ in shown), default=0)
+        rows = [f"  {name:<{width}}  {p.value: .6e} ± {p.error:.2e}  {p.unit}".rstrip() for name, p in shown]
+        if len(free) > len(shown):
+            rows.append(f"  ... and {len(free) - len(shown)} more free parameters")
+        return rows
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><td>{escape(name)}</td><td>{p.value:.6g}</td><td>{p.error:.2g}</td><td>{escape(str(p.unit))}</td></tr>"
+            for name, p in list(zip(self.parameters.names, self.parameters, strict=True))[:100]
+            if not p.frozen
+        )
+        return (
+            f"<b>FitResult</b>: {escape(self.message)}<br>total stat {self.total_stat:.4f}, "
+            f"{self.passes} passes (+ {self.passes_errors}), {self.wall_s:.2f} s"
+            f"<table><tr><th>parameter</th><th>value</th><th>error</th><th>unit</th></tr>{cells}</table>"
+        )

@@ -1,0 +1,167 @@
+"""What spectral and spatial models have in common: parameters with defaults."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.errors import ModelError, UnknownNameError
+from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameters import Parameters
+
+__all__ = ["ModelBase"]
+
+Array = NDArray[np.float64]
+
+
+class ModelBase:
+    """A model with parameters, which are attributes of it.
+
+    A parameter is changed by ``model.index.value = 2.2``; assigning another `Parameter`
+    of the same name links it: ``model.index = other.index``.
+
+    Parameters
+    ----------
+    **parameters : float, Quantity, str or Parameter
+        Values that differ from the defaults. A plain number is in the default's unit.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no parameter of such a name.
+    ModelError
+        If a value is not finite or its unit does not fit.
+    """
+
+    kind: ClassVar[str] = ""
+    tag: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[tuple[ParameterDefault, ...]] = ()
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    internal_units: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.parameter_names = tuple(default.name for default in cls.defaults)
+        cls.internal_units = tuple(default.unit for default in cls.defaults)
+
+    def __init__(self, **parameters: Any) -> None:
+        for name in parameters:
+            if name not in self.parameter_names:
+                message = (
+                    f"{type(self).__name__} has no parameter {name!r}, "
+                    f"only {', '.join(self.parameter_names) or 'none'}"
+                )
+                raise UnknownNameError(message)
+        for default in self.defaults:
+            value = parameters.get(default.name)
+            if not isinstance(value, Parameter):
+                try:
+                    value = default.make(value)
+                except ModelError as error:
+                    message = f"{type(self).__name__}.{error}"
+                    raise ModelError(message) from error
+            setattr(self, default.name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.parameter_names:
+            where = f"{type(self).__name__}.{name}"
+            if not isinstance(value, Parameter):
+                message = f"{where} is a parameter: set {name}.value, or assign a Parameter to link"
+                raise ModelError(message)
+            if value.name != name:  # Gammapy cannot read such a link
+                message = f"{where} cannot be linked to a parameter of another name, {value.name!r}"
+                raise ModelError(message)
+            try:
+                self.defaults[self.parameter_names.index(name)].factor_from(value)
+            except ModelError as error:
+                message = f"{where}: {error}"
+                raise ModelError(message) from error
+        object.__setattr__(self, name, value)
+
+    # --- parameters -----------------------------------------------------------
+
+    def parameter(self, name: str) -> Parameter:
+        """Parameter by its name in the class."""
+        return self.__dict__[name]  # type: ignore[no-any-return]
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Names in the class and parameters, in the order of the class."""
+        return [(name, self.__dict__[name]) for name in self.parameter_names]
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters in the order of the class, shared ones once."""
+        return Parameters.from_names(self.named_parameters())
+
+    @property
+    def internal_factors(self) -> Array:
+        """Factors [P] from the units of the parameters to `internal_units`."""
+        pairs = zip(self.defaults, self.named_parameters(), strict=True)
+        return np.array([default.factor_from(par) for default, (_, par) in pairs], dtype=float)
+
+    @property
+    def internal_values(self) -> Array:
+        """Values [P] in `internal_units`."""
+        values = np.array([par.value for _, par in self.named_parameters()], dtype=float)
+        return values * self.internal_factors
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all parameters are frozen."""
+        return all(par.frozen for _, par in self.named_parameters())
+
+    def freeze(self) -> None:
+        """Freeze all parameters."""
+        for _, par in self.named_parameters():
+            par.frozen = True
+
+    def unfreeze(self) -> None:
+        """Give all parameters back the frozen flag of the class."""
+        for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True):
+            par.frozen = default.frozen
+
+    # --- copies and plain data --------------------------------------------------
+
+    def copy(self, memo: dict[int, Any] | None = None) -> Self:
+        """Independent copy; parameters shared under one ``memo`` stay shared."""
+        memo = {} if memo is None else memo
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        for name, par in self.named_parameters():
+            copied = memo.get(id(par))
+            new.__dict__[name] = copied if copied is not None else par.__deepcopy__(memo)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        new = memo[id(self)] = self.copy(memo)
+        return new
+
+    def extra_to_dict(self) -> dict[str, Any]:
+        """Return what is written beside the parameters, as plain data."""
+        return {}
+
+    @classmethod
+    def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Read arguments of the class from what is written beside the parameters.
+
+        Raises
+        ------
+        ModelError
+            For a key that the class does not know.
+        """
+        for key in data:
+            message = f"{key}: unknown key of {cls.__name__}"
+            raise ModelError(message)
+        return {}
+
+    def __repr__(self) -> str:
+        values = ", ".join(
+            f"{name}={par.value:g} {par.unit}".rstrip() for name, par in self.named_parameters()
+        )
+        return f"{type(self).__name__}({values})"
+
+    def _repr_html_(self) -> str:
+        return f"<p><code>{escape(type(self).__name__)}</code></p>{self.parameters._repr_html_()}"

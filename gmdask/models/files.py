@@ -1,0 +1,268 @@
+"""Files of models: Gammapy's YAML, and the table of the covariance beside it.
+
+Both are written to temporary names first. The YAML carries the digest of its table, so that a
+pair of which only one half was replaced is noticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from gmdask.errors import InputNotFoundError, ModelError, StoreExistsError
+
+__all__ = [
+    "covariance_path",
+    "match_rows",
+    "read_covariance",
+    "read_yaml",
+    "render_covariance",
+    "render_yaml",
+    "write_files",
+]
+
+Array = NDArray[np.float64]
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_DIGEST = "covariance_sha256"
+
+
+# --- reading ----------------------------------------------------------------------------
+
+
+def _read_bytes(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        message = f"{what} {path} does not exist"
+        raise InputNotFoundError(message) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Content of a YAML file of models.
+
+    Raises
+    ------
+    InputNotFoundError
+        If it does not exist.
+    ModelError
+        If it is not YAML, or not a mapping.
+    """
+    raw = _read_bytes(path, "file of models")
+    try:
+        data = yaml.load(raw, Loader=_Loader)  # noqa: S506 (safe_load, in C)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        message = f"{path}: not YAML: {error}"
+        raise ModelError(message) from error
+    if not isinstance(data, dict) or "components" not in data:
+        message = f"{path}: not a file of models, expected a mapping with the key 'components'"
+        raise ModelError(message)
+    return data
+
+
+def covariance_path(path: Path, data: dict[str, Any]) -> Path | None:
+    """Path of the covariance that a file of models names, None if it names none.
+
+    Raises
+    ------
+    ModelError
+        If it is not a file name.
+    """
+    name = data.get("covariance")
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name:
+        message = f"{path}: covariance is {name!r}, expected the name of a file"
+        raise ModelError(message)
+    return path.parent / name
+
+
+def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Array]:
+    """Read a covariance table (Astropy's "ascii.fixed_width" with "|").
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    metadata : dict, optional
+        Metadata of the YAML that names it; a digest in there is compared.
+
+    Returns
+    -------
+    names : list of str
+        Full names of the parameters, in rows.
+    matrix : ndarray [rows, rows]
+
+    Raises
+    ------
+    InputNotFoundError
+        If it does not exist.
+    ModelError
+        If it is not such a table, or belongs to another YAML.
+    """
+    raw = _read_bytes(path, "covariance file")
+    digest = metadata.get(_DIGEST) if isinstance(metadata, dict) else None
+    if digest is not None and digest != sha256(raw).hexdigest():
+        message = (
+            f"{path}: not the covariance that the YAML was written with "
+            f"(remove {_DIGEST} from its metadata to read it all the same)"
+        )
+        raise ModelError(message)
+    try:
+        lines = [line.strip() for line in raw.decode().splitlines() if line.strip()]
+        size = len(lines) - 1
+        cells = [line.removeprefix("|").removesuffix("|").rsplit("|", size) for line in lines]
+        names = [row[0].strip() for row in cells[1:]]
+        matrix = np.array([[float(cell) for cell in row[1:]] for row in cells[1:]], dtype=float)
+    except (ValueError, UnicodeDecodeError) as error:
+        message = f"{path}: not a table of numbers: {error}"
+        raise ModelError(message) from error
+    if matrix.shape != (size, size):
+        message = f"{path}: expected a square table with one row per parameter"
+        raise ModelError(message)
+    return names, matrix
+
+
+def match_rows(found: Sequence[str], expected: Sequence[str]) -> list[int]:
+    """Row of each parameter in a covariance table.
+
+    By name; where a name is not there (a background model had a name of its own), by order,
+    as long as every row is of the same kind.
+
+    Parameters
+    ----------
+    found : list of str
+        Names of the rows.
+    expected : list of str
+        Full names of all parameters, shared ones repeated.
+
+    Raises
+    ------
+    ModelError
+        If the rows are those of other models.
+    """
+    rows = {name: k for k, name in reversed(list(enumerate(found)))}
+    if len(rows) == len(found) and set(expected) == set(rows):
+        return [rows[name] for name in expected]
+    same = len(found) == len(expected) and all(
+        a.rsplit(".", 2)[-2:] == b.rsplit(".", 2)[-2:] for a, b in zip(found, expected, strict=True)
+    )
+    if same:
+        return list(range(len(found)))
+    missing = [name for name in expected if name not in rows]
+    message = f"covariance of other parameters: {len(found)} rows, expected {len(expected)}" + (
+        f", without {', '.join(missing[:3])}" if missing else ""
+    )
+    raise ModelError(message)
+
+
+# --- writing ----------------------------------------------------------------------------
+
+
+def render_covariance(names: Sequence[str], matrix: Array) -> bytes:
+    """Covariance table as Gammapy writes it.
+
+    Parameters
+    ----------
+    names : list of str
+        Full names of the rows.
+    matrix : ndarray [rows, rows]
+    """
+    numbers = [[str(k), *map(repr, column)] for k, column in enumerate(matrix.T.tolist())]
+    columns = [["Parameters", *names], *numbers]
+    padded = []
+    for column in columns:
+        width = max(map(len, column))
+        padded.append([cell.rjust(width) for cell in column])
+    lines = ["| " + " | ".join(row) + " |" for row in zip(*padded, strict=True)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def render_yaml(data: dict[str, Any], covariance: tuple[str, bytes] | None = None) -> bytes:
+    """YAML of models, with metadata.
+
+    Parameters
+    ----------
+    data : dict
+        Plain data of the models.
+    covariance : tuple of str and bytes, optional
+        Name and content of the covariance file.
+    """
+    metadata: dict[str, Any] = {
+        "creator": "gmdask",
+        "date": datetime.now(UTC).replace(tzinfo=None).isoformat(),
+        "origin": None,
+    }
+    whole = dict(data)
+    if covariance is not None:
+        name, content = covariance
+        whole["covariance"] = name
+        metadata[_DIGEST] = sha256(content).hexdigest()
+    whole["metadata"] = metadata
+    text = yaml.dump(whole, Dumper=_Dumper, sort_keys=False, indent=4, default_flow_style=False)
+    return str(text).encode()
+
+
+def write_files(contents: dict[Path, bytes], overwrite: bool) -> None:
+    """Write files that belong together: all of them, or none.
+
+    Parameters
+    ----------
+    contents : dict
+        Content of each file, the one that names the others last.
+    overwrite : bool
+        Whether to replace files that are there.
+
+    Raises
+    ------
+    StoreExistsError
+        If a file is there and ``overwrite`` is not set, or a directory is.
+    """
+    for path in contents:
+        if path.is_dir() or (path.exists() and not overwrite):
+            message = f"{path} exists already"
+            raise StoreExistsError(message)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid4().hex[:12]
+    fresh = {path: path.with_name(f".{path.name}.{mark}.new") for path in contents}
+    aside = {path: path.with_name(f".{path.name}.{mark}.old") for path in contents}
+    done: list[Path] = []
+    try:
+        for path, content in contents.items():
+            with fresh[path].open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        *others, last = contents
+        for path in others:
+            if path.exists():
+                path.replace(aside[path])
+            done.append(path)
+            fresh[path].replace(path)
+        fresh[last].replace(last)
+    except BaseException:
+        for path in done:
+            _put_back(path, aside[path])
+        raise
+    finally:
+        for path in (*fresh.values(), *aside.values()):
+            path.unlink(missing_ok=True)
+
+
+def _put_back(path: Path, old: Path) -> None:
+    if old.exists():
+        old.replace(path)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()

@@ -1,0 +1,317 @@
+"""One model parameter: a number with a unit, an error, limits and a frozen flag."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+
+from gmdask.errors import ModelError
+
+__all__ = ["Parameter", "ParameterDefault", "parse_unit", "unit_factor"]
+
+_INTERPOLATIONS = ("lin", "sqrt", "log")
+_SCALE_METHODS = ("scale10", "factor1", None)
+
+
+@lru_cache(maxsize=1024)
+def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
+    """Astropy unit of a string (or a unit, returned as it is).
+
+    Raises
+    ------
+    ModelError
+        If it is not a unit.
+    """
+    try:
+        return u.Unit(unit)
+    except (ValueError, TypeError) as error:
+        message = f"{unit!r} is not a unit"
+        raise ModelError(message) from error
+
+
+@lru_cache(maxsize=1024)
+def unit_factor(unit: u.UnitBase, target: u.UnitBase) -> float:
+    """Factor from one unit to another.
+
+    Raises
+    ------
+    ModelError
+        If the units are of different kinds.
+    """
+    try:
+        return float(unit.to(target))
+    except u.UnitConversionError as error:
+        message = f"unit '{unit}' cannot be converted to '{target}'"
+        raise ModelError(message) from error
+
+
+class Parameter:
+    """A parameter of a model.
+
+    Two models share a parameter (are "linked") when they hold the same object.
+
+    Parameters
+    ----------
+    name : str
+        Name within its model.
+    value : float, Quantity or str
+        Value. With a unit of its own ("1 TeV"), it is converted to ``unit`` if that is
+        given, and defines the unit otherwise.
+    unit : str or Unit
+        Unit of value, error and limits.
+    error : float, Quantity or str
+        Standard deviation.
+    min, max : float, Quantity or str
+        Limits; NaN where there is none.
+    frozen : bool
+        Whether a fit leaves the value alone.
+    interp, scale_method, scale_transform : str
+        Gammapy's hints for scans and its minimiser: kept and written back, not used.
+
+    Raises
+    ------
+    ModelError
+        For a value that is not finite, a unit that does not fit, or min > max.
+    """
+
+    __slots__ = (
+        "_error",
+        "_frozen",
+        "_max",
+        "_min",
+        "_name",
+        "_unit",
+        "_value",
+        "interp",
+        "scale_method",
+        "scale_transform",
+        "where",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        value: Any,
+        unit: str | u.UnitBase = "",
+        error: Any = 0.0,
+        min: Any = math.nan,  # noqa: A002
+        max: Any = math.nan,  # noqa: A002
+        frozen: bool = False,
+        *,
+        interp: str = "lin",
+        scale_method: str | None = "scale10",
+        scale_transform: str = "lin",
+    ) -> None:
+        self._name = name
+        self.where = name
+        self._unit = self._unit_of(value, unit)
+        self._value = self._finite(value)
+        self._error = self._number(error, "error")
+        self._min, self._max = self._ordered(min, max)
+        self.frozen = frozen
+        self.interp = self._one_of("interp", interp, _INTERPOLATIONS)
+        self.scale_method = self._one_of("scale_method", scale_method, _SCALE_METHODS)
+        self.scale_transform = self._one_of("scale_transform", scale_transform, _INTERPOLATIONS)
+
+    # --- checks ---------------------------------------------------------------
+
+    def _fail(self, message: str) -> ModelError:
+        return ModelError(f"{self.where}: {message}")
+
+    def _one_of(self, key: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+        if value not in allowed:
+            raise self._fail(f"{key} is {value!r}, expected one of {allowed}")
+        return value
+
+    def _unit_of(self, value: Any, unit: str | u.UnitBase) -> u.UnitBase:
+        try:
+            given = parse_unit(unit)
+        except ModelError as error:
+            raise self._fail(f"unit {error}") from error
+        if isinstance(value, (int, float)) or given != u.dimensionless_unscaled:
+            return given
+        return self._quantity(value, "value").unit
+
+    def _quantity(self, value: Any, key: str) -> u.Quantity:
+        try:
+            return u.Quantity(value)
+        except (TypeError, ValueError) as error:
+            raise self._fail(f"{key} is {value!r}, expected a number or a quantity") from error
+
+    def _number(self, value: Any, key: str) -> float:
+        """Value as a float in the unit of this parameter."""
+        if isinstance(value, (bool, np.bool_)):
+            raise self._fail(f"{key} is {value!r}, expected a number")
+        if isinstance(value, (str, u.Quantity)):
+            quantity = self._quantity(value, key)
+            bare = quantity.unit == u.dimensionless_unscaled and isinstance(value, str)
+            if not bare:
+                try:
+                    value = quantity.value * unit_factor(quantity.unit, self._unit)
+                except ModelError as error:
+                    raise self._fail(f"{key}: {error}") from error
+            else:
+                value = quantity.value
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise self._fail(f"{key} is {value!r}, expected a number") from error
+
+    def _finite(self, value: Any) -> float:
+        number = self._number(value, "value")
+        if not math.isfinite(number):
+            raise self._fail(f"value is {number}, expected a finite number")
+        return number
+
+    def _ordered(self, low: Any, high: Any) -> tuple[float, float]:
+        low = math.nan if low is None else self._number(low, "min")
+        high = math.nan if high is None else self._number(high, "max")
+        if low > high:
+            raise self._fail(f"min {low} is larger than max {high}")
+        return low, high
+
+    # --- attributes -----------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name within its model."""
+        return self._name
+
+    @property
+    def unit(self) -> u.UnitBase:
+        """Unit of value, error and limits."""
+        return self._unit
+
+    @property
+    def value(self) -> float:
+        """Value in `unit`."""
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._value = self._finite(value)
+
+    @property
+    def quantity(self) -> u.Quantity:
+        """Value with unit; a quantity that is set is converted to `unit`."""
+        return u.Quantity(self._value, self._unit)
+
+    @quantity.setter
+    def quantity(self, value: Any) -> None:
+        self._value = self._finite(u.Quantity(value))
+
+    @property
+    def error(self) -> float:
+        """Standard deviation in `unit`."""
+        return self._error
+
+    @error.setter
+    def error(self, value: Any) -> None:
+        self._error = self._number(value, "error")
+
+    @property
+    def min(self) -> float:
+        """Lower limit in `unit`, NaN if there is none."""
+        return self._min
+
+    @min.setter  # noqa: A003
+    def min(self, value: Any) -> None:
+        self._min, _ = self._ordered(value, self._max)
+
+    @property
+    def max(self) -> float:
+        """Upper limit in `unit`, NaN if there is none."""
+        return self._max
+
+    @max.setter  # noqa: A003
+    def max(self, value: Any) -> None:
+        _, self._max = self._ordered(self._min, value)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a fit leaves the value alone."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise self._fail(f"frozen is {value!r}, expected true or false")
+        self._frozen = bool(value)
+
+    # --- the rest -------------------------------------------------------------
+
+    def copy(self) -> Parameter:
+        """Independent copy with the same attributes."""
+        new = object.__new__(Parameter)
+        for key in Parameter.__slots__:
+            setattr(new, key, getattr(self, key))
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        new = memo[id(self)] = self.copy()
+        return new
+
+    def __repr__(self) -> str:
+        text = f"{self.name} = {self.value:g} ± {self.error:.2g} {self.unit}".rstrip()
+        if not (math.isnan(self.min) and math.isnan(self.max)):
+            text += f", min={self.min:g}, max={self.max:g}"
+        return f"<Parameter {text}{', frozen' if self.frozen else ''}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
+
+@dataclass(frozen=True)
+class ParameterDefault:
+    """What a model class says of one of its parameters, as in Gammapy's class.
+
+    ``unit`` is also the unit in which the array functions of the class take the value.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    min: float = math.nan
+    max: float = math.nan
+    frozen: bool = False
+    interp: str = "lin"
+
+    def make(self, value: Any = None) -> Parameter:
+        """Make a parameter; ``value`` replaces the default value.
+
+        Parameters
+        ----------
+        value : float, Quantity or str, optional
+            A plain number is in ``unit``; a quantity keeps its own unit.
+
+        Raises
+        ------
+        ModelError
+            If the value is not finite, or its unit does not fit.
+        """
+        unit = parse_unit(self.unit)
+        if isinstance(value, (u.Quantity, str)):
+            parameter = Parameter(self.name, value)
+            if isinstance(value, str) and parameter.unit == u.dimensionless_unscaled:
+                parameter = Parameter(self.name, parameter.value, unit)
+            factor = self.factor_from(parameter)
+        else:
+            parameter = Parameter(self.name, self.value if value is None else value, unit)
+            factor = 1.0
+        parameter._min, parameter._max = self.min / factor, self.max / factor
+        parameter.frozen, parameter.interp = self.frozen, self.interp
+        return parameter
+
+    def factor_from(self, parameter: Parameter) -> float:
+        """Factor from the unit of a parameter to the unit of this default."""
+        try:
+            return unit_factor(parameter.unit, parse_unit(self.unit))
+        except ModelError as error:
+            message = f"{parameter.where}: {error}"
+            raise ModelError(message) from error

@@ -1,0 +1,271 @@
+"""Models and parameters as plain data, in the form of Gammapy's YAML."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from astropy import units as u
+
+from gmdask.errors import InputError, ModelError
+from gmdask.models.base import ModelBase
+from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.registry import get_class
+
+__all__ = [
+    "check_keys",
+    "dataset_names_from",
+    "locating",
+    "model_from_dict",
+    "model_to_dict",
+    "parameter_from_dict",
+    "parameter_to_dict",
+    "refuse_key",
+]
+
+log = logging.getLogger(__name__)
+
+_HINTS = ("interp", "scale_method", "scale_transform")
+_KEYS = ("name", "value", "unit", "error", "min", "max", "frozen", *_HINTS, "link", "is_norm")
+
+
+@contextmanager
+def locating(where: str) -> Iterator[None]:
+    """Put in front of the message of an input error where it happened."""
+    try:
+        yield
+    except InputError as error:
+        message = f"{where}: {error}"
+        raise type(error)(message) from error
+
+
+# --- checks ---------------------------------------------------------------------------
+
+
+def check_mapping(data: object, what: str) -> dict[str, Any]:
+    """Return data if they are a mapping.
+
+    Raises
+    ------
+    ModelError
+        If they are not.
+    """
+    if not isinstance(data, dict):
+        message = f"{what} is {data!r}, expected a mapping"
+        raise ModelError(message)
+    return data
+
+
+def check_keys(data: dict[str, Any], known: Sequence[str], required: Sequence[str] = ()) -> None:
+    """Refuse unknown and missing keys.
+
+    Raises
+    ------
+    ModelError
+        If there are any.
+    """
+    for key in data:
+        if key not in known:
+            message = f"unknown key {key!r}, expected {', '.join(known)}"
+            raise ModelError(message)
+    for key in required:
+        if data.get(key) is None:
+            message = f"key {key!r} is missing"
+            raise ModelError(message)
+
+
+def refuse_key(data: dict[str, Any], key: str, reason: str) -> None:
+    """Refuse something that is understood but not supported.
+
+    Raises
+    ------
+    ModelError
+        If the key is there.
+    """
+    if data.get(key) is not None:
+        message = f"{key}: {reason}"
+        raise ModelError(message)
+
+
+def dataset_names_from(data: dict[str, Any]) -> list[str] | None:
+    """Names of datasets: None, one name, or a list of names.
+
+    Raises
+    ------
+    ModelError
+        If it is something else.
+    """
+    names = data.get("datasets_names")
+    if names is None or isinstance(names, str):
+        return None if names is None else [names]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        message = f"datasets_names is {names!r}, expected a list of names"
+        raise ModelError(message)
+    return names
+
+
+# --- parameters -----------------------------------------------------------------------
+
+
+def _unit_string(unit: u.UnitBase) -> str:
+    try:
+        return str(unit.to_string("fits"))
+    except (ValueError, u.UnitsError):  # not every unit has a FITS string
+        return str(unit.to_string())
+
+
+def _same(a: Any, b: Any) -> bool:
+    both_nan = isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
+    return both_nan or a == b
+
+
+def parameter_to_dict(
+    name: str, par: Parameter, default: ParameterDefault, full_output: bool, link: str | None
+) -> dict[str, Any]:
+    """Plain data of a parameter.
+
+    Parameters
+    ----------
+    name : str
+        Name in its class.
+    par : Parameter
+        Parameter.
+    default : ParameterDefault
+        What its class says.
+    full_output : bool
+        Whether what equals the default is written too.
+    link : str, optional
+        Label of a shared parameter.
+    """
+    data: dict[str, Any] = {"name": name, "value": par.value, "unit": _unit_string(par.unit)}
+    rest = {
+        "error": (par.error, 0.0),
+        "min": (par.min, default.min),
+        "max": (par.max, default.max),
+        "frozen": (par.frozen, default.frozen),
+        "interp": (par.interp, default.interp),
+        "scale_method": (par.scale_method, "scale10"),
+        "scale_transform": (par.scale_transform, "lin"),
+    }
+    if not full_output and default.unit == "" and data["unit"] == "":
+        del data["unit"]
+    for key, (value, usual) in rest.items():
+        if full_output or not _same(value, usual):
+            data[key] = value
+    if link is not None:
+        data["link"] = link
+    return data
+
+
+def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Parameter:
+    """Parameter from plain data; what is left out is as the class has it.
+
+    Raises
+    ------
+    ModelError
+        If a key or a value is not what is expected.
+    """
+    refuse_key(data, "prior", "priors are not supported")
+    check_keys(data, (*_KEYS, "prior"), required=("name", "value"))
+    for key in ("unit", "link"):
+        if not isinstance(data.get(key, ""), str):
+            message = f"{key} is {data[key]!r}, expected a string"
+            raise ModelError(message)
+    parameter = Parameter(
+        default.name,
+        data["value"],
+        unit=data.get("unit", default.unit),
+        error=data.get("error", 0.0),
+        min=data.get("min", default.min),
+        max=data.get("max", default.max),
+        frozen=data.get("frozen", default.frozen),
+        interp=data.get("interp", default.interp),
+        scale_method=data.get("scale_method", "scale10"),
+        scale_transform=data.get("scale_transform", "lin"),
+    )
+    default.factor_from(parameter)
+    return parameter
+
+
+# --- models -----------------------------------------------------------------------------
+
+
+def model_to_dict(
+    model: ModelBase, full_output: bool = True, links: dict[int, str] | None = None
+) -> dict[str, Any]:
+    """Plain data of a spectral or spatial model.
+
+    Parameters
+    ----------
+    model : ModelBase
+        Model.
+    full_output : bool
+        Whether what equals the default is written too.
+    links : dict, optional
+        Label of each shared parameter, by its id.
+    """
+    links = {} if links is None else links
+    parameters = [
+        parameter_to_dict(name, par, default, full_output, links.get(id(par)))
+        for default, (name, par) in zip(model.defaults, model.named_parameters(), strict=True)
+    ]
+    return {"type": model.tag[0], **model.extra_to_dict(), "parameters": parameters}
+
+
+def model_from_dict(kind: str, data: object, links: dict[str, Parameter]) -> Any:
+    """Spectral or spatial model from plain data.
+
+    Parameters
+    ----------
+    kind : str
+        "spectral" or "spatial".
+    data : dict
+        As of `model_to_dict`.
+    links : dict
+        Shared parameters by their labels; it is added to.
+
+    Raises
+    ------
+    ModelError
+        If the data are not what is expected.
+    """
+    with locating(kind):
+        data = check_mapping(data, kind)
+        cls = get_class(kind, data.get("type"))
+        listed = data.get("parameters") or []
+        if not isinstance(listed, list):
+            message = f"parameters is {listed!r}, expected a list"
+            raise ModelError(message)
+        parameters = _parameters_from_list(listed, cls.defaults, links)
+        for name in [name for name in cls.parameter_names if name not in parameters]:
+            log.warning("%s.%s is not in the file: the default is taken", cls.__name__, name)
+        extra = {key: value for key, value in data.items() if key not in ("type", "parameters")}
+        return cls(**parameters, **cls.extra_from_dict(extra))
+
+
+def _parameters_from_list(
+    listed: list[Any], defaults: Sequence[ParameterDefault], links: dict[str, Parameter]
+) -> dict[str, Parameter]:
+    by_name = {default.name: default for default in defaults}
+    parameters: dict[str, Parameter] = {}
+    for k, item in enumerate(listed):
+        entry = check_mapping(item, f"parameter number {k}")
+        name = entry.get("name")
+        if not isinstance(name, str) or name not in by_name:
+            message = f"unknown parameter {name!r}, expected {', '.join(by_name) or 'none'}"
+            raise ModelError(message)
+        if name in parameters:
+            message = f"parameter {name!r} is there twice"
+            raise ModelError(message)
+        try:
+            par = parameter_from_dict(entry, by_name[name])
+        except ModelError as error:
+            text = str(error)
+            message = text if text.startswith(f"{name}: ") else f"{name}: {text}"
+            raise ModelError(message) from error
+        label = entry.get("link")
+        parameters[name] = par if label is None else links.setdefault(label, par)
+    return parameters

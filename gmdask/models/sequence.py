@@ -1,0 +1,231 @@
+"""Components with unique names: what global and local models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from html import escape
+from typing import Any, Self, overload
+
+from gmdask.errors import DuplicateNameError, ModelError, UnknownNameError
+from gmdask.models.background import BackgroundIRFModel
+from gmdask.models.component import Component
+from gmdask.models.covariance import Covariance
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameters import Parameters
+from gmdask.models.plain import check_mapping, locating
+from gmdask.models.registry import get_class
+
+__all__ = ["ModelSequence"]
+
+
+class ModelSequence(Sequence[Component]):
+    """Components with unique names, found by number or name.
+
+    Parameters
+    ----------
+    components : Component or iterable of Component
+        Components.
+
+    Raises
+    ------
+    DuplicateNameError
+        If a name occurs twice.
+    ModelError
+        If something is not a component, or a dataset has two background models.
+    """
+
+    def __init__(self, components: Component | Iterable[Component] = ()) -> None:
+        if isinstance(components, Component):
+            components = [components]
+        self._components: list[Component] = []
+        self._by_name: dict[str, Component] = {}
+        self._backgrounds: dict[str, str] = {}
+        self._covariance: Covariance | None = None
+        for component in components:
+            self._add(component)
+
+    def _add(self, component: Any) -> None:
+        if not isinstance(component, Component):
+            message = f"{component!r} is not a model component (a SkyModel, a background model)"
+            raise ModelError(message)
+        if component.name in self._by_name:
+            message = f"there is a model named {component.name!r} already"
+            raise DuplicateNameError(message)
+        if isinstance(component, BackgroundIRFModel):
+            other = self._backgrounds.setdefault(component.dataset_name, component.name)
+            if other != component.name:
+                message = (
+                    f"{component.name!r}: dataset {component.dataset_name!r} "
+                    f"has a background model already, {other!r}"
+                )
+                raise ModelError(message)
+        self._by_name[component.name] = component
+        self._components.append(component)
+
+    # --- access ---------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the components."""
+        return [component.name for component in self._components]
+
+    @property
+    def background_models(self) -> dict[str, str]:
+        """Name of the background model of each dataset that has one."""
+        return {
+            component.dataset_name: component.name
+            for component in self._components
+            if isinstance(component, BackgroundIRFModel)
+        }
+
+    def __len__(self) -> int:
+        return len(self._components)
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self._components)
+
+    def __contains__(self, key: object) -> bool:
+        if isinstance(key, str):
+            return key in self._by_name
+        return any(component is key for component in self._components)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Component]: ...
+    def __getitem__(self, key: int | str | slice) -> Any:
+        """Component by number or name, or several by slice."""
+        if not isinstance(key, str):
+            return self._components[key]
+        if key not in self._by_name:
+            shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
+            message = f"no model named {key!r} among: {shown or 'none'}"
+            raise UnknownNameError(message)
+        return self._by_name[key]
+
+    # --- parameters -------------------------------------------------------------------
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Full names and parameters, shared ones repeated."""
+        return [pair for component in self._components for pair in component.named_parameters()]
+
+    @property
+    def full_names(self) -> list[str]:
+        """Full name of every parameter ("crab.spectral.index"), shared ones repeated."""
+        return [name for name, _ in self.named_parameters()]
+
+    @property
+    def parameters(self) -> Parameters:
+        """All parameters, shared ones once, found by any of their full names."""
+        return Parameters.from_names(self.named_parameters())
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether a covariance was set."""
+        return self._covariance is not None
+
+    @property
+    def covariance(self) -> Covariance:
+        """Covariance of `parameters`; from their errors, unless one was set."""
+        parameters = self.parameters
+        if self._covariance is None:
+            return Covariance(parameters)
+        return self._covariance.expanded_to(parameters)
+
+    # --- copies and plain data ------------------------------------------------------------
+
+    def _copied_from(self, components: Iterable[Component], memo: dict[int, Any]) -> Self:
+        new = object.__new__(type(self))
+        ModelSequence.__init__(new, [component.copy(memo=memo) for component in components])
+        return new
+
+    def copy(self) -> Self:
+        """Independent copy; parameters that are shared stay shared among the copies."""
+        memo: dict[int, Any] = {}
+        new = self._copied_from(self._components, memo)
+        if self._covariance is not None:
+            new._covariance = self.covariance.rebound(memo, new.parameters)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        new = memo[id(self)] = self.copy()
+        return new
+
+    def _links(self) -> dict[int, str]:
+        """Label of each shared parameter, by its id; the same models give the same labels."""
+        first: dict[int, str] = {}
+        labels: dict[int, str] = {}
+        for name, par in self.named_parameters():
+            if id(par) in first and id(par) not in labels:
+                digest = sha256(first[id(par)].encode()).hexdigest()[:8]
+                labels[id(par)] = f"{par.name}@{digest}"
+            first.setdefault(id(par), name)
+        return labels
+
+    def to_dict(self, full_output: bool = True) -> dict[str, Any]:
+        """Plain data in the form of Gammapy's YAML, from which equal models can be built.
+
+        Parameters
+        ----------
+        full_output : bool
+            Whether what equals the default of the class is written too.
+
+        Returns
+        -------
+        dict
+            ``{"components": [...]}``; the covariance is not part of it.
+        """
+        links = self._links()
+        return {"components": [c.to_dict(full_output, links) for c in self._components]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Models from plain data.
+
+        Parameters
+        ----------
+        data : dict
+            As of `to_dict`, or as read from Gammapy's YAML.
+
+        Raises
+        ------
+        ModelError
+            Naming component and key, if the data are not what is expected.
+        DuplicateNameError
+            If a name occurs twice.
+        """
+        listed = check_mapping(data, "models").get("components")
+        if not isinstance(listed, list):
+            message = f"components is {listed!r}, expected a list"
+            raise ModelError(message)
+        links: dict[str, Parameter] = {}
+        components = []
+        for k, item in enumerate(listed):
+            with locating(_component_label(k, item)):
+                item = check_mapping(item, "component")
+                component_class = get_class("component", item.get("type"))
+                components.append(component_class.from_dict(item, links))
+        return cls(components)
+
+    # --- to look at ---------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        shown = "\n\n".join(str(component) for component in self._components[:20])
+        more = f"\n\n... and {len(self) - 20} more" if len(self) > 20 else ""
+        return f"{type(self).__name__} of {len(self)} components\n\n{shown}{more}"
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:8]) + (", ..." if len(self) > 8 else "")
+        return f"{type(self).__name__}({len(self)}: {shown})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def _component_label(k: int, item: object) -> str:
+    """Name a component by what is known of it before it is read."""
+    data = item if isinstance(item, dict) else {}
+    names = data.get("datasets_names")
+    name = data.get("name") or (f"{names[0]}-bkg" if isinstance(names, list) and names else None)
+    return f"component {k}" if name is None else f"component {str(name)!r}"

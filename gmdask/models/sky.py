@@ -1,0 +1,144 @@
+"""A source: spectrum, shape, and which IRFs apply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+from uuid import uuid4
+
+from gmdask.errors import ModelError
+from gmdask.models.base import ModelBase
+from gmdask.models.component import Component
+from gmdask.models.parameter import Parameter
+from gmdask.models.plain import (
+    check_keys,
+    dataset_names_from,
+    model_from_dict,
+    model_to_dict,
+    refuse_key,
+)
+from gmdask.models.registry import register
+from gmdask.models.spatial import SpatialModel
+from gmdask.models.spectral import SpectralModel
+
+__all__ = ["SkyModel"]
+
+_IRFS = ("exposure", "psf", "edisp")
+
+
+@register
+class SkyModel(Component):
+    """A source: the product of a spectrum and a shape.
+
+    Parameters
+    ----------
+    spectral_model : SpectralModel
+        Spectrum, not a norm model.
+    spatial_model : SpatialModel, optional
+        Shape.
+    name : str, optional
+        Name; a random one by default.
+    datasets_names : str or list of str, optional
+        Datasets it applies to (exact names), None for all.
+    apply_irf : dict of bool, optional
+        Which of "exposure", "psf", "edisp" apply; all by default.
+
+    Raises
+    ------
+    ModelError
+        If a model is not of the kind that is expected.
+    """
+
+    tag = ("SkyModel", "sky-model")
+
+    def __init__(
+        self,
+        spectral_model: SpectralModel,
+        spatial_model: SpatialModel | None = None,
+        name: str | None = None,
+        datasets_names: str | Iterable[str] | None = None,
+        apply_irf: Mapping[str, bool] | None = None,
+    ) -> None:
+        super().__init__(uuid4().hex[:8] if name is None else name, datasets_names)
+        if not isinstance(spectral_model, SpectralModel) or spectral_model.is_norm:
+            message = f"{self._name}: spectral_model is {spectral_model!r}, expected a spectrum"
+            raise ModelError(message)
+        shape: Any = spatial_model
+        if not isinstance(shape, SpatialModel | None):
+            message = f"{self._name}: spatial_model is {shape!r}, expected a shape"
+            raise ModelError(message)
+        self.spectral_model = spectral_model
+        self.spatial_model = spatial_model
+        self.apply_irf = self._checked_irfs(apply_irf)
+        self._label_parameters()
+
+    def _checked_irfs(self, apply_irf: Mapping[str, bool] | None) -> dict[str, bool]:
+        given = {} if apply_irf is None else dict(apply_irf)
+        for key, value in given.items():
+            if key not in _IRFS or not isinstance(value, bool):
+                message = (
+                    f"{self._name}: apply_irf has {key}: {value!r}, "
+                    f"expected true or false for {', '.join(_IRFS)}"
+                )
+                raise ModelError(message)
+        return {**dict.fromkeys(_IRFS, True), **given}
+
+    @property
+    def models(self) -> dict[str, ModelBase]:
+        """Models by kind, in the order of the parameters."""
+        models: dict[str, ModelBase] = {"spectral": self.spectral_model}
+        if self.spatial_model is not None:
+            models["spatial"] = self.spatial_model
+        return models
+
+    @property
+    def position(self) -> Any:
+        """Centre as a `~astropy.coordinates.SkyCoord`, None for a model without one."""
+        return None if self.spatial_model is None else self.spatial_model.position
+
+    def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
+        """Independent copy, of another name if one is given."""
+        memo = {} if memo is None else memo
+        spatial = None if self.spatial_model is None else self.spatial_model.copy(memo)
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new._name = self._name if name is None else name
+        new.spectral_model, new.spatial_model = self.spectral_model.copy(memo), spatial
+        new.apply_irf = dict(self.apply_irf)
+        new._datasets_names = self.datasets_names
+        if name is not None:
+            new._label_parameters()
+        return new
+
+    def to_dict(
+        self, full_output: bool = True, links: dict[int, str] | None = None
+    ) -> dict[str, Any]:
+        """Plain data, in the form of Gammapy's YAML."""
+        data: dict[str, Any] = {"name": self._name, "type": self.tag[0]}
+        if not all(self.apply_irf.values()):
+            data["apply_irf"] = dict(self.apply_irf)
+        if self._datasets_names is not None:
+            data["datasets_names"] = list(self._datasets_names)
+        for kind, model in self.models.items():
+            data[kind] = model_to_dict(model, full_output, links)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
+        """Sky model from plain data."""
+        refuse_key(data, "temporal", "temporal models are not supported")
+        known = ("name", "type", "apply_irf", "datasets_names", "spectral", "spatial")
+        check_keys(data, known, required=("name", "spectral"))
+        spatial = data.get("spatial")
+        irfs = data.get("apply_irf")
+        if not isinstance(irfs, dict | None):
+            message = f"apply_irf is {irfs!r}, expected true or false for {', '.join(_IRFS)}"
+            raise ModelError(message)
+        links = {} if links is None else links
+        return cls(
+            spectral_model=model_from_dict("spectral", data["spectral"], links),
+            spatial_model=None if spatial is None else model_from_dict("spatial", spatial, links),
+            name=data["name"],
+            datasets_names=dataset_names_from(data),
+            apply_irf=irfs,
+        )

@@ -1,0 +1,159 @@
+"""Spatial models, and the pixels they are evaluated on.
+
+The array functions take positions in deg in the frame of the model and scalar parameters in
+the model's internal units (deg), and return densities in sr-1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import ArrayLike, NDArray
+
+from gmdask.errors import InputError, ModelError
+from gmdask.models.base import ModelBase
+from gmdask.models.derivatives import second_derivatives
+from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.registry import register
+
+__all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
+
+Array = NDArray[np.float64]
+
+_LON = ParameterDefault("lon_0", 0.0, "deg")
+_LAT = ParameterDefault("lat_0", 0.0, "deg", min=-90.0, max=90.0)
+
+
+class SkyGrid:
+    """Positions on the sky, with what repeated evaluation needs of them.
+
+    Parameters
+    ----------
+    lon, lat : array
+        Longitude and latitude in deg, of one shape, in the frame of the models to come.
+
+    Attributes
+    ----------
+    lon, lat : ndarray
+        As given.
+    cos_lat : ndarray
+        Cosine of the latitude.
+    """
+
+    def __init__(self, lon: ArrayLike, lat: ArrayLike) -> None:
+        self.lon: Array = np.array(lon, dtype=float)
+        self.lat: Array = np.array(lat, dtype=float)
+        if self.lon.shape != self.lat.shape:
+            message = f"lon {self.lon.shape} and lat {self.lat.shape} differ in shape"
+            raise InputError(message)
+        # 90 - |lat| is exact near the poles, where a cosine of radians is not
+        self.cos_lat: Array = np.sin(np.deg2rad(90.0 - np.abs(self.lat)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the positions."""
+        return self.lon.shape
+
+
+class SpatialModel(ModelBase):
+    """Base of spatial models; a new one needs `evaluate` and `gradient`, or is special.
+
+    Parameters
+    ----------
+    frame : {"icrs", "galactic"}
+        Frame of the position.
+    **parameters
+        As in the base class.
+    """
+
+    kind = "spatial"
+    frames: ClassVar[tuple[str, ...]] = ("icrs", "galactic")
+
+    def __init__(self, *, frame: str = "icrs", **parameters: Any) -> None:
+        if frame not in self.frames:
+            message = f"frame: {frame!r}, expected one of {self.frames}"
+            raise ModelError(message)
+        self.frame = frame
+        super().__init__(**parameters)
+
+    # --- arrays -------------------------------------------------------------------
+
+    def evaluate(self, grid: SkyGrid, *values: float) -> Array:
+        """Density in sr-1, of the shape of the grid."""
+        raise NotImplementedError
+
+    def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
+        """Density [...] in sr-1 and its derivatives [P, ...] by the parameters."""
+        raise NotImplementedError
+
+    def step_scales(self, values: Array) -> Array:
+        """Change [P] of each parameter over which the density changes by about itself."""
+        return np.maximum(np.abs(values), 1e-2)
+
+    def hessian(self, grid: SkyGrid, *values: float) -> Array:
+        """Second derivatives [P, P, ...] of the density by the parameters.
+
+        Differences of the analytic gradient, good to about 1e-8 of the largest element.
+        """
+        at = np.array(values, dtype=float)
+        return second_derivatives(
+            lambda v: self.gradient(grid, *v.tolist())[1], at, self.step_scales(at)
+        )
+
+    def evaluation_radius(self, values: Array) -> float | None:
+        """Radius in deg within which the model is evaluated, None for everywhere."""
+        raise NotImplementedError
+
+    def evaluation_bin_size_min(self, values: Array) -> float | None:  # noqa: ARG002
+        """Size in deg that pixels must not exceed, None if they may have any."""
+        return None
+
+    # --- quantities -----------------------------------------------------------------
+
+    def __call__(self, lon: u.Quantity, lat: u.Quantity) -> u.Quantity:
+        """Density at positions in the frame of the model."""
+        grid = SkyGrid(u.Quantity(lon).to_value("deg"), u.Quantity(lat).to_value("deg"))
+        return u.Quantity(self.evaluate(grid, *self.internal_values.tolist()), "sr-1")
+
+    @property
+    def position(self) -> Any:
+        """Centre as a `~astropy.coordinates.SkyCoord`, None for a model without one."""
+        if "lon_0" not in self.parameter_names:
+            return None
+        from astropy.coordinates import SkyCoord
+
+        lon, lat = self.parameter("lon_0"), self.parameter("lat_0")
+        return SkyCoord(lon.quantity, lat.quantity, frame=self.frame)
+
+    # --- plain data -------------------------------------------------------------------
+
+    def extra_to_dict(self) -> dict[str, Any]:
+        """Return the frame."""
+        return {"frame": self.frame}
+
+    @classmethod
+    def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Read the frame."""
+        rest = {key: value for key, value in data.items() if key != "frame"}
+        arguments = super().extra_from_dict(rest)
+        return {"frame": data.get("frame", "icrs"), **arguments}
+
+
+@register
+class PointSpatialModel(SpatialModel):
+    """A point; a pixel grid shares it among the four pixels around it."""
+
+    tag = ("PointSpatialModel", "point")
+    defaults = (_LON, _LAT)
+    lon_0: Parameter
+    lat_0: Parameter
+
+    def evaluation_radius(self, values: Array) -> float:  # noqa: ARG002
+        """Zero."""
+        return 0.0
+
+    def evaluation_bin_size_min(self, values: Array) -> float:  # noqa: ARG002
+        """Zero."""
+        return 0.0

@@ -1,0 +1,511 @@
+"""Gammapy's YAML, both ways, and its covariance table."""
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pytest
+import yaml
+from gammapy.modeling.models import FoVBackgroundModel
+from gammapy.modeling.models import GaussianSpatialModel as GammapyGaussian
+from gammapy.modeling.models import LogParabolaSpectralModel as GammapyLogParabola
+from gammapy.modeling.models import Models as GammapyModels
+from gammapy.modeling.models import PointSpatialModel as GammapyPoint
+from gammapy.modeling.models import PowerLawNormSpectralModel as GammapyNorm
+from gammapy.modeling.models import PowerLawSpectralModel as GammapyPowerLaw
+from gammapy.modeling.models import SkyModel as GammapySky
+
+from gmdask.errors import (
+    DuplicateNameError,
+    InputError,
+    InputNotFoundError,
+    ModelError,
+    StoreExistsError,
+    UnknownNameError,
+)
+from gmdask.models import (
+    BackgroundIRFModel,
+    GaussianSpatialModel,
+    LogParabolaSpectralModel,
+    Models,
+    PointSpatialModel,
+    PowerLawNormSpectralModel,
+    PowerLawSpectralModel,
+    SkyModel,
+)
+from gmdask.models.files import write_files
+
+FOLDERS = ["crab", "pks2155", "hawc", "fermi_crab", "joint_crab", "mwl"]
+
+
+def state(parameters):
+    """What must survive, of our parameters and of Gammapy's."""
+    return [
+        (p.name, p.value, p.unit.to_string("fits"), p.error, str(p.min), str(p.max), bool(p.frozen))
+        for p in parameters
+    ]
+
+
+def plain(data):
+    """Text of plain data, whole numbers as floats."""
+    return json.dumps(json.loads(json.dumps(data), parse_int=float))
+
+
+def all_of(models):
+    """Parameters of our models as Gammapy lists them: shared ones repeated."""
+    return [par for _, par in models.named_parameters()]
+
+
+def assert_same(ours, theirs, errors=True):
+    cut = slice(None) if errors else slice(0, 3)
+    assert [s[cut] for s in state(all_of(ours))] == [s[cut] for s in state(theirs.parameters)]
+    assert ours.names == theirs.names
+    assert [m.datasets_names for m in ours] == [m.datasets_names for m in theirs]
+
+
+def example():
+    crab = SkyModel(
+        LogParabolaSpectralModel(
+            amplitude="3.8e-7 m-2 s-1 TeV-1", reference="0.7 TeV", alpha=2.1234567890123456
+        ),
+        PointSpatialModel(lon_0="83.63 deg", lat_0="0.384 rad", frame="icrs"),
+        name="crab: a 'source'",
+        apply_irf={"edisp": False},
+    )
+    halo = SkyModel(
+        PowerLawSpectralModel(amplitude=crab.spectral_model.amplitude, index=2.5),
+        GaussianSpatialModel(sigma="12 arcmin", e=0.3, frame="galactic"),
+        name="halo",
+        datasets_names=["a", "b"],
+    )
+    halo.spatial_model.phi.frozen = False
+    halo.spatial_model.sigma.min = 1
+    halo.spatial_model.sigma.max = None
+    norm = PowerLawNormSpectralModel(norm=1.1)
+    norm.norm.min, norm.norm.error, norm.norm.scale_method = 0, 0.05, "factor1"
+    norm.tilt.frozen = False
+    return Models([crab, halo, BackgroundIRFModel(norm, dataset_name="a")])
+
+
+def gammapy_example():
+    lp = GammapyLogParabola(amplitude="2e-12 cm-2 s-1 TeV-1", reference="2 TeV", alpha=2.2)
+    pl = GammapyPowerLaw(index=2.7)
+    lp.alpha.error, lp.beta.frozen, lp.amplitude.min = 0.1, True, 0
+    shape = GammapyGaussian(sigma="0.3 deg", e=0.2, phi="20 deg", frame="galactic")
+    norm = GammapyNorm(norm=0.9)
+    one = GammapySky(lp, GammapyPoint(lon_0="83 deg"), name="one", datasets_names=["x"])
+    two = GammapySky(
+        pl, shape, name="two", apply_irf={"exposure": True, "psf": False, "edisp": True}
+    )
+    return GammapyModels([one, two, FoVBackgroundModel(dataset_name="x", spectral_model=norm)])
+
+
+# --- with Gammapy -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full_output", [False, True])
+def test_gammapy_reads_what_we_write(tmp_path, full_output):
+    models = example()
+    path = tmp_path / "models.yaml"
+    models.write(path, full_output=full_output)
+    theirs = GammapyModels.read(path)
+    assert_same(models, theirs)
+    assert theirs[0].spectral_model.amplitude is theirs[1].spectral_model.amplitude
+    assert theirs[0].apply_irf == models[0].apply_irf
+    assert theirs[1].spatial_model.frame == "galactic"
+    assert theirs[2].spectral_model.norm.scale_method == "factor1"
+    assert plain(Models.read(path).to_dict()) == plain(models.to_dict())
+    assert not list(tmp_path.glob("*covariance*"))
+
+
+@pytest.mark.parametrize("full_output", [False, True])
+def test_we_read_what_gammapy_writes(tmp_path, full_output):
+    theirs = gammapy_example()
+    path = tmp_path / "models.yaml"
+    theirs.write(path, full_output=full_output, write_covariance=False)
+    ours = Models.read(path)
+    assert_same(ours, theirs)
+    assert ours["two"].apply_irf["psf"] is False
+    assert ours["two"].spatial_model.frame == "galactic"
+    energy = np.geomspace(0.1, 10, 5) * u.TeV
+    for a, b in zip(ours, theirs, strict=True):
+        assert u.allclose(a.spectral_model(energy), b.spectral_model(energy), rtol=1e-13)
+
+
+def test_hints_of_gammapy_are_kept(tmp_path):
+    theirs = gammapy_example()
+    theirs[1].spectral_model.reference.scale_method = None
+    theirs[2].spectral_model.norm.scale_transform = "sqrt"
+    theirs[2].spectral_model.norm.interp = "lin"
+    theirs.write(tmp_path / "models.yaml", full_output=True)
+    ours = Models.read(tmp_path / "models.yaml")
+    ours.write(tmp_path / "ours.yaml")
+    for models in (ours, GammapyModels.read(tmp_path / "ours.yaml")):
+        assert models["two"].parameters["reference"].scale_method is None
+        norm = models["x-bkg"].parameters["norm"]
+        assert (norm.scale_transform, norm.interp) == ("sqrt", "lin")
+
+
+def test_full_output_has_the_fields_of_gammapy(tmp_path):
+    theirs = gammapy_example()
+    path = tmp_path / "models.yaml"
+    theirs.write(path, full_output=True, write_covariance=False)
+    text = yaml.safe_load(path.read_text())["components"]
+    assert plain(Models.read(path).to_dict()["components"]) == plain(text)
+    theirs.write(path, full_output=False, write_covariance=False, overwrite=True)
+    text = yaml.safe_load(path.read_text())["components"]
+    ours = Models.read(path).to_dict(full_output=False)
+    assert plain(ours["components"]) == plain(text)
+
+
+def test_covariance_both_ways(tmp_path):
+    theirs = gammapy_example()
+    rng = np.random.default_rng(3)
+    root = rng.normal(size=(len(theirs.parameters),) * 2) * 1e-3
+    theirs.covariance = root @ root.T
+    theirs.write(tmp_path / "theirs.yaml")
+    ours = Models.read(tmp_path / "theirs.yaml")
+    assert_same(ours, theirs)
+    np.testing.assert_array_equal(ours.covariance.data, theirs.covariance.data)
+    ours.write(tmp_path / "ours.yaml")
+    again = GammapyModels.read(tmp_path / "ours.yaml")
+    np.testing.assert_array_equal(again.covariance.data, theirs.covariance.data)
+    assert_same(ours, again)
+
+
+def test_covariance_of_linked_parameters(tmp_path):
+    models = example()
+    pars = models.parameters
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(len(pars),) * 2)
+    models.covariance = root @ root.T
+    path = tmp_path / "models.yaml"
+    models.write(path)
+    again = Models.read(path)
+    np.testing.assert_array_equal(again.covariance.data, models.covariance.data)
+    assert plain(again.to_dict()) == plain(models.to_dict())
+    theirs = GammapyModels.read(path)
+    assert theirs[0].spectral_model.amplitude is theirs[1].spectral_model.amplitude
+    within = [pars.index(par) for _, par in models[0].named_parameters()]
+    np.testing.assert_allclose(
+        theirs[0].covariance.data[:4, :4],
+        models.covariance.data[np.ix_(within, within)][:4, :4],
+        rtol=1e-14,
+    )
+    theirs.write(tmp_path / "theirs.yaml", full_output=True)
+    back = Models.read(tmp_path / "theirs.yaml")
+    assert back.parameters["halo.spectral.amplitude"] is back[0].spectral_model.amplitude
+
+
+@pytest.mark.parametrize("name", ["models_start.yaml", "models_best.yaml"])
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_real_files(shared, tmp_path, folder, name):
+    source = shared / "data" / folder / name
+    ours, theirs = Models.read(source), GammapyModels.read(source)
+    assert_same(ours, theirs)
+    path = tmp_path / "copy.yaml"
+    ours.write(path)
+    again = GammapyModels.read(path)
+    assert_same(ours, again)
+    if name == "models_best.yaml":
+        assert ours.has_covariance
+        np.testing.assert_array_equal(ours.covariance.data, theirs.covariance.data)
+        np.testing.assert_array_equal(again.covariance.data, theirs.covariance.data)
+        rows = (tmp_path / "copy_covariance.dat").read_text()
+        assert rows == source.with_name("models_best_covariance.dat").read_text()
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def component(spectral=None, **rest):
+    spectral = {"type": "pl", "parameters": []} if spectral is None else spectral
+    return {"name": "crab", "type": "SkyModel", "spectral": spectral, **rest}
+
+
+def with_parameter(**entry):
+    return component({"type": "pl", "parameters": [entry]})
+
+
+BAD = [
+    ({"type": "FluxModel", "name": "crab"}, "unknown component model type 'FluxModel'"),
+    (component({"type": "ecpl", "parameters": []}), "spectral: unknown spectral model type 'ecpl'"),
+    (component(spatial={"type": "disk"}), "spatial: unknown spatial model type 'disk'"),
+    (component(temporal={"type": "const"}), "temporal: temporal models are not supported"),
+    (component(spatial={"type": "point", "frame": "fk5"}), "spatial: frame: 'fk5'"),
+    (component(spatial={"type": "point", "size": 3}), "size: unknown key of PointSpatialModel"),
+    (component(spetial={}), "unknown key 'spetial', expected name, type"),
+    (component(datasets_names=3), "datasets_names is 3, expected a list of names"),
+    (component(apply_irf=True), "apply_irf is True"),
+    (component(apply_irf={"psf": "no"}), "apply_irf has psf: 'no'"),
+    (component("pl"), "spectral is 'pl', expected a mapping"),
+    (component({"type": "pl", "parameters": {}, "x": 1}), "x: unknown key"),
+    (component({"type": "pl", "parameters": "index"}), "parameters is 'index', expected a list"),
+    (component({"type": "pl", "parameters": [3]}), "parameter number 0 is 3, expected a mapping"),
+    (with_parameter(name="alpha", value=1), "unknown parameter 'alpha', expected index, amplitude"),
+    (with_parameter(name="index"), "index: key 'value' is missing"),
+    (with_parameter(name="index", value=math.nan), "index: value is nan"),
+    (with_parameter(name="index", value="two"), "index: value is 'two'"),
+    (with_parameter(name="index", value=2, unit="TeV"), "index: unit 'TeV' cannot be converted"),
+    (with_parameter(name="index", value=2, unit=3), "index: unit is 3, expected a string"),
+    (with_parameter(name="index", value=2, unit="blob"), "index: unit 'blob' is not a unit"),
+    (with_parameter(name="index", value=2, min=3, max=1), "index: min 3.0 is larger than max 1.0"),
+    (with_parameter(name="index", value=2, frozen="no"), "index: frozen is 'no'"),
+    (with_parameter(name="index", value=2, froze=True), "index: unknown key 'froze'"),
+    (
+        with_parameter(name="index", value=2, prior={"type": "GaussianPrior"}),
+        "index: prior: priors are not supported",
+    ),
+    (
+        component({"type": "pl", "parameters": [{"name": "index", "value": 1}] * 2}),
+        "parameter 'index' is there twice",
+    ),
+    ({"name": "crab", "type": "SkyModel"}, "key 'spectral' is missing"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), BAD)
+def test_errors_say_file_component_and_key(tmp_path, data, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({"components": [data]}))
+    with pytest.raises(ModelError) as caught:
+        Models.read(path)
+    assert str(caught.value).startswith(f"{path}: component 'crab': ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"type": "FoVBackgroundModel"}, "component 0: key 'datasets_names' is missing"),
+        (
+            {"type": "FoVBackgroundModel", "datasets_names": ["a", "b"]},
+            "component 'a-bkg': datasets_names is ['a', 'b'], expected exactly one",
+        ),
+        (
+            {"type": "FoVBackgroundModel", "datasets_names": ["a"], "spatial": {"type": "const"}},
+            "component 'a-bkg': spatial: spatial norms of a background are not supported",
+        ),
+        ("crab", "component 0: component is 'crab', expected a mapping"),
+        ({"type": "SkyModel", "name": 7, "spectral": {"type": "pl"}}, "name of SkyModel is 7"),
+    ],
+)
+def test_errors_of_other_components(data, message):
+    with pytest.raises(ModelError) as caught:
+        Models.from_dict({"components": [data]})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("components: [", "not YAML"),
+        ("- 1\n- 2\n", "not a file of models"),
+        ("models: []\n", "expected a mapping with the key 'components'"),
+        ("components: 3\n", "components is 3, expected a list"),
+        ("components: !!python/object/apply:os.system ['true']\n", "not YAML"),
+        ("components: []\ncovariance: 3\n", "expected the name of a file"),
+        ("components: \xff", "not YAML"),
+        ("", "not a file of models"),
+    ],
+)
+def test_errors_of_files(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(ModelError) as caught:
+        Models.read(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(InputNotFoundError, match=r"none\.yaml does not exist"):
+        Models.read(tmp_path / "none.yaml")
+    with pytest.raises(FileNotFoundError):
+        Models.read(tmp_path)
+    path = tmp_path / "models.yaml"
+    path.write_text("components: []\ncovariance: gone.dat\n")
+    with pytest.raises(InputNotFoundError, match=r"covariance file .*gone\.dat does not exist"):
+        Models.read(path)
+
+
+def test_duplicate_names_in_a_file(tmp_path):
+    path = tmp_path / "models.yaml"
+    path.write_text(yaml.safe_dump({"components": [component(), component()]}))
+    with pytest.raises(DuplicateNameError, match=r"models\.yaml: there is a model named 'crab'"):
+        Models.read(path)
+
+
+def test_what_is_left_out_is_the_default(caplog):
+    data = {"components": [with_parameter(name="index", value="3e0")]}
+    with caplog.at_level(logging.WARNING):
+        models = Models.from_dict(data)
+    assert "PowerLawSpectralModel.amplitude is not in the file" in caplog.text
+    pars = models["crab"].parameters
+    assert pars["index"].value == 3.0
+    assert pars["amplitude"].value == 1e-12
+    assert pars["reference"].frozen
+
+
+def test_results_and_metadata_are_skipped(tmp_path):
+    path = tmp_path / "models.yaml"
+    text = yaml.safe_dump({"OptimizeResult": {"nfev": 3}, "components": [component()]})
+    path.write_text(text + "metadata: {creator: someone}\nchecksum: 00\n")
+    assert Models.read(path).names == ["crab"]
+
+
+def test_link_of_one_is_no_link_and_names_must_be_the_same():
+    models = Models.from_dict(
+        {"components": [with_parameter(name="index", value=2, link="index@aaaaaaaa")]}
+    )
+    assert "link" not in str(models.to_dict())
+    entries = [
+        {"name": "index", "value": 2, "link": "a@1"},
+        {"name": "reference", "value": 2, "link": "a@1"},
+    ]
+    with pytest.raises(
+        ModelError, match="reference cannot be linked to a parameter of another name"
+    ):
+        Models.from_dict({"components": [component({"type": "pl", "parameters": entries})]})
+
+
+def test_background_with_a_name_of_its_own(tmp_path):
+    models = Models([BackgroundIRFModel(dataset_name="a", name="mine")])
+    models.covariance = np.diag([0.0, 0.04, 0.0])
+    path = tmp_path / "models.yaml"
+    models.write(path)
+    again = Models.read(path)
+    assert again.names == ["mine"]
+    assert again.parameters.error[1] == 0.2
+    assert GammapyModels.read(path)[0].spectral_model.norm.error == 0.2
+    # Gammapy does not store the name: rows are then taken in order
+    theirs = GammapyModels([FoVBackgroundModel(dataset_name="a", name="other")])
+    theirs.covariance = np.diag([0.0, 0.01, 0.0])
+    theirs.write(tmp_path / "theirs.yaml")
+    assert "other.spectral.norm" in (tmp_path / "theirs_covariance.dat").read_text()
+    assert Models.read(tmp_path / "theirs.yaml").parameters["a-bkg.spectral.norm"].error == 0.1
+
+
+# --- covariance files ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(tmp_path) -> Path:
+    models = Models([SkyModel(PowerLawSpectralModel(), name="crab")])
+    models.covariance = np.diag([1.0, 2.0, 0.0])
+    path = tmp_path / "models.yaml"
+    models.write(path)
+    return path
+
+
+def test_covariance_of_another_file_is_noticed(written):
+    table = written.with_name("models_covariance.dat")
+    table.write_text(table.read_text().replace("2.0", "3.0"))
+    with pytest.raises(ModelError, match="not the covariance that the YAML was written with"):
+        Models.read(written)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("2.0", "two", "not a table of numbers"),
+        ("crab.spectral.amplitude", "vela.spectral.extension", "covariance of other parameters"),
+        ("| 1.0 |", "|", "not a table|square"),
+        ("\n|", "\n", "not a table|square|other parameters"),
+    ],
+)
+def test_bad_covariance_files(written, old, new, message):
+    table = written.with_name("models_covariance.dat")
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new))
+    lines = [line for line in written.read_text().splitlines() if "sha256" not in line]
+    written.write_text("\n".join(lines))
+    if old == "\n|":
+        assert Models.read(written).parameters.error[0] == 1.0  # outer bars may be missing
+        return
+    with pytest.raises(ModelError, match=message) as caught:
+        Models.read(written)
+    assert str(table) in str(caught.value)
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+def test_no_overwriting_unless_asked(tmp_path, written):
+    models = Models([SkyModel(PowerLawSpectralModel(), name="vela")])
+    with pytest.raises(StoreExistsError, match="exists already"):
+        models.write(written)
+    with pytest.raises(FileExistsError):
+        models.write(tmp_path, overwrite=True)
+    assert Models.read(written).names == ["crab"]
+    models.write(written, overwrite=True)
+    assert Models.read(written).names == ["vela"]
+    models.write(tmp_path / "new" / "folder" / "models.yaml")
+    assert Models.read(tmp_path / "new" / "folder" / "models.yaml").names == ["vela"]
+
+
+@pytest.mark.parametrize("fails", [1, 2, 3])
+def test_a_failure_leaves_the_old_pair(monkeypatch, written, fails):
+    """Whichever of the renames fails."""
+    before = {path.name: path.read_bytes() for path in written.parent.iterdir()}
+    models = Models.read(written)
+    models.parameters["index"].value = 5
+    models.covariance = np.diag([4.0, 2.0, 0.0])
+    calls, replace = [], Path.replace
+
+    def failing(self, target):
+        calls.append(target)
+        if len(calls) == fails:
+            raise OSError("disk full")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="disk full"):
+        models.write(written, overwrite=True)
+    assert {path.name: path.read_bytes() for path in written.parent.iterdir()} == before
+
+
+def test_a_failure_leaves_nothing_new(monkeypatch, tmp_path):
+    replace = Path.replace
+
+    def failing(self, target):
+        if str(target).endswith("b"):
+            raise OSError("disk full")
+        replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="disk full"):
+        write_files({tmp_path / "a": b"1", tmp_path / "b": b"2"}, overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_same_models_same_labels():
+    first, second = example().to_dict(), example().to_dict()
+    assert plain(first) == plain(second)
+    labels = [
+        p["link"] for c in first["components"] for p in c["spectral"]["parameters"] if "link" in p
+    ]
+    assert len(labels) == 2
+    assert labels[0] == labels[1]
+    name, _, mark = labels[0].partition("@")
+    assert (name, len(mark)) == ("amplitude", 8)
+
+
+def test_numbers_survive_exactly(tmp_path):
+    rng = np.random.default_rng(8)
+    values = rng.normal(size=200) * 10.0 ** rng.integers(-300, 300, size=200)
+    models = Models(
+        [SkyModel(PowerLawSpectralModel(index=v), name=f"m{k}") for k, v in enumerate(values)]
+    )
+    path = tmp_path / "models.yaml"
+    models.write(path)
+    np.testing.assert_array_equal(Models.read(path).parameters.value, models.parameters.value)
+
+
+def test_error_kinds():
+    for error in (ModelError, UnknownNameError, DuplicateNameError, InputNotFoundError):
+        assert issubclass(error, InputError)
