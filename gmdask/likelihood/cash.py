@@ -11,6 +11,8 @@ __all__ = ["TRUNCATION", "CashTerms", "cash_dense", "cash_occupied"]
 
 Array = NDArray[np.float64]
 
+NOTHING: Array = np.zeros(0)
+
 TRUNCATION = 1e-25  # as in Gammapy's stats/fit_statistics.py
 
 
@@ -39,7 +41,7 @@ class CashTerms(NamedTuple):
     n_floor: int
 
 
-def cash_occupied(npred: Array, counts: Array, total: float) -> CashTerms:
+def cash_occupied(npred: Array, counts: Array, total: float, *, derivatives: bool = True) -> CashTerms:
     """Statistic from the bins that hold counts and the masked sum of npred.
 
     Exact where npred is nowhere negative in the mask.
@@ -50,16 +52,21 @@ def cash_occupied(npred: Array, counts: Array, total: float) -> CashTerms:
         In the bins of the mask with counts.
     total : float
         Sum of npred over all bins of the mask.
+    derivatives : bool
+        Whether derivatives are needed; they may be empty otherwise.
     """
+    if npred.min(initial=np.inf) > TRUNCATION:
+        stat = float(2 * (total - counts @ np.log(npred)))
+        if not derivatives:
+            return CashTerms(stat, NOTHING, NOTHING, 2.0, 0)
+        ratio = counts / npred
+        return CashTerms(stat, -2 * ratio, 2 * ratio / npred, 2.0, 0)
     floor = npred <= TRUNCATION
-    n_floor = int(np.count_nonzero(floor))
-    safe = np.where(floor, 1.0, npred) if n_floor else npred
-    ratio = counts / safe
-    log = np.log(np.where(floor, TRUNCATION, npred) if n_floor else npred)
-    first, second = -2 * ratio, 2 * ratio / safe
-    if n_floor:
-        first[floor] = second[floor] = 0.0
-    return CashTerms(float(2 * (total - counts @ log)), first, second, 2.0, n_floor)
+    ratio = counts / np.where(floor, 1.0, npred)
+    stat = 2 * (total - counts @ np.log(np.where(floor, TRUNCATION, npred)))
+    first = np.where(floor, 0.0, -2 * ratio)
+    second = np.where(floor, 0.0, 2 * ratio / np.where(floor, 1.0, npred))
+    return CashTerms(float(stat), first, second, 2.0, int(np.count_nonzero(floor)))
 
 
 def cash_dense(npred: Array, counts: Array) -> CashTerms:

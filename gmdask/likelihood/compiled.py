@@ -52,8 +52,8 @@ class Evaluation(NamedTuple):
         By the free parameters.
     gauss_newton, observed : array of shape (P, P), or None
         Hessians by the free parameters.
-    active : boolean array of shape (P,)
-        Free parameters that are not held at a limit.
+    active : boolean array of shape (P,), or None
+        Free parameters that are not local ones held at a limit.
     n_floor : int
         Bins with counts that no component reaches.
     """
@@ -63,7 +63,7 @@ class Evaluation(NamedTuple):
     gradient: Array | None
     gauss_newton: Array | None
     observed: Array | None
-    active: Mask
+    active: Mask | None
     n_floor: int
 
 
@@ -140,6 +140,7 @@ class CompiledDataset:
         self._cube, self._models, self._mode = cube, models, bins
         self.free = np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
         self.local = np.zeros_like(self.free) if local is None else local & self.free
+        self._any_local = bool(self.local.any())
         column = np.where(self.free, np.cumsum(self.free) - 1, -1)
         self.observation = observation = Observation(cube)
         self.name = observation.name
@@ -188,7 +189,8 @@ class CompiledDataset:
         parts = []
         for term in self._terms:
             source = term.source
-            at, anchored = term.spatial.internal(values), term.spatial.internal(anchor)
+            at = term.spatial.internal(values)
+            anchored = at if anchor is values else term.spatial.internal(anchor)
             operator, index = source.operator(at, anchored, derivatives=derivatives)
             if operator is None:
                 continue
@@ -219,9 +221,9 @@ class CompiledDataset:
         assert self._background is not None
         return self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
 
-    def _cash(self, npred: Array, total: float) -> CashTerms:
+    def _cash(self, npred: Array, total: float, *, derivatives: bool = True) -> CashTerms:
         if self._mode == "occupied":
-            return cash_occupied(npred, self.counts, total)
+            return cash_occupied(npred, self.counts, total, derivatives=derivatives)
         return cash_dense(npred, self.counts)
 
     # --- evaluation --------------------------------------------------------------------
@@ -238,7 +240,8 @@ class CompiledDataset:
         anchor : array of shape (N,), optional
             Parameters at which PSF, energy dispersion and pixels are taken; by default `values`.
         order : {0, 1, 2}
-            0: value; 1: with gradient and Gauss-Newton Hessian; 2: with the observed one.
+            0: value, with local parameters as they are given; 1: with gradient and Gauss-Newton
+            Hessian, at the optimum of the local parameters; 2: with the observed Hessian too.
         cache : dict, optional
             Spectra already integrated, shared by datasets in one pass.
 
@@ -251,20 +254,20 @@ class CompiledDataset:
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
         source, source_sum = self._source_counts(parts)
         negative = any(part.f.min() < 0 for part in parts)
-        if self.local.any() and not (negative and self._mode == "occupied"):
+        if order and self._any_local and not (negative and self._mode == "occupied"):
             values = self._profile(values, source, source_sum)
-        npred, total, norm = source, source_sum, None
+        npred, total = source, source_sum
         if self._background is not None:
             norm = self._background_norm(values)
-            npred = source + self._background.counts(norm)
+            npred = self._background.counts(norm)
+            npred += source
             total = source_sum + float(self._background.sums @ norm)
             negative = negative or norm.min() < 0
         if negative and self._mode == "occupied":
             return self._as_dense().evaluate(values, anchor, order=order, cache=cache)
-        terms = self._cash(npred, total)
-        active = np.ones(int(self.free.sum()), dtype=bool)
+        terms = self._cash(npred, total, derivatives=order > 0)
         if order == 0:
-            return Evaluation(terms.stat, values, None, None, None, active, terms.n_floor)
+            return Evaluation(terms.stat, values, None, None, None, None, terms.n_floor)
         return self._derivatives(values, parts, terms, order)
 
     def _as_dense(self) -> CompiledDataset:

@@ -85,7 +85,8 @@ class Point:
     anchor : array or None
         Parameters at which the response is taken, likewise; None for `values`.
     order : {0, 1, 2}
-        0: value; 1: with gradient and Gauss-Newton Hessian; 2: with observed Hessian.
+        0: value at exactly these parameters; 1: with gradient and Gauss-Newton Hessian,
+        at the optimum of the local parameters; 2: with observed Hessian too.
     """
 
     values: Array
@@ -136,6 +137,57 @@ def _store(url: str, version: int) -> Store:  # noqa: ARG001  (a new version is 
     return Store.open(url)
 
 
+class _CompiledRun:
+    """Compiled datasets of one run, and which shared parameters it sums over."""
+
+    def __init__(self, specs: Sequence[DatasetSpec]) -> None:
+        self.specs = specs
+        self.datasets = [_compile(spec) for spec in specs]
+        self.shared: Index = np.unique(np.concatenate([spec.shared for spec in specs])).astype(np.intp)
+        self._places = [np.searchsorted(self.shared, spec.shared) for spec in specs]
+        self._locals = [spec.local[spec.free] for spec in specs]
+
+    def evaluate(self, values: Array, anchor: Array | None, order: int, cache: SpectrumCache) -> RunResult:
+        """Evaluate the datasets and add up."""
+        evaluations, start = [], 0
+        for spec, dataset in zip(self.specs, self.datasets, strict=True):
+            own = slice(start, start + len(spec.free))
+            anchored = None if anchor is None else anchor[own]
+            evaluations.append(dataset.evaluate(values[own], anchored, order=order, cache=cache))
+            start = own.stop
+        stats = np.array([e.stat for e in evaluations])
+        floors = np.array([e.n_floor for e in evaluations], dtype=np.intp)
+        if order == 0:
+            return RunResult(stats, floors, values, self.shared, None, None, None, (), ())
+        found = np.concatenate([e.values for e in evaluations])
+        return RunResult(stats, floors, found, self.shared, *self._sums(evaluations, order))
+
+    def _sums(
+        self, evaluations: Sequence[Evaluation], order: int
+    ) -> tuple[Array, Array, Array | None, tuple[LocalBlock, ...], tuple[Index, ...]]:
+        """Gradient and Hessians of the profile likelihood, and in order 2 the local blocks."""
+        n = len(self.shared)
+        gradient, hessian, observed = np.zeros(n), np.zeros((n, n)), np.zeros((n, n))
+        blocks: list[LocalBlock] = []
+        for evaluation, place, local in zip(evaluations, self._places, self._locals, strict=True):
+            assert evaluation.gradient is not None
+            assert evaluation.gauss_newton is not None
+            assert evaluation.active is not None
+            at = np.ix_(place, place)
+            block = local_block(evaluation.gauss_newton, local, evaluation.active)
+            own_gradient, own_hessian = eliminate(evaluation.gradient, evaluation.gauss_newton, local, block)
+            hessian[at] += own_hessian
+            if evaluation.observed is not None:
+                block = local_block(evaluation.observed, local, evaluation.active)
+                own_gradient, own_observed = eliminate(evaluation.gradient, evaluation.observed, local, block)
+                observed[at] += own_observed
+                blocks.append(block)
+            gradient[place] += own_gradient
+        if order < 2:
+            return gradient, hessian, None, (), ()
+        return gradient, hessian, observed, tuple(blocks), tuple(spec.shared for spec in self.specs)
+
+
 class CompiledGroup:
     """Compiled datasets of some runs.
 
@@ -145,11 +197,11 @@ class CompiledGroup:
     """
 
     def __init__(self, runs: Sequence[Sequence[DatasetSpec]]) -> None:
-        self.runs = [[(spec, _compile(spec)) for spec in run] for run in runs]
+        self.runs = [_CompiledRun(run) for run in runs]
 
     def __sizeof__(self) -> int:
         """Bytes held, for whoever counts memory."""
-        return sum(dataset.nbytes for run in self.runs for _, dataset in run)
+        return sum(dataset.nbytes for run in self.runs for dataset in run.datasets)
 
 
 def _compile(spec: DatasetSpec) -> CompiledDataset:
@@ -186,48 +238,12 @@ def evaluate_group(group: CompiledGroup, point: Point) -> list[RunResult]:
     """
     cache: SpectrumCache = {}
     values = np.require(point.values, requirements=["C", "A"])
-    anchor = values if point.anchor is None else np.require(point.anchor, requirements=["C", "A"])
+    anchor = None if point.anchor is None else np.require(point.anchor, requirements=["C", "A"])
     results, start = [], 0
     with _threads().limit(limits=1):
         for run in group.runs:
-            evaluations = []
-            for spec, dataset in run:
-                stop = start + len(spec.free)
-                evaluations.append(
-                    dataset.evaluate(values[start:stop], anchor[start:stop], order=point.order, cache=cache)
-                )
-                start = stop
-            results.append(_run_result([spec for spec, _ in run], evaluations, point.order))
+            own = slice(start, start + sum(len(spec.free) for spec in run.specs))
+            anchored = None if anchor is None else anchor[own]
+            results.append(run.evaluate(values[own], anchored, point.order, cache))
+            start = own.stop
     return results
-
-
-def _run_result(specs: Sequence[DatasetSpec], evaluations: Sequence[Evaluation], order: int) -> RunResult:
-    shared = np.unique(np.concatenate([spec.shared for spec in specs])).astype(np.intp)
-    n = len(shared)
-    gradient, hessian, observed = np.zeros(n), np.zeros((n, n)), np.zeros((n, n))
-    blocks: list[LocalBlock] = []
-    for spec, evaluation in zip(specs, evaluations, strict=True):
-        if evaluation.gradient is None or evaluation.gauss_newton is None:
-            continue
-        local = spec.local[spec.free]
-        place = np.searchsorted(shared, spec.shared)
-        block = local_block(evaluation.gauss_newton, local, evaluation.active)
-        own_gradient, own_hessian = eliminate(evaluation.gradient, evaluation.gauss_newton, local, block)
-        hessian[np.ix_(place, place)] += own_hessian
-        if evaluation.observed is not None:
-            block = local_block(evaluation.observed, local, evaluation.active)
-            own_gradient, own_observed = eliminate(evaluation.gradient, evaluation.observed, local, block)
-            observed[np.ix_(place, place)] += own_observed
-            blocks.append(block)
-        gradient[place] += own_gradient
-    return RunResult(
-        stats=np.array([e.stat for e in evaluations]),
-        floors=np.array([e.n_floor for e in evaluations], dtype=np.intp),
-        values=np.concatenate([e.values for e in evaluations]),
-        shared=shared,
-        gradient=gradient if order else None,
-        hessian=hessian if order else None,
-        observed=observed if order > 1 else None,
-        blocks=tuple(blocks),
-        block_shared=tuple(spec.shared for spec in specs) if order > 1 else (),
-    )

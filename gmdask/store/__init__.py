@@ -1,0 +1,23 @@
+"""Stores of datasets: Zarr blocks with checksums, published by numbered commits."""
+
+from gmdask.store.block import Block
+from gmdask.store.checksums import input_digest
+from gmdask.store.layout import CubeShape, describe, plan_blocks
+from gmdask.store.records import BlockRecord, Pointing, Row
+from gmdask.store.store import Store, verify_store, write_block
+from gmdask.store.verify import Problem
+
+__all__ = [
+    "Block",
+    "BlockRecord",
+    "CubeShape",
+    "Pointing",
+    "Problem",
+    "Row",
+    "Store",
+    "describe",
+    "input_digest",
+    "plan_blocks",
+    "verify_store",
+    "write_block",
+]

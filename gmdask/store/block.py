@@ -1,0 +1,168 @@
+"""Reading one block: each of its datasets as a lazy `xarray.Dataset`."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from xarray.backends.common import BackendArray
+from xarray.core import indexing
+
+from gmdask.errors import CorruptStoreError
+from gmdask.store.checked import CheckedFiles, CheckedStore
+from gmdask.store.files import Files
+from gmdask.store.layout import GTI_DIM
+from gmdask.store.manifest import read_manifest
+from gmdask.store.shards import ShardedArray
+from gmdask.store.writer import DATASET_DIM, META, RESERVED
+
+__all__ = ["Block"]
+
+
+class Block:
+    """A sealed block, opened; pickles as where it is.
+
+    Parameters
+    ----------
+    files : Files
+        The store.
+    name : str
+        Of the block.
+    digest : str
+        SHA-256 of its manifest.
+
+    Raises
+    ------
+    CorruptStoreError
+        Its manifest or metadata are missing or damaged.
+    """
+
+    def __init__(self, files: Files, name: str, digest: str) -> None:
+        self.files, self.name, self.digest = files, name, digest
+        self.manifest, _ = read_manifest(files, name, digest)
+        folder = files.zarr_store(f"blocks/{name}", read_only=True)
+        checked = CheckedFiles(files, self.manifest)
+        store = CheckedStore(folder, checked)
+        self.group = zarr.open_group(store, mode="r", zarr_format=3)
+        self._arrays = dict(self.group.arrays())
+        self._sharded = {
+            key: ShardedArray(checked, array)
+            for key, array in self._arrays.items()
+            if DATASET_DIM in _dims(array)
+        }
+        self._attributes: dict[str, Any] = dict(self.group.attrs)
+
+    def __reduce__(self) -> tuple[type[Block], tuple[Files, str, str]]:
+        return Block, (self.files, self.name, self.digest)
+
+    @cached_property
+    def coords(self) -> xr.Coordinates:
+        """The axes, which all datasets share (in memory)."""
+        coords = {
+            key: xr.Variable(_dims(array), array[...], dict(array.attrs))
+            for key, array in self._arrays.items()
+            if key not in self._sharded
+        }
+        return xr.Dataset(coords=coords).coords
+
+    @cached_property
+    def gti(self) -> dict[str, Any] | None:
+        """The good time intervals: two arrays, and where each dataset's are."""
+        if GTI_DIM not in self.group:
+            return None
+        group: Any = self.group[GTI_DIM]
+        parts: dict[str, Any] = {key: group[key] for key in ("start", "stop")}
+        parts |= {key: group[key][...] for key in ("length", "offset")}
+        return parts
+
+    def open_row(self, row: int) -> xr.Dataset:
+        """Return one dataset; nothing but the axes is read.
+
+        Parameters
+        ----------
+        row : int
+            Its row.
+
+        Returns
+        -------
+        xarray.Dataset
+            Lazy: an array is read where it is used.
+        """
+        variables: dict[str, xr.Variable] = {}
+        meta = json.loads(self._attributes[META][row])
+        for key in self._sharded:
+            array = self._arrays[key]
+            data = indexing.LazilyIndexedArray(RowArray(self, key, row))
+            attrs = {**array.attrs, **meta.get(key, {})}
+            variables[key] = xr.Variable(_dims(array)[1:], data, attrs, fastpath=True)
+        if self.gti is not None:
+            for key in ("start", "stop"):
+                data = indexing.LazilyIndexedArray(GtiArray(self, key, row))
+                attrs = {**self.gti[key].attrs, **meta.get(f"gti_{key}", {})}
+                variables[f"gti_{key}"] = xr.Variable((GTI_DIM,), data, attrs, fastpath=True)
+        return xr.Dataset(variables, coords=self.coords, attrs=self._row_attributes(row))
+
+    def _row_attributes(self, row: int) -> dict[str, Any]:
+        attrs: dict[str, Any] = {"name": self._attributes["name"][row]}
+        for key, column in self._attributes.items():
+            if key not in RESERVED and key != "name" and column[row] is not None:
+                attrs[key] = json.loads(column[row])
+        return attrs
+
+    def array(self, key: str) -> ShardedArray:
+        """Return an array of the block, to be read by datasets."""
+        return self._sharded[key]
+
+
+def _dims(array: Any) -> tuple[str, ...]:
+    names = array.metadata.dimension_names or ()
+    if len(names) != array.ndim:
+        raise CorruptStoreError(f"array {array.path}: its dimensions have no names")
+    return tuple(str(name) for name in names)
+
+
+class RowArray(BackendArray):
+    """One dataset's part of an array of a block, read when indexed."""
+
+    def __init__(self, block: Block, key: str, row: int) -> None:
+        self.block, self.key, self.row = block, key, row
+        array = block.array(key)
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        outer = indexing.IndexingSupport.OUTER
+        values: NDArray[Any] = indexing.explicit_indexing_adapter(
+            key, self.shape, outer, self._read
+        )
+        return values
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        return self.block.array(self.key).read(self.row, key)
+
+
+class GtiArray(BackendArray):
+    """One dataset's good time intervals, read when indexed."""
+
+    def __init__(self, block: Block, key: str, row: int) -> None:
+        self.block, self.key, self.row = block, key, row
+        parts = block.gti or {}
+        self.shape = (int(parts["length"][row]),)
+        self.dtype = parts[key].dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        outer = indexing.IndexingSupport.OUTER
+        values: NDArray[Any] = indexing.explicit_indexing_adapter(
+            key, self.shape, outer, self._read
+        )
+        return values
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        parts = self.block.gti or {}
+        start = int(parts["offset"][self.row])
+        return np.asarray(parts[self.key][start : start + self.shape[0]][key])

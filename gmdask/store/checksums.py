@@ -1,0 +1,86 @@
+"""Checksums, and JSON files that carry their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
+
+__all__ = ["crc32c", "decode_sealed", "encode_sealed", "input_digest", "sha256"]
+
+LAYOUT_VERSION = 1
+_DIGEST_LENGTH = 64
+_HEAD = b'{"sha256":"'
+_TAIL = b'",'
+
+
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C of some bytes."""
+    return int(google_crc32c.value(data))
+
+
+def input_digest(inputs: Iterable[tuple[str, str | Path]]) -> str:
+    """Return a digest that stands for the input of a block.
+
+    Parameters
+    ----------
+    inputs : iterable of (str, str or pathlib.Path)
+        Name and file of each dataset, in order.
+
+    Returns
+    -------
+    str
+        SHA-256, in hexadecimal.
+
+    Raises
+    ------
+    InputNotFoundError
+        A file does not exist.
+    InputError
+        A file cannot be read.
+    """
+    total = hashlib.sha256(f"layout {LAYOUT_VERSION}".encode())
+    for name, path in inputs:
+        try:
+            with Path(path).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError as error:
+            raise InputNotFoundError(f"{path}: no such file") from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        total.update(json.dumps([name, digest]).encode())
+    return total.hexdigest()
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode_sealed(content: dict[str, Any]) -> bytes:
+    """Write a non-empty JSON object whose first member is the SHA-256 of the others."""
+    body = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    return _HEAD + sha256(body).encode() + _TAIL + body[1:]
+
+
+def decode_sealed(data: bytes, where: str) -> dict[str, Any]:
+    """Read what `encode_sealed` wrote.
+
+    Raises
+    ------
+    CorruptStoreError
+        The checksum does not fit the content.
+    """
+    start = len(_HEAD) + _DIGEST_LENGTH
+    digest, tail = data[len(_HEAD) : start], data[start : start + len(_TAIL)]
+    body = b"{" + data[start + len(_TAIL) :]
+    if not data.startswith(_HEAD) or tail != _TAIL or sha256(body).encode() != digest:
+        raise CorruptStoreError(f"{where}: damaged, its checksum does not fit its content")
+    content: dict[str, Any] = json.loads(body)
+    return content

@@ -1,0 +1,297 @@
+"""Gammapy's MapDataset in FITS ("gadf") as one `xarray.Dataset`.
+
+No Gammapy is needed: the file is read with astropy alone. Arrays are ordered
+(energy, lat, lon), keep their dtype and their units, and come in native byte
+order; masks are boolean.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.io import fits
+from astropy.units import Unit, UnitsError
+from astropy.utils.exceptions import AstropyWarning
+
+from gmdask.errors import InputError, InputNotFoundError
+from gmdask.store.formats.fits_map import Axis, SkyMap, read_map, same_axis, same_wcs
+from gmdask.store.formats.validity import check_values
+
+__all__ = ["read_map_dataset"]
+
+log = logging.getLogger(__name__)
+
+COUNTS_LIKE = ("counts", "background", "mask_safe", "mask_fit")
+MAPS = (*COUNTS_LIKE, "exposure", "psf", "psf_exposure", "edisp", "edisp_exposure")
+TABLES = ("GTI", "META_TABLE")
+STRUCTURAL = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "NAME", "CHECKSUM", "DATASUM", "COMMENT"}
+GZIP_MAGIC = b"\x1f\x8b"
+
+# astropy warns through a process-wide filter: one file at a time may change it.
+_PARSING = threading.Lock()
+
+
+def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
+    """Read one MapDataset from a FITS file (plain or gzipped).
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    name : str, optional
+        Name of the dataset; by default the keyword NAME of the file, else the
+        stem of the file name.
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat, lon)``
+        and, where present, ``background``, ``mask_safe``, ``mask_fit``, ``psf``,
+        ``psf_exposure``, ``edisp``, ``edisp_exposure``, ``gti_start``, ``gti_stop``.
+
+    Raises
+    ------
+    InputNotFoundError
+        There is no such file.
+    InputError
+        The file is damaged, or holds something else than is expected.
+    """
+    path = Path(path)
+    with _open(path) as hdus:
+        name = name or str(hdus[0].header.get("NAME", "")).strip() or _stem(path)
+        where = f"{path}: dataset {name!r}"
+        _check_hdus(hdus, where)
+        maps = {key: read_map(hdus, key.upper(), where) for key in MAPS}
+        found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
+        dataset = _assemble(found, where)
+        _add_tables(dataset, hdus, where)
+        dataset.attrs = {"name": name, "kind": "MapDataset", **dataset.attrs}
+        dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
+    check_values(dataset, where)
+    return dataset
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".fits")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"{path}: no such file") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[fits.HDUList]:
+    """Open a FITS file; what astropy warns of is logged or, if truncated, raised."""
+    content = _read_bytes(path)
+    with _PARSING, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AstropyWarning)
+        try:
+            with fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as hdus:
+                _check_complete(hdus, len(content), path)
+                yield hdus
+        except InputError:
+            raise
+        except Exception as error:  # whatever astropy makes of damaged bytes
+            raise InputError(f"{path}: not a FITS file, or damaged ({error})") from error
+    for message in caught:
+        log.warning("%s: %s", path, message.message)
+
+
+def _check_complete(hdus: fits.HDUList, size: int, path: Path) -> None:
+    last = hdus[-1].fileinfo()
+    end = last["datLoc"] + last["datSpan"]
+    if end > size:
+        raise InputError(f"{path}: truncated, {size} bytes where its headers ask for {end}")
+    if end < size:
+        raise InputError(f"{path}: damaged, bytes {end} to {size} belong to no HDU")
+
+
+def _check_hdus(hdus: fits.HDUList, where: str) -> None:
+    names = [hdu.name for hdu in hdus[1:]]
+    if "COUNTS_OFF" in names:
+        raise InputError(f"{where}: HDU COUNTS_OFF found: on/off maps are not supported yet")
+    known = {key.upper() for key in MAPS} | set(TABLES)
+    known |= {f"{key}_BANDS" for key in known}
+    known |= {hdu.header["BANDSHDU"] for hdu in hdus[1:] if "BANDSHDU" in hdu.header}
+    for unknown in (name for name in names if name not in known):
+        log.warning("%s: HDU %s is not known and is left out", where, unknown or "(no name)")
+
+
+def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
+    for key in ("counts", "exposure"):
+        if key not in maps:
+            raise InputError(f"{where}: HDU {key.upper()} is missing or has no data")
+    counts = maps["counts"]
+    energy = _expect_axes(counts, (("energy",),), where)[0]
+    dataset = xr.Dataset(coords=_axis_coords("energy", energy))
+    dataset.attrs["wcs"] = counts.wcs
+    for key in COUNTS_LIKE:
+        if key in maps:
+            axes = _expect_axes(maps[key], (("energy",),), where)
+            _expect_same_axis(maps[key], axes[0], counts, energy, where)
+            _expect_same_grid(maps[key], counts, where)
+            data = maps[key].data
+            data = data.astype(bool) if key.startswith("mask") else data
+            _put(dataset, key, ("energy", "lat", "lon"), maps[key], data)
+    exposure = maps["exposure"]
+    axis = _expect_axes(exposure, (("energy_true", "energy"),), where)[0]
+    _expect_same_grid(exposure, counts, where)
+    dataset = dataset.assign_coords(_axis_coords("energy_true", axis))
+    _put(dataset, "exposure", ("energy_true", "lat", "lon"), exposure, exposure.data)
+    for key in ("psf", "edisp"):
+        if key in maps:
+            dataset = _add_irf(dataset, key, maps, where)
+        elif f"{key}_exposure" in maps:
+            log.warning("%s: HDU %s_EXPOSURE without %s is left out", where, key.upper(), key)
+    return dataset
+
+
+def _add_irf(dataset: xr.Dataset, key: str, maps: dict[str, SkyMap], where: str) -> xr.Dataset:
+    irf = maps[key]
+    if key == "psf":
+        expected: tuple[tuple[str, ...], ...] = (("rad",), ("energy_true", "energy"))
+    else:
+        expected = (("energy", "migra"), ("energy_true",))
+    inner, outer = _expect_axes(irf, expected, where)
+    grid = (f"{key}_lat", f"{key}_lon")
+    dims = (f"{key}_{outer.name}", inner.name, *grid)
+    coords = _axis_coords(dims[0], outer)
+    if inner.name == "energy":
+        counts = maps["counts"]
+        _expect_same_axis(irf, inner, counts, counts.axes[0], where)
+    else:
+        coords |= _axis_coords(inner.name, inner)
+    dataset = dataset.assign_coords(coords)
+    _put(dataset, key, dims, irf, irf.data)
+    dataset.attrs[f"{key}_wcs"] = irf.wcs
+    exposure = maps.get(f"{key}_exposure")
+    if exposure is not None:
+        axes = _expect_axes(exposure, ((inner.name,), (outer.name,)), where)
+        if axes[0].size != 1:
+            raise InputError(
+                f"{where}: HDU {exposure.hdu}: axis {inner.name} has {axes[0].size} bins, not one"
+            )
+        _expect_same_axis(exposure, axes[1], irf, outer, where)
+        _expect_same_grid(exposure, irf, where)
+        _put(dataset, f"{key}_exposure", (dims[0], *grid), exposure, exposure.data[:, 0])
+    return dataset
+
+
+def _put(dataset: xr.Dataset, key: str, dims: tuple[str, ...], sky_map: SkyMap, data: Any) -> None:
+    attrs: dict[str, Any] = {"unit": sky_map.unit}
+    if sky_map.meta:
+        attrs["meta"] = sky_map.meta
+    dataset[key] = xr.Variable(dims, data, attrs)
+
+
+def _axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
+    attrs = {"unit": axis.unit, "interp": axis.interp, "node_type": axis.node_type}
+    coords = {dim: xr.Variable((dim,), axis.centers, attrs)}
+    if axis.node_type == "edges":
+        coords[f"{dim}_edges"] = xr.Variable((f"{dim}_edge",), axis.nodes, {"unit": axis.unit})
+    return coords
+
+
+def _expect_axes(
+    sky_map: SkyMap, expected: tuple[tuple[str, ...], ...], where: str
+) -> tuple[Axis, ...]:
+    names = [axis.name for axis in sky_map.axes]
+    fits_ = len(names) == len(expected) and all(
+        name in allowed for name, allowed in zip(names, expected, strict=True)
+    )
+    if not fits_:
+        wanted = ", ".join(" or ".join(allowed) for allowed in expected)
+        raise InputError(
+            f"{where}: HDU {sky_map.hdu} has axes ({', '.join(names)}), expected are ({wanted})"
+        )
+    return sky_map.axes
+
+
+def _expect_same_axis(
+    sky_map: SkyMap, axis: Axis, reference: SkyMap, expected: Axis, where: str
+) -> None:
+    if not same_axis(axis, expected):
+        raise InputError(
+            f"{where}: HDU {sky_map.hdu}: axis {axis.name} ({axis.size} bins) is not "
+            f"that of HDU {reference.hdu} ({expected.size} bins)"
+        )
+
+
+def _expect_same_grid(sky_map: SkyMap, reference: SkyMap, where: str) -> None:
+    shape, expected = sky_map.data.shape[-2:], reference.data.shape[-2:]
+    if shape != expected:
+        raise InputError(
+            f"{where}: HDU {sky_map.hdu} has {shape} pixels (lat, lon), where HDU "
+            f"{reference.hdu} has {expected}"
+        )
+    if not same_wcs(sky_map.wcs, reference.wcs):
+        raise InputError(
+            f"{where}: HDU {sky_map.hdu} has another WCS than HDU {reference.hdu}; "
+            "they are expected to be the same"
+        )
+
+
+def _add_tables(dataset: xr.Dataset, hdus: fits.HDUList, where: str) -> None:
+    if "GTI" in hdus and hdus["GTI"].data is not None:
+        gti = hdus["GTI"]
+        for column in ("START", "STOP"):
+            values = _seconds(gti, column, f"{where}: HDU GTI")
+            dataset[f"gti_{column.lower()}"] = xr.Variable(("gti",), values, {"unit": "s"})
+        keys = ("MJDREFI", "MJDREFF", "TIMESYS")
+        if any(key not in gti.header for key in keys):
+            raise InputError(f"{where}: HDU GTI: keywords {', '.join(keys)} are expected")
+        dataset.attrs["gti"] = {key.lower(): gti.header[key] for key in keys}
+    if "META_TABLE" in hdus and hdus["META_TABLE"].data is not None:
+        table = hdus["META_TABLE"]
+        dataset.attrs["meta_table"] = {
+            "columns": {
+                column.name: {
+                    "unit": column.unit or "",
+                    "values": [_plain(value) for value in table.data[column.name]],
+                }
+                for column in table.columns
+            }
+        }
+
+
+def _seconds(gti: Any, column: str, where: str) -> Any:
+    if column not in gti.columns.names:
+        raise InputError(f"{where}: column {column} is missing")
+    try:
+        factor = Unit(gti.columns[column].unit or "s").to("s")
+    except (ValueError, UnitsError) as error:
+        raise InputError(f"{where}: column {column} is not in a unit of time") from error
+    values = np.asarray(gti.data[column], dtype=np.float64)
+    return values if factor == 1 else values * factor
+
+
+def _plain(value: Any) -> Any:
+    """Return a table cell as what JSON can hold."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").rstrip()
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _primary_keywords(header: fits.Header) -> dict[str, Any]:
+    skip = STRUCTURAL | {"HISTORY", ""}
+    keys = [key for key in header if key not in skip]
+    return {key: header[key] for key in keys if isinstance(header[key], str | int | float)}

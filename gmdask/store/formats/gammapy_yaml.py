@@ -1,0 +1,108 @@
+"""Gammapy's list of datasets in YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gmdask.errors import DuplicateNameError, InputError, InputNotFoundError
+
+__all__ = ["DatasetEntry", "read_datasets_yaml"]
+
+SUPPORTED = ("MapDataset",)
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One entry of a list of datasets.
+
+    Attributes
+    ----------
+    name : str
+        Name of the dataset.
+    kind : str
+        Gammapy's class name, such as ``MapDataset``.
+    path : pathlib.Path
+        Its file, seen from the working directory.
+    """
+
+    name: str
+    kind: str
+    path: Path
+
+
+def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
+    """Read Gammapy's ``datasets.yaml``.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The YAML file; the files it lists are relative to its folder.
+
+    Returns
+    -------
+    list of DatasetEntry
+        In the order of the file.
+
+    Raises
+    ------
+    InputNotFoundError
+        The YAML file, or a file it lists, does not exist.
+    InputError
+        It is not YAML, or not such a list, or lists a kind that cannot be read.
+    DuplicateNameError
+        Two datasets have the same name.
+    """
+    path = Path(path)
+    content = _load(path)
+    if not isinstance(content, dict) or not isinstance(content.get("datasets"), list):
+        raise InputError(f"{path}: a mapping with a list 'datasets' is expected")
+    entries = [
+        _entry(item, f"{path}: datasets[{number}]", path.parent)
+        for number, item in enumerate(content["datasets"])
+    ]
+    seen: set[str] = set()
+    for number, entry in enumerate(entries):
+        if entry.name in seen:
+            raise DuplicateNameError(
+                f"{path}: datasets[{number}]: name {entry.name!r} is there already"
+            )
+        seen.add(entry.name)
+    return entries
+
+
+def _load(path: Path) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=loader)  # noqa: S506  (a safe loader in either case)
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({error})") from error
+
+
+def _entry(item: Any, where: str, folder: Path) -> DatasetEntry:
+    if not isinstance(item, dict):
+        raise InputError(f"{where}: a mapping is expected")
+    for key in ("name", "type", "filename"):
+        if key not in item:
+            raise InputError(f"{where}: key {key!r} is missing")
+    name, kind = str(item["name"]), item["type"]
+    if kind not in SUPPORTED:
+        raise InputError(
+            f"{where}: key 'type': dataset {name!r} is a {kind}; "
+            f"only {', '.join(SUPPORTED)} can be read so far"
+        )
+    filename = item["filename"]
+    if not isinstance(filename, str):
+        raise InputError(f"{where}: key 'filename': a string is expected, not {filename!r}")
+    file = folder / filename
+    if not file.is_file():
+        raise InputNotFoundError(f"{where}: key 'filename': no such file: {file}")
+    return DatasetEntry(name=name, kind=kind, path=file)

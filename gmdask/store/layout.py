@@ -1,0 +1,170 @@
+"""How cubes are cut into blocks, shards and chunks, and how these are coded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod, sqrt
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+
+__all__ = ["CubeShape", "Grid", "describe", "flat_codecs", "plan_blocks", "shard_grid", "sharding"]
+
+MB = 2**20
+BLOCK_BYTES = 256 * MB
+SHARD_BYTES = 64 * MB
+CHUNK_BYTES = 4 * MB
+SKY_TILE = 100
+MIN_SKY_TILE = 32
+IRF_TILE = 5
+IRF_CHUNK_BYTES = 64 * 1024
+GTI_DIM = "gti"
+
+
+@dataclass(frozen=True)
+class CubeShape:
+    """What decides on the block of a cube.
+
+    Attributes
+    ----------
+    signature : str
+        Digest of axes, shapes, dtypes, units and of which arrays there are; only
+        cubes of one signature share a block.
+    nbytes : int
+        Bytes of its arrays.
+    """
+
+    signature: str
+    nbytes: int
+
+
+def describe(cube: xr.Dataset) -> CubeShape:
+    """Return the shape of a cube, to plan its block by.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        One observation.
+
+    Returns
+    -------
+    CubeShape
+        Of this cube.
+    """
+    arrays = {}
+    nbytes = 0
+    for key in sorted(map(str, cube.data_vars)):
+        variable = cube[key].variable
+        shape = None if variable.dims == (GTI_DIM,) else variable.shape
+        unit = variable.attrs.get("unit")
+        arrays[key] = [list(variable.dims), shape, variable.dtype.str, unit]
+        nbytes += variable.nbytes
+    coords = {}
+    for key in sorted(map(str, cube.coords)):
+        coord = cube.coords[key]
+        values = hashlib.sha256(np.ascontiguousarray(coord.values).tobytes()).hexdigest()
+        coords[key] = [list(coord.dims), coord.dtype.str, values, dict(coord.attrs)]
+    text = json.dumps([arrays, coords], sort_keys=True)
+    return CubeShape(hashlib.sha256(text.encode()).hexdigest(), nbytes)
+
+
+def plan_blocks(shapes: Sequence[CubeShape], max_bytes: int = BLOCK_BYTES) -> list[range]:
+    """Cut a sequence of cubes into blocks.
+
+    Parameters
+    ----------
+    shapes : sequence of CubeShape
+        Of all cubes, in the order they shall have.
+    max_bytes : int
+        A block holds no more, unless a single cube does.
+
+    Returns
+    -------
+    list of range
+        The cubes of each block: consecutive runs of one signature.
+    """
+    blocks: list[range] = []
+    start, size = 0, 0
+    for number, shape in enumerate(shapes):
+        full = size + shape.nbytes > max_bytes
+        if number > start and (full or shape.signature != shapes[start].signature):
+            blocks.append(range(start, number))
+            start, size = number, 0
+        size += shape.nbytes
+    if shapes:
+        blocks.append(range(start, len(shapes)))
+    return blocks
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Shape of the shards and inner chunks of one array (leading dim: dataset)."""
+
+    shard: tuple[int, ...]
+    chunk: tuple[int, ...]
+
+
+def shard_grid(dims: Sequence[str], shape: Sequence[int], dtype: np.dtype[Any], rows: int) -> Grid:
+    """Choose shards and inner chunks of an array.
+
+    Parameters
+    ----------
+    dims : sequence of str
+        Of one dataset's array, so without ``dataset``.
+    shape : sequence of int
+        Likewise.
+    dtype : numpy.dtype
+        Of the array.
+    rows : int
+        Number of datasets.
+
+    Returns
+    -------
+    Grid
+        A shard holds all of as many datasets as fit in 64 MB; an inner chunk holds
+        a tile of one dataset, about 100 pixels wide for maps, and about 5 for IRF
+        maps, which a fit reads near one position only.
+    """
+    chunk = list(shape)
+    sky = [axis for axis, dim in enumerate(dims) if dim.endswith(("lat", "lon"))]
+    is_irf = any(dim.startswith(("psf_", "edisp_")) for dim in dims)
+    per_pixel = dtype.itemsize * prod(n for axis, n in enumerate(shape) if axis not in sky)
+    if is_irf:
+        tile = max(IRF_TILE, int(sqrt(IRF_CHUNK_BYTES / max(per_pixel, 1))))
+    else:
+        tile = int(np.clip(sqrt(CHUNK_BYTES / max(per_pixel, 1)), MIN_SKY_TILE, SKY_TILE * 1.2))
+    for axis in sky:
+        chunk[axis] = ceil(shape[axis] / ceil(shape[axis] / tile))
+    for axis in range(len(shape)):  # split energy only where a tile alone is too large
+        excess = ceil(prod(chunk) * dtype.itemsize / CHUNK_BYTES)
+        if excess > 1 and axis not in sky:
+            chunk[axis] = ceil(chunk[axis] / min(excess, chunk[axis]))
+    whole = [ceil(n / c) * c for n, c in zip(shape, chunk, strict=True)]
+    per_shard = max(1, SHARD_BYTES // (prod(shape) * dtype.itemsize))
+    depth = ceil(rows / ceil(rows / per_shard))
+    return Grid(shard=(depth, *whole), chunk=(1, *chunk))
+
+
+def flat_codecs(dtype: np.dtype[Any]) -> list[Any]:
+    """Return the codecs of a chunk: Blosc (zstd) and crc32c last."""
+    shuffle: Literal["shuffle", "bitshuffle"] = "shuffle" if dtype.kind == "f" else "bitshuffle"
+    return [
+        BytesCodec(endian="little" if dtype.itemsize > 1 else None),
+        BloscCodec(cname="zstd", clevel=5, shuffle=shuffle, typesize=dtype.itemsize),
+        Crc32cCodec(),
+    ]
+
+
+def sharding(grid: Grid, dtype: np.dtype[Any]) -> ShardingCodec:
+    """Return the codec that packs the inner chunks of a grid into shards."""
+    return ShardingCodec(
+        chunk_shape=grid.chunk,
+        codecs=flat_codecs(dtype),
+        index_codecs=[BytesCodec(endian="little"), Crc32cCodec()],
+        index_location="end",
+    )

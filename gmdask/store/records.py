@@ -1,0 +1,179 @@
+"""The rows of a store and the record of a finished block: plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.io.fits import Header
+from astropy.units import Quantity
+from astropy.wcs import WCS
+
+__all__ = ["BlockRecord", "Pointing", "Row", "rows_from_columns", "rows_to_columns", "summarise"]
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Centre of the map of counts.
+
+    Attributes
+    ----------
+    lon, lat : float or None
+        In deg; None where the projection has no sky at the centre.
+    frame : str
+        ``icrs``, ``fk5``, ``galactic``, ...
+    """
+
+    lon: float | None
+    lat: float | None
+    frame: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One dataset of a store.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the store.
+    kind : str
+        ``MapDataset``.
+    block : str
+        Its block.
+    row : int
+        Its row there.
+    pointing : Pointing
+        Centre of its map.
+    livetime : float or None
+        In s, where the file gives it.
+    counts : float
+        Total over the map, masked or not.
+    """
+
+    name: str
+    kind: str
+    block: str
+    row: int
+    pointing: Pointing
+    livetime: float | None
+    counts: float
+
+
+@dataclass(frozen=True)
+class BlockRecord:
+    """A finished block, ready to be committed.
+
+    Attributes
+    ----------
+    block : str
+        Its name.
+    manifest : str
+        SHA-256 of its manifest.
+    source_digest : str
+        Digest of the input it was made from.
+    rows : tuple of Row
+        Its datasets.
+    """
+
+    block: str
+    manifest: str
+    source_digest: str
+    rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> BlockRecord:
+        """Undo `to_dict`."""
+        rows = (Row(**{**row, "pointing": Pointing(**row["pointing"])}) for row in content["rows"])
+        return cls(**{**content, "rows": tuple(rows)})
+
+
+def summarise(cube: xr.Dataset, block: str, row: int) -> Row:
+    """Return the row of a cube.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        One observation.
+    block : str
+        Its block.
+    row : int
+        Its row there.
+
+    Returns
+    -------
+    Row
+        With the centre, livetime and counts of the cube.
+    """
+    counts = cube["counts"].values
+    return Row(
+        name=cube.attrs["name"],
+        kind=cube.attrs["kind"],
+        block=block,
+        row=row,
+        pointing=_pointing(cube),
+        livetime=_livetime(cube),
+        counts=float(np.sum(counts, where=np.isfinite(counts), dtype=np.float64)),
+    )
+
+
+def _pointing(cube: xr.Dataset) -> Pointing:
+    cards = cube.attrs["wcs"]
+    wcs = WCS(Header(list(cards.items())), naxis=2, fix=False)
+    center = [(cube.sizes["lon"] - 1) / 2, (cube.sizes["lat"] - 1) / 2]
+    lon, lat = (float(value) for value in wcs.wcs_pix2world(*center, 0))
+    ctype = str(cards["CTYPE1"])
+    if ctype.startswith("GLON"):
+        frame = "galactic"
+    elif ctype.startswith("RA"):
+        frame = str(cards.get("RADESYS", "ICRS")).strip().lower()
+    else:
+        frame = ctype.split("-")[0].lower()
+    on_sky = math.isfinite(lon) and math.isfinite(lat)
+    return Pointing(lon if on_sky else None, lat if on_sky else None, frame)
+
+
+def _livetime(cube: xr.Dataset) -> float | None:
+    text = cube["exposure"].attrs.get("meta", {}).get("livetime")
+    if text is None:
+        return None
+    try:
+        livetime = float(Quantity(text).to_value("s"))
+    except (TypeError, ValueError):
+        return None
+    return livetime if math.isfinite(livetime) else None
+
+
+def rows_to_columns(rows: Sequence[Row], blocks: Sequence[str]) -> dict[str, list[Any]]:
+    """Return rows as columns, blocks as indices into `blocks`."""
+    number = {block: index for index, block in enumerate(blocks)}
+    return {
+        "name": [row.name for row in rows],
+        "kind": [row.kind for row in rows],
+        "block": [number[row.block] for row in rows],
+        "row": [row.row for row in rows],
+        "lon": [row.pointing.lon for row in rows],
+        "lat": [row.pointing.lat for row in rows],
+        "frame": [row.pointing.frame for row in rows],
+        "livetime": [row.livetime for row in rows],
+        "counts": [row.counts for row in rows],
+    }
+
+
+def rows_from_columns(columns: dict[str, list[Any]], blocks: Sequence[str]) -> tuple[Row, ...]:
+    """Undo `rows_to_columns`."""
+    keys = ("name", "kind", "block", "row", "lon", "lat", "frame", "livetime", "counts")
+    return tuple(
+        Row(name, kind, blocks[block], row, Pointing(lon, lat, frame), livetime, counts)
+        for name, kind, block, row, lon, lat, frame, livetime, counts in zip(
+            *(columns[key] for key in keys), strict=True
+        )
+    )

@@ -1,0 +1,303 @@
+"""A store of datasets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import xarray as xr
+
+from gmdask.errors import GmdaskError, StoreExistsError, UnknownNameError
+from gmdask.store.block import Block
+from gmdask.store.commits import (
+    Commit,
+    commit_numbers,
+    newest_commit,
+    publish,
+    write_first,
+)
+from gmdask.store.files import Files, MemoryFiles, files_at
+from gmdask.store.manifest import manifest_path, read_manifest
+from gmdask.store.records import BlockRecord, Row
+from gmdask.store.verify import Problem, block_problems, verify_files
+from gmdask.store.writer import write_cubes
+
+__all__ = ["Store", "verify_store", "write_block"]
+
+
+class Store:
+    """Datasets on disk (or in memory) at the state of one commit.
+
+    Made by `Store.create`, `Store.open` or `Store.memory`. It pickles as its URL, so
+    the process that receives it sees the newest commit there.
+
+    Parameters
+    ----------
+    files : Files
+        Where it is kept; there is a commit.
+    replaced : int, optional
+        The first commit made here replaces the datasets of commits up to this number.
+    """
+
+    def __init__(self, files: Files, replaced: int | None = None) -> None:
+        self._files = files
+        self._replaced = replaced
+        self._commit: Commit | None = None if replaced is not None else newest_commit(files)
+        self._blocks: dict[str, Block] = {}
+
+    @classmethod
+    def create(cls, url: str | os.PathLike[str], overwrite: bool = False) -> Store:
+        """Make a new store.
+
+        Parameters
+        ----------
+        url : str or path
+            A directory that does not exist or is empty, or a store without datasets
+            (an import that never came to its end), whose finished blocks can be
+            taken up.
+        overwrite : bool
+            A store that is there may have datasets. They stay until the first
+            `commit`, which replaces them in one step; `gc` then frees their space.
+
+        Returns
+        -------
+        Store
+            Without datasets.
+
+        Raises
+        ------
+        StoreExistsError
+            There is a store with datasets, or something that is no store.
+        CorruptStoreError
+            There is a store that is damaged, and overwrite is not set.
+        """
+        files = files_at(url)
+        numbers = commit_numbers(files)
+        foreign = [name for name in files.names("") if name not in ("blocks", "commits")]
+        if not numbers and foreign:
+            raise StoreExistsError(f"{files.url}: not empty, and not a store: {foreign[0]!r} found")
+        if not numbers:
+            write_first(files)
+        if overwrite:
+            return cls(files, replaced=max(numbers, default=0))
+        store = cls(files)
+        if store.rows:
+            raise StoreExistsError(
+                f"{files.url}: there is a store of {len(store.rows)} datasets already"
+            )
+        return store
+
+    @classmethod
+    def open(cls, url: str | os.PathLike[str]) -> Store:
+        """Open a store at its newest commit.
+
+        Raises
+        ------
+        StoreNotFoundError
+            There is no store.
+        CorruptStoreError
+            The newest commit is damaged.
+        """
+        return cls(files_at(url))
+
+    @classmethod
+    def memory(cls) -> Store:
+        """Make a store in the memory of this process."""
+        files = MemoryFiles()
+        write_first(files)
+        return cls(files)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._files.url
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Its datasets, in order."""
+        return self._commit.rows if self._commit else ()
+
+    @property
+    def version(self) -> int:
+        """Number of its commit (0 before the commit that overwrites a store)."""
+        return self._commit.version if self._commit else 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its commit, which stands for all content down to the last bit."""
+        return self._commit.digest if self._commit else ""
+
+    def manifest_digest(self, block: str) -> str:
+        """Return the SHA-256 of the manifest of one of its blocks.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such block.
+        """
+        blocks = self._commit.blocks if self._commit else {}
+        if block not in blocks:
+            raise UnknownNameError(f"{self.url}: there is no block {block!r} in this commit")
+        return blocks[block]
+
+    def open_block(self, block: str) -> Block:
+        """Open one of its blocks, or return it as opened before.
+
+        Raises
+        ------
+        UnknownNameError
+            The store has no such block.
+        CorruptStoreError
+            Its manifest or metadata are missing or damaged.
+        """
+        if block not in self._blocks:
+            self._blocks[block] = Block(self._files, block, self.manifest_digest(block))
+        return self._blocks[block]
+
+    def open_row(self, row: Row) -> xr.Dataset:
+        """Return a dataset, lazily: each array is read where it is used.
+
+        Parameters
+        ----------
+        row : Row
+            One of `rows`.
+
+        Returns
+        -------
+        xarray.Dataset
+            As it was written.
+
+        Raises
+        ------
+        CorruptStoreError
+            Bytes are not those that were written; also later, when arrays are read.
+        """
+        return self.open_block(row.block).open_row(row.row)
+
+    def write_block(self, cubes: Sequence[xr.Dataset], source_digest: str) -> BlockRecord:
+        """Write cubes of one shape as a block; see `commit`.
+
+        Parameters
+        ----------
+        cubes : sequence of xarray.Dataset
+            In memory, with the same axes, shapes, dtypes and units.
+        source_digest : str
+            Digest of the input, by which `find_uncommitted` finds the block.
+
+        Returns
+        -------
+        BlockRecord
+            Plain data, to be committed here or elsewhere.
+        """
+        return write_cubes(self._files, cubes, source_digest)
+
+    def commit(self, records: Sequence[BlockRecord]) -> None:
+        """Make finished blocks part of the store, all or none.
+
+        Parameters
+        ----------
+        records : sequence of BlockRecord
+            In the order the datasets shall have, after those that are there.
+
+        Raises
+        ------
+        DuplicateNameError
+            A dataset of the same name is there already.
+        """
+        self._commit = publish(self._files, records, self._replaced)
+        self._replaced = None
+
+    def find_uncommitted(self, source_digest: str) -> BlockRecord | None:
+        """Return a finished, sound block of the same input that was never committed."""
+        committed = self._commit.blocks if self._commit else {}
+        for block in self._sealed():
+            if block in committed or not block.startswith(source_digest[:16]):
+                continue
+            try:
+                manifest, digest = read_manifest(self._files, block)
+            except GmdaskError:
+                continue
+            if manifest.source_digest != source_digest or block_problems(self._files, manifest):
+                continue
+            self._files.touch(f"blocks/{block}")  # so that nobody's gc sweeps it now
+            return manifest.record(digest)
+        return None
+
+    def gc(self, older_than_s: float) -> list[str]:
+        """Remove blocks that the newest commit does not have.
+
+        Parameters
+        ----------
+        older_than_s : float
+            Only those unchanged for so many seconds: a younger one may belong to a
+            writer still at work, or to a reader of an older commit.
+
+        Returns
+        -------
+        list of str
+            Names of the blocks removed.
+        """
+        kept = newest_commit(self._files).blocks
+        blocks = {name for name in self._files.names("blocks") if name != "zarr.json"}
+        removed = []
+        for block in sorted(blocks | set(self._sealed())):
+            folder = f"blocks/{block}"
+            if block not in kept and self._files.age(folder) >= older_than_s:
+                self._files.remove(manifest_path(block))
+                self._files.remove(folder)
+                removed.append(block)
+        for folder in ("commits", "manifests"):
+            for name in self._files.names(folder):
+                path = f"{folder}/{name}"
+                if not name.endswith(".json") and self._files.age(path) >= older_than_s:
+                    self._files.remove(path)
+        return removed
+
+    def verify(self) -> list[Problem]:
+        """Read every file and compare it with its checksums.
+
+        Returns
+        -------
+        list of Problem
+            All that is wrong; empty if nothing is.
+        """
+        return verify_files(self._files)
+
+    def _sealed(self) -> list[str]:
+        names = self._files.names("manifests")
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+    def __repr__(self) -> str:
+        return f"<Store {self.url}: {len(self.rows)} datasets, version {self.version}>"
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Files]]:
+        return Store, (self._files,)
+
+
+def write_block(
+    url: str | os.PathLike[str], cubes: Sequence[xr.Dataset], source_digest: str
+) -> BlockRecord:
+    """Write a block into the store at a URL: `Store.write_block` for another process."""
+    files = files_at(url)
+    if not commit_numbers(files):
+        newest_commit(files)  # raises: there is no store
+    return write_cubes(files, cubes, source_digest)
+
+
+def verify_store(url: str | os.PathLike[str]) -> list[Problem]:
+    """Check a store that may be too damaged to be opened.
+
+    Returns
+    -------
+    list of Problem
+        All that is wrong; empty if nothing is.
+
+    Raises
+    ------
+    StoreNotFoundError
+        There is no store.
+    """
+    files = files_at(url)
+    if not commit_numbers(files):
+        newest_commit(files)  # raises: there is no store
+    return verify_files(files)
