@@ -7,18 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 from distributed import Client
+from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError, InputError
 from gmdask.events import CompileEnd, FitEnd, FitPass, Listener
 from gmdask.fit.minuit import Verdict, judge, migrad
-from gmdask.fit.newton import TOLERANCE, End, Minimum, damped_newton, edm
+from gmdask.fit.newton import TOLERANCE, End, Minimum, away_from_flat_limits, damped_newton, edm
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.result import FitResult
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models, Parameters
 
 __all__ = ["Fit"]
+
+Array = NDArray[np.float64]
 
 BACKENDS = ("newton", "minuit")
 NAMES_SHOWN = 5
@@ -137,14 +140,23 @@ class Fit:
         if self.backend == "minuit":
             return migrad(objective, tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass)
 
-        def evaluate(accepted: Pass | None, shared: np.ndarray) -> Pass:
+        def evaluate(accepted: Pass | None, shared: Array, hold: bool) -> Pass:
             values = objective.start if accepted is None else accepted.values
-            return objective(objective.with_shared(values, shared))
+            anchor = values if hold else None
+            return objective(objective.with_shared(values, shared), anchor=anchor)
 
-        return damped_newton(
-            evaluate, objective.start[objective.shared], *objective.limits(),
-            tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass,
-        )  # fmt: skip
+        def newton(start: Array) -> Minimum[Pass]:
+            left = max(self._max_passes - objective.passes, 1)
+            return damped_newton(
+                evaluate, start, *objective.limits(), tolerance=TOLERANCE, max_passes=left, on_pass=on_pass
+            )
+
+        minimum = newton(objective.start[objective.shared])
+        elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
+        if elsewhere is not None and objective.passes < self._max_passes:
+            again = newton(elsewhere)
+            minimum = again if again.point.stat < minimum.point.stat else minimum
+        return minimum
 
     def _stay(self, objective: Objective) -> Minimum[Pass]:
         point = objective(objective.start)

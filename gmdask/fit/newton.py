@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["End", "Minimum", "Point", "damped_newton", "edm", "newton_step"]
+__all__ = ["End", "Minimum", "Point", "away_from_flat_limits", "damped_newton", "edm", "newton_step"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -19,7 +19,8 @@ TOLERANCE = 1e-5
 FIRST_DAMPING = 1e-4
 MAX_DAMPING = 1e8
 FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
-CYCLE = 1e-3  # decrease of the statistic that re-taking the response may hide
+HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
+PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
 
 
 class Point(Protocol):
@@ -107,8 +108,28 @@ def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array) -
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
 
+def away_from_flat_limits(point: Point, lower: Array, upper: Array) -> Array | None:
+    """Another start where a fit ended at limits at which the statistic is flat.
+
+    A shape that becomes round no longer feels its eccentricity, nor its angle: there the
+    derivatives vanish whether or not the statistic is lower elsewhere.
+
+    Returns
+    -------
+    start : array of shape (S,) or None
+        With those parameters half-way between their limits; None where there are none.
+    """
+    assert point.hessian is not None
+    between = np.isfinite(lower) & np.isfinite(upper)
+    flat = (np.diag(point.hessian) == 0) & between & ((point.shared <= lower) | (point.shared >= upper))
+    if not flat.any():
+        return None
+    middle = np.where(between, 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0)), 0.0)
+    return np.where(flat, middle, point.shared)
+
+
 def damped_newton(
-    evaluate: Callable[[P | None, Array], P],
+    evaluate: Callable[[P | None, Array, bool], P],
     start: Array,
     lower: Array,
     upper: Array,
@@ -122,8 +143,9 @@ def damped_newton(
     Parameters
     ----------
     evaluate : callable
-        Takes the accepted evaluation (None at first) and the parameters, and gives a new
-        evaluation with gradient and Gauss-Newton Hessian.
+        Takes the accepted evaluation (None at first), the parameters, and whether to hold the
+        response where it was taken for that evaluation; gives a new evaluation with gradient and
+        Gauss-Newton Hessian.
     start, lower, upper : array of shape (S,)
     tolerance : float
         Expected distance to the minimum at which to stop.
@@ -133,31 +155,38 @@ def damped_newton(
         Told every evaluation, its expected distance to the minimum (nan where it
         was not accepted), and whether it was accepted.
     """
-    point = evaluate(None, np.clip(start, lower, upper))
+    point = evaluate(None, np.clip(start, lower, upper), False)
     damping, passes = FIRST_DAMPING, 1
     distance = _edm_of(point, lower, upper)
     _tell(on_pass, point, distance, True)
+    refused = 0
     while distance >= tolerance:
         assert point.gradient is not None
         assert point.hessian is not None
         step = newton_step(point.shared, point.gradient, point.hessian, damping, lower, upper)
-        expected = -(point.gradient @ step + 0.5 * step @ point.hessian @ step)
+        expected = float(-(point.gradient @ step + 0.5 * step @ point.hessian @ step))
         if damping > MAX_DAMPING or not expected > 0:
-            return Minimum(point, distance, End.CYCLE if distance < CYCLE else End.STUCK)
+            return Minimum(point, distance, End.CYCLE if distance < HIDDEN else End.STUCK)
         if passes >= max_passes:
             return Minimum(point, distance, End.MAX_PASSES)
-        trial = evaluate(point, point.shared + step)
+        trial = evaluate(point, point.shared + step, False)
         passes += 1
         gain = (point.stat - trial.stat) / expected
-        accepted = gain > 0
+        accepted = bool(gain > 0)
         if accepted:
-            point, distance = trial, _edm_of(trial, lower, upper)
+            point, distance, refused = trial, _edm_of(trial, lower, upper), 0
             damping = _next_damping(damping, gain)
-        elif distance < CYCLE:
-            return Minimum(point, distance, End.CYCLE)
         else:
-            damping = max(damping * 10, 1e-2)
+            damping, refused = max(damping * 10, 1e-2), refused + 1
         _tell(on_pass, trial, distance if accepted else float("nan"), accepted)
+        if distance < HIDDEN and not accepted:
+            return Minimum(point, distance, End.CYCLE)
+        if refused == PATIENCE and expected < 1 and passes < max_passes:
+            held = evaluate(point, point.shared + step, True)
+            passes += 1
+            _tell(on_pass, held, float("nan"), False)
+            if (point.stat - held.stat) / expected > 0.25:
+                return Minimum(point, distance, End.CYCLE)
     return Minimum(point, distance, End.CONVERGED)
 
 

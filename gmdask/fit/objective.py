@@ -130,6 +130,7 @@ class Objective:
             ))  # fmt: skip
             self._indices.append(index)
         self.passes = 0
+        self._periods = _periods(models)
         groups = _group(_runs(specs), client)
         self._group_index = _index_per_group(groups, self._indices)
         self._engine: Engine[list[Run], CompiledGroup, Point, list[RunResult]] = Engine(
@@ -147,16 +148,24 @@ class Objective:
         return self._models.parameters.value
 
     def limits(self) -> tuple[Array, Array]:
-        """Lower and upper limits of the shared parameters; infinite where there are none."""
+        """Lower and upper limits of the shared parameters; infinite where there are none.
+
+        An angle that may take all values has none: it goes round.
+        """
         parameters = self._models.parameters
-        lower = np.array([parameters[int(i)].min for i in self.shared], dtype=float)
-        upper = np.array([parameters[int(i)].max for i in self.shared], dtype=float)
-        return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+        lower = np.where(np.isnan(parameters.min), -np.inf, parameters.min)
+        upper = np.where(np.isnan(parameters.max), np.inf, parameters.max)
+        for index in self._periods:
+            lower[index], upper[index] = -np.inf, np.inf
+        return lower[self.shared], upper[self.shared]
 
     def with_shared(self, values: Array, shared: Array) -> Array:
-        """All parameters, with other values of the shared ones."""
+        """All parameters, with other values of the shared ones; angles within their limits."""
         result = values.copy()
         result[self.shared] = shared
+        for index, (lower, period) in self._periods.items():
+            if not lower <= result[index] <= lower + period:
+                result[index] = lower + (result[index] - lower) % period
         return result
 
     def __call__(self, values: Array, *, anchor: Array | None = None, order: int = 1) -> Pass:
@@ -228,6 +237,18 @@ def _local_parameters(models: Models, datasets: Datasets) -> Mask:
         if uses[id(parameter)] == 1
     }
     return np.array([id(parameter) in own for parameter in parameters], dtype=bool)
+
+
+def _periods(models: Models) -> dict[int, tuple[float, float]]:
+    """Lower limit and period of the angles that may take all values, by position."""
+    parameters = models.parameters
+    found = {}
+    for component in models:
+        for model in component.models.values():
+            for parameter, period in model.periods:
+                if parameter.max - parameter.min >= period * (1 - 1e-12):
+                    found[parameters.index(parameter)] = parameter.min, period
+    return found
 
 
 def _cube_of(dataset: MapDataset, client: Client | None) -> object:

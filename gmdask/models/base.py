@@ -103,6 +103,15 @@ class ModelBase:
         return np.array([default.factor_from(par) for default, (_, par) in pairs], dtype=float)
 
     @property
+    def periods(self) -> list[tuple[Parameter, float]]:
+        """Parameters that are angles, each with its period in its own unit."""
+        return [
+            (par, default.period / default.factor_from(par))
+            for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True)
+            if default.period is not None
+        ]
+
+    @property
     def internal_values(self) -> Array:
         """Values [P] in `internal_units`."""
         values = np.array([par.value for _, par in self.named_parameters()], dtype=float)

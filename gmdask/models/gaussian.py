@@ -179,7 +179,7 @@ class GaussianSpatialModel(SpatialModel):
         _LAT,
         ParameterDefault("sigma", 1.0, "deg", min=0.0),
         ParameterDefault("e", 0.0, min=0.0, max=1.0, frozen=True),
-        ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True),
+        ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True, period=360.0),
     )
     lon_0: Parameter
     lat_0: Parameter

@@ -271,7 +271,8 @@ class Parameter:
 class ParameterDefault:
     """What a model class says of one of its parameters, as in Gammapy's class.
 
-    ``unit`` is also the unit in which the array functions of the class take the value.
+    ``unit`` is also the unit in which the array functions of the class take the value, and
+    ``period`` the change of it that makes no difference, for an angle.
     """
 
     name: str
@@ -281,6 +282,7 @@ class ParameterDefault:
     max: float = math.nan
     frozen: bool = False
     interp: str = "lin"
+    period: float | None = None
 
     def make(self, value: Any = None) -> Parameter:
         """Make a parameter; ``value`` replaces the default value.
