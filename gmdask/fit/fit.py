@@ -148,8 +148,9 @@ class Fit:
         def newton(start: Array) -> Minimum[Pass]:
             left = max(self._max_passes - objective.passes, 1)
             return damped_newton(
-                evaluate, start, *objective.limits(), tolerance=TOLERANCE, max_passes=left, on_pass=on_pass
-            )
+                evaluate, start, *objective.limits(),
+                amplitudes=objective.amplitudes, tolerance=TOLERANCE, max_passes=left, on_pass=on_pass,
+            )  # fmt: skip
 
         minimum = newton(objective.start[objective.shared])
         elsewhere = away_from_flat_limits(minimum.point, *objective.limits())

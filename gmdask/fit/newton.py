@@ -20,6 +20,7 @@ FIRST_DAMPING = 1e-4
 MAX_DAMPING = 1e8
 FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
+SIGNIFICANCE = 2.0  # in expected errors
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
 
 
@@ -134,6 +135,7 @@ def damped_newton(
     lower: Array,
     upper: Array,
     *,
+    amplitudes: Mask | None = None,
     tolerance: float = TOLERANCE,
     max_passes: int = 100,
     on_pass: Callable[[P, float, bool], None] | None = None,
@@ -147,6 +149,9 @@ def damped_newton(
         response where it was taken for that evaluation; gives a new evaluation with gradient and
         Gauss-Newton Hessian.
     start, lower, upper : array of shape (S,)
+    amplitudes : boolean array of shape (S,), optional
+        Parameters that scale: while one is significant, a step lowers it by a factor of ten
+        at most, and never through zero.
     tolerance : float
         Expected distance to the minimum at which to stop.
     max_passes : int
@@ -163,7 +168,8 @@ def damped_newton(
     while distance >= tolerance:
         assert point.gradient is not None
         assert point.hessian is not None
-        step = newton_step(point.shared, point.gradient, point.hessian, damping, lower, upper)
+        floor = _floor(point, amplitudes, lower)
+        step = newton_step(point.shared, point.gradient, point.hessian, damping, floor, upper)
         expected = float(-(point.gradient @ step + 0.5 * step @ point.hessian @ step))
         if damping > MAX_DAMPING or not expected > 0:
             return Minimum(point, distance, End.CYCLE if distance < HIDDEN else End.STUCK)
@@ -188,6 +194,16 @@ def damped_newton(
             if (point.stat - held.stat) / expected > 0.25:
                 return Minimum(point, distance, End.CYCLE)
     return Minimum(point, distance, End.CONVERGED)
+
+
+def _floor(point: Point, amplitudes: Mask | None, lower: Array) -> Array:
+    """Lower limits for one step."""
+    if amplitudes is None:
+        return lower
+    assert point.hessian is not None
+    x, curvature = point.shared, np.diag(point.hessian)
+    significant = amplitudes & (x > 0) & (x * x * curvature > 2 * SIGNIFICANCE**2)
+    return np.where(significant, np.maximum(lower, 0.1 * x), lower)
 
 
 def _edm_of(point: Point, lower: Array, upper: Array) -> float:

@@ -159,6 +159,12 @@ class Objective:
             lower[index], upper[index] = -np.inf, np.inf
         return lower[self.shared], upper[self.shared]
 
+    @property
+    def amplitudes(self) -> Mask:
+        """Which of the shared parameters scale their model: those with logarithmic scans."""
+        parameters = self._models.parameters
+        return np.array([parameters[int(i)].interp == "log" for i in self.shared], dtype=bool)
+
     def with_shared(self, values: Array, shared: Array) -> Array:
         """All parameters, with other values of the shared ones; angles within their limits."""
         result = values.copy()

@@ -201,8 +201,16 @@ class CompiledDataset:
             parts.append(_Part(term, operator, index, *cache[key]))
         return parts
 
-    def _source_counts(self, parts: Sequence[_Part]) -> tuple[Array, float]:
-        counts, total = np.zeros(len(self.counts)), 0.0
+    def _background_counts(self, values: Array) -> tuple[Array, float, float]:
+        """Counts (bin,) of the background, their masked sum, and the lowest norm."""
+        if self._background is None:
+            return np.zeros(len(self.counts)), 0.0, 0.0
+        norm = self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
+        return self._background.counts(norm), float(self._background.sums @ norm), float(norm.min())
+
+    @staticmethod
+    def _add_sources(parts: Sequence[_Part], counts: Array, total: float) -> tuple[Array, float]:
+        """Add the sources to counts (bin,), in place, and to their masked sum."""
         for part in parts:
             own, own_sum = part.operator.forward(part.f)
             counts[part.index] += own
@@ -212,14 +220,8 @@ class CompiledDataset:
     def npred(self, values: Array, anchor: Array | None = None) -> Array:
         """Predicted counts (bin,), not clipped."""
         parts = self._parts(values, values if anchor is None else anchor, {}, derivatives=False)
-        counts, _ = self._source_counts(parts)
-        if self._background is not None:
-            counts = counts + self._background.counts(self._background_norm(values))
-        return counts
-
-    def _background_norm(self, values: Array) -> Array:
-        assert self._background is not None
-        return self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
+        counts, total, _ = self._background_counts(values)
+        return self._add_sources(parts, counts, total)[0]
 
     def _cash(self, npred: Array, total: float, *, derivatives: bool = True) -> CashTerms:
         if self._mode == "occupied":
@@ -252,19 +254,13 @@ class CompiledDataset:
         cache = {} if cache is None else cache
         anchor = values if anchor is None else anchor
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
-        source, source_sum = self._source_counts(parts)
         negative = any(part.f.min() < 0 for part in parts)
         if order and self._any_local and not (negative and self._mode == "occupied"):
-            values = self._profile(values, source, source_sum)
-        npred, total = source, source_sum
-        if self._background is not None:
-            norm = self._background_norm(values)
-            npred = self._background.counts(norm)
-            npred += source
-            total = source_sum + float(self._background.sums @ norm)
-            negative = negative or norm.min() < 0
-        if negative and self._mode == "occupied":
+            values = self._profile(values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0))
+        npred, total, lowest = self._background_counts(values)
+        if (negative or lowest < 0) and self._mode == "occupied":
             return self._as_dense().evaluate(values, anchor, order=order, cache=cache)
+        npred, total = self._add_sources(parts, npred, total)
         terms = self._cash(npred, total, derivatives=order > 0)
         if order == 0:
             return Evaluation(terms.stat, values, None, None, None, None, terms.n_floor)

@@ -144,6 +144,12 @@ class EnergyGrid:
         -------
         ndarray [T]
         """
+        y0 = y[:, :-1]
+        if y.min(initial=np.inf) > 0 and y.max(initial=0.0) < np.inf:  # by far the usual case
+            with np.errstate(over="ignore"):
+                exponent = self._log + np.log(y[:, 1:] / y0)
+            if np.abs(exponent).min() > 0 and np.abs(exponent).max() < _LARGE:
+                return np.asarray((y0 * self._x0_log * (np.expm1(exponent) / exponent)).sum(axis=1))
         exponent, same, flips = self._exponent(y)
         parts = np.where(same, y[:, :-1] * self._x0_log * phi(exponent), 0.0)
         if flips.any():
