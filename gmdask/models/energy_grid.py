@@ -146,7 +146,7 @@ class EnergyGrid:
         """
         y0 = y[:, :-1]
         if y.min(initial=np.inf) > 0 and y.max(initial=0.0) < np.inf:  # by far the usual case
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", divide="ignore"):
                 exponent = self._log + np.log(y[:, 1:] / y0)
             if np.abs(exponent).min() > 0 and np.abs(exponent).max() < _LARGE:
                 return np.asarray((y0 * self._x0_log * (np.expm1(exponent) / exponent)).sum(axis=1))

@@ -1,0 +1,5 @@
+"""Figures."""
+
+from gmdask.plot.residuals import plot_residuals
+
+__all__ = ["plot_residuals"]

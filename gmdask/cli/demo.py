@@ -1,0 +1,181 @@
+"""The command ``gmdask demo``: a small survey, simulated, stored, fitted and reported."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from gmdask.cli.output import OutputFolder
+from gmdask.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from gmdask.datasets.simulation import Survey
+    from gmdask.fit import FitResult
+    from gmdask.models import Models
+    from gmdask.store import Store
+
+__all__ = ["demo"]
+
+CENTRE = (150.0, -20.0)
+N_OBSERVATIONS = 24
+SEED = 20
+
+
+@click.command()
+@click.option("-o", "--output", metavar="FOLDER", help="Where to write (default: gmdask-demo, or the next free name).")
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Local workers.")
+def demo(output: str | None, workers: int) -> None:
+    """Simulate a small survey, store it, fit it on a local cluster, and report."""
+    start = time.perf_counter()
+    folder = _new_folder(output)
+    survey, truth = _survey(), _truth()
+    click.echo(f"1. simulate {N_OBSERVATIONS} observations of a field with three sources")
+    store = _simulate(survey, truth, folder / "survey.zarr")
+    click.echo(f"   {sum(row.counts for row in store.rows):.0f} counts -> {store.url}")
+    from gmdask.cluster import connect
+    from gmdask.datasets import Datasets
+    from gmdask.fit import Fit
+
+    models = _start(truth)
+    models.write(folder / "models_start.yaml", full_output=True)
+    datasets = Datasets.from_store(store)
+    click.echo(f"2. fit {len(models.parameters.free)} parameters on a local cluster of {workers} workers")
+    progress = Progress()
+    with connect("local", workers=workers, memory_limit="2GB") as client:
+        result = Fit(datasets, client, on_event=progress).run(models)
+    progress.close()
+    click.echo(f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}")
+    OutputFolder(folder / "fit", overwrite=False).write(result, models, datasets, store)
+    click.echo("3. fitted against true values\n")
+    _report(result, truth)
+    click.echo(_next_steps(folder, time.perf_counter() - start))
+
+
+def _new_folder(output: str | None) -> Path:
+    from gmdask.errors import InputError
+
+    if output is None:
+        names = (Path("gmdask-demo" if i == 1 else f"gmdask-demo-{i}") for i in count(1))
+        folder = next(name for name in names if not name.exists())
+    else:
+        folder = Path(output)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        msg = f"{folder}: there is something of this name already"
+        raise InputError(msg) from None
+    except FileNotFoundError:
+        msg = f"{folder}: its parent is not a folder"
+        raise InputError(msg) from None
+    return folder
+
+
+def _survey() -> Survey:
+    from gmdask.datasets.simulation import Survey
+
+    return Survey(energy=np.geomspace(0.5, 30, 11), energy_true=np.geomspace(0.3, 50, 25), npix=90)
+
+
+def _truth() -> Models:
+    """True models: a point, a Gaussian, a faint point beside it, and a background per run."""
+    from gmdask import models as m
+
+    rng = np.random.default_rng(SEED)
+    lon, lat = CENTRE
+    sources = [
+        m.SkyModel(
+            m.PowerLawSpectralModel(index=2.3, amplitude="4e-12 cm-2 s-1 TeV-1"),
+            m.PointSpatialModel(lon_0=f"{lon + 0.5} deg", lat_0=f"{lat + 0.3} deg"), name="bright",
+        ),
+        m.SkyModel(
+            m.LogParabolaSpectralModel(amplitude="8e-12 cm-2 s-1 TeV-1", reference="1 TeV", alpha=2.1, beta=0.15),
+            m.GaussianSpatialModel(lon_0=f"{lon - 0.4} deg", lat_0=f"{lat - 0.2} deg", sigma="0.18 deg"), name="nebula",
+        ),
+        m.SkyModel(
+            m.PowerLawSpectralModel(index=2.6, amplitude="1.2e-12 cm-2 s-1 TeV-1"),
+            m.PointSpatialModel(lon_0=f"{lon - 0.1} deg", lat_0=f"{lat - 0.45} deg"), name="faint",
+        ),
+    ]  # fmt: skip
+    backgrounds = [
+        m.BackgroundIRFModel(
+            m.PowerLawNormSpectralModel(norm=rng.normal(1.0, 0.1), tilt=rng.normal(0.0, 0.03)),
+            dataset_name=f"obs-{i + 1:02d}",
+        )
+        for i in range(N_OBSERVATIONS)
+    ]
+    models = m.Models([*sources, *backgrounds])
+    for background in backgrounds:
+        background.spectral_model.tilt.frozen = False
+    return models
+
+
+def _start(truth: Models) -> Models:
+    """Models to start the fit from: everything moved away from the truth."""
+    models = truth.copy()
+    for name in ("bright", "nebula", "faint"):
+        source = models[name]
+        source.spectral_model.amplitude.value *= 0.6
+        source.spatial_model.lon_0.value += 0.03
+        source.spatial_model.lat_0.value -= 0.02
+    models["bright"].spectral_model.index.value = 2.0
+    models["faint"].spectral_model.index.value = 2.3
+    models["nebula"].spatial_model.sigma.value = 0.12
+    for model in list(models)[3:]:
+        model.spectral_model.norm.value, model.spectral_model.tilt.value = 1.0, 0.0
+    return models
+
+
+def _simulate(survey: Survey, truth: Models, url: Path) -> Store:
+    from gmdask.datasets.simulation import simulate_observation
+    from gmdask.events import ImportProgress
+    from gmdask.store import Store
+
+    progress = Progress()
+    cubes = []
+    for i in range(N_OBSERVATIONS):
+        angle = 2 * np.pi * i / N_OBSERVATIONS
+        radius = 0.5 + 0.2 * (i % 3)
+        pointing = (CENTRE[0] + radius * np.cos(angle) / np.cos(np.radians(CENTRE[1])), CENTRE[1] + radius * np.sin(angle))
+        cubes.append(simulate_observation(survey, f"obs-{i + 1:02d}", pointing, truth, seed=SEED + i))
+        progress(ImportProgress(i + 1, N_OBSERVATIONS))
+    store = Store.create(url)
+    store.commit([store.write_block(cubes, "demo" * 16)])
+    progress.close()
+    return store
+
+
+def _report(result: FitResult, truth: Models) -> None:
+    click.echo(f"   {'parameter':<28} {'fitted':>12} {'error':>10} {'true':>12} {'pull':>6}")
+    pulls = []
+    for name, parameter in zip(result.parameters.names, result.parameters, strict=True):
+        if parameter.frozen or parameter.error == 0:
+            continue
+        true = truth.parameters[name].value
+        pull = (parameter.value - true) / parameter.error
+        pulls.append(pull)
+        if not name.startswith("obs-"):
+            click.echo(f"   {name:<28} {parameter.value:12.5g} {parameter.error:10.2g} {true:12.5g} {pull:6.2f}")
+    click.echo(
+        f"\n   and {sum(n.startswith('obs-') for n in result.parameters.free.names)} parameters of the backgrounds; "
+        f"all {len(pulls)} pulls: mean {np.mean(pulls):.2f}, width {np.std(pulls):.2f}"
+    )
+
+
+def _next_steps(folder: Path, seconds: float) -> str:
+    return (
+        f"\nWritten in {seconds:.0f} s:\n"
+        f"   {folder}/survey.zarr            the store\n"
+        f"   {folder}/models_start.yaml      the models the fit started from\n"
+        f"   {folder}/fit/residuals.png      counts, model and residuals\n"
+        f"   {folder}/fit/models.yaml        the fitted models, with covariance\n"
+        f"   {folder}/fit/result.json        all numbers\n"
+        "Try next:\n"
+        f"   gmdask info {folder}/survey.zarr\n"
+        f"   gmdask fit {folder}/survey.zarr {folder}/models_start.yaml -o {folder}/again --cluster none\n"
+        f"   python -c \"import gmdask as gm; print(gm.Datasets.read('{folder}/survey.zarr'))\"\n"
+    )
