@@ -117,7 +117,7 @@ class Fit:
             passes = objective.passes if minimise else 0
             verdict, found = None, None
             if errors:
-                if minimise:
+                if minimise and minimum.end is End.CONVERGED:
                     verdict = judge(objective, minimum.point)
                 minimum = replace(minimum, point=objective(minimum.point.values, order=2))
                 found = uncertainty(objective, minimum.point)
@@ -180,7 +180,7 @@ class Fit:
         parameters.value = minimum.point.values
         notes = _notes(parameters, fresh, verdict, found)
         covariance = None if found is None else _set_covariance(models, objective, found)
-        converged = minimum.end in (End.CONVERGED, End.CYCLE)
+        converged = minimum.end in (End.CONVERGED, End.KINK, End.CYCLE)
         valid = (found is None or found.observed) and (verdict is None or verdict.valid)
         wall_s, cpu_s = clock.read()
         return FitResult(

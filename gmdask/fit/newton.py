@@ -19,6 +19,8 @@ TOLERANCE = 1e-5
 FIRST_DAMPING = 1e-4
 MAX_DAMPING = 1e8
 FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
+NEAR = 1.0  # expected decrease below which a refused step is looked at closely
+KINK_DECREASE = 1e-2  # decrease of the statistic worth an evaluation between two others
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
 SIGNIFICANCE = 2.0  # in expected errors
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
@@ -44,6 +46,7 @@ class End(Enum):
     """Why a minimisation ended."""
 
     CONVERGED = "converged"
+    KINK = "converged at a kink of the statistic, where a point source crosses the centres of pixels"
     CYCLE = "the response changes with the position as much as the statistic does: lowest value kept"
     STUCK = "no step lowers the statistic although the gradient does not vanish"
     MAX_PASSES = "stopped at the largest number of passes"
@@ -58,7 +61,9 @@ class Minimum(Generic[P]):
     end: End
 
 
-def newton_step(x: Array, gradient: Array, hessian: Array, damping: float, lower: Array, upper: Array) -> Array:
+def newton_step(
+    x: Array, gradient: Array, hessian: Array, damping: float, lower: Array, upper: Array, held: Mask | None = None
+) -> Array:
     """Step to the minimum of a damped quadratic model within limits.
 
     Parameters
@@ -69,6 +74,8 @@ def newton_step(x: Array, gradient: Array, hessian: Array, damping: float, lower
     damping : float
         Added to the Hessian scaled to a unit diagonal.
     lower, upper : array of shape (S,)
+    held : boolean array of shape (S,), optional
+        Parameters not to move.
 
     Returns
     -------
@@ -78,6 +85,8 @@ def newton_step(x: Array, gradient: Array, hessian: Array, damping: float, lower
     """
     scale = np.sqrt(np.maximum(np.diag(hessian), 0.0))
     fixed = (scale == 0) | ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
+    if held is not None:
+        fixed |= held
     scale = np.where(scale == 0, 1.0, scale)
     scaled, slope = hessian / np.outer(scale, scale), gradient / scale
     step = np.zeros_like(x)
@@ -103,9 +112,9 @@ def _solve(matrix: Array, right: Array, damping: float) -> Array:
     return result
 
 
-def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array) -> float:
+def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None) -> float:
     """Expected distance to the minimum: the decrease a Newton step promises."""
-    step = newton_step(x, gradient, hessian, 0.0, lower, upper)
+    step = newton_step(x, gradient, hessian, 0.0, lower, upper, held)
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
 
@@ -161,39 +170,87 @@ def damped_newton(
         was not accepted), and whether it was accepted.
     """
     point = evaluate(None, np.clip(start, lower, upper), False)
-    damping, passes = FIRST_DAMPING, 1
-    distance = _edm_of(point, lower, upper)
+    held = np.zeros(len(start), dtype=bool)
+    damping, passes, refused = FIRST_DAMPING, 1, 0
+    distance = _edm_of(point, lower, upper, held)
     _tell(on_pass, point, distance, True)
-    refused = 0
+
+    def attempt(step: Array, hold: bool = False) -> tuple[P, bool]:
+        """Evaluate a step; whether it lowers the statistic, and may be taken."""
+        nonlocal passes
+        trial = evaluate(point, point.shared + step, hold)
+        passes += 1
+        lower_there = bool(trial.stat < point.stat) and not hold
+        _tell(on_pass, trial, _edm_of(trial, lower, upper, held) if lower_there else float("nan"), lower_there)
+        return trial, lower_there
+
     while distance >= tolerance:
-        assert point.gradient is not None
-        assert point.hessian is not None
-        floor = _floor(point, amplitudes, lower)
-        step = newton_step(point.shared, point.gradient, point.hessian, damping, floor, upper)
-        expected = float(-(point.gradient @ step + 0.5 * step @ point.hessian @ step))
+        gradient, hessian = _derivatives(point)
+        step = newton_step(point.shared, gradient, hessian, damping, _floor(point, amplitudes, lower), upper, held)
+        expected = float(-(gradient @ step + 0.5 * step @ hessian @ step))
         if damping > MAX_DAMPING or not expected > 0:
             return Minimum(point, distance, End.CYCLE if distance < HIDDEN else End.STUCK)
         if passes >= max_passes:
             return Minimum(point, distance, End.MAX_PASSES)
-        trial = evaluate(point, point.shared + step, False)
-        passes += 1
-        gain = (point.stat - trial.stat) / expected
-        accepted = bool(gain > 0)
+        trial, accepted = attempt(step)
+        damping = _next_damping(damping, (point.stat - trial.stat) / expected)
+        if not accepted and expected < NEAR and passes < max_passes:
+            between = _between(point, trial, step)
+            if between is not None and between.decrease > KINK_DECREASE:
+                trial, accepted = attempt(between.step)
+            if not accepted and between is not None and between.turned.any():
+                held |= between.turned
+                damping, refused = FIRST_DAMPING, 0
+                distance = _edm_of(point, lower, upper, held)
+                continue
         if accepted:
-            point, distance, refused = trial, _edm_of(trial, lower, upper), 0
-            damping = _next_damping(damping, gain)
-        else:
-            damping, refused = max(damping * 10, 1e-2), refused + 1
-        _tell(on_pass, trial, distance if accepted else float("nan"), accepted)
-        if distance < HIDDEN and not accepted:
+            point, refused = trial, 0
+            distance = _edm_of(point, lower, upper, held)
+            continue
+        refused += 1
+        if distance < HIDDEN:
             return Minimum(point, distance, End.CYCLE)
-        if refused == PATIENCE and expected < 1 and passes < max_passes:
-            held = evaluate(point, point.shared + step, True)
-            passes += 1
-            _tell(on_pass, held, float("nan"), False)
-            if (point.stat - held.stat) / expected > 0.25:
+        if refused == PATIENCE and expected < NEAR and passes < max_passes:
+            there, _ = attempt(step, hold=True)
+            if (point.stat - there.stat) / expected > 0.25:
                 return Minimum(point, distance, End.CYCLE)
-    return Minimum(point, distance, End.CONVERGED)
+    return Minimum(point, distance, End.KINK if held.any() else End.CONVERGED)
+
+
+@dataclass(frozen=True)
+class _Between:
+    """What two evaluations say of the statistic between them, where it turns.
+
+    Attributes
+    ----------
+    step : array
+        To where the slope along the line vanishes, by interpolation.
+    decrease : float
+        Most that the statistic can fall on the line, if it is convex.
+    turned : boolean array
+        Parameters whose slope changed sign.
+    """
+
+    step: Array
+    decrease: float
+    turned: Mask
+
+
+def _between(point: Point, trial: Point, step: Array) -> _Between | None:
+    """Look between a point and a refused trial; None if the slope does not turn."""
+    g0, g1 = _derivatives(point)[0], _derivatives(trial)[0]
+    d0, d1 = float(g0 @ step), float(g1 @ step)
+    if not d0 < 0 < d1:
+        return None
+    crossing = (trial.stat - d1 - point.stat) / (d0 - d1)  # of the two tangents
+    decrease = -d0 * min(max(crossing, 0.0), 1.0)
+    return _Between(step * (d0 / (d0 - d1)), decrease, (g0 * g1 < 0) & (step != 0))
+
+
+def _derivatives(point: Point) -> tuple[Array, Array]:
+    assert point.gradient is not None
+    assert point.hessian is not None
+    return point.gradient, point.hessian
 
 
 def _floor(point: Point, amplitudes: Mask | None, lower: Array) -> Array:
@@ -206,13 +263,13 @@ def _floor(point: Point, amplitudes: Mask | None, lower: Array) -> Array:
     return np.where(significant, np.maximum(lower, 0.1 * x), lower)
 
 
-def _edm_of(point: Point, lower: Array, upper: Array) -> float:
-    assert point.gradient is not None
-    assert point.hessian is not None
-    return edm(point.shared, point.gradient, point.hessian, lower, upper)
+def _edm_of(point: Point, lower: Array, upper: Array, held: Mask) -> float:
+    return edm(point.shared, *_derivatives(point), lower, upper, held)
 
 
 def _next_damping(damping: float, gain: float) -> float:
+    if gain <= 0:
+        return max(damping * 10, 1e-2)
     if gain > 0.75:
         return max(damping * 0.1, 1e-12)
     return damping if gain > 0.25 else max(damping * 4, 1e-3)
