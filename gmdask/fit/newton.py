@@ -10,7 +10,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["End", "Minimum", "Point", "away_from_flat_limits", "damped_newton", "edm", "newton_step"]
+from gmdask.likelihood.steps import amplitude_floor, newton_step
+
+__all__ = ["End", "Minimum", "Point", "away_from_flat_limits", "damped_newton", "edm"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -18,11 +20,9 @@ Mask = NDArray[np.bool_]
 TOLERANCE = 1e-5
 FIRST_DAMPING = 1e-4
 MAX_DAMPING = 1e8
-FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
 NEAR = 1.0  # expected decrease below which a refused step is looked at closely
 KINK_DECREASE = 1e-2  # decrease of the statistic worth an evaluation between two others
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
-SIGNIFICANCE = 2.0  # in expected errors
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
 
 
@@ -59,57 +59,6 @@ class Minimum(Generic[P]):
     point: P
     edm: float
     end: End
-
-
-def newton_step(
-    x: Array, gradient: Array, hessian: Array, damping: float, lower: Array, upper: Array, held: Mask | None = None
-) -> Array:
-    """Step to the minimum of a damped quadratic model within limits.
-
-    Parameters
-    ----------
-    x, gradient : array of shape (S,)
-    hessian : array of shape (S, S)
-        Positive semidefinite.
-    damping : float
-        Added to the Hessian scaled to a unit diagonal.
-    lower, upper : array of shape (S,)
-    held : boolean array of shape (S,), optional
-        Parameters not to move.
-
-    Returns
-    -------
-    step : array of shape (S,)
-        Zero along parameters that nothing depends on. Parameters that reach a limit
-        stay there, and the step along the others is found anew.
-    """
-    scale = np.sqrt(np.maximum(np.diag(hessian), 0.0))
-    fixed = (scale == 0) | ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
-    if held is not None:
-        fixed |= held
-    scale = np.where(scale == 0, 1.0, scale)
-    scaled, slope = hessian / np.outer(scale, scale), gradient / scale
-    step = np.zeros_like(x)
-    for _ in range(len(x)):
-        free = ~fixed
-        if not free.any():
-            break
-        right = -(slope + scaled @ (step * scale * fixed))[free]
-        step[free] = _solve(scaled[np.ix_(free, free)], right, damping) / scale[free]
-        beyond = free & ((x + step < lower) | (x + step > upper))
-        if not beyond.any():
-            break
-        step = np.where(beyond, np.clip(x + step, lower, upper) - x, step)
-        fixed |= beyond
-    return step
-
-
-def _solve(matrix: Array, right: Array, damping: float) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    along = vectors.T @ right
-    usable = values + damping > FLAT
-    result: Array = vectors @ np.where(usable, along / np.where(usable, values + damping, 1.0), 0.0)
-    return result
 
 
 def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None) -> float:
@@ -257,10 +206,7 @@ def _floor(point: Point, amplitudes: Mask | None, lower: Array) -> Array:
     """Lower limits for one step."""
     if amplitudes is None:
         return lower
-    assert point.hessian is not None
-    x, curvature = point.shared, np.diag(point.hessian)
-    significant = amplitudes & (x > 0) & (x * x * curvature > 2 * SIGNIFICANCE**2)
-    return np.where(significant, np.maximum(lower, 0.1 * x), lower)
+    return amplitude_floor(point.shared, np.diag(_derivatives(point)[1]), amplitudes, lower)
 
 
 def _edm_of(point: Point, lower: Array, upper: Array, held: Mask) -> float:

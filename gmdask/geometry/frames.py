@@ -21,8 +21,7 @@ def _rotation(source: str, target: str) -> Array:
     """Rotation matrix (3, 3) between two frames, taken from astropy."""
     from astropy.coordinates import SkyCoord
 
-    axes = SkyCoord(x=[1.0, 0.0, 0.0], y=[0.0, 1.0, 0.0], z=[0.0, 0.0, 1.0],
-                    representation_type="cartesian", frame=source)
+    axes = SkyCoord([0.0, 90.0, 0.0], [0.0, 0.0, 90.0], unit="deg", frame=source)
     matrix: Array = np.asarray(axes.transform_to(target).cartesian.xyz.value)
     return matrix
 

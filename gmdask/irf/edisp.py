@@ -72,7 +72,7 @@ class EDispMap:
 
 def _nearest(pix: float, n: int) -> int:
     """Nearest of n pixels; the lower one at the border between two."""
-    return min(max(math.ceil(pix - 0.5), 0), n - 1)
+    return min(max(math.ceil(pix - 0.5), 0), n - 1) if math.isfinite(pix) else n // 2
 
 
 def overlap_matrix(energy_true: Array, energy: Array) -> Array:

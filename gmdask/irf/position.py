@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gmdask.geometry import WcsGrid
@@ -27,14 +29,17 @@ def nearest_valid_pixel(values: TiledMap, grid: WcsGrid, lon: float, lat: float)
         Position in the frame of the grid, in deg.
     """
     x, y = (float(v) for v in grid.to_pixel(lon, lat))
-    column, row = round(x), round(y)
+    finite = math.isfinite(x) and math.isfinite(y)
+    column, row = (round(x), round(y)) if finite else (-1, -1)
     if 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]:
         if (values.window(row, row + 1, column, column + 1) > 0).any():
             return x, y
     everywhere = values.whole()
     valid = (everywhere > 0).reshape(-1, *grid.shape).any(axis=0)
     if not valid.any():
-        return x, y
+        if finite:
+            return x, y
+        valid[:] = True  # behind the plane of the projection: the nearest pixel there is
     lons, lats = (np.radians(a) for a in grid.pixel_centers)
     lon0, lat0 = np.radians(lon), np.radians(lat)
     haversine = np.sin((lats - lat0) / 2) ** 2 + np.cos(lats) * np.cos(lat0) * np.sin((lons - lon0) / 2) ** 2

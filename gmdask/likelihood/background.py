@@ -28,6 +28,15 @@ class Background:
     bins : `Bins`
     model : `SpectralModel` or None
         Norm; None stands for 1.
+
+    Attributes
+    ----------
+    template : array of shape (bin,)
+        Background in the bins.
+    sums : array of shape (R,)
+        Its sum over the mask per energy.
+    negative : bool
+        Whether it is negative anywhere in the mask.
     """
 
     def __init__(self, observation: Observation, bins: Bins, model: SpectralModel | None) -> None:
@@ -35,6 +44,7 @@ class Background:
         assert background is not None
         self.template: Array = background[bins.r, bins.y, bins.x]
         self.sums: Array = np.where(observation.mask, background, 0.0).sum(axis=(1, 2))
+        self.negative = bool((background[observation.mask] < 0).any())
         self._r, self._model = bins.r, model
         self._energy = observation.energy.center
 

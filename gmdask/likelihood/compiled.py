@@ -14,9 +14,10 @@ from gmdask.likelihood.background import Background
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
-from gmdask.likelihood.profile import at_limit, minimise_local
+from gmdask.likelihood.profile import minimise_local
 from gmdask.likelihood.response import Observation
 from gmdask.likelihood.source import Source
+from gmdask.likelihood.steps import at_limit
 from gmdask.models import (
     BackgroundIRFModel,
     DatasetModels,
@@ -124,8 +125,8 @@ class CompiledDataset:
     local : boolean array of shape (N,), optional
         Free parameters to minimise over; by default none.
     bins : {"occupied", "masked", "all"}
-        Bins to evaluate in. "occupied" is exact where no spectrum and no norm is
-        negative; where one is, "masked" takes its place by itself.
+        Bins to evaluate in. "occupied" is exact where no spectrum, norm or background is
+        negative; where one is, "masked" takes its place by itself. "all" is for `npred`.
 
     Notes
     -----
@@ -151,7 +152,8 @@ class CompiledDataset:
         positions = {id(p): i for i, p in enumerate(parameters)}
         self._terms = self._make_terms(models, positions, column)
         self._background, self._norm = self._make_background(models, positions, column)
-        self._lower, self._upper = _limits(models, self.local)
+        self._norms = np.array([p.name == "norm" for p in parameters], dtype=bool)
+        self._lower, self._upper = _limits(models, self._norms & self.local)
         self._dense: CompiledDataset | None = None
 
     def _make_terms(self, models: DatasetModels, positions: dict[int, int], column: Index) -> list[_Term]:
@@ -202,11 +204,12 @@ class CompiledDataset:
         return parts
 
     def _background_counts(self, values: Array) -> tuple[Array, float, float]:
-        """Counts (bin,) of the background, their masked sum, and the lowest norm."""
+        """Counts (bin,) of the background, their masked sum, and a number below zero if any may be."""
         if self._background is None:
             return np.zeros(len(self.counts)), 0.0, 0.0
         norm = self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
-        return self._background.counts(norm), float(self._background.sums @ norm), float(norm.min())
+        lowest = -1.0 if self._background.negative else float(norm.min())
+        return self._background.counts(norm), float(self._background.sums @ norm), lowest
 
     @staticmethod
     def _add_sources(parts: Sequence[_Part], counts: Array, total: float) -> tuple[Array, float]:
@@ -255,6 +258,7 @@ class CompiledDataset:
         anchor = values if anchor is None else anchor
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
         negative = any(part.f.min() < 0 for part in parts)
+        negative = negative or (self._background is not None and self._background.negative)
         if order and self._any_local and not (negative and self._mode == "occupied"):
             values = self._profile(values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0))
         npred, total, lowest = self._background_counts(values)
@@ -291,7 +295,9 @@ class CompiledDataset:
             return terms.stat, slope @ first, (slope * second) @ slope.T + curve * np.outer(factors, factors)
 
         result = values.copy()
-        result[places] = minimise_local(function, values[places], self._lower[places], self._upper[places])
+        limits = self._lower[places], self._upper[places]
+        with np.errstate(over="ignore", invalid="ignore"):  # such a step is refused
+            result[places] = minimise_local(function, values[places], *limits, self._norms[places])
         return result
 
     def _derivatives(self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int) -> Evaluation:
@@ -371,13 +377,11 @@ def _energy_grid(cube: xr.Dataset) -> EnergyGrid:
     return EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
 
 
-def _limits(models: DatasetModels, local: Mask) -> tuple[Array, Array]:
-    """Limits of all parameters; a local background norm has an implied one at zero."""
-    lower = np.array([p.min for p in models.parameters], dtype=float)
-    upper = np.array([p.max for p in models.parameters], dtype=float)
+def _limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
+    """Limits of all parameters; those that must be positive have an implied one at zero."""
+    lower, upper = models.parameters.min, models.parameters.max
     lower, upper = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
-    names = np.array([p.name == "norm" for p in models.parameters], dtype=bool)
-    return np.where(names & local, np.maximum(lower, 0.0), lower), upper
+    return np.where(positive, np.maximum(lower, 0.0), lower), upper
 
 
 def _add_columns(jacobian: Array, sums: Array, rows: Index, columns: Index, counts: Array, total: Array) -> None:

@@ -155,7 +155,7 @@ class KernelOperator:
         """Gradient (J, T) by f, of the part of each pixel at weight 1."""
         n_reco = self._a.shape[1]
         rows = [np.bincount(self._r, g * w, n_reco) + w_sum * s for g, s in zip(self._g, self._l, strict=True)]
-        return np.einsum("jr,jrt->jt", np.stack(rows), self._a)
+        return np.einsum("jr,jrt->jt", np.array(rows).reshape(len(rows), n_reco), self._a)
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
@@ -290,17 +290,17 @@ def corner_operator(gather: PixelGather, pixels: list[tuple[int, int]], weights:
         n_reco, n_true = gather._anchor.edisp.shape[::-1]
         n_bins = len(gather._bins.r)
         return KernelOperator(
-            np.array([p[0] for p in parts]).reshape(-1, n_bins), gather._bins.r,
-            np.array([p[1] for p in parts]).reshape(-1, n_reco, n_true),
-            np.array([p[2] for p in parts]).reshape(-1, n_reco), weights,
+            np.array([p[0] for p in parts]).reshape(len(parts), n_bins), gather._bins.r,
+            np.array([p[1] for p in parts]).reshape(len(parts), n_reco, n_true),
+            np.array([p[2] for p in parts]).reshape(len(parts), n_reco), weights,
         )  # fmt: skip
     matrices = [gather.matrix(*pixel) for pixel in pixels]
     return _weighted(matrices, gather, weights)
 
 
 def _weighted(parts: list[tuple[Array, Array]], gather: PixelGather, weights: Array) -> MatrixOperator:
-    matrices = np.array([m for m, _ in parts]).reshape(-1, *gather._bin_response.shape)
-    sums = np.array([c for _, c in parts]).reshape(-1, gather._bin_response.shape[1])
+    matrices = np.array([m for m, _ in parts]).reshape(len(parts), *gather._bin_response.shape)
+    sums = np.array([c for _, c in parts]).reshape(len(parts), gather._bin_response.shape[1])
     n_shape = N_SHAPE[len(weights)]
     value, first = weights[0], weights[1 : 1 + n_shape]
     second = weights[1 + n_shape :].reshape(n_shape, n_shape, weights.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -172,10 +173,12 @@ class Observation:
             None where the component does not reach the mask, by Gammapy's rule: no pixel of the
             mask within a cutout of ``2 * radius + 0.1 deg + width of the kernel``.
         """
-        kernel = self._kernel(position, frame)
-        width = 0.0 if kernel is None else kernel.width
         x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
         at = (float(y), float(x))
+        if not (math.isfinite(at[0]) and math.isfinite(at[1])):
+            return None
+        kernel = self._kernel(position, frame)
+        width = 0.0 if kernel is None else kernel.width
         near = cutout_window(self.grid.shape, at, self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False))
         window = cutout_window(self.grid.shape, at, self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True))
         if near is None or window is None or not self.mask_image[near.slices].any():
