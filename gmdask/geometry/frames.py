@@ -13,7 +13,7 @@ __all__ = ["FRAMES", "rotate"]
 
 Array = NDArray[np.float64]
 
-FRAMES = ("icrs", "galactic")
+FRAMES = ("icrs", "galactic", "fk5")
 
 
 @cache

@@ -10,21 +10,24 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.likelihood.background import Background
+from gmdask.likelihood.background import Background, SpatialBackground, make_background
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
 from gmdask.likelihood.profile import minimise_local
 from gmdask.likelihood.response import Observation
-from gmdask.likelihood.source import Source
+from gmdask.likelihood.slots import Slot, add_block, add_columns, limits
+from gmdask.likelihood.source import Source, SpectrumCache, shape_of
 from gmdask.likelihood.steps import at_limit
+from gmdask.likelihood.template import TemplateSource
+from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
     BackgroundIRFModel,
     DatasetModels,
     EnergyGrid,
+    ModelBase,
     SkyModel,
-    SpatialModel,
-    SpectralModel,
+    TemplateNPredModel,
 )
 
 __all__ = ["CompiledDataset", "Evaluation", "SpectrumCache"]
@@ -36,8 +39,6 @@ Index = NDArray[np.intp]
 BINS: dict[str, Callable[[Observation], Bins]] = {
     "occupied": occupied_bins, "masked": masked_bins, "all": all_bins,
 }  # fmt: skip
-
-SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
 
 
 class Evaluation(NamedTuple):
@@ -68,37 +69,15 @@ class Evaluation(NamedTuple):
     n_floor: int
 
 
-class _Slot:
-    """Where the parameters of one spectral, spatial or norm model stand among the dataset's.
+class _Term(NamedTuple):
+    """A source of the dataset with the slots of its spectral and spatial parameters.
 
-    Attributes
-    ----------
-    index : array
-        Position of each of them.
-    factors : array
-        From the parameter's unit to the model's internal one.
-    places, columns, free_factors : array
-        Of those that are free: place in the model, column among the P, factor.
+    Parameters of a temporal model follow the spectral ones: together they make the spectrum.
     """
 
-    def __init__(self, model: SpectralModel | SpatialModel, positions: dict[int, int], column: Index) -> None:
-        self.index = np.array([positions[id(p)] for _, p in model.named_parameters()], dtype=np.intp)
-        self.factors = model.internal_factors
-        self.places = np.flatnonzero(column[self.index] >= 0)
-        self.columns = column[self.index[self.places]]
-        self.free_factors = self.factors[self.places]
-
-    def internal(self, values: Array) -> Array:
-        """Values of the model's parameters in its internal units."""
-        return values[self.index] * self.factors
-
-
-class _Term(NamedTuple):
-    """A source of the dataset with the slots of its spectral and spatial parameters."""
-
-    source: Source
-    spectral: _Slot
-    spatial: _Slot
+    source: Source | TemplateSource
+    spectral: Slot
+    spatial: Slot
 
 
 class _Part(NamedTuple):
@@ -106,7 +85,7 @@ class _Part(NamedTuple):
 
     term: _Term
     operator: Operator
-    index: Index
+    bins: Index
     f: Array
     df: Array | None
 
@@ -146,31 +125,36 @@ class CompiledDataset:
         self.observation = observation = Observation(cube)
         self.name = observation.name
         self._energy_grid = _energy_grid(cube)
-        self._axis_key = self._energy_grid.nodes.tobytes()
         self.bins = BINS[bins](observation)
         self.counts: Array = observation.counts[self.bins.r, self.bins.y, self.bins.x]
         positions = {id(p): i for i, p in enumerate(parameters)}
         self._terms = self._make_terms(models, positions, column)
         self._background, self._norm = self._make_background(models, positions, column)
         self._norms = np.array([p.name == "norm" for p in parameters], dtype=bool)
-        self._lower, self._upper = _limits(models, self._norms & self.local)
+        self._lower, self._upper = limits(models, self._norms & self.local)
         self._dense: CompiledDataset | None = None
 
     def _make_terms(self, models: DatasetModels, positions: dict[int, int], column: Index) -> list[_Term]:
         terms = []
         for model in models:
             if isinstance(model, SkyModel):
-                if model.spatial_model is None:
-                    msg = f"model {model.name!r}: a sky model needs a spatial model on map dataset {self.name!r}"
-                    raise ModelError(msg)
-                spatial = _Slot(model.spatial_model, positions, column)
-                source = Source(self.observation, self.bins, model, spatial.places.tolist())
-                terms.append(_Term(source, _Slot(model.spectral_model, positions, column), spatial))
+                shape, norm = shape_of(model), temporal_norm(model, self._cube)
+                spatial = Slot([shape], positions, column)
+                free = spatial.places.tolist()
+                source = Source(self.observation, self.bins, model, shape, free, norm)
+                spectrum: list[ModelBase] = [model.spectral_model]
+                if norm is not None:
+                    spectrum.append(norm.model)
+                terms.append(_Term(source, Slot(spectrum, positions, column), spatial))
+            elif isinstance(model, TemplateNPredModel):
+                template = TemplateSource(self.observation, self.bins, model)
+                own = Slot([model.spectral_model], positions, column)
+                terms.append(_Term(template, own, Slot([], positions, column)))
         return terms
 
     def _make_background(
         self, models: DatasetModels, positions: dict[int, int], column: Index
-    ) -> tuple[Background | None, _Slot | None]:
+    ) -> tuple[Background | SpatialBackground | None, Slot | None]:
         found = [model for model in models if isinstance(model, BackgroundIRFModel)]
         if len(found) > 1:
             msg = f"dataset {self.name!r}: more than one background model ({', '.join(m.name for m in found)})"
@@ -182,8 +166,9 @@ class CompiledDataset:
             return None, None
         if not found:
             return Background(self.observation, self.bins, None), None
-        norm = found[0].spectral_model
-        return Background(self.observation, self.bins, norm), _Slot(norm, positions, column)
+        norm, spatial = found[0].spectral_model, found[0].spatial_model
+        background = make_background(self.observation, self.bins, norm, spatial)
+        return background, Slot([norm] if spatial is None else [norm, spatial], positions, column)
 
     # --- pieces ------------------------------------------------------------------------
 
@@ -197,26 +182,24 @@ class CompiledDataset:
             if operator is None:
                 continue
             spectrum = term.spectral.internal(values)
-            key = (source.model.name, self._axis_key, spectrum.tobytes(), derivatives)
-            if key not in cache:
-                cache[key] = source.spectrum(self._energy_grid, spectrum, derivatives=derivatives)
-            parts.append(_Part(term, operator, index, *cache[key]))
+            f, df = source.spectrum(self._energy_grid, spectrum, cache, derivatives=derivatives)
+            parts.append(_Part(term, operator, index, f, df))
         return parts
 
     def _background_counts(self, values: Array) -> tuple[Array, float, float]:
         """Counts (bin,) of the background, their masked sum, and a number below zero if any may be."""
         if self._background is None:
             return np.zeros(len(self.counts)), 0.0, 0.0
-        norm = self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
-        lowest = -1.0 if self._background.negative else float(norm.min())
-        return self._background.counts(norm), float(self._background.sums @ norm), lowest
+        own = np.zeros(0) if self._norm is None else self._norm.internal(values)
+        counts, total, lowest = self._background.predict(own)
+        return counts, total, -1.0 if self._background.negative else lowest
 
     @staticmethod
     def _add_sources(parts: Sequence[_Part], counts: Array, total: float) -> tuple[Array, float]:
         """Add the sources to counts (bin,), in place, and to their masked sum."""
         for part in parts:
             own, own_sum = part.operator.forward(part.f)
-            counts[part.index] += own
+            counts[part.bins] += own
             total += float(own_sum)
         return counts, total
 
@@ -257,7 +240,7 @@ class CompiledDataset:
         cache = {} if cache is None else cache
         anchor = values if anchor is None else anchor
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
-        negative = any(part.f.min() < 0 for part in parts)
+        negative = any(part.operator.negative or part.f.min() < 0 for part in parts)
         negative = negative or (self._background is not None and self._background.negative)
         if order and self._any_local and not (negative and self._mode == "occupied"):
             values = self._profile(values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0))
@@ -287,12 +270,10 @@ class CompiledDataset:
 
         def function(local: Array) -> tuple[float, Array, Array]:
             at[moving] = local * factors
-            norm = background.norm(at)
-            terms = self._cash(source + background.counts(norm), source_sum + float(background.sums @ norm))
-            first, second = background.per_energy(terms)
-            slope = background.norm_gradient(at)[moving] * factors[:, None]
-            curve = background.norm_hessian(at)[np.ix_(moving, moving)] @ first
-            return terms.stat, slope @ first, (slope * second) @ slope.T + curve * np.outer(factors, factors)
+            counts, total, _ = background.predict(at)
+            terms = self._cash(source + counts, source_sum + total)
+            gradient, hessian = background.derivatives(at, moving, terms)
+            return terms.stat, gradient * factors, hessian * np.outer(factors, factors)
 
         result = values.copy()
         limits = self._lower[places], self._upper[places]
@@ -323,45 +304,42 @@ class CompiledDataset:
         slot = part.term.spectral
         if len(slot.places):
             spectra = (part.df[slot.places] * slot.free_factors[:, None]).T
-            _add_columns(jacobian, sums, part.index, slot.columns, *part.operator.forward(spectra))
+            add_columns(jacobian, sums, part.bins, slot.columns, *part.operator.forward(spectra))
         slot = part.term.spatial
         if len(slot.places):
             counts, total = part.operator.forward_shape(part.f)
-            _add_columns(jacobian, sums, part.index, slot.columns, counts * slot.free_factors, total * slot.free_factors)
+            add_columns(jacobian, sums, part.bins, slot.columns, counts * slot.free_factors, total * slot.free_factors)
 
     def _background_jacobian(self, values: Array, jacobian: Array, sums: Array) -> None:
         background, slot = self._background, self._norm
         if background is None or slot is None or not len(slot.places):
             return
-        slope = background.norm_gradient(slot.internal(values))[slot.places] * slot.free_factors[:, None]
-        for column, by_norm in zip(slot.columns, slope, strict=True):
-            jacobian[:, column] += background.counts(by_norm)
-            sums[column] += background.sums @ by_norm
+        counts, total = background.jacobian(slot.internal(values), slot.places)
+        rows, factors = slice(None), slot.free_factors
+        add_columns(jacobian, sums, rows, slot.columns, (counts * factors[:, None]).T, total * factors)
 
     def _source_second(self, values: Array, part: _Part, terms: CashTerms, observed: Array) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
         assert part.df is not None
-        w, w_sum = terms.first[part.index], terms.first_sum
+        w, w_sum = terms.first[part.bins], terms.first_sum
         spectral, spatial = part.term.spectral, part.term.spatial
         if len(spectral.places):
-            model = part.term.source.model.spectral_model
-            second = model.integral_bins_hessian(self._energy_grid, spectral.internal(values))
+            second = part.term.source.spectrum_hessian(self._energy_grid, spectral.internal(values))
             block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(w, w_sum)
-            _add_block(observed, spectral, spectral, block)
+            add_block(observed, spectral, spectral, block)
         if len(spatial.places):
-            _add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
+            add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
         if len(spectral.places) and len(spatial.places):
             cross = part.operator.adjoint_shape(w, w_sum) @ part.df[spectral.places].T
-            _add_block(observed, spatial, spectral, cross)
-            _add_block(observed, spectral, spatial, cross.T)
+            add_block(observed, spatial, spectral, cross)
+            add_block(observed, spectral, spatial, cross.T)
 
     def _background_second(self, values: Array, terms: CashTerms, observed: Array) -> None:
         background, slot = self._background, self._norm
         if background is None or slot is None or not len(slot.places):
             return
-        first, _ = background.per_energy(terms)
-        second = background.norm_hessian(slot.internal(values))
-        _add_block(observed, slot, slot, second[np.ix_(slot.places, slot.places)] @ first)
+        second = background.curvature(slot.internal(values), slot.places, terms)
+        add_block(observed, slot, slot, second)
 
     @property
     def nbytes(self) -> int:
@@ -375,21 +353,3 @@ class CompiledDataset:
 def _energy_grid(cube: xr.Dataset) -> EnergyGrid:
     """True-energy bins in the unit of the file, on which the rule of the nodes depends."""
     return EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
-
-
-def _limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
-    """Limits of all parameters; those that must be positive have an implied one at zero."""
-    lower, upper = models.parameters.min, models.parameters.max
-    lower, upper = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
-    return np.where(positive, np.maximum(lower, 0.0), lower), upper
-
-
-def _add_columns(jacobian: Array, sums: Array, rows: Index, columns: Index, counts: Array, total: Array) -> None:
-    for i, column in enumerate(columns):  # one by one: linked parameters share a column
-        jacobian[rows, column] += counts[:, i]
-        sums[column] += total[i]
-
-
-def _add_block(hessian: Array, first: _Slot, second: _Slot, block: Array) -> None:
-    scaled = block * np.outer(first.free_factors, second.free_factors)
-    np.add.at(hessian, np.ix_(first.columns, second.columns), scaled)

@@ -31,7 +31,12 @@ SecondShape = Callable[[Array, Array, float], Array]
 
 
 class Operator(Protocol):
-    """Response of a component at one value of its shape parameters (S of them)."""
+    """Response of a component at one value of its shape parameters (S of them).
+
+    `negative` says whether the response may be below zero anywhere in the mask.
+    """
+
+    negative: bool
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """Counts (bin, n) and masked sums (n,) of the spectra (T, n)."""
@@ -72,12 +77,15 @@ class MatrixOperator:
         Derivatives of `sums`.
     second : callable, optional
         Takes (f, w, w_sum); see `Operator.second_shape`.
+    negative : bool
+        See `Operator`.
     """
 
     def __init__(
         self, matrix: Array, sums: Array, matrix_shape: Array | None = None, sums_shape: Array | None = None,
-        second: SecondShape | None = None,
+        second: SecondShape | None = None, negative: bool = False,
     ) -> None:
+        self.negative = negative
         self._m, self._c = matrix, sums
         self._dm = np.zeros((0, *matrix.shape)) if matrix_shape is None else matrix_shape
         self._dc = np.zeros((0, len(sums))) if sums_shape is None else sums_shape
@@ -131,6 +139,8 @@ class KernelOperator:
         Shares of the pixels, their derivatives, and their second derivatives.
     """
 
+    negative = False
+
     def __init__(self, kernels: Array, r: Index, response: Array, sums: Array, weights: Array) -> None:
         self._g, self._r, self._a, self._l = kernels, r, response, sums
         n_shape = N_SHAPE[len(weights)]
@@ -155,7 +165,8 @@ class KernelOperator:
         """Gradient (J, T) by f, of the part of each pixel at weight 1."""
         n_reco = self._a.shape[1]
         rows = [np.bincount(self._r, g * w, n_reco) + w_sum * s for g, s in zip(self._g, self._l, strict=True)]
-        return np.einsum("jr,jrt->jt", np.array(rows).reshape(len(rows), n_reco), self._a)
+        per_pixel = np.array(rows).reshape(len(rows), n_reco)
+        return np.asarray(np.einsum("jr,jrt->jt", per_pixel, self._a))
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
@@ -191,13 +202,13 @@ def mask_response(observation: Observation, anchor: Anchor) -> Array:
     window = anchor.window.slices
     mask = observation.mask[:, *window]
     weight = np.tensordot(anchor.edisp, mask.astype(np.float64), axes=1)
-    weight *= observation.exposure[:, *window]
+    weight *= anchor.exposure[:, *window]
     return weight
 
 
-def bin_response(observation: Observation, anchor: Anchor, bins: Bins) -> Array:
+def bin_response(anchor: Anchor, bins: Bins) -> Array:
     """R[t, r_k] E[t, p_k]: shape (bin, T)."""
-    exposure = observation.exposure[:, bins.y, bins.x].T
+    exposure = anchor.exposure[:, bins.y, bins.x].T
     return np.ascontiguousarray(exposure * anchor.edisp.T[bins.r])
 
 
@@ -228,7 +239,7 @@ class PixelGather:
     """
 
     def __init__(self, observation: Observation, anchor: Anchor, bins: Bins) -> None:
-        self._observation, self._anchor, self._bins = observation, anchor, bins
+        self._anchor, self._bins = anchor, bins
         self.after_edisp = observation.psf_energy == "energy" and anchor.kernel is not None
         n_planes = len(anchor.edisp) if not self.after_edisp else anchor.edisp.shape[1]
         self._kernel = np.ones((n_planes, 1, 1)) if anchor.kernel is None else anchor.kernel.values
@@ -237,7 +248,7 @@ class PixelGather:
             self._mask = observation.mask[:, *anchor.window.slices]
         else:
             self._mask_response = mask_response(observation, anchor)
-            self._bin_response = bin_response(observation, anchor, bins)
+            self._bin_response = bin_response(anchor, bins)
             self._kernel_last = np.ascontiguousarray(np.moveaxis(self._kernel, 0, -1))
 
     def _reach(self, row: int, column: int) -> tuple[Index, Index, Index]:
@@ -261,7 +272,7 @@ class PixelGather:
         values = np.zeros(len(self._bins.r))
         reached, y, x = self._reach(row, column)
         values[reached] = self._kernel[self._bins.r[reached], y, x]
-        response = self._anchor.edisp.T * self._observation.exposure[:, row, column]
+        response = self._anchor.edisp.T * self._anchor.exposure[:, row, column]
         first, second = _overlap(self._anchor.window, row, column, self._half)
         sums = np.einsum("ryx,ryx->r", self._mask[:, *first].astype(float), self._kernel[:, *second])
         return values, response, sums

@@ -13,7 +13,7 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
-from gmdask.geometry import Axis, Window, WcsGrid, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate, round_up_to_odd
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
 
 __all__ = ["CUTOUT_MARGIN", "Anchor", "Observation"]
@@ -47,12 +47,16 @@ class Anchor:
         Energy dispersion at the position.
     window : `Window`
         Pixels the component is computed in.
+    exposure : array of shape (energy_true, lat, lon)
+        Exposure in cm2 s over the whole grid; ones where it does not apply.
     """
 
-    __slots__ = ("edisp", "kernel", "window")
+    __slots__ = ("edisp", "exposure", "kernel", "window")
 
-    def __init__(self, kernel: PSFKernel | None, edisp: Array, window: Window) -> None:
-        self.kernel, self.edisp, self.window = kernel, edisp, window
+    def __init__(
+        self, kernel: PSFKernel | None, edisp: Array, window: Window, exposure: Array
+    ) -> None:
+        self.kernel, self.edisp, self.window, self.exposure = kernel, edisp, window, exposure
 
 
 class Observation:
@@ -74,7 +78,7 @@ class Observation:
         self.name = str(cube.attrs.get("name", ""))
         self._cube = cube
         counts = cube["counts"]
-        self.grid = WcsGrid(cube.attrs["wcs"], counts.shape[-2:])
+        self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
         self.energy = _axis(cube, "energy", "TeV")
         self.energy_true = _axis(cube, "energy_true", "TeV")
 
@@ -102,8 +106,7 @@ class Observation:
     @cached_property
     def mask_image(self) -> NDArray[np.bool_]:
         """Mask (lat, lon): any energy."""
-        image: NDArray[np.bool_] = self.mask.any(axis=0)
-        return image
+        return np.asarray(self.mask.any(axis=0))
 
     @cached_property
     def exposure(self) -> Array:
@@ -126,7 +129,7 @@ class Observation:
         if self.psf_energy is None:
             return None
         psf = self._cube["psf"]
-        grid = WcsGrid(self._cube.attrs["psf_wcs"], psf.shape[-2:])
+        grid = WcsGrid(self._cube.attrs["psf_wcs"], (psf.shape[-2], psf.shape[-1]))
         energy = _axis(self._cube, str(psf.dims[0]), "TeV")
         return PSFMap(TiledMap(_Lazy(psf)), _factor(psf, "deg-2"), energy, _axis(self._cube, "rad", "deg"), grid)
 
@@ -136,7 +139,7 @@ class Observation:
         if "edisp" not in self._cube:
             return None
         edisp = self._cube["edisp"]
-        grid = WcsGrid(self._cube.attrs["edisp_wcs"], edisp.shape[-2:])
+        grid = WcsGrid(self._cube.attrs["edisp_wcs"], (edisp.shape[-2], edisp.shape[-1]))
         true = _axis(self._cube, str(edisp.dims[0]), "TeV")
         if true.nbin != self.energy_true.nbin:
             msg = f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, exposure {self.energy_true.nbin}"
@@ -149,23 +152,28 @@ class Observation:
         """Bytes of the arrays held in memory."""
         held = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
         irfs = [self.__dict__.get(name) for name in ("psf", "edisp")]
-        return sum(a.nbytes for a in held) + sum(irf.nbytes for irf in irfs if irf is not None)
+        return int(sum(a.nbytes for a in held) + sum(irf.nbytes for irf in irfs if irf is not None))
 
     def anchor(
-        self, position: tuple[float, float], frame: str, radius: float, apply_irf: Mapping[str, bool]
+        self,
+        position: tuple[float, float] | None,
+        frame: str,
+        radius: float | None,
+        apply_irf: Mapping[str, bool],
     ) -> Anchor | None:
         """Take the response at a position.
 
         Parameters
         ----------
-        position : tuple of float
-            Longitude and latitude in `frame`, in deg.
-        frame : {"icrs", "galactic"}
+        position : tuple of float, or None
+            Longitude and latitude in `frame`, in deg; without one each response is taken at the
+            centre of its own map.
+        frame : str
             Frame of the model.
-        radius : float
-            Evaluation radius of the spatial model, in deg.
+        radius : float or None
+            Evaluation radius of the spatial model, in deg; None for the whole grid.
         apply_irf : mapping
-            Whether to apply "psf" and "edisp".
+            Whether to apply "exposure", "psf" and "edisp".
 
         Returns
         -------
@@ -173,18 +181,34 @@ class Observation:
             None where the component does not reach the mask, by Gammapy's rule: no pixel of the
             mask within a cutout of ``2 * radius + 0.1 deg + width of the kernel``.
         """
-        x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
-        at = (float(y), float(x))
-        if not (math.isfinite(at[0]) and math.isfinite(at[1])):
-            return None
-        kernel = self._kernel(position, frame)
-        width = 0.0 if kernel is None else kernel.width
-        near = cutout_window(self.grid.shape, at, self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False))
-        window = cutout_window(self.grid.shape, at, self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True))
-        if near is None or window is None or not self.mask_image[near.slices].any():
-            return None
-        kernel = kernel if apply_irf["psf"] else None
-        return Anchor(kernel, self._edisp_matrix(position, frame, apply_irf["edisp"]), window)
+        kernel: PSFKernel | None = None
+        if radius is None or position is None:
+            kernel = self._kernel(position, frame) if apply_irf["psf"] else None
+            window = Window(0, self.grid.shape[0], 0, self.grid.shape[1])
+            if not self.mask_image.any():
+                return None
+        else:
+            x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
+            at = (float(y), float(x))
+            if not (math.isfinite(at[0]) and math.isfinite(at[1])):
+                return None
+            kernel = self._kernel(position, frame)
+            width = 0.0 if kernel is None else kernel.width
+            npix = self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False)
+            near = cutout_window(self.grid.shape, at, npix)
+            npix = self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
+            cutout = cutout_window(self.grid.shape, at, npix)
+            if near is None or cutout is None or not self.mask_image[near.slices].any():
+                return None
+            window, kernel = cutout, kernel if apply_irf["psf"] else None
+        exposure = self.exposure if apply_irf["exposure"] else self._no_exposure
+        edisp = self._edisp_matrix(position, frame, apply_irf["edisp"])
+        return Anchor(kernel, edisp, window, exposure)
+
+    @property
+    def _no_exposure(self) -> Array:
+        """Ones in the shape of the exposure, without the memory."""
+        return np.broadcast_to(np.ones(()), (self.energy_true.nbin, *self.grid.shape))
 
     def _npix(self, width: float, *, odd: bool) -> tuple[int, int]:
         """Size in pixels (lat, lon) of a width in deg."""
@@ -192,19 +216,24 @@ class Observation:
         npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]
         return npix[0], npix[1]
 
-    def _kernel(self, position: tuple[float, float], frame: str) -> PSFKernel | None:
+    def _kernel(self, position: tuple[float, float] | None, frame: str) -> PSFKernel | None:
         psf = self.psf
         if psf is None:
             return None
-        if psf.grid.shape == (1, 1):  # one kernel for the field, taken at its centre
-            position, frame = self.grid.center, self.grid.frame
+        if position is None or psf.grid.shape == (1, 1):  # one kernel for the field
+            center = self.grid.center if position is not None else psf.grid.center
+            position, frame = center, (self.grid if position is not None else psf.grid).frame
         lon, lat = rotate(*position, frame, psf.grid.frame)
         axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
         return psf.kernel(float(lon), float(lat), axis.center, self.grid)
 
-    def _edisp_matrix(self, position: tuple[float, float], frame: str, apply: bool) -> Array:
+    def _edisp_matrix(
+        self, position: tuple[float, float] | None, frame: str, apply: bool
+    ) -> Array:
         if self.edisp is None or not apply:
             return overlap_matrix(self.energy_true.edges, self.energy.edges)
+        if position is None:
+            position, frame = self.edisp.grid.center, self.edisp.grid.frame
         lon, lat = rotate(*position, frame, self.edisp.grid.frame)
         return self.edisp.matrix(*self.edisp.pixel(float(lon), float(lat)))
 

@@ -7,18 +7,27 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
 from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.extended import ExtendedResponse, PixelIntegral
+from gmdask.likelihood.extended import ExtendedResponse
 from gmdask.likelihood.operators import MatrixOperator, Operator, PixelGather, corner_operator
+from gmdask.likelihood.pixels import PixelIntegral
 from gmdask.likelihood.response import Observation
-from gmdask.models import EnergyGrid, PointSpatialModel, SkyModel
+from gmdask.likelihood.temporal import GtiNorm
+from gmdask.models import (
+    ConstantFluxSpatialModel,
+    EnergyGrid,
+    PointSpatialModel,
+    SkyModel,
+    SpatialModel,
+)
 
-__all__ = ["Source"]
+__all__ = ["Source", "SpectrumCache", "shape_of"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
 
 STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg, of the differences of the pixel coordinates
 
@@ -35,18 +44,27 @@ class Source:
     observation : `Observation`
     bins : `Bins`
     model : `SkyModel`
+    spatial : `SpatialModel`
+        As of `shape_of`.
     free : list of int
         Which parameters of the spatial model are free.
+    temporal : `GtiNorm`, optional
+        Factor of the spectrum; its parameters follow those of the spectral model.
     """
 
-    def __init__(self, observation: Observation, bins: Bins, model: SkyModel, free: list[int]) -> None:
-        if model.spatial_model is None:
-            msg = f"model {model.name!r}: a spatial model is needed on a map dataset"
-            raise ModelError(msg)
-        if not model.apply_irf["exposure"]:
-            msg = f"model {model.name!r}: apply_irf with exposure: false is not supported"
-            raise ModelError(msg)
-        self.model, self.spatial = model, model.spatial_model
+    def __init__(
+        self,
+        observation: Observation,
+        bins: Bins,
+        model: SkyModel,
+        spatial: SpatialModel,
+        free: list[int],
+        temporal: GtiNorm | None = None,
+    ) -> None:
+        self.model, self.spatial, self._temporal = model, spatial, temporal
+        self._apply = dict(model.apply_irf)
+        if model.spatial_model is None:  # the same flux in every pixel, whatever the PSF
+            self._apply["psf"] = False
         self._observation, self._bins, self._free = observation, bins, free
         self._anchored: tuple[bytes, PixelGather | ExtendedResponse | None, Index] | None = None
         self._operator: tuple[bytes, bool, Operator | None] | None = None
@@ -87,12 +105,8 @@ class Source:
         return kept[2], index
 
     def _anchor(self, values: Array) -> tuple[PixelGather | ExtendedResponse | None, Index]:
-        radius = self.spatial.evaluation_radius(values)
-        if radius is None:
-            msg = f"model {self.model.name!r}: spatial models without an evaluation radius are not supported"
-            raise ModelError(msg)
-        position = float(values[0]), float(values[1])
-        anchor = self._observation.anchor(position, self.spatial.frame, radius, self.model.apply_irf)
+        center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
+        anchor = self._observation.anchor(center, self.spatial.frame, radius, self._apply)
         if anchor is None:
             return None, np.zeros(0, dtype=np.intp)
         index = self._bins.within(anchor.window)
@@ -112,7 +126,8 @@ class Source:
             return corner_operator(response, pixels, weights)
         operator = response.operator(values, derivatives=derivatives)
         if not self._free and not isinstance(operator, MatrixOperator):  # frozen: once and for all as a matrix
-            operator = MatrixOperator(*operator.forward(np.eye(self._observation.energy_true.nbin)))
+            whole = operator.forward(np.eye(self._observation.energy_true.nbin))
+            operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
 
     def _corners(self, values: Array, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
@@ -166,9 +181,53 @@ class Source:
             ]))  # fmt: skip
         return (firsts[0], firsts[1]), (seconds[0], seconds[1])
 
-    def spectrum(self, grid: EnergyGrid, values: Array, *, derivatives: bool) -> tuple[Array, Array | None]:
-        """Integral of the spectral model per true-energy bin, with its gradient if asked."""
+    def spectrum(
+        self, grid: EnergyGrid, values: Array, cache: SpectrumCache, *, derivatives: bool
+    ) -> tuple[Array, Array | None]:
+        """Integral of the spectrum per true-energy bin, with its gradient if asked.
+
+        Parameters
+        ----------
+        grid : `EnergyGrid`
+        values : array
+            Parameters of the spectral model, then those of the temporal one.
+        cache : dict
+            Spectra already integrated.
+        derivatives : bool
+        """
         spectral = self.model.spectral_model
-        # the value apart from the derivatives: its bits do not depend on whether they are asked for
-        f = spectral.integral_bins(grid, values)
-        return f, spectral.integral_bins_gradient(grid, values)[1] if derivatives else None
+        own = values[: len(spectral.parameter_names)]
+        key = (self.model.name, grid.nodes.tobytes(), own.tobytes(), derivatives)
+        if key not in cache:
+            # the value apart from the derivatives: its bits do not depend on whether they are asked for
+            f = spectral.integral_bins(grid, own)
+            cache[key] = f, spectral.integral_bins_gradient(grid, own)[1] if derivatives else None
+        f, df = cache[key]
+        if self._temporal is None:
+            return f, df
+        norm, slopes = self._temporal.gradient(values[len(own) :])
+        whole = None if df is None else np.concatenate([df * norm, np.outer(slopes, f)])
+        return f * norm, whole
+
+    def spectrum_hessian(self, grid: EnergyGrid, values: Array) -> Array:
+        """Second derivatives (P, P, T) of the spectrum by the same parameters."""
+        spectral = self.model.spectral_model
+        own = values[: len(spectral.parameter_names)]
+        second = spectral.integral_bins_hessian(grid, own)
+        if self._temporal is None:
+            return second
+        rest = values[len(own) :]
+        norm, slopes = self._temporal.gradient(rest)
+        f, df = spectral.integral_bins_gradient(grid, own)
+        n, m = len(own), len(own) + len(rest)
+        whole = np.zeros((m, m, len(f)))
+        whole[:n, :n] = second * norm
+        whole[n:, :n] = slopes[:, None, None] * df
+        whole[:n, n:] = whole[n:, :n].swapaxes(0, 1)
+        whole[n:, n:] = self._temporal.hessian(rest)[..., None] * f
+        return whole
+
+
+def shape_of(model: SkyModel) -> SpatialModel:
+    """Shape of a sky model: without one, the same flux in every pixel, as Gammapy has it."""
+    return ConstantFluxSpatialModel() if model.spatial_model is None else model.spatial_model

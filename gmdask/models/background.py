@@ -15,9 +15,9 @@ from gmdask.models.plain import (
     dataset_names_from,
     model_from_dict,
     model_to_dict,
-    refuse_key,
 )
 from gmdask.models.registry import register
+from gmdask.models.spatial import SkyGrid, SpatialModel
 from gmdask.models.spectral import PowerLawNormSpectralModel, SpectralModel
 
 __all__ = ["BackgroundIRFModel"]
@@ -33,6 +33,8 @@ class BackgroundIRFModel(Component):
     ----------
     spectral_model : SpectralModel, optional
         Norm model, by default a `PowerLawNormSpectralModel`.
+    spatial_model : SpatialModel, optional
+        Norm on the sky, the unit of which is dropped.
     dataset_name : str
         The dataset.
     name : str, optional
@@ -51,6 +53,7 @@ class BackgroundIRFModel(Component):
         spectral_model: SpectralModel | None = None,
         dataset_name: str = "",
         name: str | None = None,
+        spatial_model: SpatialModel | None = None,
     ) -> None:
         if not isinstance(dataset_name, str) or not dataset_name:
             message = f"dataset_name is {dataset_name!r}, expected the name of a dataset"
@@ -60,7 +63,11 @@ class BackgroundIRFModel(Component):
         if not isinstance(model, SpectralModel) or not model.is_norm:
             message = f"{self._name}: spectral_model is {model!r}, expected a norm model"
             raise ModelError(message)
-        self.spectral_model = model
+        shape: Any = spatial_model
+        if not isinstance(shape, SpatialModel | None):
+            message = f"{self._name}: spatial_model is {shape!r}, expected a norm on the sky"
+            raise ModelError(message)
+        self.spectral_model, self.spatial_model = model, spatial_model
         self._label_parameters()
 
     @property
@@ -78,11 +85,74 @@ class BackgroundIRFModel(Component):
     @property
     def models(self) -> dict[str, ModelBase]:
         """Models by kind."""
-        return {"spectral": self.spectral_model}
+        models: dict[str, ModelBase] = {"spectral": self.spectral_model}
+        if self.spatial_model is not None:
+            models["spatial"] = self.spatial_model
+        return models
 
-    def evaluate(self, energy: u.Quantity) -> u.Quantity:
-        """Norm at energies."""
-        return self.spectral_model(energy)
+    def evaluate(
+        self,
+        energy: u.Quantity | None = None,
+        lon: u.Quantity | None = None,
+        lat: u.Quantity | None = None,
+        *,
+        map: Any = None,  # noqa: A002
+    ) -> Any:
+        """Norm, or a background with the norm applied.
+
+        Parameters
+        ----------
+        energy : Quantity, optional
+            Energies [...].
+        lon, lat : Quantity, optional
+            Positions in the frame of the spatial model, if there is one; energies and positions
+            are broadcast.
+        map : `xarray.DataArray`, optional
+            Background instead, with a dimension "energy" and, on a map, "lat" and "lon" and the
+            WCS cards in ``attrs["wcs"]`` (they are needed with a spatial model only). On a
+            region, without pixels, there is no spatial norm.
+
+        Returns
+        -------
+        Quantity or `xarray.DataArray`
+
+        Raises
+        ------
+        ModelError
+            If positions are needed and missing.
+        """
+        if map is not None:
+            return self._evaluate_map(map)
+        norm = self.spectral_model(energy)
+        if self.spatial_model is None:
+            return norm
+        if lon is None or lat is None:
+            message = f"{self._name}: lon and lat are required with a spatial model"
+            raise ModelError(message)
+        at = energy if self.spatial_model.is_energy_dependent else None
+        values = self.spatial_model(lon, lat, at).value * self.spatial_model.norm_factor
+        return norm * values
+
+    def _evaluate_map(self, background: Any) -> Any:
+        from gmdask.geometry import WcsGrid, rotate
+
+        energy = background["energy"]
+        norm = self.spectral_model(u.Quantity(energy.values, energy.attrs.get("unit", "TeV")))
+        shape = [-1 if dim == "energy" else 1 for dim in background.dims]
+        values = background.values * u.Quantity(norm).to_value("").reshape(shape)
+        if self.spatial_model is not None and {"lat", "lon"} <= set(background.dims):
+            cards = background.attrs.get("wcs")
+            if cards is None:
+                message = f"{self._name}: the WCS cards of the map, attrs['wcs'], are missing"
+                raise ModelError(message)
+            grid = WcsGrid(cards, background.shape[-2:])
+            spatial = self.spatial_model
+            sky = rotate(*grid.pixel_centers, grid.frame, spatial.frame)
+            at = u.Quantity(energy.values, energy.attrs.get("unit", "TeV")).to_value("TeV")
+            where = SkyGrid(*sky, at if spatial.is_energy_dependent else None)
+            factor = spatial.evaluate(where, *spatial.internal_values.tolist())
+            values = values * (factor * spatial.norm_factor)
+        return background.copy(data=values)
 
     def copy(
         self,
@@ -96,7 +166,10 @@ class BackgroundIRFModel(Component):
         """
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
+        memo = {} if memo is None else memo
         new.spectral_model = self.spectral_model.copy(memo)
+        if self.spatial_model is not None:
+            new.spatial_model = self.spatial_model.copy(memo)
         if dataset_name is not None:
             if self._name == f"{self.dataset_name}-bkg":
                 new._name = f"{dataset_name}-bkg"
@@ -115,19 +188,22 @@ class BackgroundIRFModel(Component):
         if self._name != f"{self.dataset_name}-bkg":
             data["name"] = self._name
         data["spectral"] = model_to_dict(self.spectral_model, full_output, links)
+        if self.spatial_model is not None:
+            data["spatial"] = model_to_dict(self.spatial_model, full_output, links)
         return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
         """Background model from plain data."""
-        refuse_key(data, "spatial", "spatial norms of a background are not supported")
-        known = ("name", "type", "datasets_names", "spectral")
+        known = ("name", "type", "datasets_names", "spectral", "spatial")
         check_keys(data, known, required=("datasets_names",))
         names = dataset_names_from(data) or []
         if len(names) != 1:
             message = f"datasets_names is {names!r}, expected exactly one"
             raise ModelError(message)
-        spectral = data.get("spectral")
-        if spectral is not None:
-            spectral = model_from_dict("spectral", spectral, {} if links is None else links)
-        return cls(spectral, dataset_name=names[0], name=data.get("name"))
+        links = {} if links is None else links
+        spectral, spatial = (
+            None if data.get(kind) is None else model_from_dict(kind, data[kind], links)
+            for kind in ("spectral", "spatial")
+        )
+        return cls(spectral, names[0], data.get("name"), spatial)

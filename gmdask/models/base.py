@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from html import escape
 from typing import Any, ClassVar, Self
 
@@ -23,6 +25,11 @@ class ModelBase:
     A parameter is changed by ``model.index.value = 2.2``; assigning another `Parameter`
     of the same name links it: ``model.index = other.index``.
 
+    A class lists its parameters in ``defaults`` (or, as in Gammapy, by class attributes that
+    are `Parameter` objects). Where they differ from model to model, `defaults_for` says which
+    they are and `_set_defaults` gives them to the model. Models inside a model are the
+    attributes named by ``nested``.
+
     Parameters
     ----------
     **parameters : float, Quantity, str or Parameter
@@ -38,14 +45,39 @@ class ModelBase:
 
     kind: ClassVar[str] = ""
     tag: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[tuple[ParameterDefault, ...]] = ()
-    parameter_names: ClassVar[tuple[str, ...]] = ()
-    internal_units: ClassVar[tuple[str, ...]] = ()
+    nested: ClassVar[tuple[str, ...]] = ()
+    writes_parameters: ClassVar[bool] = True
+    without_parameters: ClassVar[bool] = False
+    defaults: tuple[ParameterDefault, ...] = ()
+    parameter_names: tuple[str, ...] = ()
+    internal_units: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        given = [par for par in cls.__dict__.values() if isinstance(par, Parameter)]
+        if given and "defaults" not in cls.__dict__:
+            cls.defaults = tuple(map(ParameterDefault.of, given))
+        _check_class(cls)
         cls.parameter_names = tuple(default.name for default in cls.defaults)
         cls.internal_units = tuple(default.unit for default in cls.defaults)
+
+    def _set_defaults(self, defaults: tuple[ParameterDefault, ...]) -> None:
+        """Give this model parameters of its own, before they are set."""
+        self.defaults = defaults
+        self.parameter_names = tuple(default.name for default in defaults)
+        self.internal_units = tuple(default.unit for default in defaults)
+
+    @classmethod
+    def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
+        """Parameters of a model that is made with such arguments.
+
+        Parameters
+        ----------
+        arguments : dict
+            Arguments other than parameters, as of `extra_from_dict`.
+        """
+        del arguments
+        return cls.defaults
 
     def __init__(self, **parameters: Any) -> None:
         for name in parameters:
@@ -139,9 +171,13 @@ class ModelBase:
         memo = {} if memo is None else memo
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
-        for name, par in self.named_parameters():
-            copied = memo.get(id(par))
-            new.__dict__[name] = copied if copied is not None else par.__deepcopy__(memo)
+        for name in self.nested:
+            new.__dict__[name] = self.__dict__[name].copy(memo)
+        for name in self.parameter_names:
+            par = self.__dict__.get(name)
+            if par is not None:  # those of models inside have been copied
+                copied = memo.get(id(par))
+                new.__dict__[name] = copied if copied is not None else par.__deepcopy__(memo)
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -174,3 +210,39 @@ class ModelBase:
 
     def _repr_html_(self) -> str:
         return f"<p><code>{escape(type(self).__name__)}</code></p>{self.parameters._repr_html_()}"
+
+
+def _check_class(cls: type[ModelBase]) -> None:
+    """Refuse a class that cannot work, when it is defined."""
+    where = cls.__name__
+    given: tuple[Any, ...] = cls.defaults
+    for default in given:
+        if not isinstance(default, ParameterDefault):
+            message = f"{where}: defaults has {default!r}, expected ParameterDefault objects"
+            raise ModelError(message)
+        value = getattr(ModelBase, default.name, None)
+        if not default.name.isidentifier() or value is not None:
+            message = f"{where}: a parameter cannot be named {default.name!r}"
+            raise ModelError(message)
+        try:
+            default.make()
+        except ModelError as error:
+            message = f"{where}: default of {error}"
+            raise ModelError(message) from error
+    names = [default.name for default in cls.defaults]
+    if len(set(names)) != len(names):
+        message = f"{where}: two parameters of one name among {', '.join(names)}"
+        raise ModelError(message)
+    evaluate = cls.__dict__.get("evaluate")
+    if evaluate is None:
+        return
+    static = isinstance(evaluate, staticmethod)
+    taken = list(inspect.signature(evaluate.__func__ if static else evaluate).parameters.values())
+    plain = [par.name for par in taken if par.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    plain = plain[1 if static else 2 :]
+    if len(taken) == len(plain) + (1 if static else 2) and plain != names:
+        message = (
+            f"{where}: evaluate takes {', '.join(plain) or 'no parameters'}, "
+            f"but its parameters are {', '.join(names) or 'none: list them in defaults'}"
+        )
+        raise ModelError(message)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from gmdask.errors import InputError
-from gmdask.models import files
+from gmdask.models.background import BackgroundIRFModel
+from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance
-from gmdask.models.parameter import Parameter, unit_factor
+from gmdask.models.model_files import WriteOptions, read_models, write_models
+from gmdask.models.parameter import unit_factor
 from gmdask.models.parameters import Parameters
-from gmdask.models.plain import locating
 from gmdask.models.sequence import ModelSequence
 
 __all__ = ["DatasetModels", "Models"]
@@ -59,16 +60,119 @@ class Models(ModelSequence):
 
     def extend(self, components: Iterable[Component]) -> None:
         """Add components: all, or none if one of them cannot be."""
-        new = type(self)([*self._components, *components])
-        self._components, self._by_name = new._components, new._by_name
-        self._backgrounds = new._backgrounds
+        self._replace([*self._components, *components])
 
     def remove(self, name: str) -> None:
         """Take a component out."""
         component = self[name]
-        new = type(self)([other for other in self._components if other is not component])
+        self._replace([other for other in self._components if other is not component])
+
+    def _replace(self, components: Iterable[Component]) -> None:
+        new = type(self)(components)
         self._components, self._by_name = new._components, new._by_name
         self._backgrounds, self._index = new._backgrounds, None
+
+    def insert(self, index: int, component: Component) -> None:
+        """Add a component at a position."""
+        components = list(self._components)
+        components.insert(index, component)
+        self._replace(components)
+
+    def pop(self, key: int | str = -1) -> Component:
+        """Take a component out and return it."""
+        component: Component = self[key]
+        self.remove(component.name)
+        return component
+
+    def __add__(self, other: Component | Iterable[Component]) -> Self:
+        others = [other] if isinstance(other, Component) else list(other)
+        return type(self)([*self._components, *others])
+
+    # --- several at once --------------------------------------------------------------
+
+    def select(
+        self,
+        name: str | None = None,
+        dataset: str | Iterable[str] | None = None,
+        tag: str | Iterable[str] | None = None,
+        type: str | None = None,  # noqa: A002
+        frozen: bool | None = None,
+    ) -> Models:
+        """Components that meet all conditions: the same objects, not copies.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name, with ``*`` and ``?`` as in file names.
+        dataset : str or list of str, optional
+            Exact names of datasets, one of which it applies to.
+        tag : str or list of str, optional
+            Class name or short tag, of the component or (with ``type``) of that model of it.
+        type : str, optional
+            "spectral", "spatial" or "temporal": those that have such a model.
+        frozen : bool, optional
+            Whether all its parameters are frozen.
+
+        Returns
+        -------
+        Models
+            With the part of the covariance that is theirs.
+        """
+        datasets = None if dataset is None else _listed(dataset)
+        tags = None if tag is None else set(_listed(tag))
+        chosen = []
+        for component in self._components:
+            model: Any = component if type is None else component.models.get(type)
+            if (
+                (name is None or fnmatchcase(component.name, name))
+                and (datasets is None or any(map(component.applies_to, datasets)))
+                and model is not None
+                and (tags is None or not tags.isdisjoint(model.tag))
+                and (frozen is None or component.frozen == frozen)
+            ):
+                chosen.append(component)
+        found = Models(chosen)
+        if self._covariance is not None and chosen:
+            found._covariance = self.covariance.get_subcovariance(found.parameters)
+        return found
+
+    def freeze(self, type: str | None = None) -> None:  # noqa: A002
+        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal")."""
+        for component in self._components:
+            component.freeze(type)
+
+    def unfreeze(self, type: str | None = None) -> None:  # noqa: A002
+        """Give parameters back the frozen flag of their class."""
+        for component in self._components:
+            component.unfreeze(type)
+
+    def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
+        """Copy all components, those of some datasets bound to others.
+
+        A default name of a background model follows its dataset; links are kept.
+
+        Parameters
+        ----------
+        old, new : str or list of str
+            Exact names of datasets, and of those that take their place.
+        """
+        names = dict(zip(_listed(old), _listed(new), strict=True))
+        memo: dict[int, Any] = {}
+        copies: list[Component] = []
+        for component in self._components:
+            bound = component.datasets_names
+            if isinstance(component, BackgroundIRFModel):
+                target = names.get(component.dataset_name)
+                copies.append(component.copy(memo=memo, dataset_name=target))
+                continue
+            twin = component.copy(memo=memo)
+            if bound is not None and not names.keys().isdisjoint(bound):
+                twin.datasets_names = [names.get(key, key) for key in bound]
+            copies.append(twin)
+        moved = self.__class__(copies)
+        if self._covariance is not None:
+            moved._covariance = self.covariance.rebound(memo, moved.parameters)
+        return moved
 
     def _by_dataset(self) -> dict[str | None, list[int]]:
         """Positions of components by dataset, under None those for all; kept while valid."""
@@ -106,13 +210,13 @@ class Models(ModelSequence):
     def covariance(self) -> Covariance:
         """Covariance of `parameters`; from their errors, unless one was set.
 
-        Set a matrix [P, P] over `parameters`, or a `Covariance` of some of them: the errors
-        of the parameters follow.
+        Set a matrix [P, P] over `parameters` (a `BlockMatrix` if there are many), or a
+        `Covariance` of some of them: the errors of the parameters follow.
         """
         return super().covariance
 
     @covariance.setter
-    def covariance(self, value: Covariance | ArrayLike | None) -> None:
+    def covariance(self, value: Covariance | BlockMatrix | ArrayLike | None) -> None:
         if value is None:
             self._covariance = None
             return
@@ -122,21 +226,24 @@ class Models(ModelSequence):
                 message = "covariance of parameters that do not belong to these models"
                 raise InputError(message)
             value.set_errors()
-            value = value.expanded_to(parameters).data
-        covariance = Covariance(parameters, np.asarray(value, dtype=float))
+            expanded = value.expanded_to(parameters)
+            value = expanded.data if expanded.blocks is None else expanded.blocks
+        covariance = Covariance(parameters, value)
         covariance.set_errors()
         self._covariance = covariance
 
     # --- files ------------------------------------------------------------------------
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | Path, checksum: bool = False) -> Self:
         """Read Gammapy's YAML, with the covariance file it names.
 
         Parameters
         ----------
         path : str or Path
             File.
+        checksum : bool
+            Whether to verify its checksum.
 
         Raises
         ------
@@ -145,51 +252,42 @@ class Models(ModelSequence):
         ModelError
             Naming file, component and key, if it is not what is expected.
         """
-        path = Path(path)
-        data = files.read_yaml(path)
-        with locating(str(path)):
-            models = cls.from_dict(data)
-        table = files.covariance_path(path, data)
-        if table is not None:
-            rows, matrix = files.read_covariance(table, data.get("metadata"))
-            with locating(str(table)):
-                at = files.match_rows(rows, models.full_names)
-            first = [at[k] for k in _first_occurrences(models.named_parameters())]
-            models.covariance = matrix[np.ix_(first, first)]
-        return models
+        return read_models(cls, Path(path), checksum)
 
-    def write(self, path: str | Path, overwrite: bool = False, full_output: bool = False) -> None:
+    def write(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        full_output: bool = False,
+        overwrite_templates: bool = False,
+        checksum: bool = False,
+    ) -> None:
         """Write Gammapy's YAML, and the covariance, if one was set, to a file beside it.
 
         Parameters
         ----------
         path : str or Path
-            File; the covariance goes to "<stem>_covariance.dat".
+            File; the covariance goes to "<stem>_covariance.dat", Gammapy's table. Of more than
+            1000 parameters it goes to "<stem>_covariance.npz" instead, in the blocks it is held
+            in, which Gammapy does not read; a log message says so.
         overwrite : bool
             Whether to replace files that are there.
         full_output : bool
             Whether what equals the default of the class is written too.
+        overwrite_templates : bool
+            Whether to replace the files of maps that were given in memory; those that are not
+            there are written in any case.
+        checksum : bool
+            Whether to add a checksum, as Gammapy does.
 
         Raises
         ------
         StoreExistsError
             If a file is there and ``overwrite`` is not set.
         """
-        path = Path(path)
-        covariance, contents = None, {}
-        if self.has_covariance:
-            table = path.with_name(f"{path.stem}_covariance.dat")
-            at = [self.covariance.parameters.index(par) for _, par in self.named_parameters()]
-            matrix = self.covariance.data[np.ix_(at, at)]
-            contents[table] = files.render_covariance(self.full_names, matrix)
-            covariance = (table.name, contents[table])
-        contents[path] = files.render_yaml(self.to_dict(full_output), covariance)
-        files.write_files(contents, overwrite)
+        options = WriteOptions(overwrite, full_output, overwrite_templates, checksum)
+        write_models(self, Path(path), options)
 
 
-def _first_occurrences(pairs: Sequence[tuple[str, Parameter]]) -> list[int]:
-    """Positions at which a parameter stands for the first time."""
-    first: dict[int, int] = {}
-    for k, (_, par) in enumerate(pairs):
-        first.setdefault(id(par), k)
-    return list(first.values())
+def _listed(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

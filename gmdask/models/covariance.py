@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import InputError
+from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 
 __all__ = ["Covariance"]
 
 Array = NDArray[np.float64]
+
+_SHOWN = 50
 
 
 class Covariance:
@@ -24,7 +27,7 @@ class Covariance:
     ----------
     parameters : Parameters
         P parameters, shared ones once.
-    matrix : array [P, P], optional
+    matrix : array [P, P] or BlockMatrix, optional
         Each element in the product of the units of its two parameters. Without it the
         parameters are independent, with the errors they have.
 
@@ -34,10 +37,17 @@ class Covariance:
         If the matrix has another shape.
     """
 
-    def __init__(self, parameters: Parameters, matrix: ArrayLike | None = None) -> None:
+    def __init__(
+        self, parameters: Parameters, matrix: ArrayLike | BlockMatrix | None = None
+    ) -> None:
         self.parameters = parameters
-        self._matrix: Array | None = None
-        if matrix is not None:
+        self._matrix: Array | BlockMatrix | None = None
+        if isinstance(matrix, BlockMatrix):
+            if matrix.size != len(parameters):
+                message = f"covariance of {matrix.size} rows for {len(parameters)} parameters"
+                raise InputError(message)
+            self._matrix = matrix
+        elif matrix is not None:
             array = np.array(matrix, dtype=float)
             if array.shape != self.shape:
                 message = f"covariance of shape {array.shape} for {len(parameters)} parameters"
@@ -55,11 +65,22 @@ class Covariance:
         return self._matrix is None
 
     @property
+    def blocks(self) -> BlockMatrix | None:
+        """Matrix in blocks, None if it is held as a whole."""
+        return self._matrix if isinstance(self._matrix, BlockMatrix) else None
+
+    @property
     def data(self) -> Array:
-        """Matrix [P, P]."""
+        """Matrix [P, P], formed if it is held in blocks."""
         if self._matrix is None:
             return np.diag(self.parameters.error**2)
-        return self._matrix
+        return self._matrix.to_dense() if isinstance(self._matrix, BlockMatrix) else self._matrix
+
+    def _rows(self, at: list[int]) -> Array:
+        """Matrix of some parameters, by position, of one that was set."""
+        if isinstance(self._matrix, BlockMatrix):
+            return self._matrix.take(at)
+        return np.asarray(self.data[np.ix_(at, at)])
 
     @property
     def errors(self) -> Array:
@@ -67,7 +88,9 @@ class Covariance:
         if self._matrix is None:
             return self.parameters.error
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.sqrt(np.diag(self._matrix)))
+            blocks = self.blocks
+            diagonal = np.diag(self.data) if blocks is None else blocks.diagonal()
+            return np.asarray(np.sqrt(diagonal))
 
     @property
     def correlation(self) -> Array:
@@ -96,7 +119,7 @@ class Covariance:
         )
         if self._matrix is None:
             return Covariance(chosen)
-        return Covariance(chosen, self._matrix[np.ix_(at, at)])
+        return Covariance(chosen, self._rows(at))
 
     def expanded_to(self, parameters: Parameters) -> Covariance:
         """Covariance over other parameters, by identity.
@@ -108,11 +131,24 @@ class Covariance:
             return Covariance(parameters)
         if list(map(id, parameters)) == list(map(id, self.parameters)):
             return Covariance(parameters, self._matrix)
+        if isinstance(self._matrix, BlockMatrix):
+            return Covariance(parameters, self._moved_blocks(self._matrix, parameters))
         known = [k for k, par in enumerate(parameters) if par in self.parameters]
         old = [self.parameters.index(parameters[k]) for k in known]
         matrix = np.diag(parameters.error**2)
         matrix[np.ix_(known, known)] = self._matrix[np.ix_(old, old)]
         return Covariance(parameters, matrix)
+
+    def _moved_blocks(self, matrix: BlockMatrix, parameters: Parameters) -> BlockMatrix:
+        places = {id(par): k for k, par in enumerate(parameters)}
+        moved = matrix.moved([places.get(id(par), -1) for par in self.parameters], len(parameters))
+        added = [k for k, par in enumerate(parameters) if par not in self.parameters]
+        none = np.zeros((1, 0))
+        more = [
+            Block(np.array([k]), np.array([[parameters[k].error ** 2]]), none[0], none)
+            for k in added
+        ]
+        return BlockMatrix(moved.size, moved.shared, moved.matrix, [*moved.blocks, *more])
 
     def set_errors(self) -> None:
         """Give the parameters the errors of this covariance."""
@@ -138,11 +174,14 @@ class Covariance:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __str__(self) -> str:
-        return f"Covariance of {len(self.parameters)} parameters\n{self.data}"
+        head = f"Covariance of {len(self.parameters)} parameters"
+        if len(self.parameters) > _SHOWN:
+            return head + (" in blocks" if self.blocks is not None else "")
+        return f"{head}\n{self.data}"
 
     def _repr_html_(self) -> str:
-        if len(self.parameters) > 50:
-            return f"<p>Covariance of {len(self.parameters)} parameters</p>"
+        if len(self.parameters) > _SHOWN:
+            return f"<p>{escape(str(self))}</p>"
         names = [escape(name) for name in self.parameters.names]
         head = "".join(f"<th>{name}</th>" for name in names)
         rows = "".join(

@@ -10,24 +10,30 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import md5, sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from gmdask.errors import InputNotFoundError, ModelError, StoreExistsError
+from gmdask.models.block_matrix import BlockMatrix
 
 __all__ = [
     "covariance_path",
     "match_rows",
+    "read_blocks",
     "read_covariance",
     "read_yaml",
+    "render_blocks",
     "render_covariance",
     "render_yaml",
+    "verify_checksum",
     "write_files",
 ]
 
@@ -71,7 +77,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def covariance_path(path: Path, data: dict[str, Any]) -> Path | None:
+def verify_checksum(path: Path, data: dict[str, Any]) -> None:
+    """Compare the checksum of a YAML of models with its content, as Gammapy does.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or if it does not fit.
+    """
+    rest = {key: value for key, value in data.items() if key != "checksum"}
+    if data.get("checksum") != _checksum(_dumped(rest)):
+        message = f"{path}: the checksum does not fit the content"
+        raise ModelError(message)
+
+
+def _dumped(data: dict[str, Any]) -> str:
+    """YAML as Gammapy's verification dumps it."""
+    return str(yaml.dump(data, sort_keys=False, indent=4, width=80, default_flow_style=False))
+
+
+def _checksum(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def covariance_path(path: Path, data: dict[str, Any], key: str = "covariance") -> Path | None:
     """Path of the covariance that a file of models names, None if it names none.
 
     Raises
@@ -79,13 +108,59 @@ def covariance_path(path: Path, data: dict[str, Any]) -> Path | None:
     ModelError
         If it is not a file name.
     """
-    name = data.get("covariance")
+    name = data.get(key)
     if name is None:
         return None
     if not isinstance(name, str) or not name:
-        message = f"{path}: covariance is {name!r}, expected the name of a file"
+        message = f"{path}: {key} is {name!r}, expected the name of a file"
         raise ModelError(message)
     return path.parent / name
+
+
+def _covariance_bytes(path: Path, metadata: object) -> bytes:
+    """Content of a covariance file, if it is that of the YAML."""
+    raw = _read_bytes(path, "covariance file")
+    digest = metadata.get(_DIGEST) if isinstance(metadata, dict) else None
+    if digest is not None and digest != sha256(raw).hexdigest():
+        message = (
+            f"{path}: not the covariance that the YAML was written with "
+            f"(remove {_DIGEST} from its metadata to read it all the same)"
+        )
+        raise ModelError(message)
+    return raw
+
+
+def read_blocks(path: Path, metadata: object = None) -> tuple[list[str], BlockMatrix]:
+    """Read a covariance in blocks.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    metadata : dict, optional
+        Metadata of the YAML that names it.
+
+    Returns
+    -------
+    names : list of str
+        Names of the parameters, in rows, shared ones once.
+    matrix : BlockMatrix
+
+    Raises
+    ------
+    InputNotFoundError
+        If it does not exist.
+    ModelError
+        If it is not such a file, or belongs to another YAML.
+    """
+    raw = _covariance_bytes(path, metadata)
+    try:
+        with np.load(BytesIO(raw), allow_pickle=False) as arrays:
+            found = dict(arrays)
+        return found.pop("names").tolist(), BlockMatrix.from_arrays(found)
+    except (KeyError, ValueError, OSError, BadZipFile) as error:
+        message = f"{path}: not a covariance in blocks: {error}"
+        raise ModelError(message) from error
 
 
 def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Array]:
@@ -111,14 +186,7 @@ def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Arr
     ModelError
         If it is not such a table, or belongs to another YAML.
     """
-    raw = _read_bytes(path, "covariance file")
-    digest = metadata.get(_DIGEST) if isinstance(metadata, dict) else None
-    if digest is not None and digest != sha256(raw).hexdigest():
-        message = (
-            f"{path}: not the covariance that the YAML was written with "
-            f"(remove {_DIGEST} from its metadata to read it all the same)"
-        )
-        raise ModelError(message)
+    raw = _covariance_bytes(path, metadata)
     try:
         lines = [line.strip() for line in raw.decode().splitlines() if line.strip()]
         size = len(lines) - 1
@@ -189,7 +257,27 @@ def render_covariance(names: Sequence[str], matrix: Array) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def render_yaml(data: dict[str, Any], covariance: tuple[str, bytes] | None = None) -> bytes:
+def render_blocks(names: Sequence[str], matrix: BlockMatrix) -> bytes:
+    """Covariance in blocks, as a compressed NumPy archive.
+
+    Parameters
+    ----------
+    names : list of str
+        Names of the rows.
+    matrix : BlockMatrix
+    """
+    buffer = BytesIO()
+    arrays: dict[str, Any] = {"names": np.array(names, dtype=str), **matrix.to_arrays()}
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def render_yaml(
+    data: dict[str, Any],
+    covariance: tuple[str, bytes] | None = None,
+    key: str = "covariance",
+    checksum: bool = False,
+) -> bytes:
     """YAML of models, with metadata.
 
     Parameters
@@ -198,6 +286,10 @@ def render_yaml(data: dict[str, Any], covariance: tuple[str, bytes] | None = Non
         Plain data of the models.
     covariance : tuple of str and bytes, optional
         Name and content of the covariance file.
+    key : str
+        Key under which it is named.
+    checksum : bool
+        Whether to add a checksum.
     """
     metadata: dict[str, Any] = {
         "creator": "gmdask",
@@ -207,9 +299,12 @@ def render_yaml(data: dict[str, Any], covariance: tuple[str, bytes] | None = Non
     whole = dict(data)
     if covariance is not None:
         name, content = covariance
-        whole["covariance"] = name
+        whole[key] = name
         metadata[_DIGEST] = sha256(content).hexdigest()
     whole["metadata"] = metadata
+    if checksum:
+        text = _dumped(yaml.load(_dumped(whole), Loader=_Loader))  # noqa: S506
+        return (text + f"checksum: {_checksum(text)}\n").encode()
     text = yaml.dump(whole, Dumper=_Dumper, sort_keys=False, indent=4, default_flow_style=False)
     return str(text).encode()
 

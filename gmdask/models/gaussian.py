@@ -10,11 +10,11 @@ Everything is written with haversines of differences, accurate for narrow shapes
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.models.offsets import DEG, Ellipse, Offsets, positive
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spatial import _LAT, _LON, SkyGrid, SpatialModel
@@ -22,41 +22,6 @@ from gmdask.models.spatial import _LAT, _LON, SkyGrid, SpatialModel
 __all__ = ["GaussianSpatialModel"]
 
 Array = NDArray[np.float64]
-
-_DEG = math.pi / 180
-_SIGMA_MIN = 1e-9 * _DEG  # keeps a shape of no extension finite
-_Q_MIN = 1e-12  # keeps an eccentricity of one finite
-_TINY = np.finfo(float).tiny
-
-
-@dataclass(frozen=True)
-class _Offsets:
-    """Where the positions are as seen from the centre."""
-
-    v: Array  # 1 - cos(distance)
-    north: Array  # sin(distance) cos(bearing)
-    east: Array  # sin(distance) sin(bearing)
-    sin_dlon: Array
-    cos_dlon: Array
-    sin_lat_0: float
-    cos_lat_0: float
-
-    @classmethod
-    def of(cls, grid: SkyGrid, lon_0: float, lat_0: float) -> _Offsets:
-        """Offsets of a grid from a centre in deg."""
-        turns = np.round((grid.lon - lon_0) / 360.0)
-        half_lon = 0.5 * _DEG * ((grid.lon - 360.0 * turns) - lon_0)
-        half_lat = 0.5 * _DEG * (grid.lat - lat_0)
-        sin_b, cos_b = math.sin(lat_0 * _DEG), math.sin((90 - abs(lat_0)) * _DEG)
-        s_lon, s_lat = np.sin(half_lon), np.sin(half_lat)
-        hav_lon = s_lon * s_lon
-        sin_dlon = 2 * s_lon * np.sqrt(1 - hav_lon)
-        hav_lat = s_lat * s_lat
-        v = 2 * (hav_lat + (cos_b * grid.cos_lat) * hav_lon)
-        cos_half_lat = np.sqrt(1 - hav_lat)
-        north = 2 * (s_lat * cos_half_lat + (sin_b * grid.cos_lat) * hav_lon)
-        east = grid.cos_lat * sin_dlon
-        return cls(v, north, east, sin_dlon, 1 - 2 * hav_lon, sin_b, cos_b)
 
 
 def _round_norm(a: float) -> tuple[float, float]:
@@ -67,19 +32,14 @@ def _round_norm(a: float) -> tuple[float, float]:
     return norm, -inverse + inverse * inverse / tail
 
 
-def _positive(sigma: float) -> float:
-    radius = sigma * _DEG
-    return radius if abs(radius) > _SIGMA_MIN else _SIGMA_MIN
-
-
 def _density(norm: float, exponent: Array) -> Array:
     with np.errstate(under="ignore"):
         return np.asarray(norm * np.exp(-exponent))
 
 
-def _round(grid: SkyGrid, offsets: _Offsets, sigma: float) -> tuple[Array, Array]:
+def _round(grid: SkyGrid, offsets: Offsets, sigma: float) -> tuple[Array, Array]:
     """Density and its derivatives [5, ...] per radian, of the round shape."""
-    radius = _positive(sigma)
+    radius = positive(sigma)
     a = 2 * math.sin(0.5 * radius) ** 2
     norm, dlog_norm = _round_norm(a)
     exponent = offsets.v / (2 * a)
@@ -93,46 +53,11 @@ def _round(grid: SkyGrid, offsets: _Offsets, sigma: float) -> tuple[Array, Array
     return s, ds
 
 
-@dataclass(frozen=True)
-class _Ellipse:
-    """The elongated shape in the direction of every position."""
-
-    radius: float
-    q: float
-    along: Array  # sin(distance) times cosine of the angle to the major axis
-    across: Array
-    inverse_w: Array  # 1 / sin²(distance), 0 at the centre
-    d: Array  # 1 - e² c²
-    sigma_eff: Array
-    a: Array
-
-    @classmethod
-    def of(cls, offsets: _Offsets, sigma: float, e: float, phi: float) -> _Ellipse:
-        """Shape of a Gaussian (deg) as seen at the offsets."""
-        radius, q = _positive(sigma), max(1 - e * e, _Q_MIN)
-        sin_phi, cos_phi = math.sin(phi * _DEG), math.cos(phi * _DEG)
-        along = offsets.north * cos_phi + offsets.east * sin_phi
-        across = offsets.east * cos_phi - offsets.north * sin_phi
-        along2, across2 = along * along, across * across
-        w = along2 + across2
-        centre = w < _TINY
-        inverse_w = np.where(centre, 0.0, 1 / np.where(centre, 1.0, w))
-        d = np.where(centre, 1.0, (across2 + q * along2) * inverse_w)
-        sigma_eff = radius * np.sqrt(q / d)
-        a = 2 * np.sin(0.5 * sigma_eff) ** 2
-        return cls(radius, q, along, across, inverse_w, d, sigma_eff, a)
-
-    @property
-    def norm(self) -> float:
-        """N of the elongated shape."""
-        return 1 / (2 * math.pi * self.radius * self.radius * math.sqrt(self.q))
-
-
 def _elongated(
-    grid: SkyGrid, offsets: _Offsets, sigma: float, e: float, phi: float
+    grid: SkyGrid, offsets: Offsets, sigma: float, e: float, phi: float
 ) -> tuple[Array, Array]:
     """Density and its derivatives [5, ...] per radian, of the elongated shape."""
-    shape = _Ellipse.of(offsets, sigma, e, phi)
+    shape = Ellipse.of(offsets, sigma, e, phi)
     exponent = offsets.v / (2 * shape.a)
     s = _density(shape.norm, exponent)
     ds = np.empty((5, *s.shape))
@@ -203,11 +128,11 @@ class GaussianSpatialModel(SpatialModel):
             In sr-1.
         """
         lon_0, lat_0, sigma, e, phi = values
-        offsets = _Offsets.of(grid, lon_0, lat_0)
+        offsets = Offsets.of(grid, lon_0, lat_0)
         if e == 0:
-            a = 2 * math.sin(0.5 * _positive(sigma)) ** 2
+            a = 2 * math.sin(0.5 * positive(sigma)) ** 2
             return _density(_round_norm(a)[0], offsets.v / (2 * a))
-        shape = _Ellipse.of(offsets, sigma, e, phi)
+        shape = Ellipse.of(offsets, sigma, e, phi)
         return _density(shape.norm, offsets.v / (2 * shape.a))
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
@@ -229,12 +154,12 @@ class GaussianSpatialModel(SpatialModel):
             limit of the elongated shape.
         """
         lon_0, lat_0, sigma, e, phi = values
-        offsets = _Offsets.of(grid, lon_0, lat_0)
+        offsets = Offsets.of(grid, lon_0, lat_0)
         if e == 0:
             s, ds = _round(grid, offsets, sigma)
         else:
             s, ds = _elongated(grid, offsets, sigma, e, phi)
-        ds[[0, 1, 2, 4]] *= _DEG
+        ds[[0, 1, 2, 4]] *= DEG
         return s, ds
 
     def step_scales(self, values: Array) -> Array:
@@ -242,7 +167,7 @@ class GaussianSpatialModel(SpatialModel):
         _, lat_0, sigma, e, _ = values.tolist()
         q = max(1 - e * e, 1e-6)
         width = max(abs(sigma), 1e-6) * math.sqrt(q)
-        cos_lat = max(math.cos(lat_0 * _DEG), 1e-3)
+        cos_lat = max(math.cos(lat_0 * DEG), 1e-3)
         return np.array([width / cos_lat, width, width, 0.3 * q, 20 * math.sqrt(q)])
 
     def evaluation_radius(self, values: Array) -> float:

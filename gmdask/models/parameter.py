@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 
 from gmdask.errors import ModelError
+from gmdask.models.priors import Prior
 
 __all__ = ["Parameter", "ParameterDefault", "parse_unit", "unit_factor"]
 
@@ -73,6 +74,8 @@ class Parameter:
         Whether a fit leaves the value alone.
     interp, scale_method, scale_transform : str
         Gammapy's hints for scans and its minimiser: kept and written back, not used.
+    prior : Prior, optional
+        Penalty on the value, with numbers in ``unit``.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Parameter:
         "_max",
         "_min",
         "_name",
+        "_prior",
         "_unit",
         "_value",
         "interp",
@@ -107,12 +111,14 @@ class Parameter:
         interp: str = "lin",
         scale_method: str | None = "scale10",
         scale_transform: str = "lin",
+        prior: Prior | None = None,
     ) -> None:
         self._name = name
         self.where = name
         self._unit = self._unit_of(value, unit)
         self._value = self._finite(value)
         self._error = self._number(error, "error")
+        self.prior = prior
         self._min, self._max = self._ordered(min, max)
         self.frozen = frozen
         self.interp = self._one_of("interp", interp, _INTERPOLATIONS)
@@ -244,6 +250,17 @@ class Parameter:
             raise self._fail(f"frozen is {value!r}, expected true or false")
         self._frozen = bool(value)
 
+    @property
+    def prior(self) -> Prior | None:
+        """Penalty on the value, None if there is none."""
+        return self._prior
+
+    @prior.setter
+    def prior(self, value: Any) -> None:
+        if not isinstance(value, Prior | None):
+            raise self._fail(f"prior is {value!r}, expected a prior")
+        self._prior = value
+
     # --- the rest -------------------------------------------------------------
 
     def copy(self) -> Parameter:
@@ -283,6 +300,19 @@ class ParameterDefault:
     frozen: bool = False
     interp: str = "lin"
     period: float | None = None
+
+    @classmethod
+    def of(cls, parameter: Parameter) -> ParameterDefault:
+        """Take a parameter as the default."""
+        return cls(
+            parameter.name,
+            parameter.value,
+            str(parameter.unit),
+            parameter.min,
+            parameter.max,
+            parameter.frozen,
+            parameter.interp,
+        )
 
     def make(self, value: Any = None) -> Parameter:
         """Make a parameter; ``value`` replaces the default value.

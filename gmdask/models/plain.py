@@ -12,8 +12,9 @@ from astropy import units as u
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models.base import ModelBase
-from gmdask.models.parameter import Parameter, ParameterDefault
-from gmdask.models.registry import get_class
+from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
+from gmdask.models.priors import Prior
+from gmdask.models.registry import class_path, get_class, type_name
 
 __all__ = [
     "check_keys",
@@ -23,13 +24,19 @@ __all__ = [
     "model_to_dict",
     "parameter_from_dict",
     "parameter_to_dict",
+    "prior_from_dict",
     "refuse_key",
 ]
 
 log = logging.getLogger(__name__)
 
 _HINTS = ("interp", "scale_method", "scale_transform")
-_KEYS = ("name", "value", "unit", "error", "min", "max", "frozen", *_HINTS, "link", "is_norm")
+_PRIOR_KEYS = (
+    "name", "value", "unit", "error", "min", "max", "scale_method", "scale_transform",
+)  # fmt: skip
+_KEYS = (
+    "name", "value", "unit", "error", "min", "max", "frozen", *_HINTS, "link", "is_norm", "prior",
+)  # fmt: skip
 
 
 @contextmanager
@@ -157,6 +164,8 @@ def parameter_to_dict(
             data[key] = value
     if link is not None:
         data["link"] = link
+    if par.prior is not None:
+        data["prior"] = par.prior.to_dict()
     return data
 
 
@@ -168,8 +177,7 @@ def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Para
     ModelError
         If a key or a value is not what is expected.
     """
-    refuse_key(data, "prior", "priors are not supported")
-    check_keys(data, (*_KEYS, "prior"), required=("name", "value"))
+    check_keys(data, _KEYS, required=("name", "value"))
     for key in ("unit", "link"):
         if not isinstance(data.get(key, ""), str):
             message = f"{key} is {data[key]!r}, expected a string"
@@ -187,7 +195,39 @@ def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Para
         scale_transform=data.get("scale_transform", "lin"),
     )
     default.factor_from(parameter)
+    if data.get("prior") is not None:
+        with locating("prior"):
+            parameter.prior = prior_from_dict(data["prior"], parameter)
     return parameter
+
+
+def prior_from_dict(data: object, parameter: Parameter) -> Prior:
+    """Prior from plain data; numbers with a unit are converted to that of the parameter.
+
+    Raises
+    ------
+    ModelError
+        If a key or a value is not what is expected.
+    """
+    data = check_mapping(data, "prior")
+    cls = get_class("prior", data.get("type"), data.get("class"))
+    check_keys(data, ("type", "class", "parameters", "weight"))
+    numbers: dict[str, Any] = {"weight": data.get("weight", 1.0)}
+    listed = data.get("parameters") or []
+    known = cls().names
+    for item in listed if isinstance(listed, list) else [listed]:
+        entry = check_mapping(item, "number")
+        check_keys(entry, _PRIOR_KEYS, required=("name", "value"))
+        name, unit = entry["name"], entry.get("unit", "")
+        if name not in known:
+            message = f"unknown number {name!r}, expected {', '.join(known)}"
+            raise ModelError(message)
+        factor = 1.0
+        if unit and name not in cls.without_unit:
+            factor = unit_factor(parse_unit(unit), parameter.unit)
+        value = entry["value"]
+        numbers[name] = value * factor if isinstance(value, (int, float)) else value
+    return cls(**numbers)  # type: ignore[no-any-return]
 
 
 # --- models -----------------------------------------------------------------------------
@@ -208,11 +248,19 @@ def model_to_dict(
         Label of each shared parameter, by its id.
     """
     links = {} if links is None else links
-    parameters = [
-        parameter_to_dict(name, par, default, full_output, links.get(id(par)))
-        for default, (name, par) in zip(model.defaults, model.named_parameters(), strict=True)
-    ]
-    return {"type": model.tag[0], **model.extra_to_dict(), "parameters": parameters}
+    data: dict[str, Any] = {"type": type_name(type(model))}
+    path = class_path(type(model))
+    if path is not None:
+        data["class"] = path
+    data.update(model.extra_to_dict())
+    if model.writes_parameters:
+        data["parameters"] = [
+            parameter_to_dict(name, par, default, full_output, links.get(id(par)))
+            for default, (name, par) in zip(model.defaults, model.named_parameters(), strict=True)
+        ]
+    for name in model.nested:
+        data[name] = model_to_dict(getattr(model, name), full_output, links)
+    return data
 
 
 def model_from_dict(kind: str, data: object, links: dict[str, Parameter]) -> Any:
@@ -234,16 +282,22 @@ def model_from_dict(kind: str, data: object, links: dict[str, Parameter]) -> Any
     """
     with locating(kind):
         data = check_mapping(data, kind)
-        cls = get_class(kind, data.get("type"))
+        cls = get_class(kind, data.get("type"), data.get("class"))
         listed = data.get("parameters") or []
         if not isinstance(listed, list):
             message = f"parameters is {listed!r}, expected a list"
             raise ModelError(message)
-        parameters = _parameters_from_list(listed, cls.defaults, links)
-        for name in [name for name in cls.parameter_names if name not in parameters]:
+        inner = {}
+        for key in cls.nested:
+            with locating(key):
+                inner[key] = model_from_dict(kind, data.get(key), links)
+        known = ("type", "class", "parameters", *cls.nested)
+        arguments = cls.extra_from_dict({k: v for k, v in data.items() if k not in known})
+        defaults = cls.defaults_for({**arguments, **inner})
+        parameters = _parameters_from_list(listed, defaults, links)
+        for name in [default.name for default in defaults if default.name not in parameters]:
             log.warning("%s.%s is not in the file: the default is taken", cls.__name__, name)
-        extra = {key: value for key, value in data.items() if key not in ("type", "parameters")}
-        return cls(**parameters, **cls.extra_from_dict(extra))
+        return cls(**parameters, **arguments, **inner)
 
 
 def _parameters_from_list(

@@ -1,14 +1,20 @@
-"""Model classes by the names that Gammapy's YAML files use for them."""
+"""Model classes by the names that Gammapy's YAML files use for them, and those of users."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
 from typing import Any, TypeVar
 
 from gmdask.errors import ModelError
 
-__all__ = ["get_class", "known_types", "register"]
+__all__ = ["class_path", "get_class", "known_types", "reading_file", "register", "type_name"]
 
 _CLASSES: dict[tuple[str, str], type] = {}
+_IN_FILE: ContextVar[bool] = ContextVar("_IN_FILE", default=False)
+_OWN = "gmdask."
 
 T = TypeVar("T", bound=type)
 
@@ -19,21 +25,31 @@ def register(cls: T) -> T:
     Parameters
     ----------
     cls : type
-        Class with attributes ``kind`` ("spectral", "spatial" or "component") and ``tag``
-        (all names it is read from, the first of which is written).
+        Class with attributes ``kind`` ("spectral", "spatial", "temporal", "prior" or
+        "component") and ``tag`` (all names it is read from, the first of which is written).
 
     Returns
     -------
     type
         The class itself.
+
+    Raises
+    ------
+    ModelError
+        If it has no tag, or one that is taken.
     """
-    kind: str = cls.kind  # type: ignore[attr-defined]
-    tags: tuple[str, ...] = cls.tag  # type: ignore[attr-defined]
+    kind: str = getattr(cls, "kind", "")
+    tags: object = cls.__dict__.get("tag")
+    if not kind or not isinstance(tags, tuple) or not tags:
+        message = f"{cls.__name__}: a kind and a tag of its own, a tuple of names, are needed"
+        raise ModelError(message)
     for tag in tags:
         other = _CLASSES.setdefault((kind, tag), cls)
-        if other is not cls:
+        same = (other.__module__, other.__qualname__) == (cls.__module__, cls.__qualname__)
+        if other is not cls and not same:
             message = f"{kind} model type {tag!r} is taken by {other.__name__}"
             raise ModelError(message)
+        _CLASSES[kind, tag] = cls  # a notebook cell may be run again
     return cls
 
 
@@ -42,15 +58,55 @@ def known_types(kind: str) -> list[str]:
     return [tag for k, tag in _CLASSES if k == kind]
 
 
-def get_class(kind: str, tag: object) -> Any:
+@contextmanager
+def reading_file() -> Iterator[None]:
+    """Read or write a file: nothing is imported because a file says so."""
+    token = _IN_FILE.set(True)
+    try:
+        yield
+    finally:
+        _IN_FILE.reset(token)
+
+
+def type_name(cls: type) -> str:
+    """Name under which a class is written."""
+    tags: tuple[str, ...] = cls.__dict__.get("tag", ())
+    return tags[0] if tags else cls.__name__
+
+
+def class_path(cls: type) -> str | None:
+    """Import path "module:qualname" of a user's class, None for one of this package.
+
+    Raises
+    ------
+    ModelError
+        If another process cannot import it; not while a file is written.
+    """
+    if cls.__module__.startswith(_OWN):
+        return None
+    if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
+        if _IN_FILE.get():
+            return None
+        message = (
+            f"{cls.__name__} is defined in a notebook, a script or a function, where other "
+            "processes cannot find it: put it in a module that can be imported"
+        )
+        raise ModelError(message)
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def get_class(kind: str, tag: object, path: object = None) -> Any:
     """Class of a model type.
 
     Parameters
     ----------
     kind : str
-        "spectral", "spatial" or "component".
+        "spectral", "spatial", "temporal", "prior" or "component".
     tag : object
         Class name or short tag, as found in the file.
+    path : object, optional
+        Import path of a user's class, as of `class_path`. It is imported, but not because a
+        file says so.
 
     Raises
     ------
@@ -58,7 +114,30 @@ def get_class(kind: str, tag: object) -> Any:
         If there is no such type.
     """
     cls = _CLASSES.get((kind, tag)) if isinstance(tag, str) else None
+    if path is not None and (cls is None or f"{cls.__module__}:{cls.__qualname__}" != path):
+        return _imported(kind, tag, path)
     if cls is None:
         message = f"unknown {kind} model type {tag!r}; known: {', '.join(known_types(kind))}"
+        raise ModelError(message)
+    return cls
+
+
+def _imported(kind: str, tag: object, path: object) -> Any:
+    module, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
+    if not module or not name:
+        message = f"class is {path!r}, expected module:name"
+        raise ModelError(message)
+    if _IN_FILE.get():
+        message = f"{kind} model type {tag!r} is a class of a user: import {module} first"
+        raise ModelError(message)
+    try:
+        cls: Any = import_module(module)
+        for part in name.split("."):
+            cls = getattr(cls, part)
+    except (ImportError, AttributeError) as error:
+        message = f"{kind} model type {tag!r}: class {path} cannot be imported: {error}"
+        raise ModelError(message) from error
+    if not isinstance(cls, type) or getattr(cls, "kind", None) != kind:
+        message = f"class {path} is not a {kind} model"
         raise ModelError(message)
     return cls

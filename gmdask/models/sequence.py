@@ -7,6 +7,9 @@ from hashlib import sha256
 from html import escape
 from typing import Any, Self, overload
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from gmdask.errors import DuplicateNameError, ModelError, UnknownNameError
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.component import Component
@@ -14,9 +17,12 @@ from gmdask.models.covariance import Covariance
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 from gmdask.models.plain import check_mapping, locating
+from gmdask.models.priors import PriorSum
 from gmdask.models.registry import get_class
 
 __all__ = ["ModelSequence"]
+
+Array = NDArray[np.float64]
 
 
 class ModelSequence(Sequence[Component]):
@@ -121,6 +127,29 @@ class ModelSequence(Sequence[Component]):
         return Parameters.from_names(self.named_parameters())
 
     @property
+    def prior_sum(self) -> PriorSum:
+        """Sum of the priors of `parameters`, each counted once, to be called at values."""
+        return PriorSum(self.parameters)
+
+    def prior_stat(self, values: ArrayLike | None = None) -> tuple[float, Array, Array]:
+        """Sum of the priors (weighted -2 ln pdf), each parameter counted once.
+
+        Parameters
+        ----------
+        values : array [P], optional
+            Values of `parameters`, by default those they have.
+
+        Returns
+        -------
+        stat : float
+            Sum; infinite where a value is outside its distribution.
+        gradient, hessian : ndarray [P]
+            Derivatives by `parameters`; the Hessian is diagonal.
+        """
+        parameters = self.parameters
+        return PriorSum(parameters)(parameters.value if values is None else values)
+
+    @property
     def has_covariance(self) -> bool:
         """Whether a covariance was set."""
         return self._covariance is not None
@@ -132,6 +161,58 @@ class ModelSequence(Sequence[Component]):
         if self._covariance is None:
             return Covariance(parameters)
         return self._covariance.expanded_to(parameters)
+
+    def check(self) -> None:
+        """Evaluate models of users' classes, each class once, to tell wrong ones early.
+
+        Raises
+        ------
+        ModelError
+            Naming component and class.
+        """
+        seen: set[type] = set()
+        for component in self._components:
+            for kind, model in component.models.items():
+                check = getattr(model, "check", None)
+                if check is None or type(model) in seen or class_is_own(model):
+                    continue
+                seen.add(type(model))
+                with locating(f"{component.name}.{kind}"):
+                    check()
+
+    def to_parameters_table(self) -> Any:
+        """Astropy table with one row per parameter, shared ones repeated.
+
+        Returns
+        -------
+        Table
+            Columns model, type, name, value, unit, error, min, max, frozen, link (the first
+            name of a shared parameter) and prior.
+        """
+        from astropy.table import Table
+
+        rows = [
+            (component.name, kind, name, par)
+            for component in self._components
+            for kind, model in component.models.items()
+            for name, par in model.named_parameters()
+        ]
+        pars = [par for *_, par in rows]
+        labels = self._links()
+        table = Table()
+        for k, column in enumerate(("model", "type", "name")):
+            table[column] = np.array([row[k] for row in rows], dtype=str)
+        table["value"] = np.array([par.value for par in pars], dtype=float)
+        table["unit"] = np.array([str(par.unit) for par in pars], dtype=str)
+        for column in ("error", "min", "max"):
+            table[column] = np.array([getattr(par, column) for par in pars], dtype=float)
+        table["frozen"] = np.array([par.frozen for par in pars], dtype=bool)
+        table["link"] = np.array([labels.get(id(par), "") for par in pars], dtype=str)
+        priors = [type(par.prior).__name__ if par.prior is not None else "" for par in pars]
+        table["prior"] = np.array(priors, dtype=str)
+        for column in ("value", "error", "min", "max"):
+            table[column].format = ".4g"
+        return table
 
     # --- copies and plain data ------------------------------------------------------------
 
@@ -221,6 +302,11 @@ class ModelSequence(Sequence[Component]):
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
+
+
+def class_is_own(model: object) -> bool:
+    """Whether a class is one of this package."""
+    return type(model).__module__.startswith("gmdask.")
 
 
 def _component_label(k: int, item: object) -> str:

@@ -1,4 +1,4 @@
-"""A source: spectrum, shape, and which IRFs apply to it."""
+"""A source: spectrum, shape, change with time, and which IRFs apply to it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from gmdask.models.plain import (
     dataset_names_from,
     model_from_dict,
     model_to_dict,
-    refuse_key,
 )
 from gmdask.models.registry import register
 from gmdask.models.spatial import SpatialModel
 from gmdask.models.spectral import SpectralModel
+from gmdask.models.temporal_base import TemporalModel
 
 __all__ = ["SkyModel"]
 
 _IRFS = ("exposure", "psf", "edisp")
+_KINDS = ("spectral", "spatial", "temporal")
 
 
 @register
 class SkyModel(Component):
-    """A source: the product of a spectrum and a shape.
+    """A source: the product of a spectrum, a shape and a change with time.
 
     Parameters
     ----------
     spectral_model : SpectralModel
-        Spectrum, not a norm model.
+        Spectrum; a norm model if the shape is a template in cm-2 s-1 TeV-1 sr-1.
     spatial_model : SpatialModel, optional
         Shape.
     name : str, optional
@@ -42,6 +43,8 @@ class SkyModel(Component):
         Datasets it applies to (exact names), None for all.
     apply_irf : dict of bool, optional
         Which of "exposure", "psf", "edisp" apply; all by default.
+    temporal_model : TemporalModel, optional
+        Change with time.
 
     Raises
     ------
@@ -58,17 +61,26 @@ class SkyModel(Component):
         name: str | None = None,
         datasets_names: str | Iterable[str] | None = None,
         apply_irf: Mapping[str, bool] | None = None,
+        temporal_model: TemporalModel | None = None,
     ) -> None:
         super().__init__(uuid4().hex[:8] if name is None else name, datasets_names)
-        if not isinstance(spectral_model, SpectralModel) or spectral_model.is_norm:
-            message = f"{self._name}: spectral_model is {spectral_model!r}, expected a spectrum"
-            raise ModelError(message)
         shape: Any = spatial_model
-        if not isinstance(shape, SpatialModel | None):
+        if not isinstance(shape, SpatialModel | None) or (shape and not shape.density_unit):
             message = f"{self._name}: spatial_model is {shape!r}, expected a shape"
+            raise ModelError(message)
+        # a template that is a spectrum per sr, like the Galactic diffuse emission, takes a norm
+        is_norm = shape is not None and shape.density_unit != "sr-1"
+        if not isinstance(spectral_model, SpectralModel) or spectral_model.is_norm != is_norm:
+            expected = "a norm (the map is a spectrum)" if is_norm else "a spectrum"
+            message = f"{self._name}: spectral_model is {spectral_model!r}, expected {expected}"
+            raise ModelError(message)
+        change: Any = temporal_model
+        if not isinstance(change, TemporalModel | None):
+            message = f"{self._name}: temporal_model is {change!r}, expected a temporal model"
             raise ModelError(message)
         self.spectral_model = spectral_model
         self.spatial_model = spatial_model
+        self.temporal_model = temporal_model
         self.apply_irf = self._checked_irfs(apply_irf)
         self._label_parameters()
 
@@ -89,6 +101,8 @@ class SkyModel(Component):
         models: dict[str, ModelBase] = {"spectral": self.spectral_model}
         if self.spatial_model is not None:
             models["spatial"] = self.spatial_model
+        if self.temporal_model is not None:
+            models["temporal"] = self.temporal_model
         return models
 
     @property
@@ -104,6 +118,8 @@ class SkyModel(Component):
         new.__dict__.update(self.__dict__)
         new._name = self._name if name is None else name
         new.spectral_model, new.spatial_model = self.spectral_model.copy(memo), spatial
+        if self.temporal_model is not None:
+            new.temporal_model = self.temporal_model.copy(memo)
         new.apply_irf = dict(self.apply_irf)
         new._datasets_names = self.datasets_names
         if name is not None:
@@ -126,18 +142,20 @@ class SkyModel(Component):
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
         """Sky model from plain data."""
-        refuse_key(data, "temporal", "temporal models are not supported")
-        known = ("name", "type", "apply_irf", "datasets_names", "spectral", "spatial")
+        known = ("name", "type", "apply_irf", "datasets_names", *_KINDS)
         check_keys(data, known, required=("name", "spectral"))
-        spatial = data.get("spatial")
         irfs = data.get("apply_irf")
         if not isinstance(irfs, dict | None):
             message = f"apply_irf is {irfs!r}, expected true or false for {', '.join(_IRFS)}"
             raise ModelError(message)
         links = {} if links is None else links
+        models = {
+            f"{kind}_model": model_from_dict(kind, data[kind], links)
+            for kind in _KINDS
+            if data.get(kind) is not None
+        }
         return cls(
-            spectral_model=model_from_dict("spectral", data["spectral"], links),
-            spatial_model=None if spatial is None else model_from_dict("spatial", spatial, links),
+            **models,
             name=data["name"],
             datasets_names=dataset_names_from(data),
             apply_irf=irfs,

@@ -14,7 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models.base import ModelBase
-from gmdask.models.derivatives import second_derivatives
+from gmdask.models.derivatives import (
+    estimated_scales,
+    first_derivatives,
+    natural_scales,
+    second_derivatives,
+)
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
 
@@ -33,6 +38,8 @@ class SkyGrid:
     ----------
     lon, lat : array
         Longitude and latitude in deg, of one shape, in the frame of the models to come.
+    energy : array, optional
+        Energies [T] in TeV, for models that depend on it: those return [T, ...].
 
     Attributes
     ----------
@@ -40,14 +47,20 @@ class SkyGrid:
         As given.
     cos_lat : ndarray
         Cosine of the latitude.
+    energy : ndarray or None
+        As given.
+    kept : dict
+        What models keep for the next evaluation at these positions.
     """
 
-    def __init__(self, lon: ArrayLike, lat: ArrayLike) -> None:
+    def __init__(self, lon: ArrayLike, lat: ArrayLike, energy: ArrayLike | None = None) -> None:
         self.lon: Array = np.array(lon, dtype=float)
         self.lat: Array = np.array(lat, dtype=float)
         if self.lon.shape != self.lat.shape:
             message = f"lon {self.lon.shape} and lat {self.lat.shape} differ in shape"
             raise InputError(message)
+        self.energy: Array | None = None if energy is None else np.array(energy, dtype=float)
+        self.kept: dict[Any, Any] = {}
         # 90 - |lat| is exact near the poles, where a cosine of radians is not
         self.cos_lat: Array = np.sin(np.deg2rad(90.0 - np.abs(self.lat)))
 
@@ -58,7 +71,7 @@ class SkyGrid:
 
 
 class SpatialModel(ModelBase):
-    """Base of spatial models; a new one needs `evaluate` and `gradient`, or is special.
+    """Base of spatial models; a new one needs `evaluate`, and is faster with `gradient`.
 
     Parameters
     ----------
@@ -70,6 +83,7 @@ class SpatialModel(ModelBase):
 
     kind = "spatial"
     frames: ClassVar[tuple[str, ...]] = ("icrs", "galactic")
+    per_pixel: ClassVar[bool] = False  # whether values are integrals over pixels, not densities
 
     def __init__(self, *, frame: str = "icrs", **parameters: Any) -> None:
         if frame not in self.frames:
@@ -85,26 +99,65 @@ class SpatialModel(ModelBase):
         raise NotImplementedError
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
-        """Density [...] in sr-1 and its derivatives [P, ...] by the parameters."""
-        raise NotImplementedError
+        """Density [...] in sr-1 and its derivatives [P, ...] by the parameters.
+
+        Here by fourth-order differences of `evaluate`, within the limits of the class.
+        """
+        at, s = np.array(values, dtype=float), self.evaluate(grid, *values)
+        low = np.array([default.min for default in self.defaults], dtype=float)
+        high = np.array([default.max for default in self.defaults], dtype=float)
+
+        def function(v: Array) -> Array:
+            return self.evaluate(grid, *v.tolist())
+
+        scales = estimated_scales(function, at, s, np.ones(len(at)))
+        return s, first_derivatives(function, at, scales, low, high)
 
     def step_scales(self, values: Array) -> Array:
-        """Change [P] of each parameter over which the density changes by about itself."""
+        """Change [P] of each parameter over which the density changes by about itself.
+
+        A model that does not say gets an estimate from its densities.
+        """
         return np.maximum(np.abs(values), 1e-2)
 
     def hessian(self, grid: SkyGrid, *values: float) -> Array:
         """Second derivatives [P, P, ...] of the density by the parameters.
 
-        Differences of the analytic gradient, good to about 1e-8 of the largest element.
+        Differences of the gradient, good to about 1e-8 of the largest element where that is
+        analytic.
         """
         at = np.array(values, dtype=float)
-        return second_derivatives(
-            lambda v: self.gradient(grid, *v.tolist())[1], at, self.step_scales(at)
-        )
+        if type(self).step_scales is SpatialModel.step_scales:
+            scales = natural_scales(*self.gradient(grid, *values), at)
+        else:
+            scales = self.step_scales(at)
+        return second_derivatives(lambda v: self.gradient(grid, *v.tolist())[1], at, scales)
 
-    def evaluation_radius(self, values: Array) -> float | None:
+    def evaluation_radius(self, values: Array) -> float | None:  # noqa: ARG002
         """Radius in deg within which the model is evaluated, None for everywhere."""
-        raise NotImplementedError
+        return None
+
+    def center(self, values: Array) -> tuple[float, float] | None:
+        """Centre (lon, lat) in deg in the frame of the model, None for a model without one."""
+        names = self.parameter_names
+        if "lon_0" not in names or "lat_0" not in names:
+            return None
+        return float(values[names.index("lon_0")]), float(values[names.index("lat_0")])
+
+    @property
+    def is_energy_dependent(self) -> bool:
+        """Whether the density depends on the true energy."""
+        return False
+
+    @property
+    def density_unit(self) -> str:
+        """Unit of the densities: "sr-1", "" for a norm, or that of a spectrum per sr-1."""
+        return "sr-1"
+
+    @property
+    def norm_factor(self) -> float:
+        """Factor from a density to the plain number it is as a norm of a background."""
+        return 1.0
 
     def evaluation_bin_size_min(self, values: Array) -> float | None:  # noqa: ARG002
         """Size in deg that pixels must not exceed, None if they may have any."""
@@ -112,10 +165,25 @@ class SpatialModel(ModelBase):
 
     # --- quantities -----------------------------------------------------------------
 
-    def __call__(self, lon: u.Quantity, lat: u.Quantity) -> u.Quantity:
-        """Density at positions in the frame of the model."""
-        grid = SkyGrid(u.Quantity(lon).to_value("deg"), u.Quantity(lat).to_value("deg"))
-        return u.Quantity(self.evaluate(grid, *self.internal_values.tolist()), "sr-1")
+    def __call__(
+        self, lon: u.Quantity, lat: u.Quantity, energy: u.Quantity | None = None
+    ) -> u.Quantity:
+        """Density at positions in the frame of the model (and energies, if it depends on it).
+
+        With energies [T] the result is [T, ...]; with a single one it is [...].
+        """
+        lon, lat = u.Quantity(lon).to_value("deg"), u.Quantity(lat).to_value("deg")
+        lon, lat = np.broadcast_arrays(lon, lat)
+        if not self.is_energy_dependent:
+            values = self.evaluate(SkyGrid(lon, lat), *self.internal_values.tolist())
+            return u.Quantity(values, self.density_unit)
+        if energy is None:
+            message = f"{type(self).__name__} depends on energy: give one"
+            raise InputError(message)
+        at = u.Quantity(energy).to_value("TeV")
+        grid = SkyGrid(lon, lat, np.atleast_1d(at))
+        values = self.evaluate(grid, *self.internal_values.tolist())
+        return u.Quantity(values if np.ndim(at) else values[0], self.density_unit)
 
     @property
     def position(self) -> Any:

@@ -1,8 +1,7 @@
-"""Spectral models.
+"""Power laws and log parabolas.
 
 The array functions take energies in TeV and scalar parameters in the model's internal units
-(TeV, cm, s) and return dnde in cm-2 s-1 TeV-1 (norm models: numbers). Called with a Quantity a
-model returns one.
+(TeV, cm, s) and return dnde in cm-2 s-1 TeV-1 (norm models: numbers).
 """
 
 from __future__ import annotations
@@ -10,17 +9,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.models.base import ModelBase
-from gmdask.models.derivatives import natural_scales, second_derivatives
 from gmdask.models.energy_grid import EnergyGrid, phi, psi
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
+from gmdask.models.spectral_base import SpectralModel
 
 __all__ = [
+    "LogParabola2SpectralModel",
+    "LogParabolaNormSpectralModel",
     "LogParabolaSpectralModel",
+    "PowerLaw2SpectralModel",
     "PowerLawNormSpectralModel",
     "PowerLawSpectralModel",
     "SpectralModel",
@@ -29,160 +29,6 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _AMPLITUDE = ParameterDefault("amplitude", 1e-12, "cm-2 s-1 TeV-1", interp="log")
-
-
-class SpectralModel(ModelBase):
-    """Base of spectral models; a new one needs `evaluate` and `gradient` only.
-
-    ``linear`` names the parameter that only multiplies. Integrals are taken with 1 in its
-    place, so that they and their derivatives hold for zero and negative amplitudes too.
-    """
-
-    kind = "spectral"
-    is_norm: ClassVar[bool] = False
-    linear: ClassVar[str | None] = None
-
-    # --- arrays -----------------------------------------------------------------
-
-    def evaluate(self, energy: Array, *values: float) -> Array:
-        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1, or a norm."""
-        raise NotImplementedError
-
-    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
-        """Differential flux [...] and its derivatives [P, ...] by the parameters."""
-        raise NotImplementedError
-
-    def hessian(self, energy: Array, *values: float) -> Array:
-        """Second derivatives [P, P, ...] of the differential flux by the parameters."""
-        at = np.array(values, dtype=float)
-        scales = natural_scales(*self.gradient(energy, *values), at)
-        return second_derivatives(lambda v: self.gradient(energy, *v)[1], at, scales)
-
-    def _bins(self, grid: EnergyGrid, values: Array) -> Array:
-        with np.errstate(over="ignore", under="ignore"):
-            return grid.integrate(self.evaluate(grid.nodes, *values.tolist()))
-
-    def _bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
-        with np.errstate(over="ignore", under="ignore"):
-            y, dy = self.gradient(grid.nodes, *values.tolist())
-            weights = grid.weights(y)
-            return (weights * y).sum(axis=1), (dy * weights).sum(axis=2)
-
-    def _unit_values(self, values: Array) -> tuple[int | None, float, Array]:
-        """Position and value of the linear parameter, and values with 1 in its place."""
-        if self.linear is None:
-            return None, 1.0, values
-        k = self.parameter_names.index(self.linear)
-        unit = np.array(values, dtype=float)
-        amplitude, unit[k] = float(unit[k]), 1.0
-        return k, amplitude, unit
-
-    def integral_bins(self, grid: EnergyGrid, values: Array) -> Array:
-        """Integral over each energy bin.
-
-        Parameters
-        ----------
-        grid : EnergyGrid
-            T bins.
-        values : ndarray [P]
-            Parameters in internal units.
-
-        Returns
-        -------
-        ndarray [T]
-            In cm-2 s-1 (norm models: TeV).
-        """
-        _, amplitude, unit = self._unit_values(values)
-        return amplitude * self._bins(grid, unit)
-
-    def integral_bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
-        """Integral over each energy bin and its derivatives.
-
-        Parameters
-        ----------
-        grid : EnergyGrid
-            T bins.
-        values : ndarray [P]
-            Parameters in internal units.
-
-        Returns
-        -------
-        f : ndarray [T]
-            As `integral_bins`.
-        df : ndarray [P, T]
-            Exact derivatives of ``f`` by all parameters, frozen ones included.
-        """
-        k, amplitude, unit = self._unit_values(values)
-        f, df = self._bins_gradient(grid, unit)
-        df = amplitude * df
-        if k is not None:
-            df[k] = f
-        return amplitude * f, df
-
-    def integral_bins_hessian(self, grid: EnergyGrid, values: Array) -> Array:
-        """Second derivatives of the integral over each bin.
-
-        Parameters
-        ----------
-        grid : EnergyGrid
-            T bins.
-        values : ndarray [P]
-            Parameters in internal units.
-
-        Returns
-        -------
-        ndarray [P, P, T]
-            Symmetric, good to about 1e-8 of the largest element of each [p, q].
-        """
-        k, amplitude, unit = self._unit_values(values)
-        f, df = self._bins_gradient(grid, unit)
-        others = np.array([p for p in range(len(unit)) if p != k], dtype=int)
-        hessian = np.zeros((len(unit), len(unit), len(f)))
-
-        def gradient(part: Array) -> Array:
-            full = unit.copy()
-            full[others] = part
-            return np.asarray(self._bins_gradient(grid, full)[1][others])
-
-        scales = natural_scales(f, df[others], unit[others])
-        second = second_derivatives(gradient, unit[others], scales)
-        hessian[np.ix_(others, others)] = amplitude * second
-        if k is not None:
-            hessian[k, others] = hessian[others, k] = df[others]
-        return hessian
-
-    # --- quantities ---------------------------------------------------------------
-
-    @property
-    def output_unit(self) -> u.UnitBase:
-        """Unit of the value of the model."""
-        return u.dimensionless_unscaled if self.is_norm else u.Unit("cm-2 s-1 TeV-1")
-
-    def __call__(self, energy: u.Quantity) -> u.Quantity:
-        """Value at energies."""
-        values = self.internal_values.tolist()
-        y = self.evaluate(np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float), *values)
-        return u.Quantity(y, self.output_unit)
-
-    def integral(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
-        """Integral between energies, by the rule that a fit uses for one such bin.
-
-        Parameters
-        ----------
-        energy_min, energy_max : Quantity
-            Limits, of the same shape.
-
-        Returns
-        -------
-        Quantity
-            In cm-2 s-1 (norm models: TeV).
-        """
-        low = np.asarray(u.Quantity(energy_min).to_value("TeV"), dtype=float)
-        high = np.asarray(u.Quantity(energy_max).to_value("TeV"), dtype=float)
-        low, high = np.broadcast_arrays(low, high)
-        grid = EnergyGrid.from_bounds(low.ravel(), high.ravel())
-        flux = self.integral_bins(grid, self.internal_values).reshape(low.shape)
-        return u.Quantity(flux, self.output_unit * u.TeV)
 
 
 class _PowerLaw(SpectralModel):
@@ -276,37 +122,150 @@ class PowerLawNormSpectralModel(_PowerLaw):
 
 
 @register
-class LogParabolaSpectralModel(SpectralModel):
+class PowerLaw2SpectralModel(SpectralModel):
+    """Power law with the integral between emin and emax as amplitude."""
+
+    tag = ("PowerLaw2SpectralModel", "pl-2")
+    linear = "amplitude"
+    defaults = (
+        ParameterDefault("amplitude", 1e-12, "cm-2 s-1", interp="log"),
+        ParameterDefault("index", 2.0),
+        ParameterDefault("emin", 0.1, "TeV", frozen=True),
+        ParameterDefault("emax", 100.0, "TeV", frozen=True),
+    )
+    amplitude: Parameter
+    index: Parameter
+    emin: Parameter
+    emax: Parameter
+
+    @staticmethod
+    def _total(index: float, emin: float, emax: float) -> tuple[float, Array]:
+        """Integral of (E/emin)^-index between the limits, and derivatives [3] of its log."""
+        width = np.log(emax / emin)
+        x = np.array([(1 - index) * width])
+        mean = float(phi(x)[0])
+        total = emin * width * mean
+        by_index = -width * (mean - float(psi(x)[0])) / mean
+        by_emin = index / emin - 1 / total  # of emin^index, and of the lower limit
+        by_emax = (emax / emin) ** -index / total
+        return total, np.array([by_index, by_emin, by_emax])
+
+    def evaluate(self, energy: Array, *values: float) -> Array:
+        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1."""
+        amplitude, index, emin, emax = values
+        return np.asarray(
+            amplitude / self._total(index, emin, emax)[0] * np.power(energy / emin, -index)
+        )
+
+    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
+        """Differential flux [...] at energies (TeV) and its derivatives [4, ...]."""
+        amplitude, index, emin, emax = values
+        total, by = self._total(index, emin, emax)
+        log = np.log(energy / emin)
+        shape = np.exp(-index * log) / total
+        y = amplitude * shape
+        dy = np.empty((4, *y.shape))
+        dy[0], dy[1] = shape, (-log - by[0]) * y
+        dy[2], dy[3] = (index / emin - by[1]) * y, -by[2] * y
+        return y, dy
+
+    def _bins(self, grid: EnergyGrid, values: Array) -> Array:
+        return self._bins_gradient(grid, values)[0]
+
+    def _bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
+        amplitude, index, emin, emax = values.tolist()
+        total, by = self._total(index, emin, emax)
+        log = np.log(grid.low / emin)
+        width = grid.log_width
+        x = (1 - index) * width
+        mean, shape = phi(x), grid.low * np.exp(-index * log) * width / total
+        f = amplitude * shape * mean
+        df = np.empty((4, len(f)))
+        df[0] = shape * mean
+        df[1] = (-log - by[0]) * f - amplitude * shape * width * (mean - psi(x))
+        df[2], df[3] = (index / emin - by[1]) * f, -by[2] * f
+        return f, df
+
+
+class _LogParabola(SpectralModel):
+    """Log parabola y = A x^-(alpha + beta ln(E / scale)); scale is the reference by default."""
+
+    def evaluate(self, energy: Array, *values: float) -> Array:
+        """Value at energies (TeV)."""
+        amplitude, reference, alpha, beta = values[:4]
+        log = np.log(energy / reference)
+        second = log if len(values) == 4 else np.log(energy / values[4])
+        return np.asarray(amplitude * np.exp(-log * (alpha + beta * second)))
+
+    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
+        """Value [...] at energies (TeV) and its derivatives [P, ...]."""
+        amplitude, reference, alpha, beta = values[:4]
+        log = np.log(energy / reference)
+        second = log if len(values) == 4 else np.log(energy / values[4])
+        shape = np.exp(-log * (alpha + beta * second))
+        y = amplitude * shape
+        dy = np.empty((len(values), *y.shape))
+        dy[0] = shape
+        dy[2] = -log * y
+        dy[3] = second * dy[2]
+        if len(values) == 4:
+            dy[1] = (alpha + 2 * beta * log) / reference * y
+        else:
+            dy[1] = (alpha + beta * second) / reference * y
+            dy[4] = beta * log / values[4] * y
+        return y, dy
+
+
+def _log_parabola(
+    first: ParameterDefault, index: float, curvature: float
+) -> tuple[ParameterDefault, ...]:
+    return (
+        first,
+        ParameterDefault("reference", 10.0, "TeV", frozen=True),
+        ParameterDefault("alpha", index),
+        ParameterDefault("beta", curvature),
+    )
+
+
+@register
+class LogParabolaSpectralModel(_LogParabola):
     """Log parabola, dnde = amplitude x^-(alpha + beta ln x), x = E / reference."""
 
     tag = ("LogParabolaSpectralModel", "lp")
     linear = "amplitude"
-    defaults = (
-        _AMPLITUDE,
-        ParameterDefault("reference", 10.0, "TeV", frozen=True),
-        ParameterDefault("alpha", 2.0),
-        ParameterDefault("beta", 1.0),
-    )
+    defaults = _log_parabola(_AMPLITUDE, 2.0, 1.0)
     amplitude: Parameter
     reference: Parameter
     alpha: Parameter
     beta: Parameter
 
-    def evaluate(self, energy: Array, *values: float) -> Array:
-        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1."""
-        amplitude, reference, alpha, beta = values
-        log = np.log(energy / reference)
-        return np.asarray(amplitude * np.exp(-log * (alpha + beta * log)))
 
-    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
-        """Differential flux [...] at energies (TeV) and its derivatives [4, ...]."""
-        amplitude, reference, alpha, beta = values
-        log = np.log(energy / reference)
-        shape = np.exp(-log * (alpha + beta * log))
-        y = amplitude * shape
-        dy = np.empty((4, *y.shape))
-        dy[0] = shape
-        dy[1] = (alpha + 2 * beta * log) / reference * y
-        dy[2] = -log * y
-        dy[3] = log * dy[2]
-        return y, dy
+@register
+class LogParabola2SpectralModel(_LogParabola):
+    """Log parabola, dnde = amplitude (E / reference)^-(alpha + beta ln(E / escale))."""
+
+    tag = ("LogParabola2SpectralModel", "lp2")
+    linear = "amplitude"
+    defaults = (
+        *_log_parabola(_AMPLITUDE, 2.0, 1.0),
+        ParameterDefault("escale", 1.0, "TeV", frozen=True),
+    )
+    amplitude: Parameter
+    reference: Parameter
+    alpha: Parameter
+    beta: Parameter
+    escale: Parameter
+
+
+@register
+class LogParabolaNormSpectralModel(_LogParabola):
+    """Log parabola without unit, norm x^-(alpha + beta ln x), x = E / reference."""
+
+    tag = ("LogParabolaNormSpectralModel", "lp-norm")
+    is_norm = True
+    linear = "norm"
+    defaults = _log_parabola(ParameterDefault("norm", 1.0, interp="log"), 0.0, 0.0)
+    norm: Parameter
+    reference: Parameter
+    alpha: Parameter
+    beta: Parameter

@@ -18,10 +18,11 @@ from astropy.io import fits
 from astropy.nddata import NoOverlapError, overlap_slices
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
+from dense_shapes import DENSITIES, constant, extent, position_of, value
 from scipy.interpolate import RegularGridInterpolator
 from scipy.signal import convolve
 
-from gmdask.models import BackgroundIRFModel, DatasetModels, SkyModel
+from gmdask.models import BackgroundIRFModel, DatasetModels, SkyModel, TemplateNPredModel
 
 Array = np.ndarray
 TRUNCATION = 1e-25
@@ -207,10 +208,6 @@ def edisp_matrix(cube: xr.Dataset, position: SkyCoord, apply: bool) -> Array:
 # --- models ----------------------------------------------------------------------------
 
 
-def value(model: Any, name: str, unit: str) -> float:
-    return float(model.parameter(name).quantity.to_value(unit))
-
-
 def spectrum(model: Any, low: Array, high: Array, unit: str) -> Array:
     """Integrals over energy bins, cm-2 s-1; `unit` is that of the axis in the file."""
     reference = value(model, "reference", "TeV")
@@ -236,31 +233,15 @@ def spectrum(model: Any, low: Array, high: Array, unit: str) -> Array:
     return amplitude * total
 
 
-def gaussian(model: Any, at: SkyCoord) -> Array:
-    """Density in sr-1."""
-    sigma, e = value(model, "sigma", "rad"), value(model, "e", "")
-    centre = position_of(model)
-    twice = 4 * np.sin(0.5 * centre.separation(at).rad) ** 2  # 2 (1 - cos r)
-    if e == 0:
-        a = 2 * np.sin(0.5 * sigma) ** 2
-        return np.exp(-twice / (4 * a)) / (4 * np.pi * a * (1 - np.exp(-1 / a)))
-    minor = sigma * np.sqrt(1 - e**2)
-    angle = value(model, "phi", "rad") - centre.position_angle(at.transform_to(model.frame)).rad
-    width = sigma * minor / np.hypot(sigma * np.sin(angle), minor * np.cos(angle))
-    return np.exp(-twice / (8 * np.sin(0.5 * width) ** 2)) / (2 * np.pi * sigma * minor)
-
-
-def position_of(model: Any) -> SkyCoord:
-    return SkyCoord(
-        value(model, "lon_0", "deg"), value(model, "lat_0", "deg"), unit="deg", frame=model.frame
-    )
-
-
 def shape_image(model: Any, grid: Grid, window: tuple[slice, slice]) -> Array:
     """Integral of the shape over the pixels, zero outside the window."""
     image = np.zeros(grid.shape)
     inside = np.zeros(grid.shape, dtype=bool)
     inside[window] = True
+    density_of = DENSITIES.get(type(model).__name__)
+    if density_of is constant:
+        rows, columns = np.indices(grid.shape)
+        return density_of(model, grid.sky(columns, rows)) * solid_angle(grid)
     centre = position_of(model)
     x, y = grid.pix(centre)
     if type(model).__name__ == "PointSpatialModel":
@@ -270,10 +251,12 @@ def shape_image(model: Any, grid: Grid, window: tuple[slice, slice]) -> Array:
             if 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]:
                 image[int(row), int(column)] = (1 - abs(row - y)) * (1 - abs(column - x))
         return image * inside
-    sigma, pixel = value(model, "sigma", "deg"), grid.scales.max()
-    f = int(min(np.ceil(pixel / (sigma / 3.0)), 200)) if sigma > 0 else 200
+    assert density_of is not None
+    pixel = grid.scales.max()
+    radius, smallest = extent(model)
+    f = int(min(np.ceil(pixel / smallest), 200)) if smallest > 0 else 200
     rows, columns = np.arange(grid.shape[0])[window[0]], np.arange(grid.shape[1])[window[1]]
-    npix = np.round(np.maximum(2 * max(5 * sigma, pixel) / grid.scales[::-1], 1)).astype(int)
+    npix = np.round(np.maximum(2 * max(radius, pixel) / grid.scales[::-1], 1)).astype(int)
     at = (y - window[0].start, x - window[1].start)
     try:  # inner cut, in the pixels of the window
         cut = overlap_slices((len(rows), len(columns)), npix, at, "trim")[0]
@@ -284,7 +267,7 @@ def shape_image(model: Any, grid: Grid, window: tuple[slice, slice]) -> Array:
     fine = (np.arange(f) + 0.5) / f - 0.5
     fine_x, fine_y = np.meshgrid((columns[:, None] + fine).ravel(), (rows[:, None] + fine).ravel())
     density = (
-        gaussian(model, grid.sky(fine_x, fine_y))
+        density_of(model, grid.sky(fine_x, fine_y))
         .reshape(len(rows), f, len(columns), f)
         .mean(axis=(1, 3))
     )
@@ -313,23 +296,40 @@ def convolved(planes: Array, kernels: Array | None, window: tuple[slice, slice])
     return result
 
 
+def middle_of(cube: xr.Dataset, name: str) -> SkyCoord:
+    """Centre of the map of an IRF, where a source without a position has it taken."""
+    if name not in cube:
+        return SkyCoord(0, 0, unit="deg")
+    shape = cube[name].shape[-2:]
+    grid = Grid(cube.attrs[f"{name}_wcs"], shape)
+    return grid.sky((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+
+
+def template_npred(cube: xr.Dataset, model: TemplateNPredModel) -> Array:
+    """Counts of a template, on the grid of the dataset itself."""
+    factor = norm(model, geometric(edges(cube, "energy", "TeV")))
+    return model.map.data * factor[:, None, None]
+
+
 def source_npred(cube: xr.Dataset, model: SkyModel) -> Array:
     """Counts (energy, lat, lon) of one sky model."""
     counts, shape = cube["counts"], model.spatial_model
     grid = Grid(cube.attrs["wcs"], counts.shape[-2:])
-    position, zero = position_of(shape), np.zeros(counts.shape)
+    radius, _ = extent(shape)
+    zero = np.zeros(counts.shape)
     true, reco = edges(cube, "energy_true", "TeV"), edges(cube, "energy", "TeV")
     kernels, width, after = None, 0.0, False
     if "psf" in cube:
         after = cube["psf"].dims[0] == "psf_energy"
-        kernels, width = psf_kernel(cube, grid, position, geometric(reco if after else true))
-    radius = (
-        0.0 if type(shape).__name__ == "PointSpatialModel" else 5 * value(shape, "sigma", "deg")
-    )
-    near = grid.cutout(position, 2 * radius + 0.1 + width, odd=False)
-    window = grid.cutout(position, width + 2 * (radius + 0.1), odd=True)
-    if near is None or window is None or not mask_of(cube).any(axis=0)[near].any():
-        return zero
+        at = middle_of(cube, "psf") if radius is None else position_of(shape)
+        kernels, width = psf_kernel(cube, grid, at, geometric(reco if after else true))
+    window: tuple[slice, slice] | None = (slice(0, grid.shape[0]), slice(0, grid.shape[1]))
+    position = middle_of(cube, "edisp") if radius is None else position_of(shape)
+    if radius is not None:
+        near = grid.cutout(position, 2 * radius + 0.1 + width, odd=False)
+        window = grid.cutout(position, width + 2 * (radius + 0.1), odd=True)
+        if near is None or window is None or not mask_of(cube).any(axis=0)[near].any():
+            return zero
     kernels = kernels if model.apply_irf["psf"] else None
     matrix = edisp_matrix(cube, position, model.apply_irf["edisp"])
     flux = spectrum(model.spectral_model, true[:-1], true[1:], cube["energy_true"].attrs["unit"])
@@ -346,12 +346,22 @@ def source_npred(cube: xr.Dataset, model: SkyModel) -> Array:
     return np.einsum("tyx,t,tr->ryx", smooth * exposure, flux, matrix)
 
 
-def norm(model: BackgroundIRFModel | None, energy: Array) -> Array:
+def norm(model: BackgroundIRFModel | TemplateNPredModel | None, energy: Array) -> Array:
     if model is None:
         return np.ones(len(energy))
     spectral = model.spectral_model
     ratio = energy / value(spectral, "reference", "TeV")
     return value(spectral, "norm", "") * ratio ** -value(spectral, "tilt", "")
+
+
+def norm_on_sky(cube: xr.Dataset, model: BackgroundIRFModel | None) -> Array:
+    """Spatial norm (lat, lon) of the background at pixel centres."""
+    grid = Grid(cube.attrs["wcs"], cube["counts"].shape[-2:])
+    if model is None or model.spatial_model is None:
+        return np.ones(grid.shape)
+    rows, columns = np.indices(grid.shape)
+    spatial = model.spatial_model
+    return DENSITIES[type(spatial).__name__](spatial, grid.sky(columns, rows))
 
 
 def npred(cube: xr.Dataset, models: DatasetModels, clip: bool = True) -> Array:
@@ -361,11 +371,13 @@ def npred(cube: xr.Dataset, models: DatasetModels, clip: bool = True) -> Array:
     for model in models:
         if isinstance(model, SkyModel):
             total += source_npred(cube, model)
+        elif isinstance(model, TemplateNPredModel):
+            total += template_npred(cube, model)
         else:
             background = model
     if "background" in cube:
         factor = norm(background, geometric(edges(cube, "energy", "TeV")))
-        total += cube["background"].values * factor[:, None, None]
+        total += cube["background"].values * factor[:, None, None] * norm_on_sky(cube, background)
     return np.clip(total, 0, None) if clip else total
 
 

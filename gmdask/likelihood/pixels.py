@@ -1,0 +1,114 @@
+"""Shapes integrated over the pixels of a dataset."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.geometry import Window, cutout_window, rotate
+from gmdask.likelihood.response import Observation
+from gmdask.models import SkyGrid, SpatialModel
+
+__all__ = ["PixelIntegral"]
+
+Array = NDArray[np.float64]
+
+MAX_OVERSAMPLING = 200
+
+
+class PixelIntegral:
+    """Integral of a spatial model over the pixels of a window.
+
+    The pixels and their oversampling are fixed when it is made; the parameters of the
+    model may move afterwards.
+
+    Parameters
+    ----------
+    observation : `Observation`
+    window : `Window`
+        Pixels to integrate over.
+    model : `SpatialModel`
+    values : array
+        Parameters of the model that fix the pixels, in its internal units.
+
+    Notes
+    -----
+    Gammapy's ``SpatialModel.integrate_geom``: within an inner cut of twice the evaluation
+    radius, means over f × f sub-pixels, f = ceil(pixel size / smallest bin of the model) up to
+    200, times the solid angle of the pixel; where f is 1, pixel centres of the whole window.
+    A model that depends on energy has an image for each true energy, taken at its centre: where
+    shapes are (lat, lon) here, they are (energy_true, lat, lon) then.
+    """
+
+    def __init__(
+        self, observation: Observation, window: Window, model: SpatialModel, values: Array
+    ) -> None:
+        self._model = model
+        grid = observation.grid
+        self._inner, self._factor = self._plan(observation, window, values)
+        y, x = (
+            slice(start + cut.start, start + cut.stop)
+            for start, cut in zip((window.y0, window.x0), self._inner, strict=True)
+        )
+        lon, lat = grid.upsampled_centers(y, x, self._factor)
+        self.per_energy = model.is_energy_dependent
+        energy = observation.energy_true.center if self.per_energy else None
+        self._sky = SkyGrid(*rotate(lon, lat, grid.frame, model.frame), energy)
+        self._solid_angle = grid.solid_angle[y, x]
+        if model.per_pixel:
+            self._solid_angle = np.ones_like(self._solid_angle)
+        self.shape = window.shape
+
+    def _plan(
+        self, observation: Observation, window: Window, values: Array
+    ) -> tuple[tuple[slice, slice], int]:
+        """Inner cut, as slices into the window, and oversampling factor."""
+        grid, model = observation.grid, self._model
+        everything = slice(0, window.shape[0]), slice(0, window.shape[1])
+        radius, center = model.evaluation_radius(values), model.center(values)
+        bin_size = model.evaluation_bin_size_min(values)
+        inner: Window | None = Window(0, window.shape[0], 0, window.shape[1])
+        if radius is not None and center is not None:
+            width = 2 * max(radius, grid.max_pixel_scale)
+            x, y = grid.to_pixel(*rotate(*center, model.frame, grid.frame))
+            npix = [round(max(width / scale, 1.0)) for scale in grid.pixel_scales[::-1]]
+            inner = cutout_window(
+                window.shape, (float(y) - window.y0, float(x) - window.x0), (npix[0], npix[1])
+            )
+            if inner is None:
+                return everything, 1
+        if bin_size is None:
+            return everything, 1
+        factor = MAX_OVERSAMPLING
+        if bin_size > 0:
+            factor = min(math.ceil(grid.max_pixel_scale / bin_size), MAX_OVERSAMPLING)
+        return (everything, 1) if factor <= 1 or inner is None else (inner.slices, factor)
+
+    def _to_pixels(self, fine: Array) -> Array:
+        """Sub-pixel densities (..., fine lat, fine lon) to integrals over the window's pixels."""
+        n_y, n_x = self._solid_angle.shape
+        f = self._factor
+        result = np.zeros((*fine.shape[:-2], *self.shape))
+        if f > 1:
+            fine = fine.reshape(*fine.shape[:-2], n_y, f, n_x, f).mean(axis=(-3, -1))
+        if not self._model.density_unit:  # a norm is not defined everywhere
+            fine = np.nan_to_num(fine)
+        result[..., *self._inner] = fine * self._solid_angle
+        return result
+
+    def value(self, values: Array) -> Array:
+        """Integrals (lat, lon)."""
+        return self._to_pixels(self._model.evaluate(self._sky, *values.tolist()))
+
+    def gradient(self, values: Array, free: list[int]) -> tuple[Array, Array]:
+        """Integrals, and their derivatives (S, lat, lon) by the parameters in `free`."""
+        value, gradient = self._model.gradient(self._sky, *values.tolist())
+        return self._to_pixels(value), self._to_pixels(gradient[free])
+
+    def second(self, values: Array, free: list[int], weight: Array) -> Array:
+        """Second derivatives (S, S) of Σ weight · integral."""
+        hessian = self._model.hessian(self._sky, *values.tolist())[np.ix_(free, free)]
+        result: Array = np.tensordot(self._to_pixels(hessian), weight, axes=weight.ndim)
+        return result

@@ -1,0 +1,76 @@
+"""Where the parameters of models stand among those of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.models import DatasetModels, ModelBase
+
+__all__ = ["Slot", "add_block", "add_columns", "limits"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+
+class Slot:
+    """Where the parameters of some models, one after the other, stand among the dataset's.
+
+    Parameters
+    ----------
+    models : sequence of `ModelBase`
+    positions : mapping
+        Position of each parameter of the dataset, by its id.
+    column : array
+        Column of each parameter among the P free ones, -1 if it is not free.
+
+    Attributes
+    ----------
+    index : array
+        Position of each of them.
+    factors : array
+        From the parameter's unit to the model's internal one.
+    places, columns, free_factors : array
+        Of those that are free: place in the models, column among the P, factor.
+    """
+
+    def __init__(
+        self, models: Sequence[ModelBase], positions: Mapping[int, int], column: Index
+    ) -> None:
+        found = [positions[id(p)] for model in models for _, p in model.named_parameters()]
+        self.index = np.array(found, dtype=np.intp)
+        self.factors: Array = np.concatenate([np.zeros(0), *(m.internal_factors for m in models)])
+        self.places = np.flatnonzero(column[self.index] >= 0)
+        self.columns = column[self.index[self.places]]
+        self.free_factors = self.factors[self.places]
+
+    def internal(self, values: Array) -> Array:
+        """Values of the models' parameters in their internal units."""
+        result: Array = values[self.index] * self.factors
+        return result
+
+
+def limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
+    """Limits of all parameters; those that must be positive have an implied one at zero."""
+    lower, upper = models.parameters.min, models.parameters.max
+    lower = np.where(np.isnan(lower), -np.inf, lower)
+    upper = np.where(np.isnan(upper), np.inf, upper)
+    return np.where(positive, np.maximum(lower, 0.0), lower), upper
+
+
+def add_columns(
+    jacobian: Array, sums: Array, rows: Index | slice, columns: Index, counts: Array, total: Array
+) -> None:
+    """Add derivatives (bin, n) of the counts and (n,) of the sum to their columns, in place."""
+    for i, column in enumerate(columns):  # one by one: linked parameters share a column
+        jacobian[rows, column] += counts[:, i]
+        sums[column] += total[i]
+
+
+def add_block(hessian: Array, first: Slot, second: Slot, block: Array) -> None:
+    """Add a block of second derivatives between the free parameters of two slots, in place."""
+    scaled = block * np.outer(first.free_factors, second.free_factors)
+    np.add.at(hessian, np.ix_(first.columns, second.columns), scaled)

@@ -1,0 +1,171 @@
+"""Predicted counts given by a map: a template with a norm that depends on energy."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.units import Unit
+from numpy.typing import NDArray
+
+from gmdask.errors import ModelError
+from gmdask.geometry import rotate
+from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.operators import Operator
+from gmdask.likelihood.response import Observation
+from gmdask.likelihood.source import SpectrumCache
+from gmdask.models import EnergyGrid, SkyGrid, SkyMap, TemplateNPredModel
+
+__all__ = ["TemplateOperator", "TemplateSource"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+ALIGNED = 1e-3  # pixels
+
+
+class TemplateOperator:
+    """Counts of a template: linear in its norm (R,) per reconstructed energy.
+
+    Parameters
+    ----------
+    template : array of shape (bin,)
+    r : array of shape (bin,)
+        Energy of each bin.
+    sums : array of shape (R,)
+        Sum of the template over the mask.
+    negative : bool
+        Whether the template is negative anywhere in the mask.
+    """
+
+    def __init__(self, template: Array, r: Index, sums: Array, negative: bool) -> None:
+        self._template, self._r, self._sums, self.negative = template, r, sums, negative
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the operator."""
+        return self._template.nbytes + self._sums.nbytes
+
+    def forward(self, spectra: Array) -> tuple[Array, Array]:
+        """See `Operator`, with norms (R, n) as spectra."""
+        template = self._template if spectra.ndim == 1 else self._template[:, None]
+        return template * spectra[self._r], np.asarray(self._sums @ spectra)
+
+    def forward_shape(self, f: Array) -> tuple[Array, Array]:  # noqa: ARG002
+        """Nothing: a template has no shape parameters."""
+        return np.zeros((len(self._r), 0)), np.zeros(0)
+
+    def adjoint(self, w: Array, w_sum: float) -> Array:
+        """See `Operator`."""
+        per_energy = np.bincount(self._r, self._template * w, len(self._sums))
+        result: Array = per_energy + w_sum * self._sums
+        return result
+
+    def adjoint_shape(self, w: Array, w_sum: float) -> Array:  # noqa: ARG002
+        """Nothing: a template has no shape parameters."""
+        return np.zeros((0, len(self._sums)))
+
+    def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:  # noqa: ARG002
+        """Nothing: a template has no shape parameters."""
+        return np.zeros((0, 0))
+
+
+class TemplateSource:
+    """A template at the bins of one dataset, in the place of a `Source`.
+
+    Parameters
+    ----------
+    observation : `Observation`
+    bins : `Bins`
+    model : `TemplateNPredModel`
+
+    Raises
+    ------
+    ModelError
+        If its map has other energies than the dataset, or its pixels lie between those of it.
+    """
+
+    def __init__(self, observation: Observation, bins: Bins, model: TemplateNPredModel) -> None:
+        self.model = model
+        values = _on_grid(observation, model)
+        masked = np.where(observation.mask, values, 0.0)
+        template = values[bins.r, bins.y, bins.x]
+        self._index: Index = np.flatnonzero(template)
+        self._operator = TemplateOperator(
+            template[self._index],
+            bins.r[self._index],
+            masked.sum(axis=(1, 2)),
+            bool((masked < 0).any()),
+        )
+        self._energy = observation.energy.center
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._operator.nbytes + self._index.nbytes
+
+    def operator(
+        self, values: Array, anchor: Array, *, derivatives: bool
+    ) -> tuple[Operator | None, Index]:
+        """Operator and the positions of its bins, whatever the parameters."""
+        del values, anchor, derivatives
+        return self._operator, self._index
+
+    def spectrum(
+        self,
+        grid: EnergyGrid,
+        values: Array,
+        cache: SpectrumCache,
+        *,
+        derivatives: bool,
+    ) -> tuple[Array, Array | None]:
+        """Norm (R,) per reconstructed energy, with its gradient if asked."""
+        del grid, cache
+        norm = self.model.spectral_model
+        value = norm.evaluate(self._energy, *values.tolist())
+        return value, norm.gradient(self._energy, *values.tolist())[1] if derivatives else None
+
+    def spectrum_hessian(self, grid: EnergyGrid, values: Array) -> Array:  # noqa: ARG002
+        """Second derivatives (P, P, R) of the norm."""
+        return self.model.spectral_model.hessian(self._energy, *values.tolist())
+
+
+def _on_grid(observation: Observation, model: TemplateNPredModel) -> Array:
+    """Map (energy, lat, lon), with its spatial norm, on the grid of the dataset; 0 beyond it."""
+    sky_map = model.map
+    where = f"model {model.name!r}: map of {model.filename or 'memory'}"
+    axis, own = sky_map.axes[0], observation.energy
+    edges = axis.edges * float(Unit(sky_map.axis_units[0] or "TeV").to("TeV"))
+    if len(edges) != len(own.edges) or not np.allclose(edges, own.edges, rtol=1e-6):
+        msg = f"{where} has other energies than dataset {observation.name!r}"
+        raise ModelError(msg)
+    rows, columns = _place(observation, sky_map, where)
+    values = np.nan_to_num(sky_map.data.astype(np.float64), posinf=0.0, neginf=0.0)
+    values = values * _spatial_norm(model, sky_map)
+    result = np.zeros((own.nbin, *observation.grid.shape))
+    inside = [
+        (at >= 0) & (at < n) for at, n in zip((rows, columns), observation.grid.shape, strict=True)
+    ]
+    result[:, rows[inside[0]][:, None], columns[inside[1]]] = values[:, inside[0]][:, :, inside[1]]
+    return result
+
+
+def _place(observation: Observation, sky_map: SkyMap, where: str) -> tuple[Index, Index]:
+    """Rows and columns of the dataset's grid that the pixels of a map are."""
+    n_y, n_x = sky_map.grid.shape
+    y, x = np.array([0.0, 0.0, n_y - 1.0, n_y - 1.0]), np.array([0.0, n_x - 1.0, 0.0, n_x - 1.0])
+    sky = rotate(*sky_map.grid.to_sky(x, y), sky_map.frame, observation.grid.frame)
+    at_x, at_y = observation.grid.to_pixel(*sky)
+    shift = np.round(at_x[0]), np.round(at_y[0])
+    away = np.abs(np.array([at_x - x - shift[0], at_y - y - shift[1]]))
+    if not np.isfinite(away).all() or away.max() > ALIGNED:
+        msg = f"{where} does not lie on the pixels of dataset {observation.name!r}"
+        raise ModelError(msg)
+    return np.arange(n_y) + int(shift[1]), np.arange(n_x) + int(shift[0])
+
+
+def _spatial_norm(model: TemplateNPredModel, sky_map: SkyMap) -> Array:
+    spatial = model.spatial_model
+    if spatial is None:
+        return np.ones(())
+    lon, lat = rotate(*sky_map.grid.pixel_centers, sky_map.frame, spatial.frame)
+    values = spatial.evaluate(SkyGrid(lon, lat), *spatial.internal_values.tolist())
+    return np.nan_to_num(values * spatial.norm_factor)

@@ -1,0 +1,68 @@
+"""Checks of a user's model class: what it returns, before it is used."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy import units as u
+
+from gmdask.errors import ModelError
+from gmdask.models.base import ModelBase
+
+__all__ = ["check_array", "check_parameters"]
+
+
+def check_parameters(model: ModelBase) -> None:
+    """Refuse a model that has no parameters without saying so.
+
+    Raises
+    ------
+    ModelError
+        Naming the class.
+    """
+    if not model.parameter_names and not model.without_parameters:
+        message = (
+            f"{type(model).__name__} has no parameters: list them in defaults, "
+            "or set without_parameters = True"
+        )
+        raise ModelError(message)
+
+
+def check_array(
+    model: ModelBase, what: str, value: object, shape: tuple[int, ...], unit: u.UnitBase
+) -> None:
+    """Refuse what an array function returned, if it is not what others rely on.
+
+    Parameters
+    ----------
+    model : ModelBase
+        Model.
+    what : str
+        Name of the function.
+    value : object
+        What it returned.
+    shape : tuple of int
+        Shape that is expected.
+    unit : Unit
+        Unit in which a plain array is expected.
+
+    Raises
+    ------
+    ModelError
+        Naming the class and the function.
+    """
+    where = f"{type(model).__name__}.{what}"
+    text = f"plain numbers in {unit}" if str(unit) else "plain numbers"
+    if isinstance(value, u.Quantity):
+        message = f"{where} returns a quantity in {value.unit or 'no unit'!s}, expected {text}"
+        raise ModelError(message)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        message = f"{where} returns {type(value).__name__}, expected {text}"
+        raise ModelError(message) from error
+    if array.shape != shape:
+        message = f"{where} returns shape {array.shape}, expected {shape}"
+        raise ModelError(message)
+    if not np.isfinite(array).all():
+        message = f"{where} is not finite at {model!r}"
+        raise ModelError(message)

@@ -1,0 +1,180 @@
+"""Predicted counts that are known: a map, times a norm that depends on energy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import numpy as np
+from astropy import units as u
+
+from gmdask.errors import ModelError
+from gmdask.models.base import ModelBase
+from gmdask.models.component import Component
+from gmdask.models.parameter import Parameter
+from gmdask.models.plain import (
+    check_keys,
+    dataset_names_from,
+    model_from_dict,
+    model_to_dict,
+)
+from gmdask.models.registry import register
+from gmdask.models.sky_map import SkyMap, read_sky_map
+from gmdask.models.spatial import SkyGrid, SpatialModel
+from gmdask.models.spectral import PowerLawNormSpectralModel, SpectralModel
+
+__all__ = ["TemplateNPredModel"]
+
+
+@register
+class TemplateNPredModel(Component):
+    """A map of counts per bin of reconstructed energy, with a norm.
+
+    Parameters
+    ----------
+    map : SkyMap, optional
+        Counts, with one axis "energy" of edges, on the pixels of the datasets it applies to (or
+        a part of them); by default it is read.
+    spectral_model : SpectralModel, optional
+        Norm, at the centres of the energies; by default a power law of which the tilt is frozen.
+    name : str, optional
+        Name; a random one by default.
+    filename : str or Path, optional
+        FITS file of the map.
+    datasets_names : str or list of str, optional
+        The dataset it applies to, None for all.
+    spatial_model : SpatialModel, optional
+        Norm on the sky. As in Gammapy its parameters are not among those of the model.
+
+    Raises
+    ------
+    ModelError
+        If map or models are not of the kind that is expected.
+    """
+
+    tag = ("TemplateNPredModel", "template-npred")
+
+    def __init__(
+        self,
+        map: SkyMap | None = None,  # noqa: A002
+        spectral_model: SpectralModel | None = None,
+        name: str | None = None,
+        filename: str | Path | None = None,
+        datasets_names: str | Iterable[str] | None = None,
+        spatial_model: SpatialModel | None = None,
+    ) -> None:
+        super().__init__(uuid4().hex[:8] if name is None else name, datasets_names)
+        self.filename = None if filename is None else str(filename)
+        self._is_read = map is None
+        given: Any = read_sky_map(filename) if map is None and filename is not None else map
+        if not isinstance(given, SkyMap):
+            message = f"{self._name}: map is {given!r}, expected a SkyMap or a filename"
+            raise ModelError(message)
+        if given.axis_names != ("energy",) or given.axes[0].node_type != "edges":
+            message = f"{self._name}: axes {given.axis_names} of its map, expected edges of energy"
+            raise ModelError(message)
+        self.map = given
+        if spectral_model is None:
+            spectral_model = PowerLawNormSpectralModel()
+            spectral_model.tilt.frozen = True
+        if not isinstance(spectral_model, SpectralModel) or not spectral_model.is_norm:
+            message = f"{self._name}: spectral_model is {spectral_model!r}, expected a norm model"
+            raise ModelError(message)
+        shape: Any = spatial_model
+        if not isinstance(shape, SpatialModel | None):
+            message = f"{self._name}: spatial_model is {shape!r}, expected a norm on the sky"
+            raise ModelError(message)
+        self.spectral_model, self.spatial_model = spectral_model, spatial_model
+        self._label_parameters()
+
+    @property
+    def models(self) -> dict[str, ModelBase]:
+        """Models by kind, in the order of the parameters."""
+        return {"spectral": self.spectral_model}
+
+    def evaluate(self) -> SkyMap:
+        """Map with all norms applied."""
+        axis, unit = self.map.axes[0], self.map.axis_units[0] or "TeV"
+        norm = self.spectral_model(u.Quantity(axis.center, unit)).to_value("")
+        data = self.map.data * norm[:, None, None]
+        if self.spatial_model is not None:
+            from gmdask.geometry import rotate
+
+            lonlat = rotate(*self.map.grid.pixel_centers, self.map.frame, self.spatial_model.frame)
+            values = self.spatial_model.internal_values.tolist()
+            spatial = self.spatial_model.evaluate(SkyGrid(*lonlat), *values)
+            data = data * np.nan_to_num(spatial * self.spatial_model.norm_factor)
+        return SkyMap(data, self.map.grid.header, self.map.axes, self.map.unit, self.map.axis_units)
+
+    def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
+        """Write the map, unless its file is there already.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            File; by default `filename`.
+        overwrite : bool
+            Whether to replace a file that is there, if the map did not come from a file.
+
+        Raises
+        ------
+        ModelError
+            If there is no file name.
+        """
+        if path is not None:
+            self.filename = str(path)
+        if self.filename is None:
+            message = f"{self._name}: no file name, set filename to write its map"
+            raise ModelError(message)
+        self.map.write(self.filename, overwrite and not self._is_read)
+
+    def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
+        """Independent copy, of another name if one is given; the map is shared."""
+        memo = {} if memo is None else memo
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new._name = self._name if name is None else name
+        new.spectral_model = self.spectral_model.copy(memo)
+        if self.spatial_model is not None:
+            new.spatial_model = self.spatial_model.copy(memo)
+        new._datasets_names = self.datasets_names
+        if name is not None:
+            new._label_parameters()
+        return new
+
+    def to_dict(
+        self, full_output: bool = True, links: dict[int, str] | None = None
+    ) -> dict[str, Any]:
+        """Plain data, in the form of Gammapy's YAML (with the map, if it is in no file)."""
+        data: dict[str, Any] = {"name": self._name, "type": self.tag[0]}
+        if self.spatial_model is not None:
+            data["spatial"] = model_to_dict(self.spatial_model, full_output, links)
+        data["spectral"] = model_to_dict(self.spectral_model, full_output, links)
+        if self.filename is not None:
+            data["filename"] = self.filename
+        if self._datasets_names is not None:
+            data["datasets_names"] = list(self._datasets_names)
+        if not self._is_read:
+            data["map"] = self.map
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
+        """Model from plain data."""
+        known = ("name", "type", "spatial", "spectral", "filename", "datasets_names", "map")
+        check_keys(data, known, required=("name",))
+        links = {} if links is None else links
+        spectral, spatial = (
+            None if data.get(kind) is None else model_from_dict(kind, data[kind], links)
+            for kind in ("spectral", "spatial")
+        )
+        return cls(
+            map=data.get("map"),
+            spectral_model=spectral,
+            name=data["name"],
+            filename=data.get("filename"),
+            datasets_names=dataset_names_from(data),
+            spatial_model=spatial,
+        )

@@ -1,0 +1,258 @@
+"""Priors: penalties -2 ln pdf on single parameters, with derivatives.
+
+Numbers are in the unit of the parameter that has the prior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gmdask.errors import ModelError
+from gmdask.models.registry import class_path, register, type_name
+
+if TYPE_CHECKING:
+    from gmdask.models.parameter import Parameter
+
+__all__ = [
+    "GaussianPrior",
+    "GeneralizedGaussianPrior",
+    "LogUniformPrior",
+    "Prior",
+    "PriorSum",
+    "UniformPrior",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Base of priors; a new one is such a dataclass with `evaluate`, and registered.
+
+    Raises
+    ------
+    ModelError
+        For a number that is not finite, or out of its range.
+    """
+
+    kind: ClassVar[str] = "prior"
+    tag: ClassVar[tuple[str, ...]] = ()
+    without_unit: ClassVar[tuple[str, ...]] = ("eta",)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
+                raise self._fail(f"{field.name} is {value!r}, expected a finite number")
+            object.__setattr__(self, field.name, float(value))
+        self._check()
+
+    def _fail(self, message: str) -> ModelError:
+        return ModelError(f"{type(self).__name__}: {message}")
+
+    def _check(self) -> None:
+        """Refuse numbers out of their range."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the numbers of the distribution."""
+        return tuple(field.name for field in fields(self) if field.name != "weight")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Values outside which the probability is zero."""
+        return -math.inf, math.inf
+
+    def evaluate(self, value: float) -> tuple[float, float, float]:
+        """-2 ln pdf and its first and second derivative, without the weight.
+
+        Outside `limits` the first is infinite.
+        """
+        raise NotImplementedError
+
+    def derivatives(self, value: float) -> tuple[float, float, float]:
+        """Weighted -2 ln pdf, and its first and second derivative by the value."""
+        weight: float = getattr(self, "weight", 1.0)
+        stat, first, second = self.evaluate(value)
+        return weight * stat, weight * first, weight * second
+
+    def __call__(self, value: float) -> float:
+        """Weighted -2 ln pdf."""
+        return self.derivatives(float(value))[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, in the form of Gammapy's YAML."""
+        numbers = [{"name": n, "value": getattr(self, n), "unit": ""} for n in self.names]
+        path = class_path(type(self))
+        where = {} if path is None else {"class": path}
+        weight = getattr(self, "weight", 1.0)
+        return {"type": type_name(type(self)), **where, "parameters": numbers, "weight": weight}
+
+
+@register
+@dataclass(frozen=True)
+class GaussianPrior(Prior):
+    """Normal distribution of mean mu and standard deviation sigma."""
+
+    mu: float = 0.0
+    sigma: float = 1.0
+    weight: float = 1.0
+    tag = ("GaussianPrior",)
+
+    def _check(self) -> None:
+        if self.sigma <= 0:
+            raise self._fail(f"sigma is {self.sigma}, expected a positive number")
+
+    def evaluate(self, value: float) -> tuple[float, float, float]:
+        """-2 ln pdf and its derivatives."""
+        z = (value - self.mu) / self.sigma
+        constant = 2 * math.log(self.sigma) + math.log(2 * math.pi)
+        return z * z + constant, 2 * z / self.sigma, 2 / self.sigma**2
+
+
+@register
+@dataclass(frozen=True)
+class GeneralizedGaussianPrior(Prior):
+    """exp(-(|x - mu| / (√2 sigma))^(1 / eta)): normal for eta 0.5, Laplace for 1.
+
+    Where eta exceeds 0.5 the second derivative is infinite at mu; zero is given there.
+    """
+
+    mu: float = 0.0
+    sigma: float = 1.0
+    eta: float = 0.5
+    weight: float = 1.0
+    tag = ("GeneralizedGaussianPrior",)
+
+    def _check(self) -> None:
+        for name in ("sigma", "eta"):
+            if getattr(self, name) <= 0:
+                raise self._fail(f"{name} is {getattr(self, name)}, expected a positive number")
+
+    def evaluate(self, value: float) -> tuple[float, float, float]:
+        """-2 ln pdf and its derivatives."""
+        power, scale = 1 / self.eta, math.sqrt(2) * self.sigma
+        z = abs(value - self.mu) / scale
+        sign = math.copysign(1.0, value - self.mu)
+        constant = 2 * (math.log(2 * scale) + math.lgamma(1 + self.eta))
+        if z == 0:
+            return constant, 0.0, 4 / scale**2 if power == 2 else 0.0
+        stat = 2 * z**power
+        first = stat * power / z / scale
+        return stat + constant, sign * first, first * (power - 1) / z / scale
+
+
+class _Bounded(Prior):
+    """Base of distributions between two limits."""
+
+    min: float
+    max: float
+
+    def _check(self) -> None:
+        if self.min >= self.max:
+            raise self._fail(f"min {self.min} is not below max {self.max}")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Limits of the distribution."""
+        return self.min, self.max
+
+
+@register
+@dataclass(frozen=True)
+class UniformPrior(_Bounded):
+    """The same between min and max, nothing outside."""
+
+    min: float = 0.0
+    max: float = 1.0
+    weight: float = 1.0
+    tag = ("UniformPrior",)
+
+    def evaluate(self, value: float) -> tuple[float, float, float]:
+        """-2 ln pdf and its derivatives."""
+        inside = self.min <= value <= self.max
+        return 2 * math.log(self.max - self.min) if inside else math.inf, 0.0, 0.0
+
+
+@register
+@dataclass(frozen=True)
+class LogUniformPrior(_Bounded):
+    """The same on a logarithmic scale between min and max, nothing outside."""
+
+    min: float = 1e-14
+    max: float = 1e-10
+    weight: float = 1.0
+    tag = ("LogUniformPrior",)
+
+    def _check(self) -> None:
+        if self.min <= 0:
+            raise self._fail(f"min is {self.min}, expected a positive number")
+        super()._check()
+
+    def evaluate(self, value: float) -> tuple[float, float, float]:
+        """-2 ln pdf and its derivatives."""
+        if not self.min <= value <= self.max:
+            return math.inf, 0.0, 0.0
+        constant = 2 * math.log(math.log(self.max / self.min))
+        return 2 * math.log(value) + constant, 2 / value, -2 / value**2
+
+
+class PriorSum:
+    """Sum of the priors of parameters, each counted once; built once, called at each step.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        P parameters, each once.
+
+    Attributes
+    ----------
+    index : ndarray
+        Positions of those that have a prior.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        priors = [par.prior for par in parameters]
+        self._size = len(priors)
+        self._priors = [prior for prior in priors if prior is not None]
+        at = [k for k, prior in enumerate(priors) if prior is not None]
+        self.index: NDArray[np.intp] = np.array(at, dtype=np.intp)
+
+    def __len__(self) -> int:
+        return len(self._priors)
+
+    def __call__(self, values: ArrayLike) -> tuple[float, Array, Array]:
+        """Evaluate at values of all parameters.
+
+        Parameters
+        ----------
+        values : array [P]
+            In the units of the parameters.
+
+        Returns
+        -------
+        stat : float
+            Sum of weighted -2 ln pdf; infinite outside a distribution.
+        gradient, hessian : ndarray [P]
+            Derivatives of it; the Hessian is diagonal.
+        """
+        values = np.asarray(values, dtype=float)
+        gradient, hessian = np.zeros(self._size), np.zeros(self._size)
+        stat = 0.0
+        for k, prior in zip(self.index.tolist(), self._priors, strict=True):
+            value, gradient[k], hessian[k] = prior.derivatives(float(values[k]))
+            stat += value
+        return stat, gradient, hessian
+
+    def limits(self) -> tuple[Array, Array]:
+        """Lower and upper limits [P] that the distributions set, infinite where none does."""
+        low, high = np.full(self._size, -np.inf), np.full(self._size, np.inf)
+        for k, prior in zip(self.index.tolist(), self._priors, strict=True):
+            low[k], high[k] = prior.limits
+        return low, high

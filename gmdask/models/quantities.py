@@ -1,0 +1,36 @@
+"""Arrays with units as plain data, as Gammapy writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+
+from gmdask.errors import ModelError
+from gmdask.models.parameter import parse_unit
+
+__all__ = ["quantity_from_dict", "quantity_to_dict"]
+
+
+def quantity_to_dict(quantity: u.Quantity) -> dict[str, Any]:
+    """Plain data ``{"data": [...], "unit": "..."}`` of an array with a unit."""
+    return {"data": np.asarray(quantity.value).tolist(), "unit": str(quantity.unit)}
+
+
+def quantity_from_dict(data: object, key: str) -> u.Quantity:
+    """Array with a unit from plain data.
+
+    Raises
+    ------
+    ModelError
+        Naming the key, if it is something else.
+    """
+    if not isinstance(data, dict) or "data" not in data:
+        message = f"{key} is {data!r}, expected a mapping with data and unit"
+        raise ModelError(message)
+    try:
+        return u.Quantity(np.array(data["data"], dtype=float), parse_unit(data.get("unit", "")))
+    except (TypeError, ValueError) as error:
+        message = f"{key}: {error}"
+        raise ModelError(message) from error

@@ -1,0 +1,66 @@
+"""The JSON Schema of models in YAML: what is wrong with a file, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+__all__ = ["schema_problems"]
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    beside = Path(__file__).parents[2] / "data_schemas" / "models.json"  # in a source tree
+    installed = files("gmdask.data_schemas").joinpath("models.json")
+    text = beside.read_text() if beside.exists() else installed.read_text()
+    return Draft202012Validator(json.loads(text))
+
+
+def schema_problems(data: object, limit: int = 3) -> list[str]:
+    """Where plain data of models are not what the schema expects.
+
+    Parameters
+    ----------
+    data : object
+        Plain data, as read from YAML.
+    limit : int
+        How many problems to tell at most.
+
+    Returns
+    -------
+    list of str
+        Each names component, key, and what is expected; empty if all is well.
+    """
+    problems = []
+    for error in _validator().iter_errors(data):
+        place = _place(data, error.absolute_path)
+        expected = error.message
+        if error.validator == "type":
+            expected = f"expected {error.schema['type']}"
+        if error.validator == "enum":
+            expected = f"expected one of {', '.join(map(str, error.validator_value))}"
+        elif error.validator == "required":
+            expected = error.message.replace("is a required property", "is missing")
+        problems.append(f"{place}: {expected}" if place else str(expected))
+        if len(problems) == limit:
+            break
+    return problems
+
+
+def _place(data: Any, path: Iterable[str | int]) -> str:
+    """Path of keys, with names where list items have one."""
+    words = []
+    for key in path:
+        data = data[key]
+        name = data.get("name") if isinstance(data, dict) else None
+        if isinstance(key, int):
+            words.append(repr(name) if isinstance(name, str) else str(key))
+        else:
+            words.append("component" if key == "components" else key)
+    return " ".join(words)
