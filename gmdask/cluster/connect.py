@@ -20,7 +20,11 @@ SCHEDULER = {
 
 
 def connect(
-    address: str = "local", *, workers: int | None = None, memory_limit: str | int | None = None, **kwargs: Any
+    address: str = "local",
+    *,
+    workers: int | None = None,
+    memory_limit: str | int | None = None,
+    **kwargs: Any,
 ) -> Client:
     """Connect to a cluster, or start one on this machine.
 

@@ -62,7 +62,9 @@ class Engine(Generic[Spec, Group, Payload, Result]):
 
     def _submit(self, spec: Spec, worker: str | None = None) -> Future:
         assert self._client is not None
-        where: dict[str, Any] = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        where: dict[str, Any] = (
+            {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        )
         key = f"gmdask-group-{self._run}-{next(self._keys)}"
         return self._client.submit(self._build, spec, key=key, pure=False, **where)
 
@@ -82,7 +84,9 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         if self._client is None:
             if not self._groups:
                 self._groups = [self._build(spec) for spec in self._specs]
-            return [self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)]
+            return [
+                self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)
+            ]
         self._swap_moved()
         number = next(self._keys)
         futures = [

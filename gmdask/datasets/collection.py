@@ -30,10 +30,10 @@ class Datasets(Sequence[MapDataset]):
         If a name occurs twice.
     """
 
-    def __init__(self, datasets: Iterable[MapDataset]) -> None:
-        self._datasets = list(datasets)
+    def __init__(self, datasets: Iterable[object]) -> None:
+        self._datasets: list[MapDataset] = []
         self._index: dict[str, int] = {}
-        for i, dataset in enumerate(self._datasets):
+        for i, dataset in enumerate(datasets):
             if not isinstance(dataset, MapDataset):
                 msg = f"{dataset!r} is not a dataset"
                 raise InputError(msg)
@@ -41,6 +41,7 @@ class Datasets(Sequence[MapDataset]):
                 msg = f"there is a dataset named {dataset.name!r} already"
                 raise DuplicateNameError(msg)
             self._index[dataset.name] = i
+            self._datasets.append(dataset)
 
     @classmethod
     def read(cls, url: str | Path) -> Datasets:
@@ -67,7 +68,10 @@ class Datasets(Sequence[MapDataset]):
         """Datasets of an open store."""
         in_memory = store.url.startswith("memory:")
         return cls(
-            MapDataset(store.open_row(row), None if in_memory else StoredCube(store.url, store.version, row))
+            MapDataset(
+                store.open_row(row),
+                None if in_memory else StoredCube(store.url, store.version, row),
+            )
             for row in store.rows
         )
 

@@ -162,4 +162,3 @@ def _write_blocks(
         if on_event is not None:
             on_event(ImportProgress(done, total))
     return [records[number] for number in range(len(tasks))]
-

@@ -71,7 +71,7 @@ class MapDataset:
         return self._stored
 
     def _array(self, key: str) -> xr.DataArray | None:
-        return self._cube[key] if key in self._cube else None
+        return self._cube.get(key)
 
     @property
     def counts(self) -> xr.DataArray:
@@ -139,7 +139,9 @@ class MapDataset:
     def _check_models(self, models: DatasetModels) -> None:
         for model in models:
             if isinstance(model, SkyModel) and model.spatial_model is None:
-                msg = f"model {model.name!r}: a spatial model is needed on map dataset {self._name!r}"
+                msg = (
+                    f"model {model.name!r}: a spatial model is needed on map dataset {self._name!r}"
+                )
                 raise ModelError(msg)
             if isinstance(model, BackgroundIRFModel) and "background" not in self._cube:
                 msg = f"model {model.name!r}: dataset {self._name!r} has no background"
@@ -169,7 +171,9 @@ class MapDataset:
             new._name, new._cube = name, self._cube.assign_attrs(name=name)
             for model in models:
                 if model.datasets_names is not None:
-                    model.datasets_names = [name if n == self._name else n for n in model.datasets_names]
+                    model.datasets_names = [
+                        name if n == self._name else n for n in model.datasets_names
+                    ]
         new._models = models
         return new
 
@@ -196,7 +200,11 @@ class MapDataset:
         shape = self.counts.shape
         delayed = dask.delayed(_npred_cube, pure=True)(cube, models, values)
         lazy = dask.array.from_delayed(delayed, shape, dtype=np.float64)
-        coords = {key: value for key, value in cube.coords.items() if set(value.dims) <= {"energy", "energy_edge"}}
+        coords = {
+            key: value
+            for key, value in cube.coords.items()
+            if set(value.dims) <= {"energy", "energy_edge"}
+        }
         return xr.DataArray(
             lazy, dims=self.counts.dims, name="npred", attrs={"unit": ""},
             coords={key: value for key, value in coords.items() if value.dims == ("energy",)},

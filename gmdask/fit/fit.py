@@ -138,7 +138,9 @@ class Fit:
             self._send(FitPass(objective.passes, point.stat, best, distance, accepted))
 
         if self.backend == "minuit":
-            return migrad(objective, tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass)
+            return migrad(
+                objective, tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass
+            )
 
         def evaluate(accepted: Pass | None, shared: Array, hold: bool) -> Pass:
             values = objective.start if accepted is None else accepted.values
@@ -163,7 +165,11 @@ class Fit:
         point = objective(objective.start)
         assert point.gradient is not None
         assert point.hessian is not None
-        return Minimum(point, edm(point.shared, point.gradient, point.hessian, *objective.limits()), End.CONVERGED)
+        return Minimum(
+            point,
+            edm(point.shared, point.gradient, point.hessian, *objective.limits()),
+            End.CONVERGED,
+        )
 
     def _result(
         self,
@@ -209,7 +215,11 @@ class _Clock:
 
     def __init__(self, client: Client | None) -> None:
         self._client = client
-        self._wall, self._here, self._there = time.perf_counter(), time.process_time(), self._workers()
+        self._wall, self._here, self._there = (
+            time.perf_counter(),
+            time.process_time(),
+            self._workers(),
+        )
 
     def _workers(self) -> dict[str, float]:
         return {} if self._client is None else dict(self._client.run(time.process_time))
@@ -238,11 +248,15 @@ def _notes(
 ) -> list[str]:
     notes = []
     if found is not None and not found.observed:
-        notes.append("the observed Hessian is not positive definite: errors from the Gauss-Newton one")
+        notes.append(
+            "the observed Hessian is not positive definite: errors from the Gauss-Newton one"
+        )
     if found is not None and len(found.undetermined):
         names = [parameters.names[int(i)] for i in found.undetermined]
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        notes.append(f"no error for {', '.join(names[:NAMES_SHOWN])}{more} (at a limit, or nothing depends on it)")
+        notes.append(
+            f"no error for {', '.join(names[:NAMES_SHOWN])}{more} (at a limit, or nothing depends on it)"
+        )
     if verdict is not None and not verdict.valid:
         notes.append(f"MIGRAD does not confirm the minimum (edm {verdict.edm:.1e})")
     unreached = int(fresh.floors.sum())

@@ -42,7 +42,9 @@ class _Scaled:
     digits it needs. Every point is evaluated once.
     """
 
-    def __init__(self, objective: Objective, point: Pass, on_pass: Callable[[Pass], None] | None = None) -> None:
+    def __init__(
+        self, objective: Objective, point: Pass, on_pass: Callable[[Pass], None] | None = None
+    ) -> None:
         assert point.hessian is not None
         self._objective, self._point, self._on_pass = objective, point, on_pass
         diagonal = np.diag(point.hessian)
@@ -74,7 +76,7 @@ class _Scaled:
     def hessian(self, u: Array) -> Array:
         hessian = self.at(u).hessian
         assert hessian is not None
-        return hessian * np.outer(self.scale, self.scale)
+        return np.asarray(hessian * np.outer(self.scale, self.scale))
 
     def minuit(self) -> Minuit:
         """Minuit at the point, with limits."""
@@ -108,7 +110,11 @@ def judge(objective: Objective, point: Pass) -> Verdict:
 
 
 def migrad(
-    objective: Objective, *, tolerance: float, max_passes: int, on_pass: Callable[[Pass, float, bool], None]
+    objective: Objective,
+    *,
+    tolerance: float,
+    max_passes: int,
+    on_pass: Callable[[Pass, float, bool], None],
 ) -> Minimum[Pass]:
     """Minimise with MIGRAD, taking the response anew until it stays.
 
@@ -129,7 +135,11 @@ def migrad(
         assert point.hessian is not None
         return edm(point.shared, point.gradient, point.hessian, lower, upper)
 
-    point = objective(objective.with_shared(objective.start, np.clip(objective.start[objective.shared], lower, upper)))
+    point = objective(
+        objective.with_shared(
+            objective.start, np.clip(objective.start[objective.shared], lower, upper)
+        )
+    )
     on_pass(point, distance(point), True)
     for _ in range(MAX_ROUNDS):
         if distance(point) < tolerance:

@@ -30,13 +30,20 @@ class Point(Protocol):
     """What the method needs to know of an evaluation."""
 
     @property
-    def shared(self) -> Array: ...
+    def shared(self) -> Array:
+        """Parameters (S,)."""
+
     @property
-    def stat(self) -> float: ...
+    def stat(self) -> float:
+        """Statistic."""
+
     @property
-    def gradient(self) -> Array | None: ...
+    def gradient(self) -> Array | None:
+        """Gradient (S,)."""
+
     @property
-    def hessian(self) -> Array | None: ...
+    def hessian(self) -> Array | None:
+        """Hessian (S, S), positive semidefinite."""
 
 
 P = TypeVar("P", bound=Point)
@@ -46,8 +53,12 @@ class End(Enum):
     """Why a minimisation ended."""
 
     CONVERGED = "converged"
-    KINK = "converged at a kink of the statistic, where a point source crosses the centres of pixels"
-    CYCLE = "the response changes with the position as much as the statistic does: lowest value kept"
+    KINK = (
+        "converged at a kink of the statistic, where a point source crosses the centres of pixels"
+    )
+    CYCLE = (
+        "the response changes with the position as much as the statistic does: lowest value kept"
+    )
     STUCK = "no step lowers the statistic although the gradient does not vanish"
     MAX_PASSES = "stopped at the largest number of passes"
 
@@ -61,8 +72,10 @@ class Minimum(Generic[P]):
     end: End
 
 
-def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None) -> float:
-    """Expected distance to the minimum: the decrease a Newton step promises."""
+def edm(
+    x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None
+) -> float:
+    """Compute the expected distance to the minimum: the decrease a Newton step promises."""
     step = newton_step(x, gradient, hessian, 0.0, lower, upper, held)
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
@@ -80,10 +93,16 @@ def away_from_flat_limits(point: Point, lower: Array, upper: Array) -> Array | N
     """
     assert point.hessian is not None
     between = np.isfinite(lower) & np.isfinite(upper)
-    flat = (np.diag(point.hessian) == 0) & between & ((point.shared <= lower) | (point.shared >= upper))
+    flat = (
+        (np.diag(point.hessian) == 0)
+        & between
+        & ((point.shared <= lower) | (point.shared >= upper))
+    )
     if not flat.any():
         return None
-    middle = np.where(between, 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0)), 0.0)
+    middle = np.where(
+        between, 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0)), 0.0
+    )
     return np.where(flat, middle, point.shared)
 
 
@@ -130,12 +149,19 @@ def damped_newton(
         trial = evaluate(point, point.shared + step, hold)
         passes += 1
         lower_there = bool(trial.stat < point.stat) and not hold
-        _tell(on_pass, trial, _edm_of(trial, lower, upper, held) if lower_there else float("nan"), lower_there)
+        _tell(
+            on_pass,
+            trial,
+            _edm_of(trial, lower, upper, held) if lower_there else float("nan"),
+            lower_there,
+        )
         return trial, lower_there
 
     while distance >= tolerance:
         gradient, hessian = _derivatives(point)
-        step = newton_step(point.shared, gradient, hessian, damping, _floor(point, amplitudes, lower), upper, held)
+        step = newton_step(
+            point.shared, gradient, hessian, damping, _floor(point, amplitudes, lower), upper, held
+        )
         expected = float(-(gradient @ step + 0.5 * step @ hessian @ step))
         if damping > MAX_DAMPING or not expected > 0:
             return Minimum(point, distance, End.CYCLE if distance < HIDDEN else End.STUCK)
@@ -221,6 +247,8 @@ def _next_damping(damping: float, gain: float) -> float:
     return damping if gain > 0.25 else max(damping * 4, 1e-3)
 
 
-def _tell(on_pass: Callable[[P, float, bool], None] | None, point: P, distance: float, accepted: bool) -> None:
+def _tell(
+    on_pass: Callable[[P, float, bool], None] | None, point: P, distance: float, accepted: bool
+) -> None:
     if on_pass is not None:
         on_pass(point, distance, accepted)

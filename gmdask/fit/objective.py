@@ -6,8 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import xarray as xr
 from distributed import Client
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from gmdask.likelihood.group import (
     DatasetSpec,
     Point,
     RunResult,
+    StoredCube,
     compile_group,
     evaluate_group,
 )
@@ -123,7 +126,9 @@ class Objective:
         specs, self._indices = [], []
         for dataset in datasets:
             own = dataset.models
-            index = np.array([parameters.index(name) for name in own.parameters.names], dtype=np.intp)
+            index = np.array(
+                [parameters.index(name) for name in own.parameters.names], dtype=np.intp
+            )
             shared = place[index[self.free[index] & ~self.local[index]]]
             specs.append(DatasetSpec(
                 dataset.name, _cube_of(dataset, client), own.to_dict(), self.free[index], self.local[index], shared,
@@ -186,7 +191,10 @@ class Objective:
         order : {0, 1, 2}
             See `Point`.
         """
-        points = [Point(values[i], None if anchor is None else anchor[i], order) for i in self._group_index]
+        points = [
+            Point(values[i], None if anchor is None else anchor[i], order)
+            for i in self._group_index
+        ]
         results = [run for group in self._engine(points) for run in group]
         self.passes += 1
         return self._add(values, results, order)
@@ -215,10 +223,14 @@ class Objective:
             raise FitError(msg)
         floors = np.concatenate([run.floors for run in results])
         local = self._local_parts(results) if order > 1 else []
-        return Pass(values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local)
+        return Pass(
+            values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local
+        )
 
     def _local_parts(self, results: Sequence[RunResult]) -> list[LocalPart]:
-        blocks = [pair for run in results for pair in zip(run.blocks, run.block_shared, strict=True)]
+        blocks = [
+            pair for run in results for pair in zip(run.blocks, run.block_shared, strict=True)
+        ]
         parts = []
         for index, (block, shared) in zip(self._indices, blocks, strict=True):
             own = index[self.local[index]]
@@ -235,10 +247,11 @@ def _local_parameters(models: Models, datasets: Datasets) -> Mask:
     """Parameters of a background model of one of the datasets that occur nowhere else."""
     parameters = models.parameters
     uses = Counter(id(parameter) for _, parameter in models.named_parameters())
+    names = set(datasets.names)
     own = {
         id(parameter)
         for model in models
-        if isinstance(model, BackgroundIRFModel) and model.dataset_name in datasets
+        if isinstance(model, BackgroundIRFModel) and model.dataset_name in names
         for _, parameter in model.named_parameters()
         if uses[id(parameter)] == 1
     }
@@ -257,7 +270,7 @@ def _periods(models: Models) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _cube_of(dataset: MapDataset, client: Client | None) -> object:
+def _cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Dataset:
     if dataset.stored is not None and client is not None:
         return dataset.stored
     if client is not None:
@@ -270,7 +283,7 @@ def _cube_of(dataset: MapDataset, client: Client | None) -> object:
 
 
 def _runs(specs: Sequence[DatasetSpec]) -> list[Run]:
-    """Fixed stretches of datasets; their length follows from the number of datasets alone."""
+    """Cut datasets into fixed stretches; their length follows from the number of datasets alone."""
     length = min(max(len(specs) // FEW, 1), MAX_RUN)
     return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
 
@@ -280,7 +293,7 @@ def _group(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
     threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
     n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
     edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
-    return [list(runs[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [list(runs[a:b]) for a, b in pairwise(edges)]
 
 
 def _index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:
