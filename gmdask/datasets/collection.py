@@ -70,7 +70,9 @@ class Datasets(Sequence[MapDataset]):
         return cls(
             MapDataset(
                 store.open_row(row),
-                None if in_memory else StoredCube(store.url, store.version, row),
+                None
+                if in_memory
+                else StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row),
             )
             for row in store.rows
         )
@@ -139,7 +141,15 @@ class Datasets(Sequence[MapDataset]):
         ----------
         parameters : `Parameters`
             Of the global models.
+
+        Raises
+        ------
+        UnknownNameError
+            If a parameter of a dataset is not among them; nothing is changed then.
         """
+        for dataset in self._datasets:
+            for name in dataset.models_parameter_names:
+                parameters.index(name)
         for dataset in self._datasets:
             dataset.set_models_parameters(parameters)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import StoredCube
+from gmdask.likelihood.group import StoredCube, npred_cube
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameters, SkyModel
 
 if TYPE_CHECKING:
@@ -157,6 +157,11 @@ class MapDataset:
         """
         self._models.set_parameters(parameters)
 
+    @property
+    def models_parameter_names(self) -> list[str]:
+        """Full names of the parameters of the models, each parameter once."""
+        return self._models.parameters.names
+
     def copy(self, name: str | None = None) -> MapDataset:
         """Copy the dataset; its arrays stay where they are, its models are copied.
 
@@ -196,19 +201,11 @@ class MapDataset:
         import dask
         import dask.array
 
-        cube, models, values = self._cube, self._models.copy(), self._models.parameters.value
-        shape = self.counts.shape
-        delayed = dask.delayed(_npred_cube, pure=True)(cube, models, values)
-        lazy = dask.array.from_delayed(delayed, shape, dtype=np.float64)
-        coords = {
-            key: value
-            for key, value in cube.coords.items()
-            if set(value.dims) <= {"energy", "energy_edge"}
-        }
-        return xr.DataArray(
-            lazy, dims=self.counts.dims, name="npred", attrs={"unit": ""},
-            coords={key: value for key, value in coords.items() if value.dims == ("energy",)},
-        )  # fmt: skip
+        where = self._cube if self._stored is None else self._stored
+        task = dask.delayed(npred_cube, pure=False)(self._name, where, self._models.to_dict())
+        lazy = dask.array.from_delayed(task, self.counts.shape, dtype=np.float64)
+        coords = {"energy": self._cube["energy"]}
+        return xr.DataArray(lazy, coords, self.counts.dims, "npred", {"unit": ""})
 
     # --- looks -------------------------------------------------------------------------
 
@@ -231,9 +228,3 @@ class MapDataset:
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
-
-
-def _npred_cube(cube: xr.Dataset, models: DatasetModels, values: Array) -> Array:
-    """Predicted counts in all bins of a cube."""
-    npred = CompiledDataset(cube, models, bins="all").npred(values)
-    return np.clip(npred, 0.0, None).reshape(cube["counts"].shape)

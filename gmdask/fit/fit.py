@@ -105,6 +105,7 @@ class Fit:
     # --- steps -------------------------------------------------------------------------
 
     def _fit(self, models: Models, *, minimise: bool, errors: bool) -> FitResult:
+        _check_global(models)
         clock = _Clock(self.client)
         if not len(self.datasets):
             msg = "there are no datasets to fit"
@@ -119,7 +120,8 @@ class Fit:
             if errors:
                 if minimise and minimum.end is End.CONVERGED:
                     verdict = judge(objective, minimum.point)
-                minimum = replace(minimum, point=objective(minimum.point.values, order=2))
+                point = objective(minimum.point.values, order=2, profile=minimise)
+                minimum = replace(minimum, point=point)
                 found = uncertainty(objective, minimum.point)
             fresh = objective.fresh(minimum.point.values)
             result = self._result(models, objective, minimum, fresh, verdict, found, passes, clock)
@@ -150,9 +152,13 @@ class Fit:
         def newton(start: Array) -> Minimum[Pass]:
             left = max(self._max_passes - objective.passes, 1)
             return damped_newton(
-                evaluate, start, *objective.limits(),
-                amplitudes=objective.amplitudes, tolerance=TOLERANCE, max_passes=left, on_pass=on_pass,
-            )  # fmt: skip
+                evaluate,
+                start,
+                objective.problem(),
+                tolerance=TOLERANCE,
+                max_passes=left,
+                on_pass=on_pass,
+            )
 
         minimum = newton(objective.start[objective.shared])
         elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
@@ -162,7 +168,7 @@ class Fit:
         return minimum
 
     def _stay(self, objective: Objective) -> Minimum[Pass]:
-        point = objective(objective.start)
+        point = objective(objective.start, profile=False)
         assert point.gradient is not None
         assert point.hessian is not None
         return Minimum(
@@ -222,13 +228,23 @@ class _Clock:
         )
 
     def _workers(self) -> dict[str, float]:
-        return {} if self._client is None else dict(self._client.run(time.process_time))
+        if self._client is None:
+            return {}
+        times = self._client.run(time.process_time, on_error="return")
+        return {worker: s for worker, s in times.items() if isinstance(s, float)}
 
     def read(self) -> tuple[float, float]:
         """Seconds: wall, processor."""
         there = self._workers()
         workers = sum(seconds - self._there.get(worker, 0.0) for worker, seconds in there.items())
         return time.perf_counter() - self._wall, time.process_time() - self._here + workers
+
+
+def _check_global(models: object) -> None:
+    if not isinstance(models, Models):
+        kind = type(models).__name__
+        msg = f"models is a {kind}, expected the global Models, which get the results"
+        raise InputError(msg)
 
 
 def _set_covariance(models: Models, objective: Objective, found: Uncertainty) -> Covariance:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets, MapDataset
 from gmdask.errors import FitError, PlanError
+from gmdask.fit.newton import Problem
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
     CompiledGroup,
@@ -26,7 +27,7 @@ from gmdask.likelihood.group import (
     compile_group,
     evaluate_group,
 )
-from gmdask.models import BackgroundIRFModel, Models
+from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
 
 __all__ = ["LocalPart", "Objective", "Pass"]
 
@@ -164,11 +165,23 @@ class Objective:
             lower[index], upper[index] = -np.inf, np.inf
         return lower[self.shared], upper[self.shared]
 
-    @property
-    def amplitudes(self) -> Mask:
-        """Which of the shared parameters scale their model: those with logarithmic scans."""
+    def problem(self) -> Problem:
+        """Tell a minimiser what is known of the shared parameters.
+
+        Those with logarithmic scans scale their model. A point source is spread over four
+        pixels with shares linear in its position: the slope jumps where it crosses their centres.
+        """
         parameters = self._models.parameters
-        return np.array([parameters[int(i)].interp == "log" for i in self.shared], dtype=bool)
+        at = {
+            parameters.index(parameter)
+            for model in self._models
+            for shape in model.models.values()
+            if isinstance(shape, PointSpatialModel)
+            for parameter in shape.parameters
+        }
+        amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
+        kinked = np.array([int(i) in at for i in self.shared], dtype=bool)
+        return Problem(*self.limits(), amplitudes, kinked)
 
     def with_shared(self, values: Array, shared: Array) -> Array:
         """All parameters, with other values of the shared ones; angles within their limits."""
@@ -179,7 +192,14 @@ class Objective:
                 result[index] = lower + (result[index] - lower) % period
         return result
 
-    def __call__(self, values: Array, *, anchor: Array | None = None, order: int = 1) -> Pass:
+    def __call__(
+        self,
+        values: Array,
+        *,
+        anchor: Array | None = None,
+        order: int = 1,
+        profile: bool = True,
+    ) -> Pass:
         """Evaluate over all data.
 
         Parameters
@@ -190,9 +210,16 @@ class Objective:
             Parameters at which the response is taken; by default `values`.
         order : {0, 1, 2}
             See `Point`.
+        profile : bool
+            Whether local parameters go to their optimum.
+
+        Raises
+        ------
+        FitError
+            If the first evaluation gives no finite statistic; a later one counts as infinite.
         """
         points = [
-            Point(values[i], None if anchor is None else anchor[i], order)
+            Point(values[i], None if anchor is None else anchor[i], order, profile)
             for i in self._group_index
         ]
         results = [run for group in self._engine(points) for run in group]
@@ -218,7 +245,9 @@ class Objective:
         if order > 1:
             observed = _sum([(r.shared, r.observed) for r in results], n)
         stat = math.fsum(stats)
-        if not math.isfinite(stat):
+        if not math.isfinite(stat) and self.passes > 1:
+            stat = math.inf
+        if not math.isfinite(stat) and self.passes == 1:
             msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
             raise FitError(msg)
         floors = np.concatenate([run.floors for run in results])

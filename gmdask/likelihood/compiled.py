@@ -234,7 +234,8 @@ class CompiledDataset:
     # --- evaluation --------------------------------------------------------------------
 
     def evaluate(
-        self, values: Array, anchor: Array | None = None, *, order: int = 0, cache: SpectrumCache | None = None
+        self, values: Array, anchor: Array | None = None, *, order: int = 0, profile: bool = True,
+        cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood.
 
@@ -246,7 +247,9 @@ class CompiledDataset:
             Parameters at which PSF, energy dispersion and pixels are taken; by default `values`.
         order : {0, 1, 2}
             0: value, with local parameters as they are given; 1: with gradient and Gauss-Newton
-            Hessian, at the optimum of the local parameters; 2: with the observed Hessian too.
+            Hessian; 2: with the observed Hessian too.
+        profile : bool
+            Whether local parameters go to their optimum, in orders 1 and 2.
         cache : dict, optional
             Spectra already integrated, shared by datasets in one pass.
 
@@ -259,11 +262,13 @@ class CompiledDataset:
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
         negative = any(part.f.min() < 0 for part in parts)
         negative = negative or (self._background is not None and self._background.negative)
-        if order and self._any_local and not (negative and self._mode == "occupied"):
+        if order and profile and self._any_local and not (negative and self._mode == "occupied"):
             values = self._profile(values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0))
         npred, total, lowest = self._background_counts(values)
         if (negative or lowest < 0) and self._mode == "occupied":
-            return self._as_dense().evaluate(values, anchor, order=order, cache=cache)
+            return self._as_dense().evaluate(
+                values, anchor, order=order, profile=profile, cache=cache
+            )
         npred, total = self._add_sources(parts, npred, total)
         terms = self._cash(npred, total, derivatives=order > 0)
         if order == 0:

@@ -13,7 +13,7 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
-from gmdask.geometry import Axis, Window, WcsGrid, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate, round_up_to_odd
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
 
 __all__ = ["CUTOUT_MARGIN", "Anchor", "Observation"]

@@ -95,7 +95,7 @@ def test_here_groups_are_built_once():
 
 def test_one_payload_per_group(engines):
     for engine in (Engine(build, evaluate, [(1, 0), (2, 0)]), engines([(1, 0), (2, 0)])):
-        with pytest.raises(ValueError, match="zip"):
+        with pytest.raises(ValueError, match="1 payloads for 2 groups"):
             engine([1.0])
 
 
@@ -105,8 +105,10 @@ def test_what_dask_is_asked_for(engines, two_workers):
     seen = {}
 
     def watch():
-        time.sleep(0.15)
-        seen.update(tasks(two_workers, "gmdask-pass"))
+        end = time.monotonic() + 5
+        while not seen and time.monotonic() < end:
+            time.sleep(0.05)
+            seen.update(tasks(two_workers, "gmdask-pass"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -123,20 +125,10 @@ def test_what_dask_is_asked_for(engines, two_workers):
         assert task["made"]  # from its description: not scattered
         assert task["needs"] == []
         assert not task["pinned"]
-    others = tasks(two_workers, "")
-    assert set(others) == set(groups) | {key for key in others if "gmdask-pass" in key}
+    assert all(task["made"] for task in tasks(two_workers, "").values())
 
 
-MISTAKEN = pytest.mark.xfail(
-    strict=False,
-    raises=AssertionError,
-    reason="Dask takes evaluations of fewer than 5 groups for root tasks, and sends groups about",
-)
-
-
-@pytest.mark.parametrize(
-    "n", [pytest.param(2, marks=MISTAKEN), pytest.param(3, marks=MISTAKEN), 5, 6, 12]
-)
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 12])
 def test_groups_stay_where_they_are(n, engines, two_workers):
     before = received(two_workers)
     engine = engines([(seed, 0) for seed in range(n)])

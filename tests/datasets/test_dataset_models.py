@@ -171,9 +171,6 @@ def test_parameters_that_are_not_there(datasets):
     assert [as_text(dataset.models) for dataset in datasets] == before
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="datasets before the failing one are changed"
-)
 def test_parameters_for_all_datasets_or_none(datasets):
     with_models(datasets)
     before = [as_text(dataset.models) for dataset in datasets]

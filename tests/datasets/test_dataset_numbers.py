@@ -51,9 +51,6 @@ def test_nothing_is_read_before_it_is_used(chunks, survey_store, tmp_path):
         dataset.stat_sum()
 
 
-@pytest.mark.xfail(
-    strict=True, raises=CorruptStoreError, reason="npred() reads all cubes, to make a Dask token"
-)
 @pytest.mark.parametrize("chunks", ["removed", "altered"])
 def test_npred_is_not_computed_before_it_is_used(chunks, survey_store, tmp_path):
     url = tmp_path / "spoilt.zarr"
@@ -87,11 +84,6 @@ def test_npred_on_a_cluster(datasets, two_workers):
     np.testing.assert_array_equal(datasets[0].npred(), here)  # on the client there is
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=TypeError,
-    reason="npred() of a dataset in memory goes to the client there is",
-)
 def test_npred_from_memory_beside_a_cluster(survey, two_workers):
     datasets = gm.Datasets.read(survey)
     with_models(datasets)

@@ -105,11 +105,6 @@ def test_names_come_from_the_list(survey, tmp_path):
     assert gm.Datasets.from_store(store)["other-1"].name == "other-1"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=pytest.fail.Exception,
-    reason="append is silently ignored where overwrite is given as well",
-)
 def test_append_and_overwrite_exclude_each_other(survey, tmp_path):
     gm.import_datasets(survey, tmp_path / "store.zarr")
     with pytest.raises(ValueError, match=r"append.*overwrite|overwrite.*append"):

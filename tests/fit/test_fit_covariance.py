@@ -40,9 +40,6 @@ def test_optimize_leaves_errors(datasets):
     np.testing.assert_array_equal(own.parameters.value, run.parameters.value)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="local parameters are moved to their optimum"
-)
 def test_values_stay_where_they_are(datasets):
     own = models(datasets.names)
     own.parameters["run-0-bkg.spectral.norm"].value = 1.2

@@ -6,12 +6,11 @@ import time
 
 import pytest
 from clusters import kill, pids, settled
-from distributed.comm.core import CommClosedError
 from problems import bits
 from synthetic import models, write_survey
 
 import gmdask as gm
-from gmdask.errors import PlanError, UnknownNameError
+from gmdask.errors import PlanError
 
 
 def test_same_bits_in_any_groups(datasets, one_worker, two_workers):
@@ -48,9 +47,6 @@ def test_nothing_is_left_on_workers(datasets, two_workers):
     assert kept() == []
 
 
-@pytest.mark.xfail(
-    strict=False, raises=CommClosedError, reason="the clock of the fit asks workers that are gone"
-)
 def test_worker_killed_just_before(datasets, two_workers):
     expected = models(datasets.names)
     result = gm.Fit(datasets).run(expected)
@@ -63,11 +59,6 @@ def test_worker_killed_just_before(datasets, two_workers):
         settled(two_workers, 2, lost)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=UnknownNameError,
-    reason="workers open the newest commit, not that of the dataset",
-)
 def test_store_replaced_meanwhile(survey, two_workers, tmp_path):
     url = tmp_path / "store.zarr"
     gm.import_datasets(survey, url)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import Quadratic, Rosenbrock
 
-from gmdask.fit.newton import End, damped_newton, edm, newton_step
+from gmdask.fit.newton import End, Problem, damped_newton, edm
+from gmdask.likelihood.steps import newton_step
 
-FREE = (np.array([-np.inf]), np.array([np.inf]))
-WRONG = "clipping several parameters at once gives steps uphill, and a negative edm"
+FREE = Problem(np.full(2, -np.inf), np.full(2, np.inf))
 
 
 @st.composite
@@ -35,7 +35,7 @@ def problems(draw, limits=None):
 @settings(max_examples=100, deadline=None)
 def test_quadratic(problem):
     function, start, lower, upper = problem
-    minimum = damped_newton(function, start, lower, upper)
+    minimum = damped_newton(function, start, Problem(lower, upper))
     assert minimum.end is End.CONVERGED
     assert 0 <= minimum.edm < 1e-5
     assert minimum.point.stat < 1.1e-5
@@ -53,14 +53,10 @@ def test_quadratic_with_one_limited(problem):
     check_limits(*problem)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=WRONG)
-def test_quadratic_with_limits():
-    @given(problems())
-    @settings(max_examples=300, deadline=None, database=None, report_multiple_bugs=False)
-    def check(problem):
-        check_limits(*problem)
-
-    check()
+@given(problems())
+@settings(max_examples=300, deadline=None)
+def test_quadratic_with_limits(problem):
+    check_limits(*problem)
 
 
 def check_limits(function, start, lower, upper):
@@ -72,24 +68,23 @@ def check_limits(function, start, lower, upper):
     expected = edm(start, point.gradient, point.hessian, lower, upper)
     assert expected == pytest.approx(point.stat - function(None, start + step).stat, abs=1e-9)
     assert expected >= -1e-9
-    minimum = damped_newton(function, start, lower, upper)
+    minimum = damped_newton(function, start, Problem(lower, upper))
     assert minimum.end is End.CONVERGED
     assert minimum.point.stat <= best.stat + 1e-4
     assert edm(best.shared, best.gradient, best.hessian, lower, upper) < 1e-6
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=WRONG)
 def test_two_limited_parameters():
     hessian = np.array([[1.0, 0.9], [0.9, 1.0]])
     function = Quadratic([10.0, -8.0], hessian)
     lower, upper = np.array([-1.0, -5.0]), np.array([0.1, 1.0])
     best = function.brute_force(lower, upper)
     np.testing.assert_allclose(best.shared, [0.1, 0.91])
-    minimum = damped_newton(function, np.zeros(2), lower, upper)
+    minimum = damped_newton(function, np.zeros(2), Problem(lower, upper))
     np.testing.assert_allclose(minimum.point.shared, best.shared, atol=1e-3)
 
 
-@given(problems(limits=1), st.floats(0, 1e3))
+@given(problems(limits=0), st.floats(0, 1e3))
 @settings(max_examples=50, deadline=None)
 def test_damping_shortens_the_step(problem, damping):
     function, start, lower, upper = problem
@@ -123,7 +118,7 @@ def test_degenerate_pair_shares_the_step():
 def test_banana(start):
     told = []
     minimum = damped_newton(
-        Rosenbrock(), np.array(start), np.full(2, -np.inf), np.full(2, np.inf),
+        Rosenbrock(), np.array(start), FREE,
         tolerance=1e-12, max_passes=200, on_pass=lambda *event: told.append(event),
     )  # fmt: skip
     assert minimum.end is End.CONVERGED
@@ -140,7 +135,7 @@ def test_banana(start):
 def test_banana_with_a_limit():
     upper = np.array([0.5, np.inf])
     minimum = damped_newton(
-        Rosenbrock(), np.array([-1.2, 1.0]), np.full(2, -np.inf), upper, tolerance=1e-12
+        Rosenbrock(), np.array([-1.2, 1.0]), Problem(np.full(2, -np.inf), upper), tolerance=1e-12
     )
     assert minimum.end is End.CONVERGED
     np.testing.assert_allclose(minimum.point.shared, [0.5, 0.25], atol=1e-6)
@@ -148,7 +143,7 @@ def test_banana_with_a_limit():
 
 def test_a_start_beyond_limits_is_taken_within():
     function = Quadratic([0.0], [[2.0]])
-    minimum = damped_newton(function, np.array([5.0]), np.array([1.0]), np.array([2.0]))
+    minimum = damped_newton(function, np.array([5.0]), Problem(np.array([1.0]), np.array([2.0])))
     assert minimum.point.shared == 1.0
     assert minimum.end is End.CONVERGED
 
@@ -156,7 +151,7 @@ def test_a_start_beyond_limits_is_taken_within():
 def test_at_most_so_many_passes():
     told = []
     minimum = damped_newton(
-        Rosenbrock(), np.array([-1.2, 1.0]), np.full(2, -np.inf), np.full(2, np.inf),
+        Rosenbrock(), np.array([-1.2, 1.0]), FREE,
         max_passes=4, on_pass=lambda *event: told.append(event),
     )  # fmt: skip
     assert minimum.end is End.MAX_PASSES
@@ -170,6 +165,6 @@ def test_nothing_to_minimise():
     def evaluate(accepted, x, hold=False):
         return Quadratic(none, np.zeros((0, 0)))(accepted, x)
 
-    minimum = damped_newton(evaluate, none, none, none)
+    minimum = damped_newton(evaluate, none, Problem(none, none))
     assert minimum.end is End.CONVERGED
     assert minimum.edm == 0
