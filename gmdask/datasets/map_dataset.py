@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gmdask.datasets.lazy import on_the_cluster, on_this_machine
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.group import StoredCube, npred_cube
@@ -196,16 +197,18 @@ class MapDataset:
     def npred(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) of all models and the background, lazy.
 
+        Backed by Dask for a dataset of a store on disk; one in memory is computed in this process.
         Negative sums are clipped at zero, as in Gammapy.
         """
-        import dask
-        import dask.array
-
-        where = self._cube if self._stored is None else self._stored
-        task = dask.delayed(npred_cube, pure=False)(self._name, where, self._models.to_dict())
-        lazy = dask.array.from_delayed(task, self.counts.shape, dtype=np.float64)
+        dims, shape = self.counts.dims, self.counts.shape
+        models = self._models.to_dict()
+        if self._stored is None:  # its arrays do not leave this process
+            cube, name = self._cube, self._name
+            lazy = on_this_machine(lambda: npred_cube(name, cube, models), dims, shape)
+        else:
+            lazy = on_the_cluster(npred_cube, (self._name, self._stored, models), dims, shape)
         coords = {"energy": self._cube["energy"]}
-        return xr.DataArray(lazy, coords, self.counts.dims, "npred", {"unit": ""})
+        return xr.DataArray(lazy, coords, name="npred", attrs={"unit": ""})
 
     # --- looks -------------------------------------------------------------------------
 
