@@ -80,4 +80,4 @@ class Background:
         weighted = self.template * terms.first
         first = np.bincount(self._r, weighted, n_energy) + terms.first_sum * self.sums
         second = np.bincount(self._r, self.template**2 * terms.second, n_energy)
-        return first, second
+        return first, second.astype(np.float64, copy=False)

@@ -81,8 +81,12 @@ class _Slot:
         Of those that are free: place in the model, column among the P, factor.
     """
 
-    def __init__(self, model: SpectralModel | SpatialModel, positions: dict[int, int], column: Index) -> None:
-        self.index = np.array([positions[id(p)] for _, p in model.named_parameters()], dtype=np.intp)
+    def __init__(
+        self, model: SpectralModel | SpatialModel, positions: dict[int, int], column: Index
+    ) -> None:
+        self.index = np.array(
+            [positions[id(p)] for _, p in model.named_parameters()], dtype=np.intp
+        )
         self.factors = model.internal_factors
         self.places = np.flatnonzero(column[self.index] >= 0)
         self.columns = column[self.index[self.places]]
@@ -106,7 +110,7 @@ class _Part(NamedTuple):
 
     term: _Term
     operator: Operator
-    index: Index
+    rows: Index
     f: Array
     df: Array | None
 
@@ -134,12 +138,18 @@ class CompiledDataset:
     """
 
     def __init__(
-        self, cube: xr.Dataset, models: DatasetModels, free: Mask | None = None, local: Mask | None = None,
+        self,
+        cube: xr.Dataset,
+        models: DatasetModels,
+        free: Mask | None = None,
+        local: Mask | None = None,
         bins: str = "occupied",
     ) -> None:
         parameters = models.parameters
         self._cube, self._models, self._mode = cube, models, bins
-        self.free = np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
+        self.free = (
+            np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
+        )
         self.local = np.zeros_like(self.free) if local is None else local & self.free
         self._any_local = bool(self.local.any())
         column = np.where(self.free, np.cumsum(self.free) - 1, -1)
@@ -156,7 +166,9 @@ class CompiledDataset:
         self._lower, self._upper = _limits(models, self._norms & self.local)
         self._dense: CompiledDataset | None = None
 
-    def _make_terms(self, models: DatasetModels, positions: dict[int, int], column: Index) -> list[_Term]:
+    def _make_terms(
+        self, models: DatasetModels, positions: dict[int, int], column: Index
+    ) -> list[_Term]:
         terms = []
         for model in models:
             if isinstance(model, SkyModel):
@@ -187,7 +199,9 @@ class CompiledDataset:
 
     # --- pieces ------------------------------------------------------------------------
 
-    def _parts(self, values: Array, anchor: Array, cache: SpectrumCache, *, derivatives: bool) -> list[_Part]:
+    def _parts(
+        self, values: Array, anchor: Array, cache: SpectrumCache, *, derivatives: bool
+    ) -> list[_Part]:
         parts = []
         for term in self._terms:
             source = term.source
@@ -207,7 +221,9 @@ class CompiledDataset:
         """Counts (bin,) of the background, their masked sum, and a number below zero if any may be."""
         if self._background is None:
             return np.zeros(len(self.counts)), 0.0, 0.0
-        norm = self._background.norm(np.zeros(0) if self._norm is None else self._norm.internal(values))
+        norm = self._background.norm(
+            np.zeros(0) if self._norm is None else self._norm.internal(values)
+        )
         lowest = -1.0 if self._background.negative else float(norm.min())
         return self._background.counts(norm), float(self._background.sums @ norm), lowest
 
@@ -216,7 +232,7 @@ class CompiledDataset:
         """Add the sources to counts (bin,), in place, and to their masked sum."""
         for part in parts:
             own, own_sum = part.operator.forward(part.f)
-            counts[part.index] += own
+            counts[part.rows] += own
             total += float(own_sum)
         return counts, total
 
@@ -234,7 +250,12 @@ class CompiledDataset:
     # --- evaluation --------------------------------------------------------------------
 
     def evaluate(
-        self, values: Array, anchor: Array | None = None, *, order: int = 0, profile: bool = True,
+        self,
+        values: Array,
+        anchor: Array | None = None,
+        *,
+        order: int = 0,
+        profile: bool = True,
         cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood.
@@ -263,7 +284,9 @@ class CompiledDataset:
         negative = any(part.f.min() < 0 for part in parts)
         negative = negative or (self._background is not None and self._background.negative)
         if order and profile and self._any_local and not (negative and self._mode == "occupied"):
-            values = self._profile(values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0))
+            values = self._profile(
+                values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0)
+            )
         npred, total, lowest = self._background_counts(values)
         if (negative or lowest < 0) and self._mode == "occupied":
             return self._as_dense().evaluate(
@@ -293,11 +316,17 @@ class CompiledDataset:
         def function(local: Array) -> tuple[float, Array, Array]:
             at[moving] = local * factors
             norm = background.norm(at)
-            terms = self._cash(source + background.counts(norm), source_sum + float(background.sums @ norm))
+            terms = self._cash(
+                source + background.counts(norm), source_sum + float(background.sums @ norm)
+            )
             first, second = background.per_energy(terms)
             slope = background.norm_gradient(at)[moving] * factors[:, None]
             curve = background.norm_hessian(at)[np.ix_(moving, moving)] @ first
-            return terms.stat, slope @ first, (slope * second) @ slope.T + curve * np.outer(factors, factors)
+            return (
+                terms.stat,
+                slope @ first,
+                (slope * second) @ slope.T + curve * np.outer(factors, factors),
+            )
 
         result = values.copy()
         limits = self._lower[places], self._upper[places]
@@ -305,7 +334,9 @@ class CompiledDataset:
             result[places] = minimise_local(function, values[places], *limits, self._norms[places])
         return result
 
-    def _derivatives(self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int) -> Evaluation:
+    def _derivatives(
+        self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int
+    ) -> Evaluation:
         n_free = int(self.free.sum())
         jacobian, sums = np.zeros((len(self.counts), n_free)), np.zeros(n_free)
         for part in parts:
@@ -321,24 +352,36 @@ class CompiledDataset:
             self._background_second(values, terms, observed)
         held = at_limit(values[self.free], gradient, self._lower[self.free], self._upper[self.free])
         active = ~(held & self.local[self.free])
-        return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor)
+        return Evaluation(
+            terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor
+        )
 
     def _source_jacobian(self, part: _Part, jacobian: Array, sums: Array) -> None:
         assert part.df is not None
         slot = part.term.spectral
         if len(slot.places):
             spectra = (part.df[slot.places] * slot.free_factors[:, None]).T
-            _add_columns(jacobian, sums, part.index, slot.columns, *part.operator.forward(spectra))
+            _add_columns(jacobian, sums, part.rows, slot.columns, *part.operator.forward(spectra))
         slot = part.term.spatial
         if len(slot.places):
             counts, total = part.operator.forward_shape(part.f)
-            _add_columns(jacobian, sums, part.index, slot.columns, counts * slot.free_factors, total * slot.free_factors)
+            _add_columns(
+                jacobian,
+                sums,
+                part.rows,
+                slot.columns,
+                counts * slot.free_factors,
+                total * slot.free_factors,
+            )
 
     def _background_jacobian(self, values: Array, jacobian: Array, sums: Array) -> None:
         background, slot = self._background, self._norm
         if background is None or slot is None or not len(slot.places):
             return
-        slope = background.norm_gradient(slot.internal(values))[slot.places] * slot.free_factors[:, None]
+        slope = (
+            background.norm_gradient(slot.internal(values))[slot.places]
+            * slot.free_factors[:, None]
+        )
         for column, by_norm in zip(slot.columns, slope, strict=True):
             jacobian[:, column] += background.counts(by_norm)
             sums[column] += background.sums @ by_norm
@@ -346,12 +389,14 @@ class CompiledDataset:
     def _source_second(self, values: Array, part: _Part, terms: CashTerms, observed: Array) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
         assert part.df is not None
-        w, w_sum = terms.first[part.index], terms.first_sum
+        w, w_sum = terms.first[part.rows], terms.first_sum
         spectral, spatial = part.term.spectral, part.term.spatial
         if len(spectral.places):
             model = part.term.source.model.spectral_model
             second = model.integral_bins_hessian(self._energy_grid, spectral.internal(values))
-            block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(w, w_sum)
+            block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(
+                w, w_sum
+            )
             _add_block(observed, spectral, spectral, block)
         if len(spatial.places):
             _add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
@@ -371,7 +416,9 @@ class CompiledDataset:
     @property
     def nbytes(self) -> int:
         """Bytes held: operators, counts and the arrays of the observation."""
-        held = self.counts.nbytes + sum(index.nbytes for index in self.bins) + self.observation.nbytes
+        held = (
+            self.counts.nbytes + sum(index.nbytes for index in self.bins) + self.observation.nbytes
+        )
         held += sum(term.source.nbytes for term in self._terms)
         held += self._background.nbytes if self._background else 0
         return held + (self._dense.nbytes if self._dense else 0)
@@ -385,11 +432,16 @@ def _energy_grid(cube: xr.Dataset) -> EnergyGrid:
 def _limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
     """Limits of all parameters; those that must be positive have an implied one at zero."""
     lower, upper = models.parameters.min, models.parameters.max
-    lower, upper = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+    lower, upper = (
+        np.where(np.isnan(lower), -np.inf, lower),
+        np.where(np.isnan(upper), np.inf, upper),
+    )
     return np.where(positive, np.maximum(lower, 0.0), lower), upper
 
 
-def _add_columns(jacobian: Array, sums: Array, rows: Index, columns: Index, counts: Array, total: Array) -> None:
+def _add_columns(
+    jacobian: Array, sums: Array, rows: Index, columns: Index, counts: Array, total: Array
+) -> None:
     for i, column in enumerate(columns):  # one by one: linked parameters share a column
         jacobian[rows, column] += counts[:, i]
         sums[column] += total[i]

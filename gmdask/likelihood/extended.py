@@ -43,7 +43,9 @@ class PixelIntegral:
     200, times the solid angle of the pixel; where f is 1, pixel centres of the whole window.
     """
 
-    def __init__(self, observation: Observation, window: Window, model: SpatialModel, values: Array) -> None:
+    def __init__(
+        self, observation: Observation, window: Window, model: SpatialModel, values: Array
+    ) -> None:
         self._model = model
         grid = observation.grid
         self._inner, self._factor = self._plan(observation, window, values)
@@ -56,7 +58,9 @@ class PixelIntegral:
         self._solid_angle = grid.solid_angle[y, x]
         self.shape = window.shape
 
-    def _plan(self, observation: Observation, window: Window, values: Array) -> tuple[tuple[slice, slice], int]:
+    def _plan(
+        self, observation: Observation, window: Window, values: Array
+    ) -> tuple[tuple[slice, slice], int]:
         """Inner cut, as slices into the window, and oversampling factor."""
         grid, model = observation.grid, self._model
         everything = slice(0, window.shape[0]), slice(0, window.shape[1])
@@ -67,7 +71,9 @@ class PixelIntegral:
             width = 2 * max(radius, grid.max_pixel_scale)
             x, y = grid.to_pixel(*rotate(values[0], values[1], model.frame, grid.frame))
             npix = [round(max(width / scale, 1.0)) for scale in grid.pixel_scales[::-1]]
-            inner = cutout_window(window.shape, (float(y) - window.y0, float(x) - window.x0), (npix[0], npix[1]))
+            inner = cutout_window(
+                window.shape, (float(y) - window.y0, float(x) - window.x0), (npix[0], npix[1])
+            )
             if inner is None:
                 return everything, 1
         if bin_size is None:
@@ -178,7 +184,12 @@ class ExtendedResponse:
     """
 
     def __init__(
-        self, observation: Observation, anchor: Anchor, bins: Bins, integral: PixelIntegral, free: list[int]
+        self,
+        observation: Observation,
+        anchor: Anchor,
+        bins: Bins,
+        integral: PixelIntegral,
+        free: list[int],
     ) -> None:
         self._integral, self._free = integral, free
         window = anchor.window
@@ -190,7 +201,9 @@ class ExtendedResponse:
             self._r, self._edisp = bins.r, anchor.edisp
             self._convolution = Convolution(kernels, n_reco, window.shape)
             self._exposure = np.ascontiguousarray(observation.exposure[:, *window.slices])
-            self._mask_image = self._convolution.correlate(observation.mask[:, *window.slices].astype(float))
+            self._mask_image = self._convolution.correlate(
+                observation.mask[:, *window.slices].astype(float)
+            )
         else:
             self._convolution = Convolution(kernels, n_true, window.shape)
             self._bin_response = bin_response(observation, anchor, bins)
@@ -199,7 +212,9 @@ class ExtendedResponse:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays kept."""
-        return self._convolution.nbytes + sum(v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray))
+        return self._convolution.nbytes + sum(
+            v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)
+        )
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
         """Operator at some values of the shape parameters."""
@@ -214,7 +229,11 @@ class ExtendedResponse:
         matrices = np.stack([self._matrix(image) for image in images])
         sums = np.stack([np.tensordot(self._sum_image, image, axes=2) for image in images])
         return MatrixOperator(
-            matrices[0], sums[0], matrices[1:], sums[1:], lambda f, w, w_sum: self._second(values, f, w, w_sum)
+            matrices[0],
+            sums[0],
+            matrices[1:],
+            sums[1:],
+            lambda f, w, w_sum: self._second(values, f, w, w_sum),
         )
 
     def _matrix(self, image: Array) -> Array:
@@ -227,14 +246,18 @@ class ExtendedResponse:
         per_bin = (self._bin_response * f).T * w
         for plane, weights in zip(scattered, per_bin, strict=True):
             np.add.at(plane, (self._y, self._x), weights)
-        image = self._convolution.correlate_sum(scattered) + w_sum * np.tensordot(f, self._sum_image, axes=1)
+        image = self._convolution.correlate_sum(scattered) + w_sum * np.tensordot(
+            f, self._sum_image, axes=1
+        )
         return self._integral.second(values, self._free, image)
 
 
 class _RecoOperator:
     """Operator of an extended shape with the PSF in reconstructed energy."""
 
-    def __init__(self, response: ExtendedResponse, values: Array, shape: Array, gradient: Array) -> None:
+    def __init__(
+        self, response: ExtendedResponse, values: Array, shape: Array, gradient: Array
+    ) -> None:
         self._response, self._values = response, values
         self._shape, self._gradient = shape, gradient
 

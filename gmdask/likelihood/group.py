@@ -22,7 +22,16 @@ from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCach
 from gmdask.models import DatasetModels
 from gmdask.store import Block, open_block
 
-__all__ = ["CompiledGroup", "DatasetSpec", "Point", "RunResult", "StoredCube", "compile_group", "evaluate_group", "npred_cube"]
+__all__ = [
+    "CompiledGroup",
+    "DatasetSpec",
+    "Point",
+    "RunResult",
+    "StoredCube",
+    "compile_group",
+    "evaluate_group",
+    "npred_cube",
+]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -147,11 +156,15 @@ class _CompiledRun:
     def __init__(self, specs: Sequence[DatasetSpec]) -> None:
         self.specs = specs
         self.datasets = [_compile(spec) for spec in specs]
-        self.shared: Index = np.unique(np.concatenate([spec.shared for spec in specs])).astype(np.intp)
+        self.shared: Index = np.unique(np.concatenate([spec.shared for spec in specs])).astype(
+            np.intp
+        )
         self._places = [np.searchsorted(self.shared, spec.shared) for spec in specs]
         self._locals = [spec.local[spec.free] for spec in specs]
 
-    def evaluate(self, values: Array, anchor: Array | None, point: Point, cache: SpectrumCache) -> RunResult:
+    def evaluate(
+        self, values: Array, anchor: Array | None, point: Point, cache: SpectrumCache
+    ) -> RunResult:
         """Evaluate the datasets and add up."""
         order = point.order
         evaluations, start = [], 0
@@ -184,11 +197,15 @@ class _CompiledRun:
             assert evaluation.active is not None
             at = np.ix_(place, place)
             block = local_block(evaluation.gauss_newton, local, evaluation.active)
-            own_gradient, own_hessian = eliminate(evaluation.gradient, evaluation.gauss_newton, local, block)
+            own_gradient, own_hessian = eliminate(
+                evaluation.gradient, evaluation.gauss_newton, local, block
+            )
             hessian[at] += own_hessian
             if evaluation.observed is not None:
                 block = local_block(evaluation.observed, local, evaluation.active)
-                own_gradient, own_observed = eliminate(evaluation.gradient, evaluation.observed, local, block)
+                own_gradient, own_observed = eliminate(
+                    evaluation.gradient, evaluation.observed, local, block
+                )
                 observed[at] += own_observed
                 blocks.append(block)
             gradient[place] += own_gradient

@@ -57,7 +57,11 @@ def minimise_local(
         trial = moved(values, step, lower, upper)
         trial_stat, trial_gradient, trial_hessian = function(trial)
         slack = ROUNDING * (1 + abs(stat)) if expected < 1e-6 else 0.0
-        if np.isfinite(trial_stat) and trial_stat <= stat + slack and np.isfinite(trial_hessian).all():
+        if (
+            np.isfinite(trial_stat)
+            and trial_stat <= stat + slack
+            and np.isfinite(trial_hessian).all()
+        ):
             values, stat, gradient, hessian = trial, trial_stat, trial_gradient, trial_hessian
             damping = 0.0 if damping < 1e-3 else damping * 0.1
         else:

@@ -102,8 +102,7 @@ class Observation:
     @cached_property
     def mask_image(self) -> NDArray[np.bool_]:
         """Mask (lat, lon): any energy."""
-        image: NDArray[np.bool_] = self.mask.any(axis=0)
-        return image
+        return np.asarray(np.any(self.mask, axis=0))
 
     @cached_property
     def exposure(self) -> Array:
@@ -128,7 +127,13 @@ class Observation:
         psf = self._cube["psf"]
         grid = WcsGrid(self._cube.attrs["psf_wcs"], psf.shape[-2:])
         energy = _axis(self._cube, str(psf.dims[0]), "TeV")
-        return PSFMap(TiledMap(_Lazy(psf)), _factor(psf, "deg-2"), energy, _axis(self._cube, "rad", "deg"), grid)
+        return PSFMap(
+            TiledMap(_Lazy(psf)),
+            _factor(psf, "deg-2"),
+            energy,
+            _axis(self._cube, "rad", "deg"),
+            grid,
+        )
 
     @cached_property
     def edisp(self) -> EDispMap | None:
@@ -139,7 +144,10 @@ class Observation:
         grid = WcsGrid(self._cube.attrs["edisp_wcs"], edisp.shape[-2:])
         true = _axis(self._cube, str(edisp.dims[0]), "TeV")
         if true.nbin != self.energy_true.nbin:
-            msg = f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, exposure {self.energy_true.nbin}"
+            msg = (
+                f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, "
+                f"exposure {self.energy_true.nbin}"
+            )
             raise InputError(msg)
         migra = _axis(self._cube, "migra", "") if "migra" in edisp.dims else None
         return EDispMap(TiledMap(_Lazy(edisp)), grid, true.center, self.energy.edges, migra)
@@ -149,10 +157,14 @@ class Observation:
         """Bytes of the arrays held in memory."""
         held = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
         irfs = [self.__dict__.get(name) for name in ("psf", "edisp")]
-        return sum(a.nbytes for a in held) + sum(irf.nbytes for irf in irfs if irf is not None)
+        return int(sum(a.nbytes for a in held) + sum(i.nbytes for i in irfs if i is not None))
 
     def anchor(
-        self, position: tuple[float, float], frame: str, radius: float, apply_irf: Mapping[str, bool]
+        self,
+        position: tuple[float, float],
+        frame: str,
+        radius: float,
+        apply_irf: Mapping[str, bool],
     ) -> Anchor | None:
         """Take the response at a position.
 
@@ -179,8 +191,12 @@ class Observation:
             return None
         kernel = self._kernel(position, frame)
         width = 0.0 if kernel is None else kernel.width
-        near = cutout_window(self.grid.shape, at, self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False))
-        window = cutout_window(self.grid.shape, at, self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True))
+        near = cutout_window(
+            self.grid.shape, at, self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False)
+        )
+        window = cutout_window(
+            self.grid.shape, at, self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
+        )
         if near is None or window is None or not self.mask_image[near.slices].any():
             return None
         kernel = kernel if apply_irf["psf"] else None

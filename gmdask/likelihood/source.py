@@ -39,7 +39,9 @@ class Source:
         Which parameters of the spatial model are free.
     """
 
-    def __init__(self, observation: Observation, bins: Bins, model: SkyModel, free: list[int]) -> None:
+    def __init__(
+        self, observation: Observation, bins: Bins, model: SkyModel, free: list[int]
+    ) -> None:
         if model.spatial_model is None:
             msg = f"model {model.name!r}: a spatial model is needed on a map dataset"
             raise ModelError(msg)
@@ -58,7 +60,9 @@ class Source:
         response = self._anchored[1] if self._anchored else None
         return held + (response.nbytes if isinstance(response, ExtendedResponse) else 0)
 
-    def operator(self, values: Array, anchor: Array, *, derivatives: bool) -> tuple[Operator | None, Index]:
+    def operator(
+        self, values: Array, anchor: Array, *, derivatives: bool
+    ) -> tuple[Operator | None, Index]:
         """Operator and the positions of its bins in the list.
 
         Parameters
@@ -92,7 +96,9 @@ class Source:
             msg = f"model {self.model.name!r}: spatial models without an evaluation radius are not supported"
             raise ModelError(msg)
         position = float(values[0]), float(values[1])
-        anchor = self._observation.anchor(position, self.spatial.frame, radius, self.model.apply_irf)
+        anchor = self._observation.anchor(
+            position, self.spatial.frame, radius, self.model.apply_irf
+        )
         if anchor is None:
             return None, np.zeros(0, dtype=np.intp)
         index = self._bins.within(anchor.window)
@@ -111,7 +117,9 @@ class Source:
             pixels, weights = self._corners(values, derivatives)
             return corner_operator(response, pixels, weights)
         operator = response.operator(values, derivatives=derivatives)
-        if not self._free and not isinstance(operator, MatrixOperator):  # frozen: once and for all as a matrix
+        if not self._free and not isinstance(
+            operator, MatrixOperator
+        ):  # frozen: once and for all as a matrix
             operator = MatrixOperator(*operator.forward(np.eye(self._observation.energy_true.nbin)))
         return operator
 
@@ -142,7 +150,9 @@ class Source:
             (cross + cross.T)[..., None] * mixed + x_2[..., None] * by_x + y_2[..., None] * by_y
         )
         free = self._free
-        return pixels, np.concatenate([share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)])
+        return pixels, np.concatenate(
+            [share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)]
+        )
 
     def _pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
         grid = self._observation.grid
@@ -166,7 +176,9 @@ class Source:
             ]))  # fmt: skip
         return (firsts[0], firsts[1]), (seconds[0], seconds[1])
 
-    def spectrum(self, grid: EnergyGrid, values: Array, *, derivatives: bool) -> tuple[Array, Array | None]:
+    def spectrum(
+        self, grid: EnergyGrid, values: Array, *, derivatives: bool
+    ) -> tuple[Array, Array | None]:
         """Integral of the spectral model per true-energy bin, with its gradient if asked."""
         spectral = self.model.spectral_model
         # the value apart from the derivatives: its bits do not depend on whether they are asked for
