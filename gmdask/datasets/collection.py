@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import overload
 
+from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
 from gmdask.likelihood.group import StoredCube
@@ -32,6 +33,7 @@ class Datasets(Sequence[MapDataset]):
 
     def __init__(self, datasets: Iterable[object]) -> None:
         self._datasets: list[MapDataset] = []
+        self._sent: Broadcast | None = None
         self._index: dict[str, int] = {}
         for i, dataset in enumerate(datasets):
             if not isinstance(dataset, MapDataset):
@@ -123,16 +125,46 @@ class Datasets(Sequence[MapDataset]):
             If a model cannot be used on a dataset.
         """
         models = models if isinstance(models, Models) else Models(models or [])
+        self._distribute(models, self._datasets)
+
+    def _distribute(self, models: Models, chosen: Sequence[MapDataset]) -> None:
+        """Give some datasets copies of the models, all or none."""
         for model in models:
             for name in model.datasets_names or ():
                 if name not in self._index:
                     msg = f"model {model.name!r} names dataset {name!r}, which is not among the {len(self)} datasets"
                     raise UnknownNameError(msg)
-        own = [models.for_dataset(dataset.name) for dataset in self._datasets]
-        for dataset, copies in zip(self._datasets, own, strict=True):
+        own = [models.for_dataset(dataset.name) for dataset in chosen]
+        for dataset, copies in zip(chosen, own, strict=True):
             dataset._check_models(copies)
-        for dataset, copies in zip(self._datasets, own, strict=True):
+        for dataset, copies in zip(chosen, own, strict=True):
             dataset._take_models(copies)
+        self._sent = Broadcast(models)
+
+    def follow(self, models: Models) -> None:
+        """Bring the datasets up to date with the global models, with as little as that needs.
+
+        Nothing is sent where nothing changed; values where only values did; and new copies
+        to those datasets that a component touches that came, went or changed.
+
+        Parameters
+        ----------
+        models : `Models`
+            The global models.
+        """
+        if self._sent is None:
+            self.set_models(models)
+            return
+        changed = self._sent.changed(models)
+        touched = None if changed is None else self._sent.datasets_of(changed, models)
+        if touched is None:
+            self.set_models(models)
+        elif changed:
+            self._distribute(models, [d for d in self._datasets if d.name in touched])
+            self.set_models_parameters(models.parameters)
+        elif not self._sent.same_values(models):
+            self.set_models_parameters(models.parameters)
+            self._sent.values = models.parameters.value
 
     def set_models_parameters(self, parameters: Parameters) -> None:
         """Send parameter values of the global models to the datasets' copies.
@@ -153,8 +185,16 @@ class Datasets(Sequence[MapDataset]):
         for dataset in self._datasets:
             dataset.set_models_parameters(parameters)
 
-    def stat_sum(self) -> float:
-        """Sum of the datasets' Cash statistics at the present parameters."""
+    def stat_sum(self, models: Models | None = None) -> float:
+        """Sum of the datasets' Cash statistics at the present parameters.
+
+        Parameters
+        ----------
+        models : `Models`, optional
+            Global models to `follow` first.
+        """
+        if models is not None:
+            self.follow(models)
         return math.fsum(dataset.stat_sum() for dataset in self._datasets)
 
     def __repr__(self) -> str:
