@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 
 import numpy as np
@@ -59,10 +60,15 @@ class Broadcast:
 
 def _token(component: Component) -> Token:
     parameters = tuple(
-        (name, id(p), p.frozen, repr(p.min), repr(p.max), str(p.unit))
+        (name, id(p), p.frozen, _limit(p.min), _limit(p.max))
         for name, p in component.named_parameters()
     )
     models = tuple((kind, id(model)) for kind, model in component.models.items())
     irfs = tuple(sorted(getattr(component, "apply_irf", {}).items()))
     applies = None if component.datasets_names is None else tuple(component.datasets_names)
     return (type(component).__name__, applies, irfs, models, parameters)
+
+
+def _limit(value: float) -> float | None:
+    """A limit that equals itself."""
+    return None if math.isnan(value) else value
