@@ -13,7 +13,15 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError, InputError
 from gmdask.events import CompileEnd, FitEnd, FitPass, Listener
 from gmdask.fit.minuit import Verdict, judge, migrad
-from gmdask.fit.newton import TOLERANCE, End, Minimum, away_from_flat_limits, damped_newton, edm
+from gmdask.fit.newton import (
+    TOLERANCE,
+    End,
+    Minimum,
+    away_from_flat_limits,
+    damped_newton,
+    edm,
+    flat,
+)
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.result import FitResult
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
@@ -161,8 +169,12 @@ class Fit:
             )
 
         minimum = newton(objective.start[objective.shared])
-        elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
-        if elsewhere is not None and objective.passes < self._max_passes:
+        for turn in (False, True):
+            elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
+            if elsewhere is None or objective.passes >= self._max_passes:
+                break
+            if turn:
+                elsewhere = objective.turned(elsewhere, flat(minimum.point))
             again = newton(elsewhere)
             minimum = again if again.point.stat < minimum.point.stat else minimum
         return minimum
@@ -193,7 +205,7 @@ class Fit:
         notes = _notes(parameters, fresh, verdict, found)
         covariance = None if found is None else _set_covariance(models, objective, found)
         converged = minimum.end in (End.CONVERGED, End.KINK, End.CYCLE)
-        valid = (found is None or found.observed) and (verdict is None or verdict.valid)
+        valid = verdict is None or verdict.valid
         wall_s, cpu_s = clock.read()
         return FitResult(
             success=converged and valid,

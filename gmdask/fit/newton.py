@@ -106,6 +106,11 @@ def edm(
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
 
+def flat(point: Point) -> Mask:
+    """Parameters (S,) that nothing depends on at a point."""
+    return np.asarray(np.diag(_derivatives(point)[1]) == 0)
+
+
 def away_from_flat_limits(point: Point, lower: Array, upper: Array) -> Array | None:
     """Another start where a fit ended at limits at which the statistic is flat.
 
@@ -117,19 +122,12 @@ def away_from_flat_limits(point: Point, lower: Array, upper: Array) -> Array | N
     start : array of shape (S,) or None
         With those parameters half-way between their limits; None where there are none.
     """
-    assert point.hessian is not None
     between = np.isfinite(lower) & np.isfinite(upper)
-    flat = (
-        (np.diag(point.hessian) == 0)
-        & between
-        & ((point.shared <= lower) | (point.shared >= upper))
-    )
-    if not flat.any():
+    stuck = flat(point) & between & ((point.shared <= lower) | (point.shared >= upper))
+    if not stuck.any():
         return None
-    middle = np.where(
-        between, 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0)), 0.0
-    )
-    return np.where(flat, middle, point.shared)
+    middle = 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0))
+    return np.where(stuck, middle, point.shared)
 
 
 class _Search(Generic[P]):

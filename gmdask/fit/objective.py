@@ -153,6 +153,14 @@ class Objective:
         """Values of all parameters in the global models."""
         return self._models.parameters.value
 
+    def turned(self, shared: Array, which: Mask) -> Array:
+        """Shared parameters with the angles among some of them turned by a quarter."""
+        result = shared.copy()
+        for place, index in enumerate(self.shared):
+            if which[place] and int(index) in self._periods:
+                result[place] += self._periods[int(index)][1] / 4
+        return result
+
     def limits(self) -> tuple[Array, Array]:
         """Lower and upper limits of the shared parameters; infinite where there are none.
 
@@ -232,11 +240,12 @@ class Objective:
 
     def _add(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
         stats = np.concatenate([run.stats for run in results])
-        found = np.concatenate([run.values for run in results])
         values = values.copy()
-        position = np.concatenate(self._indices)
-        is_local = self.local[position]
-        values[position[is_local]] = found[is_local]
+        if order:
+            found = np.concatenate([run.values for run in results])
+            position = np.concatenate(self._indices)
+            is_local = self.local[position]
+            values[position[is_local]] = found[is_local]
         n = len(self.shared)
         gradient = hessian = observed = None
         if order:

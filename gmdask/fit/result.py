@@ -18,7 +18,7 @@ class FitResult:
     Attributes
     ----------
     success : bool
-        Whether the fit converged, and, where they were asked for, errors are valid.
+        Whether the fit converged; the message tells where errors are to be taken with care.
     message : str
         How it ended, with what there is to know about it.
     total_stat : float

@@ -37,7 +37,7 @@ BINS: dict[str, Callable[[Observation], Bins]] = {
     "occupied": occupied_bins, "masked": masked_bins, "all": all_bins,
 }  # fmt: skip
 
-SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
+SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None, bool]]
 
 
 class Evaluation(NamedTuple):
@@ -113,6 +113,7 @@ class _Part(NamedTuple):
     rows: Index
     f: Array
     df: Array | None
+    negative: bool
 
 
 class CompiledDataset:
@@ -213,7 +214,8 @@ class CompiledDataset:
             spectrum = term.spectral.internal(values)
             key = (source.model.name, self._axis_key, spectrum.tobytes(), derivatives)
             if key not in cache:
-                cache[key] = source.spectrum(self._energy_grid, spectrum, derivatives=derivatives)
+                f, df = source.spectrum(self._energy_grid, spectrum, derivatives=derivatives)
+                cache[key] = f, df, bool(f.min() < 0)
             parts.append(_Part(term, operator, index, *cache[key]))
         return parts
 
@@ -281,7 +283,7 @@ class CompiledDataset:
         cache = {} if cache is None else cache
         anchor = values if anchor is None else anchor
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
-        negative = any(part.f.min() < 0 for part in parts)
+        negative = any(part.negative for part in parts)
         negative = negative or (self._background is not None and self._background.negative)
         if order and profile and self._any_local and not (negative and self._mode == "occupied"):
             values = self._profile(
