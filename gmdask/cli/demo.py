@@ -27,8 +27,15 @@ SEED = 20
 
 
 @click.command()
-@click.option("-o", "--output", metavar="FOLDER", help="Where to write (default: gmdask-demo, or the next free name).")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Local workers.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER",
+    help="Where to write (default: gmdask-demo, or the next free name).",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Local workers."
+)
 def demo(output: str | None, workers: int) -> None:
     """Simulate a small survey, store it, fit it on a local cluster, and report."""
     start = time.perf_counter()
@@ -44,12 +51,16 @@ def demo(output: str | None, workers: int) -> None:
     models = _start(truth)
     models.write(folder / "models_start.yaml", full_output=True)
     datasets = Datasets.from_store(store)
-    click.echo(f"2. fit {len(models.parameters.free)} parameters on a local cluster of {workers} workers")
+    click.echo(
+        f"2. fit {len(models.parameters.free)} parameters on a local cluster of {workers} workers"
+    )
     progress = Progress()
     with connect("local", workers=workers, memory_limit="2GB") as client:
         result = Fit(datasets, client, on_event=progress).run(models)
     progress.close()
-    click.echo(f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}")
+    click.echo(
+        f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}"
+    )
     OutputFolder(folder / "fit", overwrite=False).write(result, models, datasets, store)
     click.echo("3. fitted against true values\n")
     _report(result, truth)
@@ -82,7 +93,7 @@ def _survey() -> Survey:
 
 
 def _truth() -> Models:
-    """True models: a point, a Gaussian, a faint point beside it, and a background per run."""
+    """Make the true models: a point, a Gaussian, a faint point beside it, and a background per run."""
     from gmdask import models as m
 
     rng = np.random.default_rng(SEED)
@@ -110,7 +121,7 @@ def _truth() -> Models:
     ]
     models = m.Models([*sources, *backgrounds])
     for background in backgrounds:
-        background.spectral_model.tilt.frozen = False
+        background.spectral_model.parameter("tilt").frozen = False
     return models
 
 
@@ -125,8 +136,9 @@ def _start(truth: Models) -> Models:
     models["bright"].spectral_model.index.value = 2.0
     models["faint"].spectral_model.index.value = 2.3
     models["nebula"].spatial_model.sigma.value = 0.12
-    for model in list(models)[3:]:
-        model.spectral_model.norm.value, model.spectral_model.tilt.value = 1.0, 0.0
+    for name in models.names[3:]:
+        norm = models[name].spectral_model
+        norm.norm.value, norm.tilt.value = 1.0, 0.0
     return models
 
 
@@ -140,8 +152,13 @@ def _simulate(survey: Survey, truth: Models, url: Path) -> Store:
     for i in range(N_OBSERVATIONS):
         angle = 2 * np.pi * i / N_OBSERVATIONS
         radius = 0.5 + 0.2 * (i % 3)
-        pointing = (CENTRE[0] + radius * np.cos(angle) / np.cos(np.radians(CENTRE[1])), CENTRE[1] + radius * np.sin(angle))
-        cubes.append(simulate_observation(survey, f"obs-{i + 1:02d}", pointing, truth, seed=SEED + i))
+        pointing = (
+            CENTRE[0] + radius * np.cos(angle) / np.cos(np.radians(CENTRE[1])),
+            CENTRE[1] + radius * np.sin(angle),
+        )
+        cubes.append(
+            simulate_observation(survey, f"obs-{i + 1:02d}", pointing, truth, seed=SEED + i)
+        )
         progress(ImportProgress(i + 1, N_OBSERVATIONS))
     store = Store.create(url)
     store.commit([store.write_block(cubes, "demo" * 16)])
@@ -159,7 +176,9 @@ def _report(result: FitResult, truth: Models) -> None:
         pull = (parameter.value - true) / parameter.error
         pulls.append(pull)
         if not name.startswith("obs-"):
-            click.echo(f"   {name:<28} {parameter.value:12.5g} {parameter.error:10.2g} {true:12.5g} {pull:6.2f}")
+            click.echo(
+                f"   {name:<28} {parameter.value:12.5g} {parameter.error:10.2g} {true:12.5g} {pull:6.2f}"
+            )
     click.echo(
         f"\n   and {sum(n.startswith('obs-') for n in result.parameters.free.names)} parameters of the backgrounds; "
         f"all {len(pulls)} pulls: mean {np.mean(pulls):.2f}, width {np.std(pulls):.2f}"

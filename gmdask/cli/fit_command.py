@@ -16,9 +16,13 @@ NOT_CONVERGED = 3
 @click.command()
 @click.argument("store")
 @click.argument("models")
-@click.option("-o", "--output", default="out", show_default=True, metavar="FOLDER", help="Where to write.")
+@click.option(
+    "-o", "--output", default="out", show_default=True, metavar="FOLDER", help="Where to write."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output folder if it exists.")
-@click.option("--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True)
+@click.option(
+    "--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True
+)
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
 @cluster_options
 @click.pass_context
@@ -42,7 +46,9 @@ def fit(
     datasets.set_models(global_models)
     progress = Progress()
     with connected(cluster, workers, memory_limit) as client:
-        result = Fit(datasets, client, backend=backend, max_passes=max_passes, on_event=progress).run(global_models)
+        result = Fit(
+            datasets, client, backend=backend, max_passes=max_passes, on_event=progress
+        ).run(global_models)
     progress.close()
     folder.write(result, global_models, datasets, opened)
     click.echo(str(result))

@@ -20,7 +20,17 @@ from gmdask.store import Store
 __all__ = ["OutputFolder", "result_document"]
 
 SCHEMA = "gmdask result 1.0"
-PACKAGES = ("gmdask", "numpy", "scipy", "astropy", "xarray", "zarr", "dask", "distributed", "iminuit")
+PACKAGES = (
+    "gmdask",
+    "numpy",
+    "scipy",
+    "astropy",
+    "xarray",
+    "zarr",
+    "dask",
+    "distributed",
+    "iminuit",
+)
 
 
 def result_document(result: FitResult, store: Store) -> dict[str, Any]:

@@ -33,7 +33,9 @@ class Progress:
         if self._terminal:
             self._write_over(text, final=isinstance(event, FitEnd))
         else:
-            self._log(text, always=not isinstance(event, FitPass | ImportProgress) or _is_last(event))
+            self._log(
+                text, always=not isinstance(event, FitPass | ImportProgress) or _is_last(event)
+            )
 
     def _write_over(self, text: str, *, final: bool) -> None:
         sys.stderr.write("\r" + text.ljust(self._width) + ("\n" if final else ""))

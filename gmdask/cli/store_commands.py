@@ -29,7 +29,9 @@ def cluster_options(command: Any) -> Any:
     return command
 
 
-def connected(cluster: str, workers: int | None, memory_limit: str | None) -> AbstractContextManager[Any]:
+def connected(
+    cluster: str, workers: int | None, memory_limit: str | None
+) -> AbstractContextManager[Any]:
     """Client of the cluster that was asked for, or None."""
     if cluster == "none":
         if workers is not None or memory_limit is not None:
@@ -41,7 +43,9 @@ def connected(cluster: str, workers: int | None, memory_limit: str | None) -> Ab
         raise click.UsageError(msg)
     from gmdask.cluster import connect
 
-    client: AbstractContextManager[Any] = connect(cluster, workers=workers, memory_limit=memory_limit)
+    client: AbstractContextManager[Any] = connect(
+        cluster, workers=workers, memory_limit=memory_limit
+    )
     return client
 
 
@@ -52,7 +56,13 @@ def connected(cluster: str, workers: int | None, memory_limit: str | None) -> Ab
 @click.option("--append", is_flag=True, help="Add to a store that is there.")
 @cluster_options
 def import_command(
-    datasets: str, store: str, overwrite: bool, append: bool, cluster: str, workers: int | None, memory_limit: str | None
+    datasets: str,
+    store: str,
+    overwrite: bool,
+    append: bool,
+    cluster: str,
+    workers: int | None,
+    memory_limit: str | None,
 ) -> None:
     """Import Gammapy's DATASETS (a datasets.yaml) into a STORE."""
     if overwrite and append:
@@ -62,7 +72,9 @@ def import_command(
 
     progress = Progress()
     with connected(cluster, workers, memory_limit) as client:
-        made = import_datasets(datasets, store, client, overwrite=overwrite, append=append, on_event=progress)
+        made = import_datasets(
+            datasets, store, client, overwrite=overwrite, append=append, on_event=progress
+        )
     progress.close()
     click.echo(f"{made.url}: {len(made.rows)} datasets")
 
@@ -79,7 +91,9 @@ def info(store: str) -> None:
     click.echo(f"{opened.url}: {len(rows)} datasets in {blocks} blocks, commit {opened.version}")
     click.echo(f"digest {opened.digest}")
     width = max([len(row.name) for row in rows[:SHOWN]] + [7])
-    click.echo(f"{'dataset':<{width}}  {'kind':<12} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}")
+    click.echo(
+        f"{'dataset':<{width}}  {'kind':<12} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}"
+    )
     for row in rows[:SHOWN]:
         pointing, livetime = row.pointing, "" if row.livetime is None else f"{row.livetime:.1f}"
         click.echo(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client
 
-from gmdask.errors import InputError
+from gmdask.errors import InputError, InputNotFoundError
 
 __all__ = ["connect"]
 
@@ -20,7 +21,11 @@ SCHEDULER = {
 
 
 def connect(
-    address: str = "local", *, workers: int | None = None, memory_limit: str | int | None = None, **kwargs: Any
+    address: str = "local",
+    *,
+    workers: int | None = None,
+    memory_limit: str | int | None = None,
+    **kwargs: Any,
 ) -> Client:
     """Connect to a cluster, or start one on this machine.
 
@@ -47,22 +52,33 @@ def connect(
     InputError
         If workers or memory limit are given for a cluster that runs already, or are
         not valid.
+    InputNotFoundError
+        If there is no such scheduler file.
     """
     if address != "local":
         if workers is not None or memory_limit is not None:
             msg = f"cluster {address!r} runs already: workers and memory limit are for 'local' only"
             raise InputError(msg)
+        if address.endswith(".json") and not Path(address).is_file():
+            msg = f"{address}: no such scheduler file"
+            raise InputNotFoundError(msg)
         where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
         return Client(**where, **kwargs)
     if workers is not None and workers < 1:
         msg = f"workers is {workers}, expected at least 1"
         raise InputError(msg)
     limit = "auto" if memory_limit is None else _memory(memory_limit)
-    dask.config.set(SCHEDULER)
-    return Client(
-        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=limit,
-        host="127.0.0.1", dashboard_address=LOOPBACK, worker_dashboard_address=LOOPBACK, **kwargs,
-    )  # fmt: skip
+    with dask.config.set(SCHEDULER):  # for this cluster, not for others of the process
+        return Client(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=limit,
+            host="127.0.0.1",
+            dashboard_address=LOOPBACK,
+            worker_dashboard_address=LOOPBACK,
+            **kwargs,
+        )
 
 
 def _memory(limit: str | int) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from distributed import Client, Future, get_worker
+
+from gmdask.cluster.told import Told, raise_told, tell
 
 __all__ = ["Engine"]
 
@@ -62,9 +65,11 @@ class Engine(Generic[Spec, Group, Payload, Result]):
 
     def _submit(self, spec: Spec, worker: str | None = None) -> Future:
         assert self._client is not None
-        where: dict[str, Any] = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        where: dict[str, Any] = (
+            {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        )
         key = f"gmdask-group-{self._run}-{next(self._keys)}"
-        return self._client.submit(self._build, spec, key=key, pure=False, **where)
+        return self._client.submit(tell, self._build, spec, key=key, pure=False, **where)
 
     def __call__(self, payloads: Sequence[Payload]) -> list[Result]:
         """Evaluate all groups.
@@ -79,22 +84,25 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         results : list
             One per group, in order.
         """
+        if len(payloads) != len(self._specs):
+            msg = f"{len(payloads)} payloads for {len(self._specs)} groups"
+            raise ValueError(msg)
         if self._client is None:
             if not self._groups:
                 self._groups = [self._build(spec) for spec in self._specs]
-            return [self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)]
+            return [
+                self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)
+            ]
         self._swap_moved()
         number = next(self._keys)
-        futures = [
-            self._client.submit(
-                _evaluate_there, self._evaluate, group, payload,
-                key=f"gmdask-pass-{self._run}-{number}-{i}", pure=False,
-            )
-            for i, (group, payload) in enumerate(zip(self._futures, payloads, strict=True))
-        ]  # fmt: skip
+        # a task group of its own each: many tasks in one group that depend on few others are
+        # taken for the roots of a graph, and placed without regard to where the groups are
+        keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
+        evaluate = partial(_evaluate_there, self._evaluate)
+        futures = self._client.map(evaluate, self._futures, payloads, key=keys, pure=False)
         answers = self._client.gather(futures)
         self._even_out([worker for worker, _ in answers])
-        return [result for _, result in answers]
+        return [raise_told(result) for _, result in answers]
 
     def _even_out(self, places: Sequence[str]) -> None:
         """Build groups again on other workers where one has two more than another.
@@ -133,4 +141,5 @@ def _evaluate_there(
     evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
 ) -> tuple[str, Any]:
     """Evaluate on a worker, and say on which."""
-    return get_worker().address, evaluate(group, payload)
+    result = group if isinstance(group, Told) else tell(evaluate, group, payload)
+    return get_worker().address, result

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from distributed import Client, as_completed
 
+from gmdask.cluster.told import raise_told, tell
+
 __all__ = ["run_tasks"]
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ def run_tasks(
 
     def submit() -> None:
         index, item = waiting.pop()
-        future = client.submit(function, item, pure=False)
+        future = client.submit(tell, function, item, pure=False)
         index_of[future.key] = index
         running.add(future)
 
@@ -52,7 +54,7 @@ def run_tasks(
         submit()
     try:
         for future in running:
-            result = future.result()
+            result = raise_told(future.result())
             if waiting:
                 submit()
             yield index_of[future.key], result

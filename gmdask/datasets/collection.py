@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import overload
 
+from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
 from gmdask.likelihood.group import StoredCube
@@ -30,10 +31,11 @@ class Datasets(Sequence[MapDataset]):
         If a name occurs twice.
     """
 
-    def __init__(self, datasets: Iterable[MapDataset]) -> None:
-        self._datasets = list(datasets)
+    def __init__(self, datasets: Iterable[object]) -> None:
+        self._datasets: list[MapDataset] = []
+        self._sent: Broadcast | None = None
         self._index: dict[str, int] = {}
-        for i, dataset in enumerate(self._datasets):
+        for i, dataset in enumerate(datasets):
             if not isinstance(dataset, MapDataset):
                 msg = f"{dataset!r} is not a dataset"
                 raise InputError(msg)
@@ -41,6 +43,7 @@ class Datasets(Sequence[MapDataset]):
                 msg = f"there is a dataset named {dataset.name!r} already"
                 raise DuplicateNameError(msg)
             self._index[dataset.name] = i
+            self._datasets.append(dataset)
 
     @classmethod
     def read(cls, url: str | Path) -> Datasets:
@@ -67,7 +70,12 @@ class Datasets(Sequence[MapDataset]):
         """Datasets of an open store."""
         in_memory = store.url.startswith("memory:")
         return cls(
-            MapDataset(store.open_row(row), None if in_memory else StoredCube(store.url, store.version, row))
+            MapDataset(
+                store.open_row(row),
+                None
+                if in_memory
+                else StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row),
+            )
             for row in store.rows
         )
 
@@ -117,16 +125,46 @@ class Datasets(Sequence[MapDataset]):
             If a model cannot be used on a dataset.
         """
         models = models if isinstance(models, Models) else Models(models or [])
+        self._distribute(models, self._datasets)
+
+    def _distribute(self, models: Models, chosen: Sequence[MapDataset]) -> None:
+        """Give some datasets copies of the models, all or none."""
         for model in models:
             for name in model.datasets_names or ():
                 if name not in self._index:
                     msg = f"model {model.name!r} names dataset {name!r}, which is not among the {len(self)} datasets"
                     raise UnknownNameError(msg)
-        own = [models.for_dataset(dataset.name) for dataset in self._datasets]
-        for dataset, copies in zip(self._datasets, own, strict=True):
+        own = [models.for_dataset(dataset.name) for dataset in chosen]
+        for dataset, copies in zip(chosen, own, strict=True):
             dataset._check_models(copies)
-        for dataset, copies in zip(self._datasets, own, strict=True):
+        for dataset, copies in zip(chosen, own, strict=True):
             dataset._take_models(copies)
+        self._sent = Broadcast(models)
+
+    def follow(self, models: Models) -> None:
+        """Bring the datasets up to date with the global models, with as little as that needs.
+
+        Nothing is sent where nothing changed; values where only values did; and new copies
+        to those datasets that a component touches that came, went or changed.
+
+        Parameters
+        ----------
+        models : `Models`
+            The global models.
+        """
+        if self._sent is None:
+            self.set_models(models)
+            return
+        changed = self._sent.changed(models)
+        touched = None if changed is None else self._sent.datasets_of(changed, models)
+        if touched is None:
+            self.set_models(models)
+        elif changed:
+            self._distribute(models, [d for d in self._datasets if d.name in touched])
+            self.set_models_parameters(models.parameters)
+        elif not self._sent.same_values(models):
+            self.set_models_parameters(models.parameters)
+            self._sent.values = models.parameters.value
 
     def set_models_parameters(self, parameters: Parameters) -> None:
         """Send parameter values of the global models to the datasets' copies.
@@ -135,13 +173,42 @@ class Datasets(Sequence[MapDataset]):
         ----------
         parameters : `Parameters`
             Of the global models.
+
+        Raises
+        ------
+        UnknownNameError
+            If a parameter of a dataset is not among them; nothing is changed then.
         """
+        for dataset in self._datasets:
+            for name in dataset.models_parameter_names:
+                parameters.index(name)
         for dataset in self._datasets:
             dataset.set_models_parameters(parameters)
 
-    def stat_sum(self) -> float:
-        """Sum of the datasets' Cash statistics at the present parameters."""
-        return math.fsum(dataset.stat_sum() for dataset in self._datasets)
+    def stat_sum(self, models: Models | None = None) -> float:
+        """Sum of the datasets' Cash statistics at the present parameters, and of the priors.
+
+        A prior counts once per parameter, in however many datasets and models it is.
+
+        Parameters
+        ----------
+        models : `Models`, optional
+            Global models to `follow` first.
+        """
+        if models is not None:
+            self.follow(models)
+        return math.fsum([*(d.stat_sum() for d in self._datasets), self._prior_stat()])
+
+    def _prior_stat(self) -> float:
+        """Sum of the priors at the datasets' values."""
+        found: dict[Hashable, float] = {}
+        for dataset in self._datasets:
+            for name, parameter in dataset.models_named_parameters:
+                if parameter.prior is not None:
+                    key = name if self._sent is None else self._sent.identity(name)
+                    if key not in found:
+                        found[key] = parameter.prior.derivatives(parameter.value)[0]
+        return math.fsum(found.values())
 
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:8]) + (", ..." if len(self) > 8 else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 from distributed import Client
 
 from gmdask.cluster import run_tasks
-from gmdask.errors import DuplicateNameError, PlanError
+from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import ImportProgress, Listener
 from gmdask.store import (
     BlockRecord,
@@ -70,8 +70,11 @@ def import_datasets(
     DuplicateNameError
         If a dataset of the same name is in the store already.
     """
+    if append and overwrite:
+        msg = f"{url}: append and overwrite exclude each other"
+        raise InputError(msg)
     entries = read_datasets_yaml(source)
-    if append and not overwrite:
+    if append:
         store = _open_to_append(url, entries)
     else:
         _refuse_existing(url, overwrite=overwrite)
@@ -162,4 +165,3 @@ def _write_blocks(
         if on_event is not None:
             on_event(ImportProgress(done, total))
     return [records[number] for number in range(len(tasks))]
-

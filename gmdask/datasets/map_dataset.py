@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gmdask.datasets.lazy import on_the_cluster, on_this_machine
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import StoredCube
-from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameters, SkyModel
+from gmdask.likelihood.group import StoredCube, npred_cube
+from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +72,7 @@ class MapDataset:
         return self._stored
 
     def _array(self, key: str) -> xr.DataArray | None:
-        return self._cube[key] if key in self._cube else None
+        return self._cube.get(key)
 
     @property
     def counts(self) -> xr.DataArray:
@@ -138,9 +139,6 @@ class MapDataset:
 
     def _check_models(self, models: DatasetModels) -> None:
         for model in models:
-            if isinstance(model, SkyModel) and model.spatial_model is None:
-                msg = f"model {model.name!r}: a spatial model is needed on map dataset {self._name!r}"
-                raise ModelError(msg)
             if isinstance(model, BackgroundIRFModel) and "background" not in self._cube:
                 msg = f"model {model.name!r}: dataset {self._name!r} has no background"
                 raise ModelError(msg)
@@ -154,6 +152,16 @@ class MapDataset:
             Of the global models, found by full name.
         """
         self._models.set_parameters(parameters)
+
+    @property
+    def models_named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Full names and parameters of the models, shared ones repeated."""
+        return self._models.named_parameters()
+
+    @property
+    def models_parameter_names(self) -> list[str]:
+        """Full names of the parameters of the models, each parameter once."""
+        return self._models.parameters.names
 
     def copy(self, name: str | None = None) -> MapDataset:
         """Copy the dataset; its arrays stay where they are, its models are copied.
@@ -169,7 +177,9 @@ class MapDataset:
             new._name, new._cube = name, self._cube.assign_attrs(name=name)
             for model in models:
                 if model.datasets_names is not None:
-                    model.datasets_names = [name if n == self._name else n for n in model.datasets_names]
+                    model.datasets_names = [
+                        name if n == self._name else n for n in model.datasets_names
+                    ]
         new._models = models
         return new
 
@@ -187,20 +197,18 @@ class MapDataset:
     def npred(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) of all models and the background, lazy.
 
+        Backed by Dask for a dataset of a store on disk; one in memory is computed in this process.
         Negative sums are clipped at zero, as in Gammapy.
         """
-        import dask
-        import dask.array
-
-        cube, models, values = self._cube, self._models.copy(), self._models.parameters.value
-        shape = self.counts.shape
-        delayed = dask.delayed(_npred_cube, pure=True)(cube, models, values)
-        lazy = dask.array.from_delayed(delayed, shape, dtype=np.float64)
-        coords = {key: value for key, value in cube.coords.items() if set(value.dims) <= {"energy", "energy_edge"}}
-        return xr.DataArray(
-            lazy, dims=self.counts.dims, name="npred", attrs={"unit": ""},
-            coords={key: value for key, value in coords.items() if value.dims == ("energy",)},
-        )  # fmt: skip
+        dims, shape = self.counts.dims, self.counts.shape
+        models = self._models.to_dict()
+        if self._stored is None:  # its arrays do not leave this process
+            cube, name = self._cube, self._name
+            lazy = on_this_machine(lambda: npred_cube(name, cube, models), dims, shape)
+        else:
+            lazy = on_the_cluster(npred_cube, (self._name, self._stored, models), dims, shape)
+        coords = {"energy": self._cube["energy"]}
+        return xr.DataArray(lazy, coords, name="npred", attrs={"unit": ""})
 
     # --- looks -------------------------------------------------------------------------
 
@@ -223,9 +231,3 @@ class MapDataset:
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
-
-
-def _npred_cube(cube: xr.Dataset, models: DatasetModels, values: Array) -> Array:
-    """Predicted counts in all bins of a cube."""
-    npred = CompiledDataset(cube, models, bins="all").npred(values)
-    return np.clip(npred, 0.0, None).reshape(cube["counts"].shape)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from gmdask.errors import InputError
-from gmdask.geometry import Axis, WcsGrid
+from gmdask.geometry import Axis, WcsGrid, separation
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import DatasetModels, Models
 
@@ -61,7 +61,12 @@ class Survey:
     def effective_area(self, energy: Array, offset: Array) -> Array:
         """Effective area in cm2 at energies (n, 1, 1) in TeV and offsets (lat, lon) in deg."""
         turn_on = 1 / (1 + (0.4 / energy) ** 3)
-        return 2.5e9 * energy**0.25 * turn_on * np.exp(-0.5 * (offset / (1.6 + 0.25 * np.log10(energy))) ** 2)
+        return (
+            2.5e9
+            * energy**0.25
+            * turn_on
+            * np.exp(-0.5 * (offset / (1.6 + 0.25 * np.log10(energy))) ** 2)
+        )
 
     def psf_sigma(self, energy: Array, offset: Array) -> Array:
         """Width of the (Gaussian) PSF in deg."""
@@ -86,17 +91,16 @@ def _header(lon: float, lat: float, npix: int, pixel: float) -> dict[str, Any]:
 
 def _offsets(grid: WcsGrid, lon: float, lat: float) -> Array:
     """Offsets (lat, lon) of the pixel centres from the pointing, in deg."""
-    lons, lats = (np.radians(a) for a in grid.pixel_centers)
-    lon0, lat0 = np.radians(lon), np.radians(lat)
-    haversine = np.sin((lats - lat0) / 2) ** 2 + np.cos(lats) * np.cos(lat0) * np.sin((lons - lon0) / 2) ** 2
-    result: Array = np.degrees(2 * np.arcsin(np.sqrt(haversine)))
-    return result
+    return separation(*grid.pixel_centers, lon, lat)
 
 
 def _axis_coords(axis: Axis, dim: str, unit: str) -> dict[str, Any]:
     """Coordinates of a dimension: centres, and edges."""
     attrs = {"unit": unit, "interp": axis.interp, "node_type": "edges"}
-    return {dim: (dim, axis.center, attrs), f"{dim}_edges": (f"{dim}_edge", axis.nodes, {"unit": unit})}
+    return {
+        dim: (dim, axis.center, attrs),
+        f"{dim}_edges": (f"{dim}_edge", axis.nodes, {"unit": unit}),
+    }
 
 
 def _psf(survey: Survey, energy: Array, rad: Axis, offset: Array) -> Array:
@@ -117,7 +121,11 @@ def _edisp(survey: Survey, energy: Array, offset: Array) -> Array:
 
 
 def simulate_observation(
-    survey: Survey, name: str, pointing: tuple[float, float], models: Models | Sequence[Any], seed: int
+    survey: Survey,
+    name: str,
+    pointing: tuple[float, float],
+    models: Models | Sequence[Any],
+    seed: int,
 ) -> xr.Dataset:
     """Simulate one observation.
 
@@ -159,7 +167,7 @@ def simulate_observation(
         {
             "counts": (("energy", "lat", "lon"), np.zeros(background.shape, dtype=np.float32), {"unit": ""}),
             "background": (("energy", "lat", "lon"), background, {"unit": ""}),
-            "mask_safe": (("energy", "lat", "lon"), np.broadcast_to(offset < 1.9, background.shape).copy(), {"unit": ""}),
+            "mask_safe": (("energy", "lat", "lon"), np.tile(offset < 1.9, (energy.nbin, 1, 1)), {"unit": ""}),
             "exposure": (("energy_true", "lat", "lon"), area * survey.livetime,
                          {"unit": "cm2 s", "meta": {"livetime": f"{survey.livetime} s"}}),
             "psf": (("psf_energy_true", "rad", "psf_lat", "psf_lon"),
@@ -177,7 +185,9 @@ def simulate_observation(
     return cube.assign(counts=(cube["counts"].dims, _draw(cube, models, name, seed), {"unit": ""}))
 
 
-def _draw(cube: xr.Dataset, models: Models | Sequence[Any], name: str, seed: int) -> NDArray[np.float32]:
+def _draw(
+    cube: xr.Dataset, models: Models | Sequence[Any], name: str, seed: int
+) -> NDArray[np.float32]:
     own = (models if isinstance(models, Models) else Models(models)).for_dataset(name)
     npred = _npred(cube, own)
     if not np.isfinite(npred).all() or npred.min() < -1e-9:

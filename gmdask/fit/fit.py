@@ -13,7 +13,15 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError, InputError
 from gmdask.events import CompileEnd, FitEnd, FitPass, Listener
 from gmdask.fit.minuit import Verdict, judge, migrad
-from gmdask.fit.newton import TOLERANCE, End, Minimum, away_from_flat_limits, damped_newton, edm
+from gmdask.fit.newton import (
+    TOLERANCE,
+    End,
+    Minimum,
+    away_from_flat_limits,
+    damped_newton,
+    edm,
+    flat,
+)
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.result import FitResult
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
@@ -105,6 +113,7 @@ class Fit:
     # --- steps -------------------------------------------------------------------------
 
     def _fit(self, models: Models, *, minimise: bool, errors: bool) -> FitResult:
+        _check_global(models)
         clock = _Clock(self.client)
         if not len(self.datasets):
             msg = "there are no datasets to fit"
@@ -119,7 +128,8 @@ class Fit:
             if errors:
                 if minimise and minimum.end is End.CONVERGED:
                     verdict = judge(objective, minimum.point)
-                minimum = replace(minimum, point=objective(minimum.point.values, order=2))
+                point = objective(minimum.point.values, order=2, profile=minimise)
+                minimum = replace(minimum, point=point)
                 found = uncertainty(objective, minimum.point)
             fresh = objective.fresh(minimum.point.values)
             result = self._result(models, objective, minimum, fresh, verdict, found, passes, clock)
@@ -138,7 +148,9 @@ class Fit:
             self._send(FitPass(objective.passes, point.stat, best, distance, accepted))
 
         if self.backend == "minuit":
-            return migrad(objective, tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass)
+            return migrad(
+                objective, tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass
+            )
 
         def evaluate(accepted: Pass | None, shared: Array, hold: bool) -> Pass:
             values = objective.start if accepted is None else accepted.values
@@ -148,22 +160,34 @@ class Fit:
         def newton(start: Array) -> Minimum[Pass]:
             left = max(self._max_passes - objective.passes, 1)
             return damped_newton(
-                evaluate, start, *objective.limits(),
-                amplitudes=objective.amplitudes, tolerance=TOLERANCE, max_passes=left, on_pass=on_pass,
-            )  # fmt: skip
+                evaluate,
+                start,
+                objective.problem(),
+                tolerance=TOLERANCE,
+                max_passes=left,
+                on_pass=on_pass,
+            )
 
         minimum = newton(objective.start[objective.shared])
-        elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
-        if elsewhere is not None and objective.passes < self._max_passes:
+        for turn in (False, True):
+            elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
+            if elsewhere is None or objective.passes >= self._max_passes:
+                break
+            if turn:
+                elsewhere = objective.turned(elsewhere, flat(minimum.point))
             again = newton(elsewhere)
             minimum = again if again.point.stat < minimum.point.stat else minimum
         return minimum
 
     def _stay(self, objective: Objective) -> Minimum[Pass]:
-        point = objective(objective.start)
+        point = objective(objective.start, profile=False)
         assert point.gradient is not None
         assert point.hessian is not None
-        return Minimum(point, edm(point.shared, point.gradient, point.hessian, *objective.limits()), End.CONVERGED)
+        return Minimum(
+            point,
+            edm(point.shared, point.gradient, point.hessian, *objective.limits()),
+            End.CONVERGED,
+        )
 
     def _result(
         self,
@@ -181,7 +205,7 @@ class Fit:
         notes = _notes(parameters, fresh, verdict, found)
         covariance = None if found is None else _set_covariance(models, objective, found)
         converged = minimum.end in (End.CONVERGED, End.KINK, End.CYCLE)
-        valid = (found is None or found.observed) and (verdict is None or verdict.valid)
+        valid = verdict is None or verdict.valid
         wall_s, cpu_s = clock.read()
         return FitResult(
             success=converged and valid,
@@ -209,16 +233,30 @@ class _Clock:
 
     def __init__(self, client: Client | None) -> None:
         self._client = client
-        self._wall, self._here, self._there = time.perf_counter(), time.process_time(), self._workers()
+        self._wall, self._here, self._there = (
+            time.perf_counter(),
+            time.process_time(),
+            self._workers(),
+        )
 
     def _workers(self) -> dict[str, float]:
-        return {} if self._client is None else dict(self._client.run(time.process_time))
+        if self._client is None:
+            return {}
+        times = self._client.run(time.process_time, on_error="return")
+        return {worker: s for worker, s in times.items() if isinstance(s, float)}
 
     def read(self) -> tuple[float, float]:
         """Seconds: wall, processor."""
         there = self._workers()
         workers = sum(seconds - self._there.get(worker, 0.0) for worker, seconds in there.items())
         return time.perf_counter() - self._wall, time.process_time() - self._here + workers
+
+
+def _check_global(models: object) -> None:
+    if not isinstance(models, Models):
+        kind = type(models).__name__
+        msg = f"models is a {kind}, expected the global Models, which get the results"
+        raise InputError(msg)
 
 
 def _set_covariance(models: Models, objective: Objective, found: Uncertainty) -> Covariance:
@@ -238,11 +276,16 @@ def _notes(
 ) -> list[str]:
     notes = []
     if found is not None and not found.observed:
-        notes.append("the observed Hessian is not positive definite: errors from the Gauss-Newton one")
+        notes.append(
+            "the observed Hessian is not positive definite, as where parameters are degenerate: "
+            "errors from the Gauss-Newton one"
+        )
     if found is not None and len(found.undetermined):
         names = [parameters.names[int(i)] for i in found.undetermined]
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        notes.append(f"no error for {', '.join(names[:NAMES_SHOWN])}{more} (at a limit, or nothing depends on it)")
+        notes.append(
+            f"no error for {', '.join(names[:NAMES_SHOWN])}{more} (at a limit, or nothing depends on it)"
+        )
     if verdict is not None and not verdict.valid:
         notes.append(f"MIGRAD does not confirm the minimum (edm {verdict.edm:.1e})")
     unreached = int(fresh.floors.sum())

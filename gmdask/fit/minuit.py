@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 
 from gmdask.fit.newton import End, Minimum, edm
 from gmdask.fit.objective import Objective, Pass
+from gmdask.likelihood.steps import at_limit
 
 __all__ = ["Verdict", "judge", "migrad"]
 
 Array = NDArray[np.float64]
 
 MAX_ROUNDS = 10
+JUDGE_PASSES = 20
+HUGE = 1e30  # in place of a statistic that is not finite
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class Verdict:
     edm: float
 
 
+class _OutOfPassesError(Exception):
+    """MIGRAD asks for one evaluation too many."""
+
+
 class _Scaled:
     """The objective around a point, in units of the expected errors, less its value there.
 
@@ -42,8 +50,15 @@ class _Scaled:
     digits it needs. Every point is evaluated once.
     """
 
-    def __init__(self, objective: Objective, point: Pass, on_pass: Callable[[Pass], None] | None = None) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        point: Pass,
+        max_passes: int,
+        on_pass: Callable[[Pass], None] | None = None,
+    ) -> None:
         assert point.hessian is not None
+        self._max_passes = max_passes
         self._objective, self._point, self._on_pass = objective, point, on_pass
         diagonal = np.diag(point.hessian)
         self.scale = np.sqrt(2 / np.where(diagonal > 0, diagonal, 2.0))
@@ -53,6 +68,8 @@ class _Scaled:
     def at(self, u: Array) -> Pass:
         key = (np.asarray(u, dtype=float) + 0.0).tobytes()
         if key not in self._kept:
+            if self._objective.passes >= self._max_passes:
+                raise _OutOfPassesError
             shared = self._point.shared + u * self.scale
             values = self._objective.with_shared(self.best.values, shared)
             found = self._objective(values, anchor=self._point.values)
@@ -64,25 +81,29 @@ class _Scaled:
         return self._kept[key]
 
     def value(self, u: Array) -> float:
-        return self.at(u).stat - self._point.stat
+        found = self.at(u)
+        return found.stat - self._point.stat if math.isfinite(found.stat) else HUGE
 
     def gradient(self, u: Array) -> Array:
         gradient = self.at(u).gradient
         assert gradient is not None
-        return gradient * self.scale
+        return np.nan_to_num(gradient * self.scale)
 
     def hessian(self, u: Array) -> Array:
         hessian = self.at(u).hessian
         assert hessian is not None
-        return hessian * np.outer(self.scale, self.scale)
+        return np.asarray(np.nan_to_num(hessian * np.outer(self.scale, self.scale)))
 
     def minuit(self) -> Minuit:
-        """Minuit at the point, with limits."""
+        """Minuit at the point, with limits; what is pushed against one is fixed there."""
         n = len(self.scale)
         minuit = Minuit(self.value, np.zeros(n), grad=self.gradient, hessian=self.hessian)
         lower, upper = self._objective.limits()
-        minuit.limits = list(zip((lower - self._point.shared) / self.scale,
-                                 (upper - self._point.shared) / self.scale, strict=True))  # fmt: skip
+        low = (lower - self._point.shared) / self.scale
+        high = (upper - self._point.shared) / self.scale
+        minuit.limits = list(zip(low, high, strict=True))
+        assert self._point.gradient is not None
+        minuit.fixed = list(at_limit(np.zeros(n), self._point.gradient, low, high))
         minuit.errors = np.ones(n)
         minuit.errordef = Minuit.LEAST_SQUARES
         minuit.print_level = 0
@@ -100,15 +121,24 @@ def judge(objective: Objective, point: Pass) -> Verdict:
     """
     if not len(objective.shared):
         return Verdict(valid=True, edm=0.0)
-    minuit = _Scaled(objective, point).minuit()
+    minuit = _Scaled(objective, point, objective.passes + JUDGE_PASSES).minuit()
+    if all(minuit.fixed):
+        return Verdict(valid=True, edm=0.0)
     minuit.strategy = 0
-    minuit.migrad(ncall=20)
+    try:
+        minuit.migrad(ncall=JUDGE_PASSES)
+    except _OutOfPassesError:
+        return Verdict(valid=False, edm=math.nan)
     assert minuit.fmin is not None
     return Verdict(bool(minuit.fmin.is_valid), float(minuit.fmin.edm))
 
 
 def migrad(
-    objective: Objective, *, tolerance: float, max_passes: int, on_pass: Callable[[Pass, float, bool], None]
+    objective: Objective,
+    *,
+    tolerance: float,
+    max_passes: int,
+    on_pass: Callable[[Pass, float, bool], None],
 ) -> Minimum[Pass]:
     """Minimise with MIGRAD, taking the response anew until it stays.
 
@@ -129,18 +159,26 @@ def migrad(
         assert point.hessian is not None
         return edm(point.shared, point.gradient, point.hessian, lower, upper)
 
-    point = objective(objective.with_shared(objective.start, np.clip(objective.start[objective.shared], lower, upper)))
+    point = objective(
+        objective.with_shared(
+            objective.start, np.clip(objective.start[objective.shared], lower, upper)
+        )
+    )
     on_pass(point, distance(point), True)
     for _ in range(MAX_ROUNDS):
         if distance(point) < tolerance:
             return Minimum(point, distance(point), End.CONVERGED)
-        if objective.passes >= max_passes:
+        if objective.passes + 1 >= max_passes:
             return Minimum(point, distance(point), End.MAX_PASSES)
-        scaled = _Scaled(objective, point, lambda p: on_pass(p, float("nan"), False))
-        scaled.minuit().migrad(ncall=max(max_passes - objective.passes, 1))
+        scaled = _Scaled(objective, point, max_passes - 1, lambda p: on_pass(p, math.nan, False))
+        ended = True
+        try:
+            scaled.minuit().migrad()
+        except _OutOfPassesError:
+            ended = False
         fresh = objective(scaled.best.values)
         on_pass(fresh, distance(fresh), fresh.stat < point.stat)
         if fresh.stat >= point.stat:
-            return Minimum(point, distance(point), End.CYCLE)
+            return Minimum(point, distance(point), End.CYCLE if ended else End.MAX_PASSES)
         point = fresh
     return Minimum(point, distance(point), End.CYCLE)

@@ -10,9 +10,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.steps import amplitude_floor, newton_step
+from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
 
-__all__ = ["End", "Minimum", "Point", "away_from_flat_limits", "damped_newton", "edm"]
+__all__ = ["End", "Minimum", "Point", "Problem", "away_from_flat_limits", "damped_newton", "edm"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -21,8 +21,9 @@ TOLERANCE = 1e-5
 FIRST_DAMPING = 1e-4
 MAX_DAMPING = 1e8
 NEAR = 1.0  # expected decrease below which a refused step is looked at closely
-KINK_DECREASE = 1e-2  # decrease of the statistic worth an evaluation between two others
+KINK_DECREASE = 5e-3  # decrease of the statistic worth an evaluation between two others
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
+MAX_RELEASES = 3  # times that what is held at a kink is tried again
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
 
 
@@ -30,13 +31,20 @@ class Point(Protocol):
     """What the method needs to know of an evaluation."""
 
     @property
-    def shared(self) -> Array: ...
+    def shared(self) -> Array:
+        """Parameters (S,)."""
+
     @property
-    def stat(self) -> float: ...
+    def stat(self) -> float:
+        """Statistic."""
+
     @property
-    def gradient(self) -> Array | None: ...
+    def gradient(self) -> Array | None:
+        """Gradient (S,)."""
+
     @property
-    def hessian(self) -> Array | None: ...
+    def hessian(self) -> Array | None:
+        """Hessian (S, S), positive semidefinite."""
 
 
 P = TypeVar("P", bound=Point)
@@ -46,8 +54,12 @@ class End(Enum):
     """Why a minimisation ended."""
 
     CONVERGED = "converged"
-    KINK = "converged at a kink of the statistic, where a point source crosses the centres of pixels"
-    CYCLE = "the response changes with the position as much as the statistic does: lowest value kept"
+    KINK = (
+        "converged at a kink of the statistic, where a point source crosses the centres of pixels"
+    )
+    CYCLE = (
+        "the response changes with the position as much as the statistic does: lowest value kept"
+    )
     STUCK = "no step lowers the statistic although the gradient does not vanish"
     MAX_PASSES = "stopped at the largest number of passes"
 
@@ -61,10 +73,42 @@ class Minimum(Generic[P]):
     end: End
 
 
-def edm(x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None) -> float:
-    """Expected distance to the minimum: the decrease a Newton step promises."""
+@dataclass(frozen=True)
+class Problem:
+    """What is known of the parameters of a minimisation.
+
+    Attributes
+    ----------
+    lower, upper : array of shape (S,)
+        Limits, infinite where there are none.
+    amplitudes : boolean array of shape (S,), or None
+        Parameters that scale: while one is significant, a step lowers it by a factor of ten at
+        most, and never through zero.
+    kinked : boolean array of shape (S,), or False
+        Parameters along which the slope may jump.
+    """
+
+    lower: Array
+    upper: Array
+    amplitudes: Mask | None = None
+    kinked: Mask | bool = False
+
+
+Evaluate = Callable[[P | None, Array, bool], P]
+OnPass = Callable[[P, float, bool], None]
+
+
+def edm(
+    x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None
+) -> float:
+    """Compute the expected distance to the minimum: the decrease a Newton step promises."""
     step = newton_step(x, gradient, hessian, 0.0, lower, upper, held)
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
+
+
+def flat(point: Point) -> Mask:
+    """Parameters (S,) that nothing depends on at a point."""
+    return np.asarray(np.diag(_derivatives(point)[1]) == 0)
 
 
 def away_from_flat_limits(point: Point, lower: Array, upper: Array) -> Array | None:
@@ -78,25 +122,79 @@ def away_from_flat_limits(point: Point, lower: Array, upper: Array) -> Array | N
     start : array of shape (S,) or None
         With those parameters half-way between their limits; None where there are none.
     """
-    assert point.hessian is not None
     between = np.isfinite(lower) & np.isfinite(upper)
-    flat = (np.diag(point.hessian) == 0) & between & ((point.shared <= lower) | (point.shared >= upper))
-    if not flat.any():
+    stuck = flat(point) & between & ((point.shared <= lower) | (point.shared >= upper))
+    if not stuck.any():
         return None
-    middle = np.where(between, 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0)), 0.0)
-    return np.where(flat, middle, point.shared)
+    middle = 0.5 * (np.where(between, lower, 0.0) + np.where(between, upper, 0.0))
+    return np.where(stuck, middle, point.shared)
+
+
+class _Search(Generic[P]):
+    """State of a minimisation: the accepted point, damping, and what is held at a kink."""
+
+    def __init__(self, evaluate: Evaluate[P], problem: Problem, on_pass: OnPass[P] | None) -> None:
+        self._evaluate, self._problem, self._on_pass = evaluate, problem, on_pass
+        self.passes, self.damping, self.refused = 0, FIRST_DAMPING, 0
+        self.held: Mask = np.zeros(len(problem.lower), dtype=bool)
+        self.point: P
+        self.distance = float("nan")
+
+    def start(self, x: Array) -> None:
+        """Evaluate the first point."""
+        start = np.clip(x, self._problem.lower, self._problem.upper)
+        self.point = self._evaluate(None, start, False)
+        self.passes = 1
+        self.distance = self.distance_of(self.point)
+        self._tell(self.point, True)
+
+    def distance_of(self, point: P) -> float:
+        """Give the expected distance of a point to the minimum, without what is held."""
+        lower, upper = self._problem.lower, self._problem.upper
+        return edm(point.shared, *_derivatives(point), lower, upper, self.held)
+
+    def step(self) -> tuple[Array, float]:
+        """Give the next step, and the decrease of the statistic it promises."""
+        gradient, hessian = _derivatives(self.point)
+        lower, upper = self._problem.lower, self._problem.upper
+        x, amplitudes = self.point.shared, self._problem.amplitudes
+        if amplitudes is not None:
+            lower = amplitude_floor(x, np.diag(hessian), amplitudes, lower)
+        step = newton_step(x, gradient, hessian, self.damping, lower, upper, self.held)
+        return step, float(-(gradient @ step + 0.5 * step @ hessian @ step))
+
+    def attempt(self, step: Array, *, hold_response: bool = False) -> tuple[P, bool]:
+        """Evaluate a step, and take it if it lowers the statistic."""
+        lower, upper = self._problem.lower, self._problem.upper
+        target = moved(self.point.shared, step, lower, upper)
+        trial = self._evaluate(self.point, target, hold_response)
+        self.passes += 1
+        taken = bool(trial.stat < self.point.stat) and not hold_response
+        if taken:
+            self.point, self.refused = trial, 0
+            self.distance = self.distance_of(trial)
+        self._tell(trial, taken)
+        return trial, taken
+
+    def hold(self, which: Mask) -> None:
+        """Leave parameters where they are, and start anew with the others."""
+        self.held = which
+        self.damping, self.refused = FIRST_DAMPING, 0
+        self.distance = self.distance_of(self.point)
+
+    def _tell(self, point: P, accepted: bool) -> None:
+        if self._on_pass is not None:
+            self._on_pass(point, self.distance if accepted else float("nan"), accepted)
 
 
 def damped_newton(
-    evaluate: Callable[[P | None, Array, bool], P],
+    evaluate: Evaluate[P],
     start: Array,
-    lower: Array,
-    upper: Array,
+    problem: Problem,
     *,
-    amplitudes: Mask | None = None,
     tolerance: float = TOLERANCE,
     max_passes: int = 100,
-    on_pass: Callable[[P, float, bool], None] | None = None,
+    on_pass: OnPass[P] | None = None,
 ) -> Minimum[P]:
     """Minimise.
 
@@ -106,10 +204,9 @@ def damped_newton(
         Takes the accepted evaluation (None at first), the parameters, and whether to hold the
         response where it was taken for that evaluation; gives a new evaluation with gradient and
         Gauss-Newton Hessian.
-    start, lower, upper : array of shape (S,)
-    amplitudes : boolean array of shape (S,), optional
-        Parameters that scale: while one is significant, a step lowers it by a factor of ten
-        at most, and never through zero.
+    start : array of shape (S,)
+    problem : `Problem`
+        Limits, and what is known of the parameters.
     tolerance : float
         Expected distance to the minimum at which to stop.
     max_passes : int
@@ -118,52 +215,72 @@ def damped_newton(
         Told every evaluation, its expected distance to the minimum (nan where it
         was not accepted), and whether it was accepted.
     """
-    point = evaluate(None, np.clip(start, lower, upper), False)
-    held = np.zeros(len(start), dtype=bool)
-    damping, passes, refused = FIRST_DAMPING, 1, 0
-    distance = _edm_of(point, lower, upper, held)
-    _tell(on_pass, point, distance, True)
-
-    def attempt(step: Array, hold: bool = False) -> tuple[P, bool]:
-        """Evaluate a step; whether it lowers the statistic, and may be taken."""
-        nonlocal passes
-        trial = evaluate(point, point.shared + step, hold)
-        passes += 1
-        lower_there = bool(trial.stat < point.stat) and not hold
-        _tell(on_pass, trial, _edm_of(trial, lower, upper, held) if lower_there else float("nan"), lower_there)
-        return trial, lower_there
-
-    while distance >= tolerance:
-        gradient, hessian = _derivatives(point)
-        step = newton_step(point.shared, gradient, hessian, damping, _floor(point, amplitudes, lower), upper, held)
-        expected = float(-(gradient @ step + 0.5 * step @ hessian @ step))
-        if damping > MAX_DAMPING or not expected > 0:
-            return Minimum(point, distance, End.CYCLE if distance < HIDDEN else End.STUCK)
-        if passes >= max_passes:
-            return Minimum(point, distance, End.MAX_PASSES)
-        trial, accepted = attempt(step)
-        damping = _next_damping(damping, (point.stat - trial.stat) / expected)
-        if not accepted and expected < NEAR and passes < max_passes:
-            between = _between(point, trial, step)
-            if between is not None and between.decrease > KINK_DECREASE:
-                trial, accepted = attempt(between.step)
-            if not accepted and between is not None and between.turned.any():
-                held |= between.turned
-                damping, refused = FIRST_DAMPING, 0
-                distance = _edm_of(point, lower, upper, held)
-                continue
-        if accepted:
-            point, refused = trial, 0
-            distance = _edm_of(point, lower, upper, held)
+    search = _Search(evaluate, problem, on_pass)
+    search.start(start)
+    releases = 0
+    end: End | None = None
+    while end is None:
+        if search.distance < tolerance:
+            if search.held.any() and releases < MAX_RELEASES and search.passes < max_passes:
+                releases += 1
+                end = _release(search)
+            else:
+                end = End.KINK if search.held.any() else End.CONVERGED
             continue
-        refused += 1
-        if distance < HIDDEN:
-            return Minimum(point, distance, End.CYCLE)
-        if refused == PATIENCE and expected < NEAR and passes < max_passes:
-            there, _ = attempt(step, hold=True)
-            if (point.stat - there.stat) / expected > 0.25:
-                return Minimum(point, distance, End.CYCLE)
-    return Minimum(point, distance, End.KINK if held.any() else End.CONVERGED)
+        step, expected = search.step()
+        if search.damping > MAX_DAMPING or not expected > 0:
+            small = search.distance < HIDDEN or _one_by_one(search.point) < HIDDEN
+            end = End.CYCLE if small else End.STUCK
+        elif search.passes >= max_passes:
+            end = End.MAX_PASSES
+        else:
+            before = search.point
+            trial, taken = search.attempt(step)
+            search.damping = _next_damping(search.damping, (before.stat - trial.stat) / expected)
+            if not taken:
+                end = _after_refusal(search, trial, step, expected, problem, max_passes)
+    return Minimum(search.point, search.distance, end)
+
+
+def _one_by_one(point: Point) -> float:
+    """Largest decrease of the statistic that moving one parameter alone promises."""
+    gradient, hessian = _derivatives(point)
+    curvature = np.diag(hessian)
+    return float(np.max(gradient**2 / np.where(curvature > 0, 2 * curvature, np.inf), initial=0.0))
+
+
+def _release(search: _Search[P]) -> End | None:
+    """Try whether what is held at a kink moves now that the others are at their places."""
+    kept = search.held
+    search.hold(np.zeros_like(kept))
+    step, expected = search.step()
+    if expected > 0 and search.attempt(step)[1]:
+        return None
+    search.hold(kept)
+    return End.KINK
+
+
+def _after_refusal(
+    search: _Search[P], trial: P, step: Array, expected: float, problem: Problem, max_passes: int
+) -> End | None:
+    """Look for the reason why a step did not lower the statistic."""
+    near = expected < NEAR and search.passes < max_passes
+    between = _between(search.point, trial, step) if near else None
+    if between is not None:
+        if between.decrease > KINK_DECREASE and search.attempt(between.step)[1]:
+            return None
+        turned = between.turned & problem.kinked
+        if turned.any():
+            search.hold(search.held | turned)
+            return None
+    search.refused += 1
+    if search.distance < HIDDEN:
+        return End.CYCLE
+    if search.refused == PATIENCE and near and search.passes < max_passes:
+        there, _ = search.attempt(step, hold_response=True)
+        if (search.point.stat - there.stat) / expected > 0.25:
+            return End.CYCLE
+    return None
 
 
 @dataclass(frozen=True)
@@ -188,6 +305,8 @@ class _Between:
 def _between(point: Point, trial: Point, step: Array) -> _Between | None:
     """Look between a point and a refused trial; None if the slope does not turn."""
     g0, g1 = _derivatives(point)[0], _derivatives(trial)[0]
+    if not (np.isfinite(trial.stat) and np.isfinite(g1).all()):
+        return None
     d0, d1 = float(g0 @ step), float(g1 @ step)
     if not d0 < 0 < d1:
         return None
@@ -202,25 +321,9 @@ def _derivatives(point: Point) -> tuple[Array, Array]:
     return point.gradient, point.hessian
 
 
-def _floor(point: Point, amplitudes: Mask | None, lower: Array) -> Array:
-    """Lower limits for one step."""
-    if amplitudes is None:
-        return lower
-    return amplitude_floor(point.shared, np.diag(_derivatives(point)[1]), amplitudes, lower)
-
-
-def _edm_of(point: Point, lower: Array, upper: Array, held: Mask) -> float:
-    return edm(point.shared, *_derivatives(point), lower, upper, held)
-
-
 def _next_damping(damping: float, gain: float) -> float:
-    if gain <= 0:
+    if not gain > 0:
         return max(damping * 10, 1e-2)
     if gain > 0.75:
         return max(damping * 0.1, 1e-12)
     return damping if gain > 0.25 else max(damping * 4, 1e-3)
-
-
-def _tell(on_pass: Callable[[P, float, bool], None] | None, point: P, distance: float, accepted: bool) -> None:
-    if on_pass is not None:
-        on_pass(point, distance, accepted)

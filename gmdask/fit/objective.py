@@ -6,24 +6,28 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import xarray as xr
 from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets, MapDataset
 from gmdask.errors import FitError, PlanError
+from gmdask.fit.newton import Problem
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
     CompiledGroup,
     DatasetSpec,
     Point,
     RunResult,
+    StoredCube,
     compile_group,
     evaluate_group,
 )
-from gmdask.models import BackgroundIRFModel, Models
+from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
 
 __all__ = ["LocalPart", "Objective", "Pass"]
 
@@ -67,7 +71,7 @@ class Pass:
     shared : array of shape (S,)
         The shared free parameters among them.
     stat : float
-        Joint statistic.
+        Joint statistic, priors included.
     stats : array
         Statistic per dataset.
     gradient, hessian, observed : array, or None
@@ -105,7 +109,7 @@ class Objective:
     ----------
     free, local : boolean array of shape (N,)
         Free parameters, and those of them that are minimised over where the data are: the
-        free parameters of a background model that belong to nothing else.
+        free parameters of a background model that belong to nothing else and have no prior.
     shared : array
         Positions of the other free ones.
     passes : int
@@ -116,14 +120,18 @@ class Objective:
         parameters = models.parameters
         self._models = models
         self.free: Mask = np.array([not p.frozen for p in parameters], dtype=bool)
+        self._prior = models.prior_sum
         self.local = self.free & _local_parameters(models, datasets)
+        self.local[self._prior.index] = False
         self.shared: Index = np.flatnonzero(self.free & ~self.local)
         place = np.full(len(parameters), -1, dtype=np.intp)
         place[self.shared] = np.arange(len(self.shared))
         specs, self._indices = [], []
         for dataset in datasets:
             own = dataset.models
-            index = np.array([parameters.index(name) for name in own.parameters.names], dtype=np.intp)
+            index = np.array(
+                [parameters.index(name) for name in own.parameters.names], dtype=np.intp
+            )
             shared = place[index[self.free[index] & ~self.local[index]]]
             specs.append(DatasetSpec(
                 dataset.name, _cube_of(dataset, client), own.to_dict(), self.free[index], self.local[index], shared,
@@ -147,6 +155,14 @@ class Objective:
         """Values of all parameters in the global models."""
         return self._models.parameters.value
 
+    def turned(self, shared: Array, which: Mask) -> Array:
+        """Shared parameters with the angles among some of them turned by a quarter."""
+        result = shared.copy()
+        for place, index in enumerate(self.shared):
+            if which[place] and int(index) in self._periods:
+                result[place] += self._periods[int(index)][1] / 4
+        return result
+
     def limits(self) -> tuple[Array, Array]:
         """Lower and upper limits of the shared parameters; infinite where there are none.
 
@@ -155,15 +171,29 @@ class Objective:
         parameters = self._models.parameters
         lower = np.where(np.isnan(parameters.min), -np.inf, parameters.min)
         upper = np.where(np.isnan(parameters.max), np.inf, parameters.max)
+        low, high = self._prior.limits()
+        lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         for index in self._periods:
             lower[index], upper[index] = -np.inf, np.inf
         return lower[self.shared], upper[self.shared]
 
-    @property
-    def amplitudes(self) -> Mask:
-        """Which of the shared parameters scale their model: those with logarithmic scans."""
+    def problem(self) -> Problem:
+        """Tell a minimiser what is known of the shared parameters.
+
+        Those with logarithmic scans scale their model. A point source is spread over four
+        pixels with shares linear in its position: the slope jumps where it crosses their centres.
+        """
         parameters = self._models.parameters
-        return np.array([parameters[int(i)].interp == "log" for i in self.shared], dtype=bool)
+        at = {
+            parameters.index(parameter)
+            for model in self._models
+            for shape in model.models.values()
+            if isinstance(shape, PointSpatialModel)
+            for parameter in shape.parameters
+        }
+        amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
+        kinked = np.array([int(i) in at for i in self.shared], dtype=bool)
+        return Problem(*self.limits(), amplitudes, kinked)
 
     def with_shared(self, values: Array, shared: Array) -> Array:
         """All parameters, with other values of the shared ones; angles within their limits."""
@@ -174,7 +204,14 @@ class Objective:
                 result[index] = lower + (result[index] - lower) % period
         return result
 
-    def __call__(self, values: Array, *, anchor: Array | None = None, order: int = 1) -> Pass:
+    def __call__(
+        self,
+        values: Array,
+        *,
+        anchor: Array | None = None,
+        order: int = 1,
+        profile: bool = True,
+    ) -> Pass:
         """Evaluate over all data.
 
         Parameters
@@ -185,8 +222,18 @@ class Objective:
             Parameters at which the response is taken; by default `values`.
         order : {0, 1, 2}
             See `Point`.
+        profile : bool
+            Whether local parameters go to their optimum.
+
+        Raises
+        ------
+        FitError
+            If the first evaluation gives no finite statistic; a later one counts as infinite.
         """
-        points = [Point(values[i], None if anchor is None else anchor[i], order) for i in self._group_index]
+        points = [
+            Point(values[i], None if anchor is None else anchor[i], order, profile)
+            for i in self._group_index
+        ]
         results = [run for group in self._engine(points) for run in group]
         self.passes += 1
         return self._add(values, results, order)
@@ -197,11 +244,12 @@ class Objective:
 
     def _add(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
         stats = np.concatenate([run.stats for run in results])
-        found = np.concatenate([run.values for run in results])
         values = values.copy()
-        position = np.concatenate(self._indices)
-        is_local = self.local[position]
-        values[position[is_local]] = found[is_local]
+        if order:
+            found = np.concatenate([run.values for run in results])
+            position = np.concatenate(self._indices)
+            is_local = self.local[position]
+            values[position[is_local]] = found[is_local]
         n = len(self.shared)
         gradient = hessian = observed = None
         if order:
@@ -209,16 +257,28 @@ class Objective:
             hessian = _sum([(r.shared, r.hessian) for r in results], n)
         if order > 1:
             observed = _sum([(r.shared, r.observed) for r in results], n)
-        stat = math.fsum(stats)
-        if not math.isfinite(stat):
+        prior, slope, curvature = self._prior(values)
+        if gradient is not None and hessian is not None:
+            gradient = gradient + slope[self.shared]
+            hessian = hessian + np.diag(np.maximum(curvature[self.shared], 0.0))
+        if observed is not None:
+            observed = observed + np.diag(curvature[self.shared])
+        stat = math.fsum([*stats, prior])
+        if not math.isfinite(stat) and self.passes > 1:
+            stat = math.inf
+        if not math.isfinite(stat) and self.passes == 1:
             msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
             raise FitError(msg)
         floors = np.concatenate([run.floors for run in results])
         local = self._local_parts(results) if order > 1 else []
-        return Pass(values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local)
+        return Pass(
+            values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local
+        )
 
     def _local_parts(self, results: Sequence[RunResult]) -> list[LocalPart]:
-        blocks = [pair for run in results for pair in zip(run.blocks, run.block_shared, strict=True)]
+        blocks = [
+            pair for run in results for pair in zip(run.blocks, run.block_shared, strict=True)
+        ]
         parts = []
         for index, (block, shared) in zip(self._indices, blocks, strict=True):
             own = index[self.local[index]]
@@ -235,10 +295,11 @@ def _local_parameters(models: Models, datasets: Datasets) -> Mask:
     """Parameters of a background model of one of the datasets that occur nowhere else."""
     parameters = models.parameters
     uses = Counter(id(parameter) for _, parameter in models.named_parameters())
+    names = set(datasets.names)
     own = {
         id(parameter)
         for model in models
-        if isinstance(model, BackgroundIRFModel) and model.dataset_name in datasets
+        if isinstance(model, BackgroundIRFModel) and model.dataset_name in names
         for _, parameter in model.named_parameters()
         if uses[id(parameter)] == 1
     }
@@ -257,7 +318,7 @@ def _periods(models: Models) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _cube_of(dataset: MapDataset, client: Client | None) -> object:
+def _cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Dataset:
     if dataset.stored is not None and client is not None:
         return dataset.stored
     if client is not None:
@@ -270,7 +331,7 @@ def _cube_of(dataset: MapDataset, client: Client | None) -> object:
 
 
 def _runs(specs: Sequence[DatasetSpec]) -> list[Run]:
-    """Fixed stretches of datasets; their length follows from the number of datasets alone."""
+    """Cut datasets into fixed stretches; their length follows from the number of datasets alone."""
     length = min(max(len(specs) // FEW, 1), MAX_RUN)
     return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
 
@@ -280,7 +341,7 @@ def _group(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
     threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
     n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
     edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
-    return [list(runs[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [list(runs[a:b]) for a, b in pairwise(edges)]
 
 
 def _index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:

@@ -18,13 +18,13 @@ class FitResult:
     Attributes
     ----------
     success : bool
-        Whether the fit converged, and, where they were asked for, errors are valid.
+        Whether the fit converged; the message tells where errors are to be taken with care.
     message : str
         How it ended, with what there is to know about it.
     total_stat : float
-        Cash statistic of all datasets, freshly evaluated at the values reported.
+        Cash statistic of all datasets, priors included, freshly evaluated at the values reported.
     stat : dict
-        The same per dataset.
+        The same per dataset, without priors.
     parameters : `Parameters`
         Copies of all parameters with values and errors.
     passes : int
@@ -65,7 +65,13 @@ class FitResult:
             "total_stat": self.total_stat,
             "stat": dict(self.stat),
             "parameters": [
-                {"name": name, "value": p.value, "error": p.error, "unit": str(p.unit), "frozen": p.frozen}
+                {
+                    "name": name,
+                    "value": p.value,
+                    "error": p.error,
+                    "unit": str(p.unit),
+                    "frozen": p.frozen,
+                }
                 for name, p in rows
             ],
             "passes": self.passes,
@@ -77,16 +83,24 @@ class FitResult:
     def __str__(self) -> str:
         head = (
             f"FitResult\n  success        {self.success}\n  message        {self.message}\n"
-            f"  total stat     {self.total_stat:.4f}\n  passes         {self.passes} (+ {self.passes_errors} for errors)\n"
+            f"  total stat     {self.total_stat:.4f}\n"
+            f"  passes         {self.passes} (+ {self.passes_errors} for errors)\n"
             f"  edm            {self.edm:.1e}\n  wall, cpu      {self.wall_s:.2f} s, {self.cpu_s:.2f} s\n"
         )
         return head + "\n" + "\n".join(self._rows())
 
     def _rows(self) -> list[str]:
-        free = [(name, p) for name, p in zip(self.parameters.names, self.parameters, strict=True) if not p.frozen]
+        free = [
+            (name, p)
+            for name, p in zip(self.parameters.names, self.parameters, strict=True)
+            if not p.frozen
+        ]
         shown = free[:40]
         width = max((len(name) for name, _ in shown), default=0)
-        rows = [f"  {name:<{width}}  {p.value: .6e} ± {p.error:.2e}  {p.unit}".rstrip() for name, p in shown]
+        rows = [
+            f"  {name:<{width}}  {p.value: .6e} ± {p.error:.2e}  {p.unit}".rstrip()
+            for name, p in shown
+        ]
         if len(free) > len(shown):
             rows.append(f"  ... and {len(free) - len(shown)} more free parameters")
         return rows

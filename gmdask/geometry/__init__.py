@@ -2,7 +2,7 @@
 
 from gmdask.geometry.axes import Axis
 from gmdask.geometry.cutout import Window, cutout_window, round_up_to_odd
-from gmdask.geometry.frames import rotate
+from gmdask.geometry.frames import rotate, separation
 from gmdask.geometry.wcs import WcsGrid
 
-__all__ = ["Axis", "Window", "WcsGrid", "cutout_window", "rotate", "round_up_to_odd"]
+__all__ = ["Axis", "WcsGrid", "Window", "cutout_window", "rotate", "round_up_to_odd", "separation"]

@@ -46,25 +46,34 @@ class Axis:
     @property
     def edges(self) -> Array:
         """Edges of the bins (n + 1); half-way between the nodes for "center"."""
-        return self.nodes if self.node_type == "edges" else self.from_pix(np.arange(self.nbin + 1.0) - 0.5)
+        return (
+            self.nodes
+            if self.node_type == "edges"
+            else self.from_pix(np.arange(self.nbin + 1.0) - 0.5)
+        )
 
     @property
     def center(self) -> Array:
         """Centres of the bins (n), in the scale of `interp`."""
-        return self.nodes if self.node_type == "center" else self.from_pix(np.arange(float(self.nbin)))
+        return (
+            self.nodes if self.node_type == "center" else self.from_pix(np.arange(float(self.nbin)))
+        )
 
     def _scale(self, values: Array) -> Array:
         return np.log(values) if self.interp == "log" else values
 
     @property
     def _node_pix(self) -> Array:
-        return np.arange(len(self.nodes)) - (0.5 if self.node_type == "edges" else 0.0)
+        first = -0.5 if self.node_type == "edges" else 0.0
+        return np.arange(len(self.nodes), dtype=np.float64) + first
 
     def to_pix(self, values: Array) -> Array:
         """Pixel coordinate of `values`: 0 at the first centre, linear in `interp` scale."""
         if len(self.nodes) == 1:
             return np.zeros_like(np.asarray(values, dtype=float))
-        return _interpolate(self._scale(np.asarray(values, dtype=float)), self._scale(self.nodes), self._node_pix)
+        return _interpolate(
+            self._scale(np.asarray(values, dtype=float)), self._scale(self.nodes), self._node_pix
+        )
 
     def from_pix(self, pix: Array) -> Array:
         """Value at pixel coordinate `pix`."""

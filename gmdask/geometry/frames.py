@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 
-__all__ = ["FRAMES", "rotate"]
+__all__ = ["FRAMES", "rotate", "separation"]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,25 @@ def rotate(lon: Array | float, lat: Array | float, source: str, target: str) -> 
     if source == target:
         return lon, lat
     lon_rad, lat_rad = np.radians(lon), np.radians(lat)
-    vector = np.array([np.cos(lat_rad) * np.cos(lon_rad), np.cos(lat_rad) * np.sin(lon_rad), np.sin(lat_rad)])
+    vector = np.array(
+        [np.cos(lat_rad) * np.cos(lon_rad), np.cos(lat_rad) * np.sin(lon_rad), np.sin(lat_rad)]
+    )
     x, y, z = np.tensordot(_rotation(source, target), vector, axes=1)
     return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def separation(lon: Array, lat: Array, lon_0: float, lat_0: float) -> Array:
+    """Angular separation from a position, in deg; accurate for small angles.
+
+    Parameters
+    ----------
+    lon, lat : array
+        Positions in deg.
+    lon_0, lat_0 : float
+        Position in deg.
+    """
+    lon, lat, lon_0, lat_0 = np.radians(lon), np.radians(lat), np.radians(lon_0), np.radians(lat_0)
+    across = np.cos(lat) * np.cos(lat_0) * np.sin((lon - lon_0) / 2) ** 2
+    haversine = np.sin((lat - lat_0) / 2) ** 2 + across
+    result: Array = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(haversine, 1.0))))
+    return result

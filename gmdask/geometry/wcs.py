@@ -30,7 +30,7 @@ class WcsGrid:
         Number of pixels (lat, lon).
     """
 
-    def __init__(self, header: Mapping[str, Any], shape: tuple[int, int]) -> None:
+    def __init__(self, header: Mapping[str, Any], shape: tuple[int, ...]) -> None:
         self.header = dict(header)
         self.shape = (int(shape[0]), int(shape[1]))
         self.wcs = WCS(fits.Header(list(self.header.items())), naxis=2)
@@ -95,7 +95,12 @@ class WcsGrid:
         y, x = np.indices((self.shape[0] + 1, self.shape[1] + 1), dtype=float) - 0.5
         lon, lat = (np.radians(values) for values in self.to_sky(x, y))
         # corners as Gammapy names them: its first index is the row of pixels
-        corner = {"ll": np.s_[:-1, :-1], "lr": np.s_[1:, :-1], "ul": np.s_[:-1, 1:], "ur": np.s_[1:, 1:]}
+        corner = {
+            "ll": np.s_[:-1, :-1],
+            "lr": np.s_[1:, :-1],
+            "ul": np.s_[:-1, 1:],
+            "ur": np.s_[1:, 1:],
+        }
         at = {key: (lon[index], lat[index]) for key, index in corner.items()}
         lower = np.sin(_angle(at["lr"], at["ur"]) - _angle(at["lr"], at["ll"]))
         upper = np.sin(_angle(at["ul"], at["ur"]) - _angle(at["ll"], at["ul"]))

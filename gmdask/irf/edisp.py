@@ -39,7 +39,9 @@ class EDispMap:
     kernels the nearest valid one.
     """
 
-    def __init__(self, values: TiledMap, grid: WcsGrid, energy_true: Array, energy: Array, migra: Axis | None) -> None:
+    def __init__(
+        self, values: TiledMap, grid: WcsGrid, energy_true: Array, energy: Array, migra: Axis | None
+    ) -> None:
         self._values, self.grid = values, grid
         self._energy_true, self._energy, self._migra = energy_true, energy, migra
 
@@ -64,7 +66,9 @@ class EDispMap:
         total = np.cumsum(values * np.diff(self._migra.edges), axis=1)
         total = np.concatenate([np.zeros((len(total), 1)), total], axis=1)
         at = self._energy / self._energy_true[:, None]
-        cumulative = np.stack([np.interp(x, self._migra.edges, y) for x, y in zip(at, total, strict=True)])
+        cumulative = np.stack(
+            [np.interp(x, self._migra.edges, y) for x, y in zip(at, total, strict=True)]
+        )
         matrix = np.clip(np.diff(cumulative, axis=1), 0.0, None)
         matrix[matrix < THRESHOLD] = 0.0
         return matrix

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gmdask.errors import InputError
-from gmdask.geometry import Axis, WcsGrid, round_up_to_odd
+from gmdask.geometry import Axis, WcsGrid, round_up_to_odd, separation
 from gmdask.irf.position import nearest_valid_pixel
 from gmdask.irf.tiles import TiledMap
 
@@ -64,7 +64,14 @@ class PSFMap:
     kernel is one product of it with the profiles.
     """
 
-    def __init__(self, profiles: TiledMap, to_inverse_square_deg: float, energy: Axis, rad: Axis, grid: WcsGrid) -> None:
+    def __init__(
+        self,
+        profiles: TiledMap,
+        to_inverse_square_deg: float,
+        energy: Axis,
+        rad: Axis,
+        grid: WcsGrid,
+    ) -> None:
         self._profiles = profiles
         self.energy, self.rad, self.grid = energy, rad, grid
         self._ring = to_inverse_square_deg * 2 * np.pi * rad.center * np.diff(rad.edges)
@@ -107,7 +114,9 @@ class PSFMap:
         radius_68 = self._radius(self._cumulative_at(cumulative, energies), 0.68)
         size = round_up_to_odd(2 * radius.max() / pixel)
         values = np.zeros((len(energies), size, size))
-        factors = [min(math.ceil(PRECISION_FACTOR / (2 * r / pixel)), MAX_OVERSAMPLING) for r in radius_68]
+        factors = [
+            min(math.ceil(PRECISION_FACTOR / (2 * r / pixel)), MAX_OVERSAMPLING) for r in radius_68
+        ]
         for factor in sorted(set(factors)):
             members = np.flatnonzero(np.equal(factors, factor))
             images = self._images(planes[members], target.projection, pixel, size, factor)
@@ -144,12 +153,20 @@ class PSFMap:
 
     def _radius(self, cumulative: Array, fraction: float) -> Array:
         index = np.argmin(np.abs(cumulative - fraction), axis=1)
-        return self._fine_rad[index]
+        return np.asarray(self._fine_rad[index])
 
-    def _images(self, planes: Array, projection: str, pixel: float, size: int, factor: int) -> Array:
+    def _images(
+        self, planes: Array, projection: str, pixel: float, size: int, factor: int
+    ) -> Array:
         """Images (plane, size, size): sums over factor² sub-pixels, clipped at 0."""
         table = _radial_table(
-            projection, pixel, size, factor, self.rad.nodes.tobytes(), self.rad.interp, self.rad.node_type
+            projection,
+            pixel,
+            size,
+            factor,
+            self.rad.nodes.tobytes(),
+            self.rad.interp,
+            self.rad.node_type,
         )
         centre = _interpolate_rows(planes.T, np.minimum(table.pix.min(), 0.0)[None])
         if planes.min() < 0 or centre.min() < 0:
@@ -159,8 +176,10 @@ class PSFMap:
         images = (table.inner @ planes.T).T
         if len(table.outer) and (planes[:, -1] > 0).any():
             beyond = np.clip(_interpolate_rows(planes.T, table.pix.ravel()[table.outer]), 0.0, None)
-            images = images + np.stack([np.bincount(table.outer_row, b, size * size) for b in beyond.T])
-        return images.reshape(-1, size, size)
+            images = images + np.stack(
+                [np.bincount(table.outer_row, b, size * size) for b in beyond.T]
+            )
+        return np.asarray(images.reshape(-1, size, size))
 
 
 def _interpolate_rows(values: Array, pix: Array) -> Array:
@@ -194,11 +213,8 @@ def _separations(projection: str, pixel: float, size: int, factor: int) -> Array
         "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -pixel, "CDELT2": pixel, "CUNIT1": "deg", "CUNIT2": "deg",
     }  # fmt: skip
     grid = WcsGrid(header, (1, 1))
-    half = size // 2
-    lon, lat = (np.radians(a) for a in grid.upsampled_centers(slice(-half, half + 1), slice(-half, half + 1), factor))
-    haversine = np.sin(lat / 2) ** 2 + np.cos(lat) * np.sin(lon / 2) ** 2
-    result: Array = np.degrees(2 * np.arcsin(np.sqrt(haversine)))
-    return result
+    side = slice(-(size // 2), size // 2 + 1)
+    return separation(*grid.upsampled_centers(side, side, factor), 0.0, 0.0)
 
 
 class _RadialTable(NamedTuple):

@@ -50,7 +50,9 @@ class TiledMap:
     def window(self, y0: int, y1: int, x0: int, x1: int) -> Array:
         """Values of the pixels ``y0:y1, x0:x1``; what is not finite reads as 0."""
         kept = self._kept
-        if kept is None or not (kept[0] <= y0 and y1 <= kept[1] and kept[2] <= x0 and x1 <= kept[3]):
+        if kept is None or not (
+            kept[0] <= y0 and y1 <= kept[1] and kept[2] <= x0 and x1 <= kept[3]
+        ):
             kept = self._kept = self._read(y0, y1, x0, x1)
         return kept[4][..., y0 - kept[0] : y1 - kept[0], x0 - kept[2] : x1 - kept[2]]
 

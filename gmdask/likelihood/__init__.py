@@ -1,0 +1,1 @@
+"""The likelihood: datasets compiled into small operators, and evaluated with derivatives."""

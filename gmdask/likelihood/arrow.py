@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 __all__ = ["LocalBlock", "eliminate", "local_block", "local_covariance"]
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 class LocalBlock(NamedTuple):
@@ -32,7 +33,7 @@ class LocalBlock(NamedTuple):
     slope: Array
 
 
-def local_block(hessian: Array, local: Array, active: Array) -> LocalBlock:
+def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
     """Local part of one dataset's Hessian.
 
     Parameters
@@ -53,7 +54,9 @@ def local_block(hessian: Array, local: Array, active: Array) -> LocalBlock:
     return LocalBlock(inverse, slope)
 
 
-def eliminate(gradient: Array, hessian: Array, local: Array, block: LocalBlock) -> tuple[Array, Array]:
+def eliminate(
+    gradient: Array, hessian: Array, local: Mask, block: LocalBlock
+) -> tuple[Array, Array]:
     """Gradient (S,) and Hessian (S, S) of the profile likelihood: the Schur complement."""
     shared = ~local
     profile = hessian[np.ix_(shared, shared)] - hessian[np.ix_(shared, local)] @ block.slope

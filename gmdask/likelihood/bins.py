@@ -31,7 +31,12 @@ class Bins(NamedTuple):
 
     def within(self, window: Window) -> Index:
         """Positions in the list of the bins inside a window."""
-        inside = (self.y >= window.y0) & (self.y < window.y1) & (self.x >= window.x0) & (self.x < window.x1)
+        inside = (
+            (self.y >= window.y0)
+            & (self.y < window.y1)
+            & (self.x >= window.x0)
+            & (self.x < window.x1)
+        )
         return np.flatnonzero(inside)
 
     def take(self, index: Index) -> Bins:

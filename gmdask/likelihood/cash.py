@@ -41,7 +41,9 @@ class CashTerms(NamedTuple):
     n_floor: int
 
 
-def cash_occupied(npred: Array, counts: Array, total: float, *, derivatives: bool = True) -> CashTerms:
+def cash_occupied(
+    npred: Array, counts: Array, total: float, *, derivatives: bool = True
+) -> CashTerms:
     """Statistic from the bins that hold counts and the masked sum of npred.
 
     Exact where npred is nowhere negative in the mask.
@@ -62,11 +64,11 @@ def cash_occupied(npred: Array, counts: Array, total: float, *, derivatives: boo
         ratio = counts / npred
         return CashTerms(stat, -2 * ratio, 2 * ratio / npred, 2.0, 0)
     floor = npred <= TRUNCATION
-    ratio = counts / np.where(floor, 1.0, npred)
-    stat = 2 * (total - counts @ np.log(np.where(floor, TRUNCATION, npred)))
-    first = np.where(floor, 0.0, -2 * ratio)
-    second = np.where(floor, 0.0, 2 * ratio / np.where(floor, 1.0, npred))
-    return CashTerms(float(stat), first, second, 2.0, int(np.count_nonzero(floor)))
+    safe = np.where(floor, 1.0, npred)
+    stat = float(2 * (total - counts @ np.log(np.where(floor, TRUNCATION, npred))))
+    first = np.where(floor, 0.0, -2 * counts / safe)
+    second = np.where(floor, 0.0, 2 * counts / safe**2)
+    return CashTerms(stat, first, second, 2.0, int(np.count_nonzero(floor)))
 
 
 def cash_dense(npred: Array, counts: Array) -> CashTerms:
@@ -80,7 +82,10 @@ def cash_dense(npred: Array, counts: Array) -> CashTerms:
     floor = npred <= TRUNCATION
     safe = np.where(floor, 1.0, npred)
     ratio = counts / safe
-    stat = 2 * (np.sum(np.where(floor, TRUNCATION, npred)) - counts @ np.log(np.where(floor, TRUNCATION, npred)))
+    stat = 2 * (
+        np.sum(np.where(floor, TRUNCATION, npred))
+        - counts @ np.log(np.where(floor, TRUNCATION, npred))
+    )
     first = np.where(floor, 0.0, 2 * (1 - ratio))
     second = np.where(floor, 0.0, 2 * ratio / safe)
     return CashTerms(float(stat), first, second, 0.0, int(np.count_nonzero(floor & (counts > 0))))

@@ -113,12 +113,18 @@ class CompiledDataset:
     """
 
     def __init__(
-        self, cube: xr.Dataset, models: DatasetModels, free: Mask | None = None, local: Mask | None = None,
+        self,
+        cube: xr.Dataset,
+        models: DatasetModels,
+        free: Mask | None = None,
+        local: Mask | None = None,
         bins: str = "occupied",
     ) -> None:
         parameters = models.parameters
         self._cube, self._models, self._mode = cube, models, bins
-        self.free = np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
+        self.free = (
+            np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
+        )
         self.local = np.zeros_like(self.free) if local is None else local & self.free
         self._any_local = bool(self.local.any())
         column = np.where(self.free, np.cumsum(self.free) - 1, -1)
@@ -134,7 +140,9 @@ class CompiledDataset:
         self._lower, self._upper = limits(models, self._norms & self.local)
         self._dense: CompiledDataset | None = None
 
-    def _make_terms(self, models: DatasetModels, positions: dict[int, int], column: Index) -> list[_Term]:
+    def _make_terms(
+        self, models: DatasetModels, positions: dict[int, int], column: Index
+    ) -> list[_Term]:
         terms = []
         for model in models:
             if isinstance(model, SkyModel):
@@ -172,7 +180,9 @@ class CompiledDataset:
 
     # --- pieces ------------------------------------------------------------------------
 
-    def _parts(self, values: Array, anchor: Array, cache: SpectrumCache, *, derivatives: bool) -> list[_Part]:
+    def _parts(
+        self, values: Array, anchor: Array, cache: SpectrumCache, *, derivatives: bool
+    ) -> list[_Part]:
         parts = []
         for term in self._terms:
             source = term.source
@@ -217,7 +227,13 @@ class CompiledDataset:
     # --- evaluation --------------------------------------------------------------------
 
     def evaluate(
-        self, values: Array, anchor: Array | None = None, *, order: int = 0, cache: SpectrumCache | None = None
+        self,
+        values: Array,
+        anchor: Array | None = None,
+        *,
+        order: int = 0,
+        profile: bool = True,
+        cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood.
 
@@ -229,7 +245,9 @@ class CompiledDataset:
             Parameters at which PSF, energy dispersion and pixels are taken; by default `values`.
         order : {0, 1, 2}
             0: value, with local parameters as they are given; 1: with gradient and Gauss-Newton
-            Hessian, at the optimum of the local parameters; 2: with the observed Hessian too.
+            Hessian; 2: with the observed Hessian too.
+        profile : bool
+            Whether local parameters go to their optimum, in orders 1 and 2.
         cache : dict, optional
             Spectra already integrated, shared by datasets in one pass.
 
@@ -242,11 +260,15 @@ class CompiledDataset:
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
         negative = any(part.operator.negative or part.f.min() < 0 for part in parts)
         negative = negative or (self._background is not None and self._background.negative)
-        if order and self._any_local and not (negative and self._mode == "occupied"):
-            values = self._profile(values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0))
+        if order and profile and self._any_local and not (negative and self._mode == "occupied"):
+            values = self._profile(
+                values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0)
+            )
         npred, total, lowest = self._background_counts(values)
         if (negative or lowest < 0) and self._mode == "occupied":
-            return self._as_dense().evaluate(values, anchor, order=order, cache=cache)
+            return self._as_dense().evaluate(
+                values, anchor, order=order, profile=profile, cache=cache
+            )
         npred, total = self._add_sources(parts, npred, total)
         terms = self._cash(npred, total, derivatives=order > 0)
         if order == 0:
@@ -281,7 +303,9 @@ class CompiledDataset:
             result[places] = minimise_local(function, values[places], *limits, self._norms[places])
         return result
 
-    def _derivatives(self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int) -> Evaluation:
+    def _derivatives(
+        self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int
+    ) -> Evaluation:
         n_free = int(self.free.sum())
         jacobian, sums = np.zeros((len(self.counts), n_free)), np.zeros(n_free)
         for part in parts:
@@ -297,7 +321,9 @@ class CompiledDataset:
             self._background_second(values, terms, observed)
         held = at_limit(values[self.free], gradient, self._lower[self.free], self._upper[self.free])
         active = ~(held & self.local[self.free])
-        return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor)
+        return Evaluation(
+            terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor
+        )
 
     def _source_jacobian(self, part: _Part, jacobian: Array, sums: Array) -> None:
         assert part.df is not None
@@ -308,7 +334,14 @@ class CompiledDataset:
         slot = part.term.spatial
         if len(slot.places):
             counts, total = part.operator.forward_shape(part.f)
-            add_columns(jacobian, sums, part.bins, slot.columns, counts * slot.free_factors, total * slot.free_factors)
+            add_columns(
+                jacobian,
+                sums,
+                part.bins,
+                slot.columns,
+                counts * slot.free_factors,
+                total * slot.free_factors,
+            )
 
     def _background_jacobian(self, values: Array, jacobian: Array, sums: Array) -> None:
         background, slot = self._background, self._norm
@@ -316,7 +349,9 @@ class CompiledDataset:
             return
         counts, total = background.jacobian(slot.internal(values), slot.places)
         rows, factors = slice(None), slot.free_factors
-        add_columns(jacobian, sums, rows, slot.columns, (counts * factors[:, None]).T, total * factors)
+        add_columns(
+            jacobian, sums, rows, slot.columns, (counts * factors[:, None]).T, total * factors
+        )
 
     def _source_second(self, values: Array, part: _Part, terms: CashTerms, observed: Array) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
@@ -325,7 +360,9 @@ class CompiledDataset:
         spectral, spatial = part.term.spectral, part.term.spatial
         if len(spectral.places):
             second = part.term.source.spectrum_hessian(self._energy_grid, spectral.internal(values))
-            block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(w, w_sum)
+            block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(
+                w, w_sum
+            )
             add_block(observed, spectral, spectral, block)
         if len(spatial.places):
             add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
@@ -344,7 +381,9 @@ class CompiledDataset:
     @property
     def nbytes(self) -> int:
         """Bytes held: operators, counts and the arrays of the observation."""
-        held = self.counts.nbytes + sum(index.nbytes for index in self.bins) + self.observation.nbytes
+        held = (
+            self.counts.nbytes + sum(index.nbytes for index in self.bins) + self.observation.nbytes
+        )
         held += sum(term.source.nbytes for term in self._terms)
         held += self._background.nbytes if self._background else 0
         return held + (self._dense.nbytes if self._dense else 0)

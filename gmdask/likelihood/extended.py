@@ -31,7 +31,12 @@ class ExtendedResponse:
     """
 
     def __init__(
-        self, observation: Observation, anchor: Anchor, bins: Bins, integral: PixelIntegral, free: list[int]
+        self,
+        observation: Observation,
+        anchor: Anchor,
+        bins: Bins,
+        integral: PixelIntegral,
+        free: list[int],
     ) -> None:
         self._integral, self._free, self._per_energy = integral, free, integral.per_energy
         window = anchor.window
@@ -43,7 +48,9 @@ class ExtendedResponse:
             self._r, self._edisp = bins.r, anchor.edisp
             self._convolution = Convolution(kernels, n_reco, window.shape)
             self._exposure = np.ascontiguousarray(anchor.exposure[:, *window.slices])
-            self._mask_image = self._convolution.correlate(observation.mask[:, *window.slices].astype(float))
+            self._mask_image = self._convolution.correlate(
+                observation.mask[:, *window.slices].astype(float)
+            )
         else:
             self._convolution = Convolution(kernels, n_true, window.shape)
             self._bin_response = bin_response(anchor, bins)
@@ -52,7 +59,9 @@ class ExtendedResponse:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays kept."""
-        return self._convolution.nbytes + sum(v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray))
+        return self._convolution.nbytes + sum(
+            v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)
+        )
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
         """Operator at some values of the shape parameters."""
@@ -88,16 +97,22 @@ class ExtendedResponse:
         for plane, weights in zip(scattered, per_bin, strict=True):
             np.add.at(plane, (self._y, self._x), weights)
         if self._per_energy:
-            weight = self._convolution.correlate(scattered) + w_sum * f[:, None, None] * self._sum_image
+            weight = (
+                self._convolution.correlate(scattered) + w_sum * f[:, None, None] * self._sum_image
+            )
             return self._integral.second(values, self._free, weight)
-        image = self._convolution.correlate_sum(scattered) + w_sum * np.tensordot(f, self._sum_image, axes=1)
+        image = self._convolution.correlate_sum(scattered) + w_sum * np.tensordot(
+            f, self._sum_image, axes=1
+        )
         return self._integral.second(values, self._free, image)
 
 
 class _RecoOperator:
     """Operator of an extended shape with the PSF in reconstructed energy."""
 
-    def __init__(self, response: ExtendedResponse, values: Array, shape: Array, gradient: Array) -> None:
+    def __init__(
+        self, response: ExtendedResponse, values: Array, shape: Array, gradient: Array
+    ) -> None:
         self._response, self._values = response, values
         self._shape, self._gradient = shape, gradient
         self.negative = bool((shape < 0).any())

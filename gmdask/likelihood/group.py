@@ -20,9 +20,18 @@ from threadpoolctl import ThreadpoolController
 from gmdask.likelihood.arrow import LocalBlock, eliminate, local_block
 from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCache
 from gmdask.models import DatasetModels
-from gmdask.store import Row, Store
+from gmdask.store import Block, open_block
 
-__all__ = ["CompiledGroup", "DatasetSpec", "Point", "RunResult", "StoredCube", "compile_group", "evaluate_group"]
+__all__ = [
+    "CompiledGroup",
+    "DatasetSpec",
+    "Point",
+    "RunResult",
+    "StoredCube",
+    "compile_group",
+    "evaluate_group",
+    "npred_cube",
+]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -37,15 +46,16 @@ class StoredCube:
     ----------
     url : str
         Place of the store.
-    version : int
-        Number of the commit it was found in.
-    row : `Row`
-        Row of the store.
+    block, manifest : str
+        Block of the store, and digest of its manifest, which stands for its content.
+    row : int
+        Row of the block.
     """
 
     url: str
-    version: int
-    row: Row
+    block: str
+    manifest: str
+    row: int
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,15 @@ class Point:
         Parameters at which the response is taken, likewise; None for `values`.
     order : {0, 1, 2}
         0: value at exactly these parameters; 1: with gradient and Gauss-Newton Hessian,
-        at the optimum of the local parameters; 2: with observed Hessian too.
+        2: with observed Hessian too.
+    profile : bool
+        Whether, in orders 1 and 2, local parameters go to their optimum.
     """
 
     values: Array
     anchor: Array | None
     order: int
+    profile: bool = True
 
 
 @dataclass(frozen=True)
@@ -133,8 +146,8 @@ def _threads() -> ThreadpoolController:
 
 
 @cache
-def _store(url: str, version: int) -> Store:  # noqa: ARG001  (a new version is opened anew)
-    return Store.open(url)
+def _block(url: str, block: str, manifest: str) -> Block:
+    return open_block(url, block, manifest)
 
 
 class _CompiledRun:
@@ -143,17 +156,26 @@ class _CompiledRun:
     def __init__(self, specs: Sequence[DatasetSpec]) -> None:
         self.specs = specs
         self.datasets = [_compile(spec) for spec in specs]
-        self.shared: Index = np.unique(np.concatenate([spec.shared for spec in specs])).astype(np.intp)
+        self.shared: Index = np.unique(np.concatenate([spec.shared for spec in specs])).astype(
+            np.intp
+        )
         self._places = [np.searchsorted(self.shared, spec.shared) for spec in specs]
         self._locals = [spec.local[spec.free] for spec in specs]
 
-    def evaluate(self, values: Array, anchor: Array | None, order: int, cache: SpectrumCache) -> RunResult:
+    def evaluate(
+        self, values: Array, anchor: Array | None, point: Point, cache: SpectrumCache
+    ) -> RunResult:
         """Evaluate the datasets and add up."""
+        order = point.order
         evaluations, start = [], 0
         for spec, dataset in zip(self.specs, self.datasets, strict=True):
             own = slice(start, start + len(spec.free))
             anchored = None if anchor is None else anchor[own]
-            evaluations.append(dataset.evaluate(values[own], anchored, order=order, cache=cache))
+            evaluations.append(
+                dataset.evaluate(
+                    values[own], anchored, order=order, profile=point.profile, cache=cache
+                )
+            )
             start = own.stop
         stats = np.array([e.stat for e in evaluations])
         floors = np.array([e.n_floor for e in evaluations], dtype=np.intp)
@@ -175,11 +197,15 @@ class _CompiledRun:
             assert evaluation.active is not None
             at = np.ix_(place, place)
             block = local_block(evaluation.gauss_newton, local, evaluation.active)
-            own_gradient, own_hessian = eliminate(evaluation.gradient, evaluation.gauss_newton, local, block)
+            own_gradient, own_hessian = eliminate(
+                evaluation.gradient, evaluation.gauss_newton, local, block
+            )
             hessian[at] += own_hessian
             if evaluation.observed is not None:
                 block = local_block(evaluation.observed, local, evaluation.active)
-                own_gradient, own_observed = eliminate(evaluation.gradient, evaluation.observed, local, block)
+                own_gradient, own_observed = eliminate(
+                    evaluation.gradient, evaluation.observed, local, block
+                )
                 observed[at] += own_observed
                 blocks.append(block)
             gradient[place] += own_gradient
@@ -204,12 +230,32 @@ class CompiledGroup:
         return sum(dataset.nbytes for run in self.runs for dataset in run.datasets)
 
 
-def _compile(spec: DatasetSpec) -> CompiledDataset:
-    cube = spec.cube
+def _open(name: str, cube: StoredCube | xr.Dataset) -> xr.Dataset:
     if isinstance(cube, StoredCube):
-        cube = _store(cube.url, cube.version).open_row(cube.row)
-    cube = cube.assign_attrs(name=spec.name)
-    return CompiledDataset(cube, DatasetModels.from_dict(spec.models), spec.free, spec.local)
+        cube = _block(cube.url, cube.block, cube.manifest).open_row(cube.row)
+    return cube.assign_attrs(name=name)
+
+
+def _compile(spec: DatasetSpec) -> CompiledDataset:
+    models = DatasetModels.from_dict(spec.models)
+    return CompiledDataset(_open(spec.name, spec.cube), models, spec.free, spec.local)
+
+
+def npred_cube(name: str, cube: StoredCube | xr.Dataset, models: dict[str, Any]) -> Array:
+    """Predicted counts in all bins of a dataset, clipped at zero.
+
+    Parameters
+    ----------
+    name, cube, models
+        See `DatasetSpec`.
+
+    Returns
+    -------
+    npred : array of shape (energy, lat, lon)
+    """
+    opened, own = _open(name, cube), DatasetModels.from_dict(models)
+    npred = CompiledDataset(opened, own, bins="all").npred(own.parameters.value)
+    return np.clip(npred, 0.0, None).reshape(opened["counts"].shape)
 
 
 def compile_group(runs: Sequence[Sequence[DatasetSpec]]) -> CompiledGroup:
@@ -244,6 +290,6 @@ def evaluate_group(group: CompiledGroup, point: Point) -> list[RunResult]:
         for run in group.runs:
             own = slice(start, start + sum(len(spec.free) for spec in run.specs))
             anchored = None if anchor is None else anchor[own]
-            results.append(run.evaluate(values[own], anchored, point.order, cache))
+            results.append(run.evaluate(values[own], anchored, point, cache))
             start = own.stop
     return results

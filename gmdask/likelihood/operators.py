@@ -82,8 +82,13 @@ class MatrixOperator:
     """
 
     def __init__(
-        self, matrix: Array, sums: Array, matrix_shape: Array | None = None, sums_shape: Array | None = None,
-        second: SecondShape | None = None, negative: bool = False,
+        self,
+        matrix: Array,
+        sums: Array,
+        matrix_shape: Array | None = None,
+        sums_shape: Array | None = None,
+        second: SecondShape | None = None,
+        negative: bool = False,
     ) -> None:
         self.negative = negative
         self._m, self._c = matrix, sums
@@ -141,7 +146,9 @@ class KernelOperator:
 
     negative = False
 
-    def __init__(self, kernels: Array, r: Index, response: Array, sums: Array, weights: Array) -> None:
+    def __init__(
+        self, kernels: Array, r: Index, response: Array, sums: Array, weights: Array
+    ) -> None:
         self._g, self._r, self._a, self._l = kernels, r, response, sums
         n_shape = N_SHAPE[len(weights)]
         self._w, self._dw = weights[0], weights[1 : 1 + n_shape]
@@ -164,7 +171,10 @@ class KernelOperator:
     def _pixel_adjoint(self, w: Array, w_sum: float) -> Array:
         """Gradient (J, T) by f, of the part of each pixel at weight 1."""
         n_reco = self._a.shape[1]
-        rows = [np.bincount(self._r, g * w, n_reco) + w_sum * s for g, s in zip(self._g, self._l, strict=True)]
+        rows = [
+            np.bincount(self._r, g * w, n_reco) + w_sum * s
+            for g, s in zip(self._g, self._l, strict=True)
+        ]
         per_pixel = np.array(rows).reshape(len(rows), n_reco)
         return np.asarray(np.einsum("jr,jrt->jt", per_pixel, self._a))
 
@@ -212,7 +222,9 @@ def bin_response(anchor: Anchor, bins: Bins) -> Array:
     return np.ascontiguousarray(exposure * anchor.edisp.T[bins.r])
 
 
-def _overlap(window: Window, row: int, column: int, half: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _overlap(
+    window: Window, row: int, column: int, half: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Where a kernel around a pixel meets the window: slices into window and kernel."""
     y0, y1 = max(window.y0, row - half), min(window.y1, row + half + 1)
     x0, x1 = max(window.x0, column - half), min(window.x1, column + half + 1)
@@ -274,7 +286,9 @@ class PixelGather:
         values[reached] = self._kernel[self._bins.r[reached], y, x]
         response = self._anchor.edisp.T * self._anchor.exposure[:, row, column]
         first, second = _overlap(self._anchor.window, row, column, self._half)
-        sums = np.einsum("ryx,ryx->r", self._mask[:, *first].astype(float), self._kernel[:, *second])
+        sums = np.einsum(
+            "ryx,ryx->r", self._mask[:, *first].astype(float), self._kernel[:, *second]
+        )
         return values, response, sums
 
     def inside(self, row: int, column: int) -> bool:
@@ -309,14 +323,19 @@ def corner_operator(gather: PixelGather, pixels: list[tuple[int, int]], weights:
     return _weighted(matrices, gather, weights)
 
 
-def _weighted(parts: list[tuple[Array, Array]], gather: PixelGather, weights: Array) -> MatrixOperator:
+def _weighted(
+    parts: list[tuple[Array, Array]], gather: PixelGather, weights: Array
+) -> MatrixOperator:
     matrices = np.array([m for m, _ in parts]).reshape(len(parts), *gather._bin_response.shape)
     sums = np.array([c for _, c in parts]).reshape(len(parts), gather._bin_response.shape[1])
     n_shape = N_SHAPE[len(weights)]
     value, first = weights[0], weights[1 : 1 + n_shape]
     second = weights[1 + n_shape :].reshape(n_shape, n_shape, weights.shape[1])
     # the value apart from the derivatives: its bits do not depend on whether they are asked for
-    matrix, matrix_shape = np.tensordot(value, matrices, axes=1), np.tensordot(first, matrices, axes=1)
+    matrix, matrix_shape = (
+        np.tensordot(value, matrices, axes=1),
+        np.tensordot(first, matrices, axes=1),
+    )
 
     def second_shape(f: Array, w: Array, w_sum: float) -> Array:
         per_pixel = (w @ matrices + w_sum * sums) @ f

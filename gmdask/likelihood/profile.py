@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.steps import amplitude_floor, newton_step
+from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
 
 __all__ = ["minimise_local"]
 
@@ -54,10 +54,14 @@ def minimise_local(
         expected = float(-gradient @ step)
         if expected <= TOLERANCE or damping > MAX_DAMPING:
             break
-        trial = np.clip(values + step, lower, upper)
+        trial = moved(values, step, lower, upper)
         trial_stat, trial_gradient, trial_hessian = function(trial)
         slack = ROUNDING * (1 + abs(stat)) if expected < 1e-6 else 0.0
-        if np.isfinite(trial_stat) and trial_stat <= stat + slack and np.isfinite(trial_hessian).all():
+        if (
+            np.isfinite(trial_stat)
+            and trial_stat <= stat + slack
+            and np.isfinite(trial_hessian).all()
+        ):
             values, stat, gradient, hessian = trial, trial_stat, trial_gradient, trial_hessian
             damping = 0.0 if damping < 1e-3 else damping * 0.1
         else:

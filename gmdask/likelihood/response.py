@@ -131,7 +131,13 @@ class Observation:
         psf = self._cube["psf"]
         grid = WcsGrid(self._cube.attrs["psf_wcs"], (psf.shape[-2], psf.shape[-1]))
         energy = _axis(self._cube, str(psf.dims[0]), "TeV")
-        return PSFMap(TiledMap(_Lazy(psf)), _factor(psf, "deg-2"), energy, _axis(self._cube, "rad", "deg"), grid)
+        return PSFMap(
+            TiledMap(_Lazy(psf)),
+            _factor(psf, "deg-2"),
+            energy,
+            _axis(self._cube, "rad", "deg"),
+            grid,
+        )
 
     @cached_property
     def edisp(self) -> EDispMap | None:
@@ -142,7 +148,10 @@ class Observation:
         grid = WcsGrid(self._cube.attrs["edisp_wcs"], (edisp.shape[-2], edisp.shape[-1]))
         true = _axis(self._cube, str(edisp.dims[0]), "TeV")
         if true.nbin != self.energy_true.nbin:
-            msg = f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, exposure {self.energy_true.nbin}"
+            msg = (
+                f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, "
+                f"exposure {self.energy_true.nbin}"
+            )
             raise InputError(msg)
         migra = _axis(self._cube, "migra", "") if "migra" in edisp.dims else None
         return EDispMap(TiledMap(_Lazy(edisp)), grid, true.center, self.energy.edges, migra)
@@ -227,9 +236,7 @@ class Observation:
         axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
         return psf.kernel(float(lon), float(lat), axis.center, self.grid)
 
-    def _edisp_matrix(
-        self, position: tuple[float, float] | None, frame: str, apply: bool
-    ) -> Array:
+    def _edisp_matrix(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
         if self.edisp is None or not apply:
             return overlap_matrix(self.energy_true.edges, self.energy.edges)
         if position is None:

@@ -76,7 +76,9 @@ class Source:
         response = self._anchored[1] if self._anchored else None
         return held + (response.nbytes if isinstance(response, ExtendedResponse) else 0)
 
-    def operator(self, values: Array, anchor: Array, *, derivatives: bool) -> tuple[Operator | None, Index]:
+    def operator(
+        self, values: Array, anchor: Array, *, derivatives: bool
+    ) -> tuple[Operator | None, Index]:
         """Operator and the positions of its bins in the list.
 
         Parameters
@@ -125,7 +127,9 @@ class Source:
             pixels, weights = self._corners(values, derivatives)
             return corner_operator(response, pixels, weights)
         operator = response.operator(values, derivatives=derivatives)
-        if not self._free and not isinstance(operator, MatrixOperator):  # frozen: once and for all as a matrix
+        if not self._free and not isinstance(
+            operator, MatrixOperator
+        ):  # frozen: once and for all as a matrix
             whole = operator.forward(np.eye(self._observation.energy_true.nbin))
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
@@ -157,7 +161,9 @@ class Source:
             (cross + cross.T)[..., None] * mixed + x_2[..., None] * by_x + y_2[..., None] * by_y
         )
         free = self._free
-        return pixels, np.concatenate([share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)])
+        return pixels, np.concatenate(
+            [share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)]
+        )
 
     def _pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
         grid = self._observation.grid

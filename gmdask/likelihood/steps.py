@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["amplitude_floor", "at_limit", "newton_step"]
+__all__ = ["amplitude_floor", "at_limit", "moved", "newton_step"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -22,7 +22,13 @@ def at_limit(values: Array, gradient: Array, lower: Array, upper: Array) -> Mask
 
 
 def newton_step(
-    x: Array, gradient: Array, hessian: Array, damping: float, lower: Array, upper: Array, held: Mask | None = None
+    x: Array,
+    gradient: Array,
+    hessian: Array,
+    damping: float,
+    lower: Array,
+    upper: Array,
+    held: Mask | None = None,
 ) -> Array:
     """Step to the minimum of a damped quadratic model within limits.
 
@@ -41,35 +47,67 @@ def newton_step(
     Returns
     -------
     step : array of shape (S,)
-        Zero along parameters that nothing depends on. Parameters that reach a limit
-        stay there, and the step along the others is found anew.
+        Zero along parameters that nothing depends on.
+
+    Notes
+    -----
+    An active set method: the step goes towards the minimum of the free parameters until one
+    meets a limit, which holds that one while the others go on; at the end a parameter is
+    let go of a limit the slope pulls it away from. Every leg lowers the quadratic model.
     """
     scale = np.sqrt(np.abs(np.diag(hessian)))
-    fixed = (scale == 0) | at_limit(x, gradient, lower, upper)
-    if held is not None:
-        fixed |= held
+    never = scale == 0 if held is None else (scale == 0) | held
     scale = np.where(scale == 0, 1.0, scale)
-    scaled, slope = hessian / np.outer(scale, scale), gradient / scale
+    matrix = _positive(hessian / np.outer(scale, scale), damping)
+    low, high = (lower - x) * scale, (upper - x) * scale
     step = np.zeros_like(x)
-    for _ in range(len(x)):
+    slope = gradient / scale
+    fixed = never | at_limit(step, slope, low, high)
+    for _ in range(10 * len(x) + 1):
         free = ~fixed
-        if not free.any():
+        target = step.copy()
+        if free.any():
+            right = -(slope + matrix[:, fixed] @ step[fixed])[free]
+            target[free] = _solve(matrix[np.ix_(free, free)], right)
+        met = free & ((target < low) | (target > high))
+        if met.any():
+            limit = np.where(target < low, low, high)
+            share = np.where(met, (limit - step) / np.where(met, target - step, 1.0), np.inf)
+            first = int(np.argmin(share))
+            step = step + min(max(share[first], 0.0), 1.0) * (target - step)
+            step[first] = limit[first]
+            fixed[first] = True
+            continue
+        step = target
+        pull = slope + matrix @ step
+        away = fixed & ~never & ~at_limit(step, pull, low, high)
+        if not away.any():
             break
-        right = -(slope + scaled @ (step * scale * fixed))[free]
-        step[free] = _solve(scaled[np.ix_(free, free)], right, damping) / scale[free]
-        beyond = free & ((x + step < lower) | (x + step > upper))
-        if not beyond.any():
-            break
-        step = np.where(beyond, np.clip(x + step, lower, upper) - x, step)
-        fixed |= beyond
-    return step
+        fixed[int(np.argmax(np.where(away, np.abs(pull), -1.0)))] = False
+    return np.clip(step / scale, lower - x, upper - x)
 
 
-def _solve(matrix: Array, right: Array, damping: float) -> Array:
+def moved(x: Array, step: Array, lower: Array, upper: Array) -> Array:
+    """Values after a step; those that reach a limit are exactly there."""
+    at_upper = np.where(step >= upper - x, upper, x + step)
+    return np.where(step <= lower - x, lower, at_upper)
+
+
+def _positive(matrix: Array, damping: float) -> Array:
+    """Matrix with its eigenvalues by their size, plus damping."""
     values, vectors = np.linalg.eigh(matrix)
-    stiffness = np.abs(values) + damping
-    usable = stiffness > FLAT
-    result: Array = vectors @ np.where(usable, (vectors.T @ right) / np.where(usable, stiffness, 1.0), 0.0)
+    if values.min(initial=0.0) < 0:
+        matrix = (vectors * np.abs(values)) @ vectors.T
+    return matrix + damping * np.eye(len(matrix))
+
+
+def _solve(matrix: Array, right: Array) -> Array:
+    """Solve, leaving out directions along which the matrix is flat."""
+    values, vectors = np.linalg.eigh(matrix)
+    usable = values > FLAT
+    result: Array = vectors @ np.where(
+        usable, (vectors.T @ right) / np.where(usable, values, 1.0), 0.0
+    )
     return result
 
 

@@ -148,7 +148,8 @@ class EnergyGrid:
         if y.min(initial=np.inf) > 0 and y.max(initial=0.0) < np.inf:  # by far the usual case
             with np.errstate(over="ignore", divide="ignore"):
                 exponent = self._log + np.log(y[:, 1:] / y0)
-            if np.abs(exponent).min() > 0 and np.abs(exponent).max() < _LARGE:
+            size = np.abs(exponent)
+            if size.min() > 0 and size.max() < _LARGE:
                 return np.asarray((y0 * self._x0_log * (np.expm1(exponent) / exponent)).sum(axis=1))
         exponent, same, flips = self._exponent(y)
         parts = np.where(same, y[:, :-1] * self._x0_log * phi(exponent), 0.0)

@@ -93,7 +93,6 @@ class GaussianSpectralModel(SpectralModel):
         by_sigma = ((grid.low - mean) * low - (grid.high - mean) * high) / sigma
         return f, np.stack([self._bins(grid, np.array([1.0, mean, sigma])), by_mean, by_sigma])
 
-
     def energy_flux(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
         """Integral of energy times value between energies, exactly."""
         below, above = self(u.Quantity(energy_min)), self(u.Quantity(energy_max))

@@ -169,7 +169,10 @@ class LightCurveTemplateTemporalModel(TemporalModel):
 
     @classmethod
     def read(
-        cls, filename: str | Path, format: str = "table", **arguments: Any  # noqa: A002
+        cls,
+        filename: str | Path,
+        format: str = "table",  # noqa: A002
+        **arguments: Any,
     ) -> LightCurveTemplateTemporalModel:
         """Read a table with columns TIME and NORM, or a map of Gammapy.
 

@@ -22,7 +22,7 @@ from gmdask.store.records import BlockRecord, Row
 from gmdask.store.verify import Problem, block_problems, verify_files
 from gmdask.store.writer import write_cubes
 
-__all__ = ["Store", "verify_store", "write_block"]
+__all__ = ["Store", "open_block", "verify_store", "write_block"]
 
 
 class Store:
@@ -282,6 +282,26 @@ def write_block(
     if not commit_numbers(files):
         newest_commit(files)  # raises: there is no store
     return write_cubes(files, cubes, source_digest)
+
+
+def open_block(url: str | os.PathLike[str], block: str, manifest_digest: str) -> Block:
+    """Open a block of a store, whichever commit is the newest there by now.
+
+    Parameters
+    ----------
+    url : str or path
+        The store.
+    block : str
+        Name of the block.
+    manifest_digest : str
+        SHA-256 of its manifest; see `Store.manifest_digest`.
+
+    Raises
+    ------
+    CorruptStoreError
+        Its manifest or metadata are missing or damaged.
+    """
+    return Block(files_at(url), block, manifest_digest)
 
 
 def verify_store(url: str | os.PathLike[str]) -> list[Problem]:

@@ -40,7 +40,9 @@ def gmdask_models(folder: Path, *, gauss: bool) -> gm.Models:
         )  # fmt: skip
         for name in ("e", "phi"):
             shape.parameters[name].frozen = False
-        models = gm.Models([gm.SkyModel(source.spectral_model, shape, name=source.name), *list(models)[1:]])
+        models = gm.Models(
+            [gm.SkyModel(source.spectral_model, shape, name=source.name), *list(models)[1:]]
+        )
     return models
 
 
@@ -52,7 +54,12 @@ def gammapy_models(folder: Path, *, gauss: bool):
     if gauss:
         old = models[0].spatial_model
         shape = GaussianSpatialModel(
-            lon_0=old.lon_0.quantity, lat_0=old.lat_0.quantity, sigma="0.03 deg", e=0.3, phi="30 deg", frame=old.frame
+            lon_0=old.lon_0.quantity,
+            lat_0=old.lat_0.quantity,
+            sigma="0.03 deg",
+            e=0.3,
+            phi="30 deg",
+            frame=old.frame,
         )
         for name in ("lon_0", "lat_0"):
             shape.parameters[name].error = 0.02
@@ -65,7 +72,10 @@ def gammapy_models(folder: Path, *, gauss: bool):
 def changed_vectors(values: np.ndarray, free: np.ndarray, n: int) -> list[np.ndarray]:
     """Vectors with every free value changed by about a percent."""
     rng = np.random.default_rng(1)
-    return [np.where(free, values * (1 + 0.01 * rng.standard_normal(len(values))), values) for _ in range(n)]
+    return [
+        np.where(free, values * (1 + 0.01 * rng.standard_normal(len(values))), values)
+        for _ in range(n)
+    ]
 
 
 def freeze_shape(models) -> None:
@@ -91,7 +101,13 @@ def run_gmdask(folder: Path, store: Path, *, gauss: bool) -> dict[str, float]:
         objective.fresh(values)
         times.append(time.perf_counter() - start)
     calls = result.passes + result.passes_errors
-    return {"fit": fit_s, "stat": result.total_stat, "calls": calls, "value": median(times), "compile": compile_time(store, models)}
+    return {
+        "fit": fit_s,
+        "stat": result.total_stat,
+        "calls": calls,
+        "value": median(times),
+        "compile": compile_time(store, models),
+    }
 
 
 def compile_time(store: Path, models: gm.Models) -> float:
@@ -141,7 +157,10 @@ def table_row(name: str, own: dict[str, float], other: dict[str, float] | None) 
     """One line of the table."""
     head = f"{name:<12} {own['compile'] * 1e3:10.1f} {own['fit']:8.3f} "
     if other is None:
-        return head + f"{'':>8} {'':>6} {own['calls']:6.0f} {'':>6} {own['stat']:14.4f} {'':>14} {own['value'] * 1e3:9.3f}"
+        return (
+            head
+            + f"{'':>8} {'':>6} {own['calls']:6.0f} {'':>6} {own['stat']:14.4f} {'':>14} {own['value'] * 1e3:9.3f}"
+        )
     return head + (
         f"{other['fit']:8.2f} {other['fit'] / own['fit']:6.1f} {own['calls']:6.0f} {other['calls']:6.0f} "
         f"{own['stat']:14.4f} {other['stat']:14.4f} {own['value'] * 1e3:9.3f} {other['value'] * 1e3:8.2f} "
@@ -157,9 +176,9 @@ def main() -> None:
     parser.add_argument("--no-gammapy", action="store_true")
     options = parser.parse_args()
     if not options.no_gammapy:
-        import gammapy.datasets  # noqa: F401  (imports are not timed)
+        import gammapy.datasets
         import gammapy.modeling  # noqa: F401
-    print(HEAD)  # noqa: T201
+    print(HEAD)
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.analyses:
             folder, gauss = options.data / name.removesuffix("-gauss"), name.endswith("-gauss")
@@ -167,7 +186,7 @@ def main() -> None:
             gm.import_datasets(folder / "datasets.yaml", store)
             own = run_gmdask(folder, store, gauss=gauss)
             other = None if options.no_gammapy else run_gammapy(folder, gauss=gauss)
-            print(table_row(name, own, other), flush=True)  # noqa: T201
+            print(table_row(name, own, other), flush=True)
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ def test_unknown_frames_are_refused():
     header = {"CTYPE1": "ELON-CAR", "CTYPE2": "ELAT-CAR", "CUNIT1": "deg", "CUNIT2": "deg"}
     with pytest.raises(InputError, match="ELON"):
         _ = WcsGrid(header, (3, 3)).frame
-    with pytest.raises(InputError, match="fk5"):
-        rotate(0.0, 0.0, "fk5", "icrs")
+    with pytest.raises(InputError, match="ecliptic"):
+        rotate(0.0, 0.0, "ecliptic", "icrs")
 
 
 # --- cutouts ---------------------------------------------------------------------------

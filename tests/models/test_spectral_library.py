@@ -14,6 +14,7 @@ from gmdask.models import EnergyGrid, SpectralModel, get_class
 
 mp.mp.dps = 40
 SETS = 200
+THEIRS = {}
 EDGES = np.geomspace(0.1, 30, 13)
 ENERGY = np.geomspace(0.07, 40, 5)
 
@@ -24,6 +25,16 @@ def make(tag, values):
 
 
 def gammapy(model):
+    """Their model of the same parameters, made once per class."""
+    if type(model) not in THEIRS:
+        THEIRS[type(model)] = _gammapy(model)
+    theirs = THEIRS[type(model)]
+    for ours, other in zip(model.parameters, theirs.parameters, strict=True):
+        other.value = ours.value
+    return theirs
+
+
+def _gammapy(model):
     quantities = {p.name: p.quantity for p in model.parameters}
     if type(model).__name__ == "MeyerCrabSpectralModel":
         return MeyerCrabSpectralModel(**quantities)

@@ -1,6 +1,5 @@
 """Spectra from tables and from other spectra, and a user's own."""
 
-
 import astropy.units as u
 import mpmath as mp
 import numpy as np

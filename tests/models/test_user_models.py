@@ -56,7 +56,7 @@ class Wrong(SpectralModel):
     def evaluate(self, energy, a):
         return a
 '''
-WORKER = '''
+WORKER = """
 import json, sys
 import numpy as np
 from gmdask.models import DatasetModels
@@ -64,7 +64,7 @@ models = DatasetModels.from_dict(json.load(sys.stdin))
 found = [c.spectral_model.evaluate(np.array([2.0]), *c.spectral_model.internal_values)[0]
          for c in models]
 print(json.dumps([found, [type(c.spectral_model).__module__ for c in models]]))
-'''
+"""
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""The engine when a worker is lost: the same numbers, and an even load again."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from clusters import kill, pids, settled
+from jobs import build, evaluate
+from test_engine import engines, expected, placement  # noqa: F401
+
+from gmdask.cluster import Engine
+
+N = 7
+
+
+def evened_out(engine, client, specs, reference, passes=12):
+    """Evaluate until no worker has two groups more than another; return the passes it took."""
+    for number in range(1, passes + 1):
+        assert engine([1.5] * N) == reference
+        counts = placement(client).values()
+        if max(counts) - min(counts) <= 1 and sum(counts) == N:
+            return number
+        time.sleep(0.05)
+    message = f"after {passes} passes: {dict(placement(client))}"
+    raise AssertionError(message)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_killed_between_passes(which, engines, two_workers):  # noqa: F811
+    specs = [(seed, 0) for seed in range(N)]
+    engine, reference = engines(specs), expected(specs, [1.5] * N)
+    assert engine([1.5] * N) == reference
+    lost = list(pids(two_workers).values())[which]
+    kill(lost)
+    assert engine([1.5] * N) == reference
+    settled(two_workers, 2, lost)
+    evened_out(engine, two_workers, specs, reference)
+
+
+@pytest.mark.parametrize("after", [0.05, 0.3, 0.6])
+def test_killed_during_a_pass(after, engines, two_workers):  # noqa: F811
+    specs = [(seed, 0.2) for seed in range(N)]
+    engine, reference = engines(specs), expected(specs, [1.5] * N)
+    if after > 0.1:
+        assert engine([1.5] * N) == reference
+    lost = next(iter(pids(two_workers).values()))
+    timer = threading.Timer(after, kill, [lost])
+    timer.start()
+    assert engine([1.5] * N) == reference
+    timer.join()
+    settled(two_workers, 2, lost)
+    evened_out(engine, two_workers, specs, reference, passes=6)
+
+
+def test_the_only_worker_killed(one_worker):
+    specs = [(seed, 0) for seed in range(N)]
+    engine, reference = Engine(build, evaluate, specs, one_worker), expected(specs, [1.5] * N)
+    assert engine([1.5] * N) == reference
+    (lost,) = pids(one_worker).values()
+    kill(lost)
+    assert engine([1.5] * N) == reference
+    settled(one_worker, 1, lost)
+    engine.close()

@@ -1,0 +1,58 @@
+"""Local clusters, each started once in a session."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import dask
+from distributed import Client
+
+import gmdask as gm
+
+# A worker that is missing so long after it was once lost is given up for good, and 15 s after one
+# test killed it, it may be starting again because another did.
+dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+
+_clients: dict[int, Client] = {}
+
+
+def local_client(workers: int) -> Client:
+    """Client of a local cluster, started at the first call, with all its workers there."""
+    if workers not in _clients:
+        _clients[workers] = gm.connect("local", workers=workers, memory_limit="2GB")
+    client = _clients[workers]
+    client.wait_for_workers(workers, timeout=30)
+    return client
+
+
+def close_clients() -> None:
+    """Stop the clusters."""
+    while _clients:
+        _clients.popitem()[1].close()
+
+
+def pids(client: Client) -> dict[str, int]:
+    """Process of every worker."""
+    return dict(client.run(os.getpid))
+
+
+def kill(pid: int) -> None:
+    """End a process without notice."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def settled(client: Client, workers: int, lost: int | None = None, timeout: float = 30) -> None:
+    """Wait until a killed worker is known to be lost, and another is in its place."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        try:
+            there = pids(client)
+        except OSError:  # the scheduler does not know yet
+            there = {}
+        if len(there) == workers and lost not in there.values():
+            return
+        time.sleep(0.05)
+    message = f"no {workers} workers within {timeout} s"
+    raise TimeoutError(message)

@@ -1,0 +1,68 @@
+"""An import that is killed leaves a store that opens, and can be run again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import xarray as xr
+from synthetic import write_list, write_survey
+
+import gmdask as gm
+from gmdask.errors import StoreNotFoundError
+
+# ends itself without notice once so many files are there, or so many blocks are written
+KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import gmdask as gm
+
+source, url, files, blocks = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+
+def end():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def watch():
+    while sum(path.is_file() for path in url.rglob("*")) < files:
+        time.sleep(0.0005)
+    end()
+
+def on_event(event):
+    if event.done >= blocks:
+        end()
+
+threading.Thread(target=watch, daemon=True).start()
+gm.import_datasets(source, url, on_event=on_event)
+"""
+MANY = 10_000
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Three runs of three shapes: three blocks."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for number, pixels in enumerate((24, 22, 20)):
+        write_survey(folder, 1, prefix=f"mixed{number}", pixels=pixels, seed=number)
+    return write_list(folder, [f"mixed{number}-0" for number in range(3)])
+
+
+@pytest.mark.parametrize(("files", "blocks"), [(1, MANY), (40, MANY), (MANY, 1), (MANY, 3)])
+def test_killed_and_run_again(files, blocks, mixed, tmp_path):
+    url = tmp_path / "store.zarr"
+    command = [sys.executable, "-c", KILLED, str(mixed), str(url), str(files), str(blocks)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+    try:
+        assert len(gm.Datasets.read(url)) == 0
+    except StoreNotFoundError:  # killed before the first commit
+        assert files == 1
+    events = []
+    store = gm.import_datasets(mixed, url, on_event=events.append)
+    if files == MANY:  # blocks that were finished are taken up
+        assert len(events) == 3 - blocks
+    assert store.verify() == []
+    source = gm.Datasets.read(mixed)
+    again = gm.Datasets.read(url)
+    assert again.names == source.names
+    for one, other in zip(again, source, strict=True):
+        xr.testing.assert_identical(one.cube.load(), other.cube.load())

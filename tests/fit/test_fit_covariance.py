@@ -1,0 +1,122 @@
+"""Errors and covariance: of shared and local parameters, and apart from a fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from problems import bits, numeric_hessian
+from synthetic import models
+
+import gmdask as gm
+from gmdask.fit.objective import Objective
+
+
+def with_tilts(own):
+    for model in own:
+        if isinstance(model, gm.BackgroundIRFModel):
+            model.spectral_model.tilt.frozen = False
+    return own
+
+
+def test_apart_from_the_fit(datasets):
+    own = models(datasets.names)
+    result = gm.Fit(datasets).run(own)
+    again = own.copy()
+    for parameter in again.parameters:
+        parameter.error = 0.0
+    other = gm.Fit(datasets).covariance(again)
+    assert bits(other, again) == bits(result, own)
+    assert other.passes == 0
+
+
+def test_optimize_leaves_errors(datasets):
+    own, run = models(datasets.names), models(datasets.names)
+    own.parameters["index"].error = 0.7
+    result = gm.Fit(datasets).optimize(own)
+    assert result.covariance is None
+    assert result.success
+    assert own.parameters["index"].error == 0.7
+    gm.Fit(datasets).run(run)
+    np.testing.assert_array_equal(own.parameters.value, run.parameters.value)
+
+
+def test_values_stay_where_they_are(datasets):
+    own = models(datasets.names)
+    own.parameters["run-0-bkg.spectral.norm"].value = 1.2
+    datasets.set_models(own)
+    before, stat = own.parameters.value, datasets.stat_sum()
+    result = gm.Fit(datasets).covariance(own)
+    np.testing.assert_array_equal(own.parameters.value, before)
+    assert result.total_stat == stat
+
+
+def with_shared_norms(datasets, own):
+    """The same likelihood with all background parameters shared: linked to datasets without bins."""
+    everything, all_models = list(datasets), list(own)
+    for dataset in datasets:
+        name = f"{dataset.name}-dummy"
+        cube = dataset.cube.load().copy()
+        cube["mask_safe"] = cube["mask_safe"] & False
+        everything.append(gm.MapDataset(cube.assign_attrs(name=name)))
+        spectral = own[f"{dataset.name}-bkg"].spectral_model
+        dummy = gm.BackgroundIRFModel(dataset_name=name)
+        dummy.spectral_model.norm, dummy.spectral_model.tilt = spectral.norm, spectral.tilt
+        all_models.append(dummy)
+    return gm.Datasets(everything), gm.Models(all_models)
+
+
+@pytest.mark.parametrize("tilts", [False, True])
+def test_local_parameters_made_shared(tilts, datasets):
+    own = with_tilts(models(datasets.names)) if tilts else models(datasets.names)
+    result = gm.Fit(datasets).run(own)
+    everything, linked = with_shared_norms(datasets, own.copy())
+    objective = Objective(everything, linked)
+    assert not objective.local.any()
+    objective.close()
+    other = gm.Fit(everything).covariance(linked)
+    names = own.parameters.names
+    at = [linked.parameters.names.index(name) for name in names]
+    error = own.parameters.error
+    scale = np.where(error > 0, error, 1.0)
+    expected = other.covariance.data[np.ix_(at, at)]
+    np.testing.assert_allclose(
+        result.covariance.data / np.outer(scale, scale),
+        expected / np.outer(scale, scale),
+        atol=1e-7,
+    )
+    assert other.total_stat == pytest.approx(result.total_stat, abs=1e-9)
+    # and a fit of them all comes to the same
+    start = with_tilts(models(datasets.names)) if tilts else models(datasets.names)
+    everything, linked = with_shared_norms(datasets, start)
+    fitted = gm.Fit(everything).run(linked)
+    assert fitted.total_stat == pytest.approx(result.total_stat, abs=1e-3)
+    apart = np.array([linked.parameters[name].value for name in names]) - own.parameters.value
+    assert (np.abs(apart) <= 0.05 * error).all()
+
+
+def test_inverse_of_the_numeric_hessian(datasets):
+    own = models(datasets.names)
+    result = gm.Fit(datasets).run(own)
+    datasets.set_models(own)
+    objective = Objective(datasets, own)
+    assert objective.local.sum() == 3
+    point = objective(objective.start, order=2)
+    steps = 1e-3 * own.parameters.error[objective.shared]
+    hessian = numeric_hessian(objective, point, objective.start, steps)
+    objective.close()
+    scale = np.outer(own.parameters.error[objective.shared], own.parameters.error[objective.shared])
+    np.testing.assert_allclose(point.observed * scale, hessian * scale, atol=1e-5)
+    found = result.covariance.data[np.ix_(objective.shared, objective.shared)]
+    np.testing.assert_allclose(found / scale, 2 * np.linalg.inv(hessian) / scale, atol=1e-4)
+
+
+def test_covariance_is_one(datasets):
+    own = with_tilts(models(datasets.names))
+    matrix = gm.Fit(datasets).run(own).covariance.data
+    np.testing.assert_array_equal(matrix, matrix.T)
+    free = ~own.parameters.frozen
+    assert (
+        np.linalg.eigvalsh(matrix[np.ix_(free, free)] / np.outer(*[own.parameters.error[free]] * 2))
+        > 0
+    ).all()
+    np.testing.assert_allclose(np.sqrt(np.diag(matrix)), own.parameters.error, rtol=1e-12)
