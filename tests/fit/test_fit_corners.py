@@ -81,7 +81,7 @@ def test_sources_that_share_an_index(backend, datasets):
             marks=pytest.mark.xfail(
                 strict=True,
                 raises=(RuntimeWarning, FitError),
-                reason="MIGRAD tries an index of -2e5 on the side without a limit: NaN ends the fit",
+                reason="MIGRAD tries an index of -2e5 on the side without a limit: overflow, and no good end",
             ),
         ),
     ],
@@ -156,7 +156,6 @@ def test_two_identical_sources(backend, datasets):
     single = run(datasets, own).total_stat
     own.append(own["source"].copy(name="twin"))
     result = run(datasets, own, backend)
-    assert not result.success or "degenerate" in result.message
     assert "not positive definite" in result.message
     assert result.total_stat <= single + ENOUGH
 
