@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +35,7 @@ Array = NDArray[np.float64]
 
 BACKENDS = ("newton", "minuit")
 NAMES_SHOWN = 5
+TURNS = 4  # angles tried, over half a round, where a shape became round
 
 
 class Fit:
@@ -169,15 +172,29 @@ class Fit:
             )
 
         minimum = newton(objective.start[objective.shared])
-        for turn in (False, True):
-            elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
-            if elsewhere is None or objective.passes >= self._max_passes:
-                break
-            if turn:
-                elsewhere = objective.turned(elsewhere, flat(minimum.point))
-            again = newton(elsewhere)
-            minimum = again if again.point.stat < minimum.point.stat else minimum
-        return minimum
+        elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
+        if elsewhere is None or objective.passes + TURNS >= self._max_passes:
+            return minimum
+        again = newton(self._best_turn(objective, minimum.point, elsewhere, on_pass))
+        return again if again.point.stat < minimum.point.stat else minimum
+
+    @staticmethod
+    def _best_turn(
+        objective: Objective,
+        point: Pass,
+        start: Array,
+        on_pass: Callable[[Pass, float, bool], None],
+    ) -> Array:
+        """Give a start with the angle, of some, at which the statistic is lowest.
+
+        Where a shape is round, its angle is any.
+        """
+        found = []
+        for turn in range(TURNS):
+            shared = objective.turned(start, flat(point), turn / (2 * TURNS))
+            found.append(objective(objective.with_shared(point.values, shared)))
+            on_pass(found[-1], math.nan, False)
+        return min(found, key=lambda trial: trial.stat).shared
 
     def _stay(self, objective: Objective) -> Minimum[Pass]:
         point = objective(objective.start, profile=False)

@@ -155,12 +155,12 @@ class Objective:
         """Values of all parameters in the global models."""
         return self._models.parameters.value
 
-    def turned(self, shared: Array, which: Mask) -> Array:
-        """Shared parameters with the angles among some of them turned by a quarter."""
+    def turned(self, shared: Array, which: Mask, share: float) -> Array:
+        """Shared parameters with the angles among some of them turned by a share of a round."""
         result = shared.copy()
         for place, index in enumerate(self.shared):
             if which[place] and int(index) in self._periods:
-                result[place] += self._periods[int(index)][1] / 4
+                result[place] += share * self._periods[int(index)][1]
         return result
 
     def limits(self) -> tuple[Array, Array]:

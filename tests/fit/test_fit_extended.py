@@ -67,16 +67,15 @@ def test_fit_of_the_crab(shared):
         assert abs(parameter.value - point) < 0.2 * parameter.error
 
 
-ROUND = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="ends as a round shape, 50 above the minimum: success",
-)
+def apart(own, first, second):
+    """Differences of parameters; an ellipse turned by half a round is the same."""
+    difference = first - second
+    phi = own.parameters.index("phi")
+    difference[phi] = (difference[phi] + 90) % 180 - 90
+    return difference
 
 
-@pytest.mark.parametrize(
-    "start", [(0.2, 0.6, 60.0), (0.25, 0.8, 40.0), pytest.param((0.15, 0.4, 10.0), marks=ROUND)]
-)
+@pytest.mark.parametrize("start", [(0.2, 0.6, 60.0), (0.25, 0.8, 40.0), (0.15, 0.4, 10.0)])
 def test_converges_to_the_truth(start, extended):
     own = models(extended.names, extended=True)
     truth = own.parameters.value
@@ -85,18 +84,20 @@ def test_converges_to_the_truth(start, extended):
     shape.lon_0.value += 0.05
     result = gm.Fit(extended).run(own)
     assert result.success, result.message
-    assert result.passes <= 20
+    assert (
+        result.passes <= 25
+    )  # a start that becomes round on the way costs a second one, and angles
     assert result.total_stat == extended.stat_sum()
     free = ~own.parameters.frozen
     assert (own.parameters.error[free] > 0).all(), result.message
-    pulls = (own.parameters.value - truth)[free] / own.parameters.error[free]
+    pulls = apart(own, own.parameters.value, truth)[free] / own.parameters.error[free]
     assert np.abs(pulls).max() < 4
     other = models(extended.names, extended=True)
     second = gm.Fit(extended, backend="minuit").run(other)
     assert second.success, second.message
     assert second.total_stat == pytest.approx(result.total_stat, abs=1e-3)
-    apart = np.abs(other.parameters.value - own.parameters.value)[free]
-    assert (apart < 0.05 * own.parameters.error[free]).all()
+    difference = np.abs(apart(own, other.parameters.value, own.parameters.value))[free]
+    assert (difference < 0.05 * own.parameters.error[free]).all()
 
 
 def test_same_bits_on_workers(extended, one_worker, two_workers):
