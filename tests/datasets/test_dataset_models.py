@@ -155,12 +155,14 @@ def test_model_of_a_dataset_that_is_not_there(kind, datasets):
 
 
 def test_model_that_cannot_be_used(datasets):
-    with_models(datasets)
-    before = [as_text(dataset.models) for dataset in datasets]
-    bad = gm.Models([gm.SkyModel(gm.PowerLawSpectralModel(), name="nowhere")])
-    with pytest.raises(ModelError, match=r"'nowhere'.*'run-0'"):
-        datasets.set_models(bad)
-    assert [as_text(dataset.models) for dataset in datasets] == before
+    bare = gm.MapDataset(datasets["run-1"].cube.drop_vars("background"))
+    mixed = gm.Datasets([datasets["run-0"], bare])
+    mixed.set_models([gm.BackgroundIRFModel(dataset_name="run-0")])
+    before = [as_text(dataset.models) for dataset in mixed]
+    bad = gm.Models([gm.BackgroundIRFModel(dataset_name=name) for name in mixed.names])
+    with pytest.raises(ModelError, match=r"'run-1-bkg'.*'run-1'"):
+        mixed.set_models(bad)
+    assert [as_text(dataset.models) for dataset in mixed] == before
 
 
 def test_parameters_that_are_not_there(datasets):
