@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
@@ -137,34 +139,43 @@ class Datasets(Sequence[MapDataset]):
         own = [models.for_dataset(dataset.name) for dataset in chosen]
         for dataset, copies in zip(chosen, own, strict=True):
             dataset._check_models(copies)
+        self._sent = Broadcast(models)
         for dataset, copies in zip(chosen, own, strict=True):
             dataset._take_models(copies)
-        self._sent = Broadcast(models)
+            dataset._values = self._sent.values
+        for dataset in self._datasets:
+            dataset._structure = self._sent
 
     def follow(self, models: Models) -> None:
         """Bring the datasets up to date with the global models, with as little as that needs.
 
         Nothing is sent where nothing changed; values where only values did; and new copies
-        to those datasets that a component touches that came, went or changed.
+        to those datasets that a component touches that came, went or changed, or that got other
+        models by themselves.
 
         Parameters
         ----------
         models : `Models`
             The global models.
         """
-        if self._sent is None:
-            self.set_models(models)
-            return
-        changed = self._sent.changed(models)
-        touched = None if changed is None else self._sent.datasets_of(changed, models)
+        sent = self._sent
+        touched = None if sent is None else sent.touched(models)
         if touched is None:
             self.set_models(models)
-        elif changed:
-            self._distribute(models, [d for d in self._datasets if d.name in touched])
-            self.set_models_parameters(models.parameters)
-        elif not self._sent.same_values(models):
-            self.set_models_parameters(models.parameters)
-            self._sent.values = models.parameters.value
+            return
+        renew = [d for d in self._datasets if d.name in touched or d._structure is not sent]
+        others = [d for d in self._datasets if d.name not in touched and d._structure is sent]
+        values = models.parameters.value
+        current = sent is not None and np.array_equal(sent.values, values)
+        stale = [d for d in others if not current or sent is None or d._values is not sent.values]
+        if touched or renew:
+            self._distribute(models, renew)
+        elif not current:
+            self._sent = Broadcast(models)
+        assert self._sent is not None
+        _send_values(stale, models.parameters)
+        for dataset in self._datasets:
+            dataset._structure, dataset._values = self._sent, self._sent.values
 
     def set_models_parameters(self, parameters: Parameters) -> None:
         """Send parameter values of the global models to the datasets' copies.
@@ -179,11 +190,7 @@ class Datasets(Sequence[MapDataset]):
         UnknownNameError
             If a parameter of a dataset is not among them; nothing is changed then.
         """
-        for dataset in self._datasets:
-            for name in dataset.models_parameter_names:
-                parameters.index(name)
-        for dataset in self._datasets:
-            dataset.set_models_parameters(parameters)
+        _send_values(self._datasets, parameters)
 
     def stat_sum(self, models: Models | None = None) -> float:
         """Sum of the datasets' Cash statistics at the present parameters, and of the priors.
@@ -218,3 +225,12 @@ class Datasets(Sequence[MapDataset]):
         rows = "".join(f"<li>{escape(repr(dataset))}</li>" for dataset in self._datasets[:20])
         more = f"<li>... and {len(self) - 20} more</li>" if len(self) > 20 else ""
         return f"<b>Datasets ({len(self)})</b><ol>{rows}{more}</ol>"
+
+
+def _send_values(datasets: Sequence[MapDataset], parameters: Parameters) -> None:
+    """Give datasets parameter values, all or none."""
+    found = [pair for dataset in datasets for pair in dataset._models.values_from(parameters)]
+    for parameter, value in found:
+        parameter.value = value
+    for dataset in datasets:
+        dataset._values = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.lazy import on_the_cluster, on_this_machine
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
@@ -55,6 +56,9 @@ class MapDataset:
         self._cube, self._stored, self._name = cube, stored, name
         self._models = DatasetModels()
         self._compiled: CompiledDataset | None = None
+        # which broadcast of a collection these models and values are, if they are of any
+        self._structure: Broadcast | None = None
+        self._values: Array | None = None
 
     @property
     def name(self) -> str:
@@ -136,6 +140,7 @@ class MapDataset:
 
     def _take_models(self, models: DatasetModels) -> None:
         self._models, self._compiled = models, None
+        self._structure = self._values = None
 
     def _check_models(self, models: DatasetModels) -> None:
         for model in models:
@@ -152,16 +157,12 @@ class MapDataset:
             Of the global models, found by full name.
         """
         self._models.set_parameters(parameters)
+        self._values = None
 
     @property
     def models_named_parameters(self) -> list[tuple[str, Parameter]]:
         """Full names and parameters of the models, shared ones repeated."""
         return self._models.named_parameters()
-
-    @property
-    def models_parameter_names(self) -> list[str]:
-        """Full names of the parameters of the models, each parameter once."""
-        return self._models.parameters.names
 
     def copy(self, name: str | None = None) -> MapDataset:
         """Copy the dataset; its arrays stay where they are, its models are copied.
@@ -172,16 +173,20 @@ class MapDataset:
             Name of the copy; the ``datasets_names`` of its models follow.
         """
         new = MapDataset(self._cube, self._stored)
-        models = self._models.copy()
         if name is not None and name != self._name:
             new._name, new._cube = name, self._cube.assign_attrs(name=name)
-            for model in models:
-                if model.datasets_names is not None:
-                    model.datasets_names = [
-                        name if n == self._name else n for n in model.datasets_names
-                    ]
-        new._models = models
+        memo: dict[int, Any] = {}
+        new._models = DatasetModels([self._copied(c, new.name, memo) for c in self._models])
         return new
+
+    def _copied(self, component: Component, name: str, memo: dict[int, Any]) -> Component:
+        """Copy of a component that follows the dataset to a new name."""
+        if isinstance(component, BackgroundIRFModel):
+            return component.copy(memo=memo, dataset_name=name)
+        copied = component.copy(memo=memo)
+        if copied.datasets_names is not None:
+            copied.datasets_names = [name if n == self._name else n for n in copied.datasets_names]
+        return copied
 
     # --- numbers -----------------------------------------------------------------------
 

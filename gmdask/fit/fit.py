@@ -121,7 +121,7 @@ class Fit:
         if not len(self.datasets):
             msg = "there are no datasets to fit"
             raise FitError(msg)
-        self.datasets.set_models(models)
+        self.datasets.follow(models)
         objective = Objective(self.datasets, models, self.client)
         try:
             self._send(CompileEnd(len(self.datasets), objective.n_groups))

@@ -133,7 +133,7 @@ def _on_grid(observation: Observation, model: TemplateNPredModel) -> Array:
     sky_map = model.map
     where = f"model {model.name!r}: map of {model.filename or 'memory'}"
     axis, own = sky_map.axes[0], observation.energy
-    edges = axis.edges * float(Unit(sky_map.axis_units[0] or "TeV").to("TeV"))
+    edges = axis.edges * float(Unit(axis.unit or "TeV").to("TeV"))
     if len(edges) != len(own.edges) or not np.allclose(edges, own.edges, rtol=1e-6):
         msg = f"{where} has other energies than dataset {observation.name!r}"
         raise ModelError(msg)

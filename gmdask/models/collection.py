@@ -15,7 +15,7 @@ from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance
 from gmdask.models.model_files import WriteOptions, read_models, write_models
-from gmdask.models.parameter import unit_factor
+from gmdask.models.parameter import Parameter, unit_factor
 from gmdask.models.parameters import Parameters
 from gmdask.models.sequence import ModelSequence
 
@@ -38,13 +38,23 @@ class DatasetModels(ModelSequence):
         UnknownNameError
             If a parameter is not among them; nothing is changed then.
         """
+        for par, value in self.values_from(parameters):
+            par.value = value
+
+    def values_from(self, parameters: Parameters) -> list[tuple[Parameter, float]]:
+        """Parameters with the values that `set_parameters` would give them.
+
+        Raises
+        ------
+        UnknownNameError
+            If a parameter is not among the global ones.
+        """
         found = []
         for name, par in self.named_parameters():
             source = parameters[name]
             factor = 1.0 if source.unit is par.unit else unit_factor(source.unit, par.unit)
             found.append((par, source.value * factor))
-        for par, value in found:
-            par.value = value
+        return found
 
 
 class Models(ModelSequence):

@@ -1,94 +1,25 @@
 """Multilinear interpolation on axes with a scale, in pixels, with derivatives.
 
-Gammapy's rule: a coordinate becomes a pixel by piecewise linear interpolation of the scaled
-edges (or nodes) of its axis, and values are multilinear in pixels, extrapolated at both ends.
+Gammapy's rule: values are multilinear in the pixel coordinates of their axes, extrapolated at both
+ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import ModelError
+from gmdask.geometry import Axis
 
-__all__ = ["InterpolationAxis", "LogTable"]
+__all__ = ["LogTable"]
 
 Array = NDArray[np.float64]
 
 _TINY = float(np.finfo(float).tiny)
-_SCALES = ("lin", "log", "sqrt")
-
-
-class InterpolationAxis:
-    """An axis of a table.
-
-    Parameters
-    ----------
-    name : str
-        Name.
-    knots : array [K]
-        Coordinates of the edges or nodes, increasing.
-    interp : {"lin", "log", "sqrt"}
-        Scale on which pixels are linear.
-    edges : bool
-        Whether the knots are edges of pixels, not their centres.
-    unit : str
-        Unit of the coordinates.
-    """
-
-    def __init__(
-        self, name: str, knots: ArrayLike, interp: str = "lin", edges: bool = False, unit: str = ""
-    ) -> None:
-        self.name, self.interp, self.unit, self.edges = name, interp, unit, edges
-        self.knots = np.array(knots, dtype=float)
-        if interp not in _SCALES:
-            message = f"axis {name}: interpolation {interp!r}, expected one of {_SCALES}"
-            raise ModelError(message)
-        if self.knots.ndim != 1 or not (np.diff(self.knots) > 0).all():
-            message = f"axis {name}: coordinates do not increase"
-            raise ModelError(message)
-        self._scaled = self._scale(self.knots)
-        self._first = -0.5 if edges else 0.0
-
-    def __len__(self) -> int:
-        return len(self.knots) - self.edges
-
-    @property
-    def centers(self) -> Array:
-        """Coordinates of the pixels."""
-        if not self.edges:
-            return self.knots
-        middle = 0.5 * (self._scaled[1:] + self._scaled[:-1])
-        if self.interp == "log":
-            return np.asarray(np.exp(middle))
-        return np.asarray(middle**2 if self.interp == "sqrt" else middle)
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """First and last edge or node."""
-        return float(self.knots[0]), float(self.knots[-1])
-
-    def _scale(self, x: ArrayLike) -> Array:
-        x = np.asarray(x, dtype=float)
-        if self.interp == "log":
-            return np.asarray(np.log(np.maximum(x, _TINY)))
-        return np.asarray(np.sign(x) * np.sqrt(np.abs(x))) if self.interp == "sqrt" else x
-
-    def cell(self, x: ArrayLike) -> tuple[NDArray[np.intp], Array, Array]:
-        """Lower pixel of each coordinate, the share of the upper one, and its slope."""
-        x = np.asarray(x, dtype=float)
-        scaled = self._scale(x)
-        k = np.clip(np.searchsorted(self._scaled, scaled, "right") - 1, 0, len(self.knots) - 2)
-        per = 1 / (self._scaled[k + 1] - self._scaled[k])
-        pixel = self._first + k + (scaled - self._scaled[k]) * per
-        low = np.clip(np.floor(pixel).astype(np.intp), 0, len(self) - 2)
-        if self.interp == "log":
-            per = per / np.maximum(x, _TINY)
-        elif self.interp == "sqrt":
-            per = per * 0.5 / np.maximum(np.sqrt(np.abs(x)), _TINY)
-        return low, np.asarray(pixel - low), np.asarray(per)
 
 
 class LogTable:
@@ -96,7 +27,7 @@ class LogTable:
 
     Parameters
     ----------
-    axes : list of InterpolationAxis
+    axes : sequence of Axis
         Axes in the order of the values; those of one pixel are ignored.
     values : array
         Values, positive or zero.
@@ -104,7 +35,7 @@ class LogTable:
         Whether logarithms are interpolated, not the values themselves.
     """
 
-    def __init__(self, axes: list[InterpolationAxis], values: ArrayLike, log: bool = True) -> None:
+    def __init__(self, axes: Sequence[Axis], values: ArrayLike, log: bool = True) -> None:
         array = np.asarray(values)
         shape = tuple(len(axis) for axis in axes)
         if array.shape != shape:

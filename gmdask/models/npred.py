@@ -96,8 +96,8 @@ class TemplateNPredModel(Component):
 
     def evaluate(self) -> SkyMap:
         """Map with all norms applied."""
-        axis, unit = self.map.axes[0], self.map.axis_units[0] or "TeV"
-        norm = self.spectral_model(u.Quantity(axis.center, unit)).to_value("")
+        axis = self.map.axes[0]
+        norm = self.spectral_model(u.Quantity(axis.center, axis.unit or "TeV")).to_value("")
         data = self.map.data * norm[:, None, None]
         if self.spatial_model is not None:
             from gmdask.geometry import rotate
@@ -106,7 +106,7 @@ class TemplateNPredModel(Component):
             values = self.spatial_model.internal_values.tolist()
             spatial = self.spatial_model.evaluate(SkyGrid(*lonlat), *values)
             data = data * np.nan_to_num(spatial * self.spatial_model.norm_factor)
-        return SkyMap(data, self.map.grid.header, self.map.axes, self.map.unit, self.map.axis_units)
+        return SkyMap(data, self.map.grid.header, self.map.axes, self.map.unit)
 
     def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
         """Write the map, unless its file is there already.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.errors import InputNotFoundError, ModelError
-from gmdask.models.interpolation import InterpolationAxis
+from gmdask.geometry import Axis
 
 __all__ = ["RegionMap"]
 
@@ -23,7 +23,7 @@ class RegionMap:
 
     Attributes
     ----------
-    axes : tuple of InterpolationAxis
+    axes : tuple of Axis
         Axes, first axis first.
     values : ndarray
         Values, of the shape of the axes.
@@ -33,7 +33,7 @@ class RegionMap:
         Header of the table of the axes, with the reference time if there is one.
     """
 
-    axes: tuple[InterpolationAxis, ...]
+    axes: tuple[Axis, ...]
     values: Array
     unit: str
     header: dict[str, Any]
@@ -70,23 +70,13 @@ class RegionMap:
 
     @classmethod
     def _from_tables(cls, table: Any, bands: Any) -> RegionMap:
-        header = bands.header
-        axes = []
-        k = 1
-        while f"AXCOLS{k}" in header:
-            names = header[f"AXCOLS{k}"].split(",")
-            columns = [np.unique(np.asarray(bands.data[name], dtype=float)) for name in names]
-            knots = columns[0] if len(columns) == 1 else np.append(columns[0], columns[1][-1])
-            unit = header.get(f"TUNIT{bands.columns.names.index(names[0]) + 1}", "")
-            name = names[0].removesuffix("_MIN").lower()
-            name = {"e": "energy"}.get(name, name)
-            interp = header.get(f"INTERP{k}", "lin")
-            axes.append(InterpolationAxis(name, knots, interp, len(columns) == 2, unit))
-            k += 1
+        from gmdask.geometry.fits_header import read_bands
+
+        axes = read_bands(bands, "table of its axes")
         shape = [len(axis) for axis in reversed(axes)]
         values = np.asarray(table.data["DATA"]).astype(table.data["DATA"].dtype.newbyteorder("="))
         unit = str(table.columns["DATA"].unit or "")
-        return cls(tuple(axes), values.reshape(shape).T, unit, dict(header))
+        return cls(axes, values.reshape(shape).T, unit, dict(bands.header))
 
     def write(self, path: str | Path, overwrite: bool = False) -> None:
         """Write a file that Gammapy reads.
@@ -100,27 +90,19 @@ class RegionMap:
         """
         from astropy.io import fits
 
+        from gmdask.geometry.fits_header import bands_table
+
         shape = [len(axis) for axis in self.axes]
-        indices = np.meshgrid(*map(np.arange, shape), indexing="ij")
-        columns = [fits.Column("CHANNEL", "K", array=np.arange(int(np.prod(shape))))]
-        cards: list[tuple[str, Any]] = []
-        for k, (axis, index) in enumerate(zip(self.axes, indices, strict=True)):
-            at, name = index.ravel(), axis.name.upper()
-            parts = [(name, axis.centers)]
-            if axis.edges:
-                parts += [(f"{name}_MIN", axis.knots[:-1]), (f"{name}_MAX", axis.knots[1:])]
-            columns += [fits.Column(n, "D", axis.unit, array=x[at]) for n, x in parts]
-            cards.append((f"AXCOLS{k + 1}", ",".join(n for n, _ in parts[1:]) or name))
-            cards.append((f"INTERP{k + 1}", axis.interp))
-        bands = fits.BinTableHDU.from_columns(columns, name="SKYMAP_BANDS")
+        bands = bands_table(self.axes, "SKYMAP_BANDS")
         rows = self.values.T.reshape(shape[-1], -1) if shape else self.values.reshape(1, 1)
         first = f"({','.join(map(str, (1, 1, *shape[:-1])))})"
         code = "E" if self.values.dtype == np.float32 else "D"
         data = fits.Column("DATA", f"{rows.shape[1]}{code}", self.unit, dim=first, array=rows)
         channel = fits.Column("CHANNEL", "I", array=np.arange(len(rows)))
         table = fits.BinTableHDU.from_columns([channel, data], name="SKYMAP")
-        for key, value in cards:
-            table.header[key] = bands.header[key] = value
+        for key in bands.header:
+            if key.startswith(("AXCOLS", "INTERP")):
+                table.header[key] = bands.header[key]
         for key in ("MJDREFI", "MJDREFF", "TIMESYS", "TIMEUNIT"):
             if key in self.header:
                 bands.header[key] = self.header[key]

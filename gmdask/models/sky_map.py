@@ -13,7 +13,7 @@ import numpy as np
 from astropy.units import Unit
 from numpy.typing import NDArray
 
-from gmdask.errors import InputNotFoundError, ModelError
+from gmdask.errors import InputError, InputNotFoundError, ModelError
 
 if TYPE_CHECKING:
     from gmdask.geometry import Axis
@@ -23,11 +23,6 @@ __all__ = ["SkyMap", "read_sky_map"]
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-
-_CARDS = ("CTYPE", "CRPIX", "CRVAL", "CDELT", "CUNIT", "CROTA")
-_GLOBAL_CARDS = ("LONPOLE", "LATPOLE", "RADESYS", "EQUINOX")
-_MATRICES = ("PC", "CD", "PV")
-_ENERGY_COLUMNS = {"E_MIN": "energy", "ENERGY": "energy", "E": "energy"}
 
 
 class SkyMap:
@@ -43,8 +38,6 @@ class SkyMap:
         Further axes, the fastest first.
     unit : str
         Unit of the values.
-    axis_units : sequence of str
-        Units of the axes.
 
     Raises
     ------
@@ -63,7 +56,6 @@ class SkyMap:
         wcs: Mapping[str, Any],
         axes: Sequence[Axis] = (),
         unit: str = "",
-        axis_units: Sequence[str] = (),
     ) -> None:
         from gmdask.geometry import WcsGrid
 
@@ -73,7 +65,6 @@ class SkyMap:
             values = values.astype(np.float64)
         self.data = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
         self.axes, self.unit = tuple(axes), str(unit)
-        self.axis_units = tuple(axis_units) or ("",) * len(self.axes)
         expected = tuple(axis.nbin for axis in reversed(self.axes))
         if self.data.ndim < 2 or self.data.shape[:-2] != expected:
             message = f"map of shape {self.data.shape}, where axes ask for {expected} + (lat, lon)"
@@ -89,10 +80,6 @@ class SkyMap:
     def axis_names(self) -> tuple[str, ...]:
         """Names of the further axes."""
         return tuple(axis.name for axis in self.axes)
-
-    def axis_unit(self, name: str) -> str:
-        """Return the unit of an axis."""
-        return self.axis_units[self.axis_names.index(name)]
 
     # --- the sky --------------------------------------------------------------------
 
@@ -128,6 +115,8 @@ class SkyMap:
         """
         from astropy.io import fits
 
+        from gmdask.geometry.fits_header import bands_table
+
         path = Path(path)
         if path.exists() and not overwrite:
             return
@@ -137,7 +126,7 @@ class SkyMap:
         header["WCSSHAPE"] = f"({','.join(map(str, sizes))})"
         hdus: list[Any] = [fits.PrimaryHDU(self.data)]
         if self.axes:
-            bands = _bands(self.axes, self.axis_units)
+            bands = bands_table(self.axes, "PRIMARY_BANDS")
             header["BANDSHDU"] = bands.name
             for key in bands.header:
                 if key.startswith(("AXCOLS", "INTERP")):
@@ -148,58 +137,16 @@ class SkyMap:
         fits.HDUList(hdus).writeto(path, overwrite=overwrite)
 
 
-# --- axes in files ------------------------------------------------------------------------
+def _checked_axes(hdu: Any, where: str) -> tuple[Axis, ...]:
+    from gmdask.geometry.fits_header import read_bands
+
+    try:
+        return read_bands(hdu, where)
+    except InputError as error:
+        raise ModelError(str(error)) from error
 
 
-def _bands(axes: Sequence[Axis], units: Sequence[str]) -> Any:
-    """Table of the axes: one row per bin of their product, the first axis fastest."""
-    from astropy.io import fits
-
-    columns, cards = [], {}
-    sizes = [axis.nbin for axis in axes]
-    index = np.unravel_index(np.arange(int(np.prod(sizes))), sizes, order="F")
-    columns.append(fits.Column("CHANNEL", "K", array=np.arange(len(index[0]))))
-    for k, (axis, unit, at) in enumerate(zip(axes, units, index, strict=True), 1):
-        is_energy = axis.name == "energy"
-        name = "E" if is_energy and axis.node_type == "edges" else axis.name.upper()
-        center = axis.name.upper()
-        columns.append(fits.Column(center, "D", unit=unit, array=axis.center[at]))
-        cards[f"AXCOLS{k}"] = center
-        if axis.node_type == "edges":
-            edges = axis.edges
-            for suffix, values in (("MIN", edges[:-1]), ("MAX", edges[1:])):
-                columns.append(fits.Column(f"{name}_{suffix}", "D", unit=unit, array=values[at]))
-            cards[f"AXCOLS{k}"] = f"{name}_MIN,{name}_MAX"
-        cards[f"INTERP{k}"] = axis.interp
-    hdu = fits.BinTableHDU.from_columns(columns, name="PRIMARY_BANDS")
-    hdu.header.update(cards)
-    return hdu
-
-
-def _axes_from(hdu: Any, where: str) -> tuple[list[Axis], list[str]]:
-    """Axes of a table of them, and their units."""
-    from gmdask.geometry import Axis
-
-    axes, units = [], []
-    for number in range(1, 6):
-        listed = hdu.header.get(f"AXCOLS{number}")
-        if listed is None:
-            break
-        names = [name.strip() for name in listed.split(",")]
-        if any(name not in hdu.columns.names for name in names):
-            message = f"{where}: axis columns {listed} are not in the table"
-            raise ModelError(message)
-        columns = [np.unique(np.asarray(hdu.data[name], dtype=float)) for name in names]
-        node_type = "edges" if len(columns) == 2 else "center"
-        nodes = np.append(columns[0], columns[-1][-1]) if node_type == "edges" else columns[0]
-        name = _ENERGY_COLUMNS.get(names[0], names[0].removesuffix("_MIN").lower())
-        interp = str(hdu.header.get(f"INTERP{number}", "lin"))
-        axes.append(Axis(name, nodes, interp, node_type))
-        units.append(str(hdu.columns[names[0]].unit or ""))
-    return axes, units
-
-
-def _fermi_axis(hdu: Any, where: str) -> tuple[list[Axis], list[str]]:
+def _fermi_axis(hdu: Any, where: str) -> Axis:
     """Energies of a Fermi template (HDU ENERGIES), or edges of a counts cube (EBOUNDS)."""
     from gmdask.geometry import Axis
 
@@ -207,11 +154,11 @@ def _fermi_axis(hdu: Any, where: str) -> tuple[list[Axis], list[str]]:
     if "ENERGY" in names:
         column = hdu.columns[names["ENERGY"]]
         nodes = np.asarray(hdu.data[names["ENERGY"]], dtype=float)
-        return [Axis("energy_true", nodes, "log", "center")], [str(column.unit or "MeV")]
+        return Axis("energy_true", nodes, "log", "center", str(column.unit or "MeV"))
     if "E_MIN" in names and "E_MAX" in names:
         low, high = (np.asarray(hdu.data[names[key]], dtype=float) for key in ("E_MIN", "E_MAX"))
         unit = str(hdu.columns[names["E_MIN"]].unit or "keV")
-        return [Axis("energy", np.append(low, high[-1]), "log", "edges")], [unit]
+        return Axis("energy", np.append(low, high[-1]), "log", "edges", unit)
     message = f"{where}: no column of energies"
     raise ModelError(message)
 
@@ -261,37 +208,23 @@ def _read(path: str, modified: int, size: int) -> SkyMap:  # noqa: ARG001  (make
 def _from_hdus(hdus: Any, where: str) -> SkyMap:
     from astropy.io import fits
 
+    from gmdask.geometry.fits_header import wcs_cards
+
     hdu = next((hdu for hdu in hdus if hdu.data is not None), None)
     if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
         message = f"{where}: its first data are not an image on a WCS grid"
         raise ModelError(message)
-    axes: list[Axis] = []
-    units: list[str] = []
+    axes: tuple[Axis, ...] = ()
     bands = hdu.header.get("BANDSHDU")
     if bands is not None:
-        axes, units = _axes_from(hdus[bands], where)
+        axes = _checked_axes(hdus[bands], where)
     elif hdu.data.ndim > 2:
         found = [name for name in ("EBOUNDS", "ENERGIES") if name in hdus]
         if not found:
             message = f"{where}: image with {hdu.data.ndim} axes and no table of them"
             raise ModelError(message)
-        axes, units = _fermi_axis(hdus[found[0]], where)
+        axes = (_fermi_axis(hdus[found[0]], where),)
     unit = str(hdu.header.get("BUNIT", "")).strip()
     if axes and "ENERGIES" in hdus and bands is None and Unit(unit).is_equivalent(""):
         unit = "cm-2 s-1 MeV-1 sr-1"  # a Fermi template does not say
-    return SkyMap(hdu.data, _wcs_cards(hdu.header), axes, unit, units)
-
-
-def _wcs_cards(header: Any) -> dict[str, Any]:
-    """Cards of the two celestial axes."""
-    cards: dict[str, Any] = {"WCSAXES": 2}
-    for key in header:
-        stem, number = key[:-1], key[-1:]
-        celestial = stem in _CARDS and number in ("1", "2")
-        numbers = key[2:].split("_")
-        matrix = key[:2] in _MATRICES and len(numbers) == 2 and numbers[0] in ("1", "2")
-        if matrix and key[:2] != "PV":
-            matrix = numbers[1] in ("1", "2")
-        if celestial or matrix or key in _GLOBAL_CARDS:
-            cards[key] = header[key]
-    return cards
+    return SkyMap(hdu.data, wcs_cards(hdu.header), axes, unit)

@@ -11,7 +11,8 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.errors import InputNotFoundError, ModelError
-from gmdask.models.interpolation import InterpolationAxis, LogTable
+from gmdask.geometry import Axis
+from gmdask.models.interpolation import LogTable
 from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
 from gmdask.models.quantities import quantity_from_dict, quantity_to_dict
 from gmdask.models.region_map import RegionMap
@@ -67,7 +68,7 @@ class TemplateSpectralModel(SpectralModel):
             raise ModelError(message)
         self.is_norm, self._factor = _value_factor(self.values.unit, "values")
         self._unit = unit_factor(u.TeV, self.energy.unit)
-        axis = InterpolationAxis("energy", self.energy.value, "log")
+        axis = Axis("energy", self.energy.value, "log", "center")
         self._table = LogTable([axis], self.values.value)
         super().__init__()
 
@@ -147,7 +148,7 @@ class TemplateNDSpectralModel(SpectralModel):
         for axis in arguments["map"].axes:
             if axis.name in ("energy", "energy_true"):
                 continue
-            low, high = axis.bounds
+            low, high = float(axis.nodes[0]), float(axis.nodes[-1])
             found.append(
                 ParameterDefault(
                     axis.name, (low + high) / 2, axis.unit, low, high, interp=axis.interp
@@ -234,8 +235,8 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
         self.data, self.filename = u.Quantity(data), filename
         self._unit = unit_factor(u.TeV, self.energy.unit)
         axes = [
-            InterpolationAxis("param", self.param.value),
-            InterpolationAxis("energy", self.energy.value, "log"),
+            Axis("param", self.param.value, "lin", "center"),
+            Axis("energy", self.energy.value, "log", "center"),
         ]
         self._table = LogTable(axes, self.data.value)
         super().__init__(**parameters)

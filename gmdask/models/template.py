@@ -116,8 +116,7 @@ class _OnMap(SpatialModel):
             message = f"{type(self).__name__} depends on energy: the positions have none"
             raise ModelError(message)
         axis = self._map.axes[self._map.axis_names.index("energy_true")]
-        unit = self._map.axis_unit("energy_true") or "TeV"
-        return axis.to_pix(grid.energy / unit_factor(Unit(unit), Unit("TeV")))
+        return axis.to_pix(grid.energy / unit_factor(Unit(axis.unit or "TeV"), Unit("TeV")))
 
     def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
         """Write the map, unless its file is there already.
@@ -281,11 +280,7 @@ class TemplateNDSpatialModel(_OnMap):
         if arguments.get("map") is None and arguments.get("filename") is None:
             return ()
         sky_map = _given_or_read(cls, arguments.get("map"), arguments.get("filename"))
-        return tuple(
-            _axis_default(axis, unit)
-            for axis, unit in zip(sky_map.axes, sky_map.axis_units, strict=True)
-            if axis.name != "energy_true"
-        )
+        return tuple(_axis_default(axis) for axis in sky_map.axes if axis.name != "energy_true")
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -349,18 +344,16 @@ def _file_arguments(cls: type, data: dict[str, Any]) -> dict[str, Any]:
     return {"filename": data.get("filename"), "map": data.get("map")}
 
 
-def _axis_default(axis: Axis, unit: str) -> ParameterDefault:
-    low, high = float(axis.edges[0]), float(axis.edges[-1])
-    if axis.node_type == "center":
-        low, high = float(axis.nodes[0]), float(axis.nodes[-1])
-    return ParameterDefault(axis.name, (low + high) / 2, unit, low, high, interp=axis.interp)
+def _axis_default(axis: Axis) -> ParameterDefault:
+    low, high = float(axis.nodes[0]), float(axis.nodes[-1])
+    return ParameterDefault(axis.name, (low + high) / 2, axis.unit, low, high, interp=axis.interp)
 
 
 def _with_unit(sky_map: SkyMap) -> SkyMap:
     """Return the map, in sr-1 if it has no unit."""
     if not Unit(sky_map.unit).is_equivalent(""):
         return sky_map
-    return SkyMap(sky_map.data, sky_map.grid.header, sky_map.axes, "sr-1", sky_map.axis_units)
+    return SkyMap(sky_map.data, sky_map.grid.header, sky_map.axes, "sr-1")
 
 
 def _density_of(sky_map: SkyMap, normalize: bool) -> SkyMap:
@@ -384,4 +377,4 @@ def _as_density(sky_map: SkyMap, normalize: bool) -> SkyMap:
     total = data.sum(axis=(-2, -1), keepdims=True)
     density = np.divide(data, total, out=np.zeros_like(data), where=total != 0)
     density /= sky_map.grid.solid_angle
-    return SkyMap(density, sky_map.grid.header, sky_map.axes, "sr-1", sky_map.axis_units)
+    return SkyMap(density, sky_map.grid.header, sky_map.axes, "sr-1")

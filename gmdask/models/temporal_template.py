@@ -11,8 +11,9 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import ModelError
+from gmdask.geometry import Axis
 from gmdask.models.columns import read_columns
-from gmdask.models.interpolation import InterpolationAxis, LogTable
+from gmdask.models.interpolation import LogTable
 from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
 from gmdask.models.region_map import RegionMap
 from gmdask.models.registry import register
@@ -138,8 +139,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         if self.energy is None:
             return np.broadcast_to(self.evaluate(time, *values), (len(energy), *np.shape(time)))
         axes = [
-            InterpolationAxis("energy", self.energy.to_value("TeV"), "log"),
-            InterpolationAxis("time", self.time.to_value("d")),
+            Axis("energy", self.energy.to_value("TeV"), "log", "center"),
+            Axis("time", self.time.to_value("d"), "lin", "center"),
         ]
         table = LogTable(axes, self.norm)
         return np.stack([table(time - values[0], float(e)) for e in energy])
@@ -219,8 +220,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
             table.write(self.filename, overwrite=overwrite)
             return
         axes = (
-            InterpolationAxis("energy", self.energy.value, "log", unit=str(self.energy.unit)),
-            InterpolationAxis("time", self.time.value, unit=unit),
+            Axis("energy", self.energy.value, "log", "center", str(self.energy.unit)),
+            Axis("time", self.time.value, "lin", "center", unit),
         )
         RegionMap(axes, self.norm, self.unit, header).write(self.filename, overwrite)
 
@@ -275,9 +276,9 @@ def _read_curve(filename: str, kind: str, scale: str) -> dict[str, Any]:
         str(header.get("TIMESYS", "tt")).lower(), scale,
     )  # fmt: skip
     return {
-        "time": u.Quantity(axes["time"].centers, parse_unit(axes["time"].unit)),
+        "time": u.Quantity(axes["time"].center, parse_unit(axes["time"].unit)),
         "norm": table.values.transpose(order),
-        "energy": u.Quantity(energy[0].centers, parse_unit(energy[0].unit)) if energy else None,
+        "energy": u.Quantity(energy[0].center, parse_unit(energy[0].unit)) if energy else None,
         "filename": filename,
         "unit": table.unit,
         "reference": reference,

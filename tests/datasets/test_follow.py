@@ -91,3 +91,32 @@ def test_first_time(datasets):
     fresh = gm.Datasets([d.copy() for d in datasets])
     assert fresh.stat_sum(models) == fresh.stat_sum()
     assert [len(d.models) for d in fresh] == [2, 2, 2]
+
+
+def test_what_others_sent_does_not_stay(followed):
+    datasets, models, _ = followed
+    stat = datasets.stat_sum(models)
+    index = models["source"].spectral_model.index
+    start = index.value
+    index.value = start + 0.2
+    datasets.set_models_parameters(models.parameters)
+    index.value = start
+    assert datasets.stat_sum() != stat
+    assert datasets.stat_sum(models) == stat
+    index.value = start + 0.2
+    datasets[1].set_models_parameters(models.parameters)
+    index.value = start
+    assert datasets.stat_sum(models) == stat
+    datasets[2].set_models(None)
+    assert datasets.stat_sum(models) == stat
+
+
+def test_a_component_that_leaves_a_dataset(followed):
+    datasets, models, _ = followed
+    twin = models["source"].copy(name="twin")
+    twin.datasets_names = datasets.names[:2]
+    models.append(twin)
+    datasets.follow(models)
+    twin.datasets_names = datasets.names[1:]
+    datasets.follow(models)
+    assert ["twin" in d.models for d in datasets] == [False, True, True]

@@ -47,8 +47,8 @@ def test_constant(psf, edisp):
 def test_template_npred_and_a_spatial_norm(psf):
     cube = cubes.make_cube(psf=psf)
     data = cube["background"].values * (1 + np.arange(5)[:, None, None] / 5)
-    axis = Axis("energy", cube["energy_edges"].values, "log", "edges")
-    sky_map = SkyMap(data, cube.attrs["wcs"], [axis], "", ["TeV"])
+    axis = Axis("energy", cube["energy_edges"].values, "log", "edges", "TeV")
+    sky_map = SkyMap(data, cube.attrs["wcs"], [axis])
     template = TemplateNPredModel(sky_map, name="more")
     template.spectral_model.norm.value, template.spectral_model.tilt.value = 1.4, 0.3
     own = background()

@@ -34,7 +34,7 @@ STEP, TIGHT = 0.01, 1e-6
 POSITION = {"lon_0": 83.57, "lat_0": 21.93}
 
 
-def smooth_map(axes=(), units=(), unit="sr-1"):
+def smooth_map(axes=(), unit="sr-1"):
     """Map that is log-linear, so that the interpolation has no kinks."""
     header = cubes.cards("icrs", (40, 44), (0.05, 0.05))
     y, x = np.indices((40, 44))
@@ -42,11 +42,11 @@ def smooth_map(axes=(), units=(), unit="sr-1"):
     for k, axis in enumerate(axes):  # every axis in front of the ones before
         n = np.arange(axis.nbin).reshape(-1, *(1,) * data.ndim)
         data = data * np.exp(n * (0.1 + 0.1 * k + 0.003 * x - 0.004 * k * y))
-    return SkyMap(data, header, axes, unit, units)
+    return SkyMap(data, header, axes, unit)
 
 
-HEAT = Axis("kt", np.array([1.0, 2, 4, 9]), "log", "edges")
-ENERGY = Axis("energy_true", np.array([0.5, 3.0, 20.0, 60.0]), "log", "edges")
+HEAT = Axis("kt", np.array([1.0, 2, 4, 9]), "log", "edges", "keV")
+ENERGY = Axis("energy_true", np.array([0.5, 3.0, 20.0, 60.0]), "log", "edges", "TeV")
 
 
 class Bump(SpatialModel):
@@ -78,8 +78,8 @@ def temporal():
 
 def template_npred(cube):
     data = cube["background"].values * (1 + np.arange(5)[:, None, None] / 5)
-    axis = Axis("energy", cube["energy_edges"].values, "log", "edges")
-    return TemplateNPredModel(SkyMap(data, cube.attrs["wcs"], [axis], "", ["TeV"]), name="more")
+    axis = Axis("energy", cube["energy_edges"].values, "log", "edges", "TeV")
+    return TemplateNPredModel(SkyMap(data, cube.attrs["wcs"], [axis]), name="more")
 
 
 def corners(norms):
@@ -88,7 +88,7 @@ def corners(norms):
 
 
 def energies_nd():
-    shape = TemplateNDSpatialModel(smooth_map([ENERGY, HEAT], ["TeV", "keV"]))
+    shape = TemplateNDSpatialModel(smooth_map([ENERGY, HEAT]))
     shape.kt.value = 2.6  # not a node
     return shape
 
@@ -109,10 +109,10 @@ CASES = {
     "constant": lambda _: [sky(free_shape(ConstantSpatialModel(value=3)), "3e-9 cm-2 s-1 TeV-1")],
     "template": lambda _: [sky(free_shape(TemplateSpatialModel(smooth_map())))],
     "template of energies": lambda _: [
-        sky(free_shape(TemplateSpatialModel(smooth_map([ENERGY], ["TeV"]))))
+        sky(free_shape(TemplateSpatialModel(smooth_map([ENERGY]))))
     ],
     "template N-D": lambda _: [
-        sky(free_shape(TemplateNDSpatialModel(smooth_map([HEAT], ["keV"]))), "3e-8 cm-2 s-1 TeV-1")
+        sky(free_shape(TemplateNDSpatialModel(smooth_map([HEAT]))), "3e-8 cm-2 s-1 TeV-1")
     ],
     "template N-D of energies": lambda _: [sky(energies_nd(), "3e-8 cm-2 s-1 TeV-1")],
     "of a user": lambda _: [sky(free_shape(Bump(r_0=0.2, **POSITION)), "1e-11 cm-2 s-1 TeV-1")],

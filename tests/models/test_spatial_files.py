@@ -136,7 +136,7 @@ def test_the_value_of_a_constant_is_kept(tmp_path):
 def in_memory(tmp_path, filename):
     write_map(tmp_path / "source.fits")
     given = read_sky_map(tmp_path / "source.fits")
-    sky_map = SkyMap(given.data, given.grid.header, given.axes, given.unit, given.axis_units)
+    sky_map = SkyMap(given.data, given.grid.header, given.axes, given.unit)
     shape = ours.TemplateSpatialModel(sky_map, filename=filename)
     return Models([ours.SkyModel(ours.PowerLawSpectralModel(), shape, name="source")])
 

@@ -116,11 +116,11 @@ def ours_of(template):
             a.edges.value if a.node_type == "edges" else a.center.value,
             a.interp,
             a.node_type,
+            str(a.unit),
         )
         for a in template.geom.axes
     ]
-    units = [str(a.unit) for a in template.geom.axes]
-    return SkyMap(template.data, cards, axes, str(template.unit), units)
+    return SkyMap(template.data, cards, axes, str(template.unit))
 
 
 @pytest.mark.parametrize("axes", [(WIDTH, HEAT), (WIDTH,), (ENERGY, HEAT), (HEAT, ENERGY, WIDTH)])

@@ -164,7 +164,7 @@ def _has_kink(model, values):
     """Whether differences would straddle a border of the table."""
     for axis, x in zip(model.map.axes[1:], values, strict=True):
         ends = [axis.cell(x * (1 + h))[0] for h in (-0.005, 0.005)]
-        edges = np.searchsorted(axis.knots, [x * 0.995, x * 1.005])
+        edges = np.searchsorted(axis.nodes, [x * 0.995, x * 1.005])
         if ends[0] != ends[1] or edges[0] != edges[1]:
             return True
     return False

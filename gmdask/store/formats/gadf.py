@@ -25,7 +25,8 @@ from astropy.units import Unit, UnitsError
 from astropy.utils.exceptions import AstropyWarning
 
 from gmdask.errors import InputError, InputNotFoundError
-from gmdask.store.formats.fits_map import Axis, SkyMap, read_map, same_axis, same_wcs
+from gmdask.geometry import Axis
+from gmdask.store.formats.fits_map import SkyMap, read_map, same_axis, same_wcs
 from gmdask.store.formats.validity import check_values
 
 __all__ = ["read_map_dataset"]
@@ -184,9 +185,9 @@ def _add_irf(dataset: xr.Dataset, key: str, maps: dict[str, SkyMap], where: str)
     exposure = maps.get(f"{key}_exposure")
     if exposure is not None:
         axes = _expect_axes(exposure, ((inner.name,), (outer.name,)), where)
-        if axes[0].size != 1:
+        if axes[0].nbin != 1:
             raise InputError(
-                f"{where}: HDU {exposure.hdu}: axis {inner.name} has {axes[0].size} bins, not one"
+                f"{where}: HDU {exposure.hdu}: axis {inner.name} has {axes[0].nbin} bins, not one"
             )
         _expect_same_axis(exposure, axes[1], irf, outer, where)
         _expect_same_grid(exposure, irf, where)
@@ -203,7 +204,7 @@ def _put(dataset: xr.Dataset, key: str, dims: tuple[str, ...], sky_map: SkyMap, 
 
 def _axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
     attrs = {"unit": axis.unit, "interp": axis.interp, "node_type": axis.node_type}
-    coords = {dim: xr.Variable((dim,), axis.centers, attrs)}
+    coords = {dim: xr.Variable((dim,), axis.center, attrs)}
     if axis.node_type == "edges":
         coords[f"{dim}_edges"] = xr.Variable((f"{dim}_edge",), axis.nodes, {"unit": axis.unit})
     return coords
@@ -229,8 +230,8 @@ def _expect_same_axis(
 ) -> None:
     if not same_axis(axis, expected):
         raise InputError(
-            f"{where}: HDU {sky_map.hdu}: axis {axis.name} ({axis.size} bins) is not "
-            f"that of HDU {reference.hdu} ({expected.size} bins)"
+            f"{where}: HDU {sky_map.hdu}: axis {axis.name} ({axis.nbin} bins) is not "
+            f"that of HDU {reference.hdu} ({expected.nbin} bins)"
         )
 
 
