@@ -9,13 +9,15 @@ import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gmdask.datasets import Datasets
 from gmdask.errors import InputError
-from gmdask.fit import FitResult
-from gmdask.models import Models
-from gmdask.store import Store
+
+if TYPE_CHECKING:  # commands that need none of these start without them
+    from gmdask.datasets import Datasets
+    from gmdask.fit import FitResult
+    from gmdask.models import Models
+    from gmdask.store import Store
 
 __all__ = ["OutputFolder", "result_document"]
 

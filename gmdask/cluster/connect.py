@@ -67,7 +67,7 @@ def connect(
     if workers is not None and workers < 1:
         msg = f"workers is {workers}, expected at least 1"
         raise InputError(msg)
-    limit = "auto" if memory_limit is None else _memory(memory_limit)
+    limit = "auto" if memory_limit in (None, "auto") else _memory(memory_limit)
     with dask.config.set(SCHEDULER):  # for this cluster, not for others of the process
         return Client(
             n_workers=workers,

@@ -20,8 +20,6 @@ Group = TypeVar("Group")
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 
-GROUPS_PER_THREAD = 3
-
 
 class Engine(Generic[Spec, Group, Payload, Result]):
     """Groups built from plain descriptions, and evaluated together.

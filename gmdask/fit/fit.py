@@ -198,13 +198,7 @@ class Fit:
 
     def _stay(self, objective: Objective) -> Minimum[Pass]:
         point = objective(objective.start, profile=False)
-        assert point.gradient is not None
-        assert point.hessian is not None
-        return Minimum(
-            point,
-            edm(point.shared, point.gradient, point.hessian, *objective.limits()),
-            End.CONVERGED,
-        )
+        return Minimum(point, edm(point, *objective.limits()), End.CONVERGED)
 
     def _result(
         self,

@@ -62,10 +62,16 @@ class _Scaled:
         self._objective, self._point, self._on_pass = objective, point, on_pass
         diagonal = np.diag(point.hessian)
         self.scale = np.sqrt(2 / np.where(diagonal > 0, diagonal, 2.0))
+        lower, upper = objective.limits()
+        self._low, self._high = (
+            (lower - point.shared) / self.scale,
+            (upper - point.shared) / self.scale,
+        )
         self.best = point
         self._kept: dict[bytes, Pass] = {np.zeros(len(self.scale)).tobytes(): point}
 
     def at(self, u: Array) -> Pass:
+        """Evaluate at a point within limits."""
         key = (np.asarray(u, dtype=float) + 0.0).tobytes()
         if key not in self._kept:
             if self._objective.passes >= self._max_passes:
@@ -80,30 +86,36 @@ class _Scaled:
                 self.best = found
         return self._kept[key]
 
-    def value(self, u: Array) -> float:
-        found = self.at(u)
-        return found.stat - self._point.stat if math.isfinite(found.stat) else HUGE
+    def _continued(self, u: Array) -> tuple[float, Array, Array]:
+        """Value, gradient and Hessian; beyond a limit, the quadratic model at the limit.
 
-    def gradient(self, u: Array) -> Array:
-        gradient = self.at(u).gradient
-        assert gradient is not None
-        return np.nan_to_num(gradient * self.scale)
-
-    def hessian(self, u: Array) -> Array:
-        hessian = self.at(u).hessian
-        assert hessian is not None
-        return np.asarray(np.nan_to_num(hessian * np.outer(self.scale, self.scale)))
+        MINUIT's own transformation of limited parameters makes steps that are out of all
+        proportion where only one side is limited.
+        """
+        inside = np.clip(u, self._low, self._high)
+        found = self.at(inside)
+        assert found.gradient is not None
+        assert found.hessian is not None
+        if not math.isfinite(found.stat):
+            return HUGE, np.zeros(len(u)), np.zeros((len(u), len(u)))
+        gradient = found.gradient * self.scale
+        hessian = found.hessian * np.outer(self.scale, self.scale)
+        beyond = u - inside
+        value = found.stat - self._point.stat + gradient @ beyond + 0.5 * beyond @ hessian @ beyond
+        return float(value), gradient + hessian @ beyond, hessian
 
     def minuit(self) -> Minuit:
-        """Minuit at the point, with limits; what is pushed against one is fixed there."""
+        """Minuit at the point; what is pushed against a limit is fixed there."""
         n = len(self.scale)
-        minuit = Minuit(self.value, np.zeros(n), grad=self.gradient, hessian=self.hessian)
-        lower, upper = self._objective.limits()
-        low = (lower - self._point.shared) / self.scale
-        high = (upper - self._point.shared) / self.scale
-        minuit.limits = list(zip(low, high, strict=True))
+        minuit = Minuit(
+            lambda u: self._continued(u)[0],
+            np.zeros(n),
+            grad=lambda u: self._continued(u)[1],
+            hessian=lambda u: self._continued(u)[2],
+        )
         assert self._point.gradient is not None
-        minuit.fixed = list(at_limit(np.zeros(n), self._point.gradient, low, high))
+        at = at_limit(np.zeros(n), self._point.gradient, self._low, self._high)
+        minuit.fixed = list(at)
         minuit.errors = np.ones(n)
         minuit.errordef = Minuit.LEAST_SQUARES
         minuit.print_level = 0
@@ -155,9 +167,7 @@ def migrad(
     lower, upper = objective.limits()
 
     def distance(point: Pass) -> float:
-        assert point.gradient is not None
-        assert point.hessian is not None
-        return edm(point.shared, point.gradient, point.hessian, lower, upper)
+        return edm(point, lower, upper)
 
     point = objective(
         objective.with_shared(

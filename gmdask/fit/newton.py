@@ -98,11 +98,10 @@ Evaluate = Callable[[P | None, Array, bool], P]
 OnPass = Callable[[P, float, bool], None]
 
 
-def edm(
-    x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array, held: Mask | None = None
-) -> float:
+def edm(point: Point, lower: Array, upper: Array, held: Mask | None = None) -> float:
     """Compute the expected distance to the minimum: the decrease a Newton step promises."""
-    step = newton_step(x, gradient, hessian, 0.0, lower, upper, held)
+    gradient, hessian = _derivatives(point)
+    step = newton_step(point.shared, gradient, hessian, 0.0, lower, upper, held)
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
 
@@ -150,8 +149,7 @@ class _Search(Generic[P]):
 
     def distance_of(self, point: P) -> float:
         """Give the expected distance of a point to the minimum, without what is held."""
-        lower, upper = self._problem.lower, self._problem.upper
-        return edm(point.shared, *_derivatives(point), lower, upper, self.held)
+        return edm(point, self._problem.lower, self._problem.upper, self.held)
 
     def step(self) -> tuple[Array, float]:
         """Give the next step, and the decrease of the statistic it promises."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -53,8 +53,7 @@ class FitResult:
     n_unreached: int
     wall_s: float
     cpu_s: float
-    backend: str = "newton"
-    notes: tuple[str, ...] = field(default=())
+    backend: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in ``result.json``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -36,7 +36,7 @@ def _factor(array: xr.DataArray, unit: str) -> float:
     return float(Unit(array.attrs.get("unit", "")).to(unit))
 
 
-class Anchor:
+class Anchor(NamedTuple):
     """Where the response of one component is taken.
 
     Attributes
@@ -51,12 +51,10 @@ class Anchor:
         Exposure in cm2 s over the whole grid; ones where it does not apply.
     """
 
-    __slots__ = ("edisp", "exposure", "kernel", "window")
-
-    def __init__(
-        self, kernel: PSFKernel | None, edisp: Array, window: Window, exposure: Array
-    ) -> None:
-        self.kernel, self.edisp, self.window, self.exposure = kernel, edisp, window, exposure
+    kernel: PSFKernel | None
+    edisp: Array
+    window: Window
+    exposure: Array
 
 
 class Observation:

@@ -44,7 +44,7 @@ def test_quadratic(problem):
     np.testing.assert_allclose(
         start + step, function.centre, atol=1e-8 * np.abs(step).max() + 1e-12
     )
-    assert edm(start, point.gradient, point.hessian, lower, upper) == pytest.approx(point.stat)
+    assert edm(point, lower, upper) == pytest.approx(point.stat)
 
 
 @given(problems(limits=1))
@@ -65,13 +65,13 @@ def check_limits(function, start, lower, upper):
     step = newton_step(start, point.gradient, point.hessian, 0.0, lower, upper)
     assert (start + step >= lower - 1e-12 * np.abs(step)).all()
     assert (start + step <= upper + 1e-12 * np.abs(step)).all()
-    expected = edm(start, point.gradient, point.hessian, lower, upper)
+    expected = edm(point, lower, upper)
     assert expected == pytest.approx(point.stat - function(None, start + step).stat, abs=1e-9)
     assert expected >= -1e-9
     minimum = damped_newton(function, start, Problem(lower, upper))
     assert minimum.end is End.CONVERGED
     assert minimum.point.stat <= best.stat + 1e-4
-    assert edm(best.shared, best.gradient, best.hessian, lower, upper) < 1e-6
+    assert edm(best, lower, upper) < 1e-6
 
 
 def test_two_limited_parameters():
