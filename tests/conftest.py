@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,16 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real observations: {folder}/data does not exist (set GMDASK_SHARED)")
     return folder
+
+
+sys.path.insert(0, str(Path(__file__).parent / "datasets"))
+
+from survey_fixtures import (  # noqa: E402, F401  (of several folders)
+    _clusters,
+    datasets,
+    extended_store,
+    one_worker,
+    survey,
+    survey_store,
+    two_workers,
+)

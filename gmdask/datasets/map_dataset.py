@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.datasets.broadcast import Broadcast
-from gmdask.datasets.lazy import on_the_cluster, on_this_machine
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.group import StoredCube, npred_cube
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
+from gmdask.store.lazy import lazy_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -205,13 +205,17 @@ class MapDataset:
         Backed by Dask for a dataset of a store on disk; one in memory is computed in this process.
         Negative sums are clipped at zero, as in Gammapy.
         """
-        dims, shape = self.counts.dims, self.counts.shape
+        import dask
+        import dask.array
+
+        dims, shape = tuple(map(str, self.counts.dims)), self.counts.shape
         models = self._models.to_dict()
         if self._stored is None:  # its arrays do not leave this process
-            cube, name = self._cube, self._name
-            lazy = on_this_machine(lambda: npred_cube(name, cube, models), dims, shape)
+            compute = cache(partial(npred_cube, self._name, self._cube, models))
+            lazy = lazy_variable(dims, lambda index: compute()[index], shape, np.dtype(np.float64))
         else:
-            lazy = on_the_cluster(npred_cube, (self._name, self._stored, models), dims, shape)
+            task = dask.delayed(npred_cube, pure=False)(self._name, self._stored, models)
+            lazy = xr.Variable(dims, dask.array.from_delayed(task, shape, dtype=np.float64))
         coords = {"energy": self._cube["energy"]}
         return xr.DataArray(lazy, coords, name="npred", attrs={"unit": ""})
 

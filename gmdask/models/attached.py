@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gmdask.errors import ModelError
+from gmdask.models.sky_map import SkyMap
 
-__all__ = ["found_from", "named_from", "write_missing"]
+__all__ = ["found_from", "named_from", "write_map", "write_missing"]
 
 
 def _mapped(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
@@ -81,6 +82,38 @@ def _target(folder: Path, filename: str) -> Path:
     if path.is_absolute() or path.exists():
         return path.resolve()
     return (folder / path).resolve()
+
+
+def write_map(
+    model: Any, sky_map: SkyMap, path: str | Path | None, overwrite: bool, *, is_read: bool
+) -> None:
+    """Write the map of a model, unless its file is there already.
+
+    Parameters
+    ----------
+    model : object
+        With an attribute ``filename``, which becomes the path if one is given.
+    sky_map : SkyMap
+        Its map.
+    path : str or Path, optional
+        File; by default that of the model.
+    overwrite : bool
+        Whether to replace a file that is there, if the map did not come from it.
+    is_read : bool
+        Whether the map came from a file.
+
+    Raises
+    ------
+    ModelError
+        If there is no file name.
+    """
+    if path is not None:
+        model.filename = str(path)
+    if model.filename is None:
+        label = getattr(model, "name", None) or type(model).__name__
+        message = f"{label}: no file name, set filename to write its map"
+        raise ModelError(message)
+    sky_map.write(model.filename, overwrite and not is_read)
 
 
 def write_missing(components: Iterable[Any], folder: Path, overwrite: bool = False) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from gmdask.errors import ModelError
+from gmdask.models.attached import write_map
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
 from gmdask.models.parameter import Parameter
@@ -109,26 +110,8 @@ class TemplateNPredModel(Component):
         return SkyMap(data, self.map.grid.header, self.map.axes, self.map.unit)
 
     def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write the map, unless its file is there already.
-
-        Parameters
-        ----------
-        path : str or Path, optional
-            File; by default `filename`.
-        overwrite : bool
-            Whether to replace a file that is there, if the map did not come from a file.
-
-        Raises
-        ------
-        ModelError
-            If there is no file name.
-        """
-        if path is not None:
-            self.filename = str(path)
-        if self.filename is None:
-            message = f"{self._name}: no file name, set filename to write its map"
-            raise ModelError(message)
-        self.map.write(self.filename, overwrite and not self._is_read)
+        """Write the map, unless its file is there already; see `attached.write_map`."""
+        write_map(self, self.map, path, overwrite, is_read=self._is_read)
 
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
         """Independent copy, of another name if one is given; the map is shared."""

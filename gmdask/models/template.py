@@ -15,6 +15,7 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
+from gmdask.models.attached import write_map
 from gmdask.models.log_map import LogMap
 from gmdask.models.parameter import Parameter, ParameterDefault, unit_factor
 from gmdask.models.registry import register
@@ -119,26 +120,8 @@ class _OnMap(SpatialModel):
         return axis.to_pix(grid.energy / unit_factor(Unit(axis.unit or "TeV"), Unit("TeV")))
 
     def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write the map, unless its file is there already.
-
-        Parameters
-        ----------
-        path : str or Path, optional
-            File; by default `filename`.
-        overwrite : bool
-            Whether to replace a file that is there, if the map did not come from a file.
-
-        Raises
-        ------
-        ModelError
-            If there is no file name.
-        """
-        if path is not None:
-            self.filename = str(path)
-        if self.filename is None:
-            message = f"{type(self).__name__} has no file name: set filename to write it"
-            raise ModelError(message)
-        self._source.write(self.filename, overwrite and not self._is_read)
+        """Write the map, unless its file is there already; see `attached.write_map`."""
+        write_map(self, self._source, path, overwrite, is_read=self._is_read)
 
     def extra_to_dict(self) -> dict[str, Any]:
         """Return frame, file and unit; the map itself, if it did not come from a file."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from xarray.backends.common import BackendArray
-from xarray.core import indexing
 
 from gmdask.errors import CorruptStoreError
 from gmdask.store.checked import CheckedFiles, CheckedStore
 from gmdask.store.files import Files
 from gmdask.store.layout import GTI_DIM
+from gmdask.store.lazy import lazy_variable
 from gmdask.store.manifest import read_manifest
 from gmdask.store.shards import ShardedArray
 from gmdask.store.writer import DATASET_DIM, META, RESERVED
@@ -97,14 +96,17 @@ class Block:
         meta = json.loads(self._attributes[META][row])
         for key in self._sharded:
             array = self._arrays[key]
-            data = indexing.LazilyIndexedArray(RowArray(self, key, row))
             attrs = {**array.attrs, **meta.get(key, {})}
-            variables[key] = xr.Variable(_dims(array)[1:], data, attrs, fastpath=True)
+            sharded, read = self.array(key), partial(self._read_row, key, row)
+            dims = _dims(array)[1:]
+            variables[key] = lazy_variable(dims, read, sharded.shape, sharded.dtype, attrs)
         if self.gti is not None:
+            shape = (int(self.gti["length"][row]),)
             for key in ("start", "stop"):
-                data = indexing.LazilyIndexedArray(GtiArray(self, key, row))
                 attrs = {**self.gti[key].attrs, **meta.get(f"gti_{key}", {})}
-                variables[f"gti_{key}"] = xr.Variable((GTI_DIM,), data, attrs, fastpath=True)
+                variables[f"gti_{key}"] = lazy_variable(
+                    (GTI_DIM,), partial(self._read_gti, key, row), shape, self.gti[key].dtype, attrs
+                )
         return xr.Dataset(variables, coords=self.coords, attrs=self._row_attributes(row))
 
     def _row_attributes(self, row: int) -> dict[str, Any]:
@@ -118,51 +120,19 @@ class Block:
         """Return an array of the block, to be read by datasets."""
         return self._sharded[key]
 
+    def _read_row(self, key: str, row: int, index: tuple[Any, ...]) -> NDArray[Any]:
+        """One dataset's part of an array."""
+        return self.array(key).read(row, index)
+
+    def _read_gti(self, key: str, row: int, index: tuple[Any, ...]) -> NDArray[Any]:
+        """One dataset's good time intervals."""
+        parts = self.gti or {}
+        start = int(parts["offset"][row])
+        return np.asarray(parts[key][start : start + int(parts["length"][row])][index])
+
 
 def _dims(array: Any) -> tuple[str, ...]:
     names = array.metadata.dimension_names or ()
     if len(names) != array.ndim:
         raise CorruptStoreError(f"array {array.path}: its dimensions have no names")
     return tuple(str(name) for name in names)
-
-
-class RowArray(BackendArray):
-    """One dataset's part of an array of a block, read when indexed."""
-
-    def __init__(self, block: Block, key: str, row: int) -> None:
-        self.block, self.key, self.row = block, key, row
-        array = block.array(key)
-        self.shape = array.shape
-        self.dtype = array.dtype
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
-        outer = indexing.IndexingSupport.OUTER
-        values: NDArray[Any] = indexing.explicit_indexing_adapter(
-            key, self.shape, outer, self._read
-        )
-        return values
-
-    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        return self.block.array(self.key).read(self.row, key)
-
-
-class GtiArray(BackendArray):
-    """One dataset's good time intervals, read when indexed."""
-
-    def __init__(self, block: Block, key: str, row: int) -> None:
-        self.block, self.key, self.row = block, key, row
-        parts = block.gti or {}
-        self.shape = (int(parts["length"][row]),)
-        self.dtype = parts[key].dtype
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
-        outer = indexing.IndexingSupport.OUTER
-        values: NDArray[Any] = indexing.explicit_indexing_adapter(
-            key, self.shape, outer, self._read
-        )
-        return values
-
-    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        parts = self.block.gti or {}
-        start = int(parts["offset"][self.row])
-        return np.asarray(parts[self.key][start : start + self.shape[0]][key])

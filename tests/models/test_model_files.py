@@ -16,6 +16,7 @@ from gammapy.modeling.models import PointSpatialModel as GammapyPoint
 from gammapy.modeling.models import PowerLawNormSpectralModel as GammapyNorm
 from gammapy.modeling.models import PowerLawSpectralModel as GammapyPowerLaw
 from gammapy.modeling.models import SkyModel as GammapySky
+from model_example import example
 
 from gmdask.errors import (
     DuplicateNameError,
@@ -24,13 +25,7 @@ from gmdask.errors import (
 )
 from gmdask.models import (
     BackgroundIRFModel,
-    GaussianSpatialModel,
-    LogParabolaSpectralModel,
     Models,
-    PointSpatialModel,
-    PowerLawNormSpectralModel,
-    PowerLawSpectralModel,
-    SkyModel,
 )
 
 FOLDERS = ["crab", "pks2155", "hawc", "fermi_crab", "joint_crab", "mwl"]
@@ -59,30 +54,6 @@ def assert_same(ours, theirs, errors=True):
     assert [s[cut] for s in state(all_of(ours))] == [s[cut] for s in state(theirs.parameters)]
     assert ours.names == theirs.names
     assert [m.datasets_names for m in ours] == [m.datasets_names for m in theirs]
-
-
-def example():
-    crab = SkyModel(
-        LogParabolaSpectralModel(
-            amplitude="3.8e-7 m-2 s-1 TeV-1", reference="0.7 TeV", alpha=2.1234567890123456
-        ),
-        PointSpatialModel(lon_0="83.63 deg", lat_0="0.384 rad", frame="icrs"),
-        name="crab: a 'source'",
-        apply_irf={"edisp": False},
-    )
-    halo = SkyModel(
-        PowerLawSpectralModel(amplitude=crab.spectral_model.amplitude, index=2.5),
-        GaussianSpatialModel(sigma="12 arcmin", e=0.3, frame="galactic"),
-        name="halo",
-        datasets_names=["a", "b"],
-    )
-    halo.spatial_model.phi.frozen = False
-    halo.spatial_model.sigma.min = 1
-    halo.spatial_model.sigma.max = None
-    norm = PowerLawNormSpectralModel(norm=1.1)
-    norm.norm.min, norm.norm.error, norm.norm.scale_method = 0, 0.05, "factor1"
-    norm.tilt.frozen = False
-    return Models([crab, halo, BackgroundIRFModel(norm, dataset_name="a")])
 
 
 def gammapy_example():
