@@ -111,7 +111,7 @@ def write_map(
         model.filename = str(path)
     if model.filename is None:
         label = getattr(model, "name", None) or type(model).__name__
-        message = f"{label}: no file name, set filename to write its map"
+        message = f"{label} has no file name: set filename to write its map"
         raise ModelError(message)
     sky_map.write(model.filename, overwrite and not is_read)
 
