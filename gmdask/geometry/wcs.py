@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
+
+if TYPE_CHECKING:  # astropy's WCS is heavy, and models know axes without it
+    from astropy.wcs import WCS
 
 __all__ = ["WcsGrid"]
 
@@ -31,9 +31,12 @@ class WcsGrid:
     """
 
     def __init__(self, header: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+        from astropy.io import fits
+        from astropy.wcs import WCS
+
         self.header = dict(header)
         self.shape = (int(shape[0]), int(shape[1]))
-        self.wcs = WCS(fits.Header(list(self.header.items())), naxis=2)
+        self.wcs: WCS = WCS(fits.Header(list(self.header.items())), naxis=2)
         self.wcs.wcs.set()
 
     @cached_property
@@ -50,6 +53,8 @@ class WcsGrid:
     @cached_property
     def pixel_scales(self) -> tuple[float, float]:
         """Pixel size (lon, lat) at the reference pixel, in deg."""
+        from astropy.wcs.utils import proj_plane_pixel_scales
+
         lon, lat = proj_plane_pixel_scales(self.wcs)
         return float(lon), float(lat)
 

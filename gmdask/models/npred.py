@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from gmdask.errors import ModelError
+from gmdask.geometry import rotate
 from gmdask.models.attached import write_map
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
@@ -101,8 +102,6 @@ class TemplateNPredModel(Component):
         norm = self.spectral_model(u.Quantity(axis.center, axis.unit or "TeV")).to_value("")
         data = self.map.data * norm[:, None, None]
         if self.spatial_model is not None:
-            from gmdask.geometry import rotate
-
             lonlat = rotate(*self.map.grid.pixel_centers, self.map.frame, self.spatial_model.frame)
             values = self.spatial_model.internal_values.tolist()
             spatial = self.spatial_model.evaluate(SkyGrid(*lonlat), *values)

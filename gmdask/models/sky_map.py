@@ -7,16 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError, InputNotFoundError, ModelError
-
-if TYPE_CHECKING:
-    from gmdask.geometry import Axis
+from gmdask.geometry import Axis, WcsGrid
 
 __all__ = ["SkyMap", "read_sky_map"]
 
@@ -57,8 +55,6 @@ class SkyMap:
         axes: Sequence[Axis] = (),
         unit: str = "",
     ) -> None:
-        from gmdask.geometry import WcsGrid
-
         self.kept: dict[Any, Any] = {}
         values = np.asarray(data)
         if values.dtype.kind != "f":
@@ -148,8 +144,6 @@ def _checked_axes(hdu: Any, where: str) -> tuple[Axis, ...]:
 
 def _fermi_axis(hdu: Any, where: str) -> Axis:
     """Energies of a Fermi template (HDU ENERGIES), or edges of a counts cube (EBOUNDS)."""
-    from gmdask.geometry import Axis
-
     names = {name.upper(): name for name in hdu.columns.names}
     if "ENERGY" in names:
         column = hdu.columns[names["ENERGY"]]
