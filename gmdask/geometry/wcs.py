@@ -92,13 +92,26 @@ class WcsGrid:
 
     @cached_property
     def solid_angle(self) -> Array:
-        """Solid angle of each pixel in sr, shape (lat, lon).
+        """Solid angle of each pixel in sr, shape (lat, lon); see `solid_angles`."""
+        return self.solid_angles(slice(0, self.shape[0]), slice(0, self.shape[1]))
+
+    def solid_angles(self, y: slice, x: slice) -> Array:
+        """Solid angles of a rectangle of pixels in sr.
 
         Two planar triangles between the corners, the rule of Gammapy's
         ``WcsGeom.solid_angle``.
+
+        Parameters
+        ----------
+        y, x : slice
+            Rectangle of pixels.
         """
-        y, x = np.indices((self.shape[0] + 1, self.shape[1] + 1), dtype=float) - 0.5
-        lon, lat = (np.radians(values) for values in self.to_sky(x, y))
+        rows, columns = np.meshgrid(
+            np.arange(y.start, y.stop + 1) - 0.5,
+            np.arange(x.start, x.stop + 1) - 0.5,
+            indexing="ij",
+        )
+        lon, lat = (np.radians(values) for values in self.to_sky(columns, rows))
         # corners as Gammapy names them: its first index is the row of pixels
         corner = {
             "ll": np.s_[:-1, :-1],

@@ -56,7 +56,7 @@ class PixelIntegral:
         self.per_energy = model.is_energy_dependent
         energy = observation.energy_true.center if self.per_energy else None
         self._sky = SkyGrid(*rotate(lon, lat, grid.frame, model.frame), energy)
-        self._solid_angle = grid.solid_angle[y, x]
+        self._solid_angle = grid.solid_angles(y, x)
         if model.per_pixel:
             self._solid_angle = np.ones_like(self._solid_angle)
         self.shape = window.shape
