@@ -2,6 +2,15 @@
 
 from gmdask.cluster.connect import connect
 from gmdask.cluster.engine import Engine
+from gmdask.cluster.plan import MemoryPlan, Room, plan_memory, room_on_workers
 from gmdask.cluster.tasks import run_tasks
 
-__all__ = ["Engine", "connect", "run_tasks"]
+__all__ = [
+    "Engine",
+    "MemoryPlan",
+    "Room",
+    "connect",
+    "plan_memory",
+    "room_on_workers",
+    "run_tasks",
+]

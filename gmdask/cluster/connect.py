@@ -17,6 +17,9 @@ SCHEDULER = {
     "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
     "distributed.scheduler.worker-ttl": "60 s",  # a worker that hangs is given up after a minute
     "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
+    # memory is planned: groups that do not fit are in files already, moving them helps nobody
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
 }
 
 

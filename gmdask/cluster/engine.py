@@ -27,7 +27,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
     Parameters
     ----------
     build : callable
-        Makes a group from its description.
+        Makes a group from its description, and a folder for scratch files (None for the
+        system's).
     evaluate : callable
         Takes a group and a payload, gives a small result.
     specs : sequence
@@ -44,7 +45,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
 
     def __init__(
         self,
-        build: Callable[[Spec], Group],
+        build: Callable[[Spec, str | None], Group],
         evaluate: Callable[[Group, Payload], Result],
         specs: Sequence[Spec],
         client: Client | None = None,
@@ -67,7 +68,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             {} if worker is None else {"workers": [worker], "allow_other_workers": True}
         )
         key = f"gmdask-group-{self._run}-{next(self._keys)}"
-        return self._client.submit(tell, self._build, spec, key=key, pure=False, **where)
+        build = partial(_build_there, self._build)
+        return self._client.submit(build, spec, key=key, pure=False, **where)
 
     def __call__(self, payloads: Sequence[Payload]) -> list[Result]:
         """Evaluate all groups.
@@ -87,7 +89,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             raise ValueError(msg)
         if self._client is None:
             if not self._groups:
-                self._groups = [self._build(spec) for spec in self._specs]
+                self._groups = [self._build(spec, None) for spec in self._specs]
             return [
                 self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)
             ]
@@ -133,6 +135,11 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         if self._client is not None:
             self._client.cancel([*self._futures, *self._moving.values()])
         self._groups, self._futures, self._moving = [], [], {}
+
+
+def _build_there(build: Callable[[Any, str | None], Any], spec: Any) -> Any:
+    """Build on a worker, with its folder for scratch files."""
+    return tell(build, spec, get_worker().local_directory)
 
 
 def _evaluate_there(

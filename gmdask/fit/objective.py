@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ import xarray as xr
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.cluster import Engine
+from gmdask.cluster import Engine, MemoryPlan, plan_memory, room_on_workers
 from gmdask.datasets import Datasets, MapDataset
 from gmdask.errors import FitError, PlanError
 from gmdask.fit.newton import Problem
@@ -21,12 +21,14 @@ from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
     CompiledGroup,
     DatasetSpec,
+    GroupSpec,
     Point,
     RunResult,
     StoredCube,
     compile_group,
     evaluate_group,
 )
+from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
 from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
 
 __all__ = ["LocalPart", "Objective", "Pass"]
@@ -37,6 +39,7 @@ Index = NDArray[np.intp]
 
 Run = list[DatasetSpec]
 
+NOTHING: Index = np.zeros(0, dtype=np.intp)
 MAX_RUN = 8  # datasets that are added up where they are
 FEW = 32  # below so many runs, shorter ones
 GROUPS_PER_THREAD = 3
@@ -114,6 +117,13 @@ class Objective:
         Positions of the other free ones.
     passes : int
         Evaluations over all data so far.
+    plan : `MemoryPlan` or None
+        What each worker may hold; None where there is no limit.
+
+    Raises
+    ------
+    PlanError
+        If the workers have too little memory.
     """
 
     def __init__(self, datasets: Datasets, models: Models, client: Client | None = None) -> None:
@@ -127,22 +137,28 @@ class Objective:
         place = np.full(len(parameters), -1, dtype=np.intp)
         place[self.shared] = np.arange(len(self.shared))
         specs, self._indices = [], []
+        of_component = [
+            np.array([parameters.index(p) for _, p in component.named_parameters()], dtype=np.intp)
+            for component in models
+        ]
         for dataset in datasets:
-            own = dataset.models
-            index = np.array(
-                [parameters.index(name) for name in own.parameters.names], dtype=np.intp
-            )
+            components = models.positions_for(dataset.name)
+            index = _once(np.concatenate([NOTHING, *(of_component[k] for k in components)]))
             shared = place[index[self.free[index] & ~self.local[index]]]
+            cube = _cube_of(dataset, client)
             specs.append(DatasetSpec(
-                dataset.name, _cube_of(dataset, client), own.to_dict(), self.free[index], self.local[index], shared,
+                dataset.name, cube, tuple(components), self.free[index], self.local[index], shared,
             ))  # fmt: skip
             self._indices.append(index)
         self.passes = 0
         self._periods = _periods(models)
+        self.plan = None if client is None else _plan(client, datasets, specs)
+        budget = None if self.plan is None else self.plan.budget
         groups = _group(_runs(specs), client)
         self._group_index = _index_per_group(groups, self._indices)
-        self._engine: Engine[list[Run], CompiledGroup, Point, list[RunResult]] = Engine(
-            compile_group, evaluate_group, groups, client
+        described = [_describe(runs, models, budget) for runs in groups]
+        self._engine: Engine[GroupSpec, CompiledGroup, Point, list[RunResult]] = Engine(
+            compile_group, evaluate_group, described, client
         )
 
     @property
@@ -342,6 +358,34 @@ def _group(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
     n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
     edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
     return [list(runs[a:b]) for a, b in pairwise(edges)]
+
+
+def _plan(client: Client, datasets: Datasets, specs: Sequence[DatasetSpec]) -> MemoryPlan | None:
+    """Share the memory of the workers out; None where they have no limit."""
+    room = room_on_workers(client, compile_group)
+    if room is None or not specs:
+        return None
+    n_components = max(len(spec.components) for spec in specs)
+    per_task = max(peak_bytes(dataset.cube) for dataset in datasets)
+    per_dataset = HELD + HELD_PER_COMPONENT * n_components
+    return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
+
+
+def _describe(runs: Sequence[Run], models: Models, budget: int | None) -> GroupSpec:
+    """Plain data of a group: its datasets, and those of the models that they have."""
+    chosen = sorted({k for run in runs for spec in run for k in spec.components})
+    place = {k: i for i, k in enumerate(chosen)}
+    own = Models([models[k] for k in chosen])
+    renumbered = [
+        [replace(spec, components=tuple(place[k] for k in spec.components)) for spec in run]
+        for run in runs
+    ]
+    return GroupSpec(own.to_dict(), renumbered, budget)
+
+
+def _once(index: Index) -> Index:
+    """Without repetitions, in the order of first occurrence."""
+    return index[np.sort(np.unique(index, return_index=True)[1])]
 
 
 def _index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:

@@ -3,6 +3,16 @@
 from gmdask.geometry.axes import Axis
 from gmdask.geometry.cutout import Window, cutout_window, round_up_to_odd
 from gmdask.geometry.frames import rotate, separation
-from gmdask.geometry.wcs import WcsGrid
+from gmdask.geometry.wcs import CommonGrid, WcsGrid, common_grid
 
-__all__ = ["Axis", "WcsGrid", "Window", "cutout_window", "rotate", "round_up_to_odd", "separation"]
+__all__ = [
+    "Axis",
+    "CommonGrid",
+    "WcsGrid",
+    "Window",
+    "common_grid",
+    "cutout_window",
+    "rotate",
+    "round_up_to_odd",
+    "separation",
+]

@@ -26,6 +26,25 @@ class Window(NamedTuple):
         """Slices (lat, lon) into the grid the window belongs to."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
+    def contains(self, other: Window) -> bool:
+        """Whether all pixels of another window are in this one."""
+        rows = self.y0 <= other.y0 and other.y1 <= self.y1
+        return rows and self.x0 <= other.x0 and other.x1 <= self.x1
+
+    def grown(self, margin: int, shape: tuple[int, int]) -> Window:
+        """With a margin of some pixels, within a grid of a shape."""
+        return Window(
+            max(self.y0 - margin, 0),
+            min(self.y1 + margin, shape[0]),
+            max(self.x0 - margin, 0),
+            min(self.x1 + margin, shape[1]),
+        )
+
+    def within(self, other: Window) -> Window:
+        """The same pixels, counted from the first ones of another window."""
+        y, x = other.y0, other.x0
+        return Window(self.y0 - y, self.y1 - y, self.x0 - x, self.x1 - x)
+
 
 def round_up_to_odd(value: float) -> int:
     """Round up to an odd integer, as Gammapy does: ``ceil(f) // 2 * 2 + 1``."""

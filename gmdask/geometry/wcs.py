@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from gmdask.errors import InputError
 if TYPE_CHECKING:  # astropy's WCS is heavy, and models know axes without it
     from astropy.wcs import WCS
 
-__all__ = ["WcsGrid"]
+__all__ = ["CommonGrid", "WcsGrid", "common_grid"]
 
 Array = NDArray[np.float64]
+CommonGrid = tuple[tuple[str, Any], ...]
 
 
 class WcsGrid:
@@ -68,6 +70,20 @@ class WcsGrid:
         """Three-letter code of the projection."""
         return str(self.header["CTYPE1"])[-3:]
 
+    @cached_property
+    def common(self) -> tuple[CommonGrid, int, int]:
+        """The unbounded grid that this one is cut out of, and the pixel (y, x) it starts at.
+
+        Grids that differ by whole pixels have it in common.
+        """
+        cards = dict(self.header)
+        starts = []
+        for card in ("CRPIX1", "CRPIX2"):
+            start = math.floor(float(cards[card]))
+            cards[card] = float(cards[card]) - start
+            starts.append(-start)
+        return tuple(sorted(cards.items())), starts[1], starts[0]
+
     def to_pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
         """Pixel coordinates (x, y), from 0, of positions in deg in the frame of the grid."""
         x, y = self.wcs.wcs_world2pix(lon, lat, 0)
@@ -111,19 +127,16 @@ class WcsGrid:
             np.arange(x.start, x.stop + 1) - 0.5,
             indexing="ij",
         )
-        lon, lat = (np.radians(values) for values in self.to_sky(columns, rows))
+        sky = _Sky.of(*self.to_sky(columns, rows))
         # corners as Gammapy names them: its first index is the row of pixels
-        corner = {
-            "ll": np.s_[:-1, :-1],
-            "lr": np.s_[1:, :-1],
-            "ul": np.s_[:-1, 1:],
-            "ur": np.s_[1:, 1:],
-        }
-        at = {key: (lon[index], lat[index]) for key, index in corner.items()}
-        lower = np.sin(_angle(at["lr"], at["ur"]) - _angle(at["lr"], at["ll"]))
-        upper = np.sin(_angle(at["ul"], at["ur"]) - _angle(at["ll"], at["ul"]))
-        first = _separation(at["ll"], at["lr"]) * _separation(at["lr"], at["ur"]) * lower
-        second = _separation(at["ul"], at["ur"]) * _separation(at["ll"], at["ul"]) * upper
+        ll, lr = sky.at(np.s_[:-1, :-1]), sky.at(np.s_[1:, :-1])
+        ul, ur = sky.at(np.s_[:-1, 1:]), sky.at(np.s_[1:, 1:])
+        along_rows = _separation(sky.at(np.s_[:, :-1]), sky.at(np.s_[:, 1:]))
+        along_columns = _separation(sky.at(np.s_[:-1]), sky.at(np.s_[1:]))
+        lower = np.sin(_angle(lr, ur) - _angle(lr, ll))
+        upper = np.sin(_angle(ul, ur) - _angle(ll, ul))
+        first = along_columns[:, :-1] * along_rows[1:] * lower
+        second = along_columns[:, 1:] * along_rows[:-1] * upper
         result: Array = np.abs(0.5 * (first + second))
         return result
 
@@ -149,22 +162,42 @@ class WcsGrid:
         return self.to_sky(grid_x, grid_y)
 
 
-Position = tuple[Array, Array]
+@lru_cache(maxsize=128)
+def common_grid(cards: CommonGrid) -> WcsGrid:
+    """The grid of `WcsGrid.common`, of which any pixels may be asked for."""
+    return WcsGrid(dict(cards), (1, 1))
 
 
-def _separation(a: Position, b: Position) -> Array:
-    """Angular separation in rad (Vincenty), of positions in rad."""
-    dlon = b[0] - a[0]
-    x = np.cos(a[1]) * np.sin(b[1]) - np.sin(a[1]) * np.cos(b[1]) * np.cos(dlon)
-    y = np.cos(b[1]) * np.sin(dlon)
-    z = np.sin(a[1]) * np.sin(b[1]) + np.cos(a[1]) * np.cos(b[1]) * np.cos(dlon)
+class _Sky(NamedTuple):
+    """Positions in rad: longitude, sine and cosine of the latitude."""
+
+    lon: Array
+    sin: Array
+    cos: Array
+
+    @classmethod
+    def of(cls, lon: Array, lat: Array) -> _Sky:
+        return cls(np.radians(lon), np.sin(np.radians(lat)), np.cos(np.radians(lat)))
+
+    def at(self, index: Any) -> _Sky:
+        """Some of them."""
+        return _Sky(self.lon[index], self.sin[index], self.cos[index])
+
+
+def _separation(a: _Sky, b: _Sky) -> Array:
+    """Angular separation in rad (Vincenty)."""
+    dlon = b.lon - a.lon
+    cos = np.cos(dlon)
+    x = a.cos * b.sin - a.sin * b.cos * cos
+    y = b.cos * np.sin(dlon)
+    z = a.sin * b.sin + a.cos * b.cos * cos
     result: Array = np.arctan2(np.hypot(x, y), z)
     return result
 
 
-def _angle(a: Position, b: Position) -> Array:
+def _angle(a: _Sky, b: _Sky) -> Array:
     """Position angle of `b` seen from `a`, in rad, East of North."""
-    dlon = b[0] - a[0]
-    x = np.sin(b[1]) * np.cos(a[1]) - np.cos(b[1]) * np.sin(a[1]) * np.cos(dlon)
-    result: Array = np.arctan2(np.sin(dlon) * np.cos(b[1]), x)
+    dlon = b.lon - a.lon
+    x = b.sin * a.cos - b.cos * a.sin * np.cos(dlon)
+    result: Array = np.arctan2(np.sin(dlon) * b.cos, x)
     return result

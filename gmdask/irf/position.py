@@ -36,13 +36,14 @@ def nearest_valid_pixel(
     inside = 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]
     if inside and (values.window(row, row + 1, column, column + 1) > 0).any():
         return x, y
-    valid = np.any((values.whole() > 0).reshape(-1, *grid.shape), axis=0)
+    distance = separation(*grid.pixel_centers, lon, lat)
+    row, column = (int(k) for k in np.unravel_index(np.argmin(distance), grid.shape))
+    if (values.window(row, row + 1, column, column + 1) > 0).any():
+        return float(column), float(row)
+    valid = values.valid
     if not valid.any():
         if finite:
             return x, y
-        valid = np.ones(
-            grid.shape, dtype=bool
-        )  # behind the plane of projection: the nearest there is
-    distance = separation(*grid.pixel_centers, lon, lat)
+        valid = np.ones_like(valid)  # behind the plane of projection: the nearest there is
     nearest = np.unravel_index(np.argmin(np.where(valid, distance, np.inf)), grid.shape)
     return float(nearest[1]), float(nearest[0])

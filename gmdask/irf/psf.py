@@ -75,15 +75,19 @@ class PSFMap:
         self._profiles = profiles
         self.energy, self.rad, self.grid = energy, rad, grid
         self._ring = to_inverse_square_deg * 2 * np.pi * rad.center * np.diff(rad.edges)
-        self._fine_rad = _upsampled_center(rad, RAD_UPSAMPLING)
-        upper = Axis("rad", rad.edges[1:], rad.interp, "center")
-        self._fine_pix = upper.to_pix(self._fine_rad)
-        self._fine_outside = (self._fine_pix < -0.5) | (self._fine_pix > upper.nbin - 0.5)
+        self._fine_rad, self._fine_pix, self._fine_outside = _fine_axis(
+            rad.nodes.tobytes(), rad.interp, rad.node_type
+        )
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tiles kept in memory."""
         return self._profiles.nbytes
+
+    def max_width(self, target: WcsGrid) -> float:
+        """Width in deg that no kernel for images of a grid exceeds."""
+        pixel = target.max_pixel_scale
+        return round_up_to_odd(2 * float(self._fine_rad.max()) / pixel) * pixel
 
     def kernel(self, lon: float, lat: float, energies: Array, target: WcsGrid) -> PSFKernel:
         """Kernels at a position.
@@ -114,11 +118,10 @@ class PSFMap:
         radius_68 = self._radius(self._cumulative_at(cumulative, energies), 0.68)
         size = round_up_to_odd(2 * radius.max() / pixel)
         values = np.zeros((len(energies), size, size))
-        factors = [
-            min(math.ceil(PRECISION_FACTOR / (2 * r / pixel)), MAX_OVERSAMPLING) for r in radius_68
-        ]
-        for factor in sorted(set(factors)):
-            members = np.flatnonzero(np.equal(factors, factor))
+        wanted = np.ceil(PRECISION_FACTOR / (2 * radius_68 / pixel))
+        factors = np.minimum(wanted, MAX_OVERSAMPLING).astype(int)
+        for factor in sorted(set(factors.tolist())):
+            members = np.flatnonzero(factors == factor)
             images = self._images(planes[members], target.projection, pixel, size, factor)
             for plane, image in zip(members, images, strict=True):
                 half = round_up_to_odd(2 * radius[plane] / pixel) // 2
@@ -200,6 +203,16 @@ def _upsampled_center(axis: Axis, factor: int) -> Array:
         return Axis(axis.name, axis.from_pix(pix), axis.interp, "edges").center
     pix = np.linspace(0.0, axis.nbin - 1.0, (axis.nbin - 1) * factor + 1)
     return axis.from_pix(pix)
+
+
+@lru_cache(maxsize=16)
+def _fine_axis(nodes: bytes, interp: str, node_type: str) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Nodes of the upsampled axis, their place among the upper edges, and which lie outside."""
+    rad = Axis("rad", np.frombuffer(nodes), interp, node_type)
+    fine = _upsampled_center(rad, RAD_UPSAMPLING)
+    upper = Axis("rad", rad.edges[1:], rad.interp, "center")
+    pix = upper.to_pix(fine)
+    return fine, pix, (pix < -0.5) | (pix > upper.nbin - 0.5)
 
 
 def _separations(projection: str, pixel: float, size: int, factor: int) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["TiledMap"]
 
 Array = NDArray[np.float64]
+Keep = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class ArrayLike(Protocol):
@@ -29,40 +32,58 @@ class TiledMap:
         Array, or lazily read array, with axes (..., lat, lon).
     tile : int
         Positions are read in multiples of so many pixels.
+    n_kept : int
+        Number of rectangles that are kept, those read last.
+    keep : callable, optional
+        Takes an array that is kept, and gives it back from where it is kept.
 
     Notes
     -----
-    The rectangle read last is kept: a source that moves during a fit stays
-    within it. What is returned never depends on what is kept.
+    The rectangles read last are kept: sources that move during a fit stay within theirs.
+    What is returned never depends on what is kept.
     """
 
-    def __init__(self, source: ArrayLike, tile: int = 5) -> None:
-        self._source = source
-        self._tile = tile
-        self._kept: tuple[int, int, int, int, Array] | None = None
+    def __init__(
+        self, source: ArrayLike, tile: int = 2, n_kept: int = 12, keep: Keep = np.asarray
+    ) -> None:
+        self._source, self._tile, self._n_kept, self._keep = source, tile, n_kept, keep
+        self._kept: dict[tuple[int, int, int, int], NDArray[Any]] = {}
         self.shape: tuple[int, int] = (source.shape[-2], source.shape[-1])
 
     @property
     def nbytes(self) -> int:
         """Bytes kept in memory."""
-        return 0 if self._kept is None else self._kept[4].nbytes
+        return sum(values.nbytes for values in self._kept.values())
 
     def window(self, y0: int, y1: int, x0: int, x1: int) -> Array:
         """Values of the pixels ``y0:y1, x0:x1``; what is not finite reads as 0."""
-        kept = self._kept
-        if kept is None or not (
-            kept[0] <= y0 and y1 <= kept[1] and kept[2] <= x0 and x1 <= kept[3]
-        ):
-            kept = self._kept = self._read(y0, y1, x0, x1)
-        return kept[4][..., y0 - kept[0] : y1 - kept[0], x0 - kept[2] : x1 - kept[2]]
+        key = self._rectangle(y0, y1, x0, x1)
+        values = self._kept.pop(key, None)
+        if values is None:
+            values = self._keep(np.array(self._source[..., key[0] : key[1], key[2] : key[3]]))
+            if len(self._kept) >= self._n_kept:
+                del self._kept[next(iter(self._kept))]
+        self._kept[key] = values  # the one used last comes last
+        part = values[..., y0 - key[0] : y1 - key[0], x0 - key[2] : x1 - key[2]]
+        return np.nan_to_num(part.astype(np.float64), copy=False, posinf=0.0, neginf=0.0)
 
-    def whole(self) -> Array:
-        """Values of all pixels."""
-        return self.window(0, self.shape[0], 0, self.shape[1])
+    def forget(self) -> None:
+        """Let go of what was read."""
+        self._kept.clear()
 
-    def _read(self, y0: int, y1: int, x0: int, x1: int) -> tuple[int, int, int, int, Array]:
+    def _rectangle(self, y0: int, y1: int, x0: int, x1: int) -> tuple[int, int, int, int]:
+        """Rectangle of tiles that holds some pixels: one that is kept, if any does."""
+        for key in self._kept:
+            if key[0] <= y0 and y1 <= key[1] and key[2] <= x0 and x1 <= key[3]:
+                return key
         tile, (n_y, n_x) = self._tile, self.shape
-        y0, x0 = y0 // tile * tile, x0 // tile * tile
         y1, x1 = min(-(-y1 // tile) * tile, n_y), min(-(-x1 // tile) * tile, n_x)
-        values = np.asarray(self._source[..., y0:y1, x0:x1], dtype=np.float64)
-        return y0, y1, x0, x1, np.ascontiguousarray(np.nan_to_num(values, posinf=0.0, neginf=0.0))
+        return y0 // tile * tile, y1, x0 // tile * tile, x1
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """Pixels (lat, lon) where any value is positive."""
+        values = np.asarray(self._source[..., :, :])
+        with np.errstate(invalid="ignore"):
+            positive = (values > 0) & np.isfinite(values)
+        return np.asarray(positive.reshape(-1, *self.shape).any(axis=0))

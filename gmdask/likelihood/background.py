@@ -9,7 +9,7 @@ from gmdask.errors import ModelError
 from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.cash import CashTerms
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.response import Keep, Observation
 from gmdask.models import PointSpatialModel, SkyGrid, SpatialModel, SpectralModel
 
 __all__ = ["Background", "SpatialBackground", "make_background"]
@@ -54,6 +54,10 @@ class Background:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.template.nbytes + self.sums.nbytes
+
+    def keep(self, keep: Keep) -> None:
+        """Have what is large kept where `keep` puts it."""
+        self.template = keep(self.template)
 
     def predict(self, values: Array) -> tuple[Array, float, float]:
         """Return counts (bin,), their masked sum, and a number below zero if the norm may be."""
@@ -164,6 +168,14 @@ class SpatialBackground:
     def nbytes(self) -> int:
         """Bytes held."""
         return self._template.nbytes + self._masked.nbytes + self._sky.lon.nbytes * 3
+
+    def keep(self, keep: Keep) -> None:
+        """See `Background`."""
+        self._template, self._masked, self._p = (
+            keep(self._template),
+            keep(self._masked),
+            keep(self._p),
+        )
 
     # --- the two norms -----------------------------------------------------------------------
 

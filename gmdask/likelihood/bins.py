@@ -10,10 +10,27 @@ from numpy.typing import NDArray
 from gmdask.geometry import Window
 from gmdask.likelihood.response import Observation
 
-__all__ = ["Bins", "all_bins", "masked_bins", "occupied_bins"]
+__all__ = ["Bins", "Pixels", "all_bins", "masked_bins", "occupied_bins"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+Coordinate = NDArray[np.int32]
+
+
+class Pixels(NamedTuple):
+    """Pixels of some bins, each once.
+
+    Attributes
+    ----------
+    y, x : array of shape (pixel,)
+        Row and column, from the first ones of a window.
+    place : array of shape (bin,)
+        Which of them each bin is in.
+    """
+
+    y: Index
+    x: Index
+    place: Index
 
 
 class Bins(NamedTuple):
@@ -26,34 +43,47 @@ class Bins(NamedTuple):
     """
 
     r: Index
-    y: Index
-    x: Index
+    y: Coordinate
+    x: Coordinate
 
-    def within(self, window: Window) -> Index:
-        """Positions in the list of the bins inside a window."""
+    def within(self, window: Window) -> Index | slice:
+        """Positions in the list of the bins inside a window; a slice where all are."""
         inside = (
             (self.y >= window.y0)
             & (self.y < window.y1)
             & (self.x >= window.x0)
             & (self.x < window.x1)
         )
-        return np.flatnonzero(inside)
+        return slice(None) if inside.all() else np.flatnonzero(inside)
 
-    def take(self, index: Index) -> Bins:
+    def pixels(self, window: Window) -> Pixels:
+        """The pixels of the bins, all within a window."""
+        width = window.shape[1]
+        flat = (self.y - window.y0).astype(np.intp) * width + (self.x - window.x0)
+        unique, place = np.unique(flat, return_inverse=True)
+        y, x = np.divmod(unique, width)
+        return Pixels(y, x, place)
+
+    def take(self, index: Index | slice) -> Bins:
         """The bins at some positions of the list."""
         return Bins(self.r[index], self.y[index], self.x[index])
 
 
 def occupied_bins(observation: Observation) -> Bins:
     """Bins of the mask that hold counts."""
-    return Bins(*np.nonzero(observation.mask & (observation.counts > 0)))
+    return _bins(np.nonzero(observation.mask & (observation.counts > 0)))
 
 
 def masked_bins(observation: Observation) -> Bins:
     """All bins of the mask."""
-    return Bins(*np.nonzero(observation.mask))
+    return _bins(np.nonzero(observation.mask))
 
 
 def all_bins(observation: Observation) -> Bins:
     """All bins, in and outside the mask."""
-    return Bins(*(np.ravel(index) for index in np.indices(observation.mask.shape)))
+    return _bins(np.nonzero(np.ones_like(observation.mask)))
+
+
+def _bins(index: tuple[Index, ...]) -> Bins:
+    r, y, x = index
+    return Bins(r.copy(), y.astype(np.int32), x.astype(np.int32))

@@ -15,9 +15,9 @@ from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
 from gmdask.likelihood.profile import minimise_local
-from gmdask.likelihood.response import Observation
-from gmdask.likelihood.slots import Slot, add_block, add_columns, limits
-from gmdask.likelihood.source import Source, SpectrumCache, shape_of
+from gmdask.likelihood.response import Keep, Observation
+from gmdask.likelihood.slots import Jacobian, Slot, add_block, limits
+from gmdask.likelihood.source import Places, Source, SpectrumCache, shape_of
 from gmdask.likelihood.steps import at_limit
 from gmdask.likelihood.template import TemplateSource
 from gmdask.likelihood.temporal import temporal_norm
@@ -58,6 +58,8 @@ class Evaluation(NamedTuple):
         Free parameters that are not local ones held at a limit.
     n_floor : int
         Bins with counts that no component reaches.
+    used : boolean array of shape (P,), or None
+        Free parameters that anything depends on here.
     """
 
     stat: float
@@ -67,6 +69,7 @@ class Evaluation(NamedTuple):
     observed: Array | None
     active: Mask | None
     n_floor: int
+    used: Mask | None = None
 
 
 class _Term(NamedTuple):
@@ -85,7 +88,7 @@ class _Part(NamedTuple):
 
     term: _Term
     operator: Operator
-    bins: Index
+    bins: Places
     f: Array
     df: Array | None
 
@@ -106,6 +109,8 @@ class CompiledDataset:
     bins : {"occupied", "masked", "all"}
         Bins to evaluate in. "occupied" is exact where no spectrum, norm or background is
         negative; where one is, "masked" takes its place by itself. "all" is for `npred`.
+    keep : callable, optional
+        Takes an array that is kept for long, and gives it back from where it is kept.
 
     Notes
     -----
@@ -119,26 +124,47 @@ class CompiledDataset:
         free: Mask | None = None,
         local: Mask | None = None,
         bins: str = "occupied",
+        keep: Keep = np.asarray,
     ) -> None:
         parameters = models.parameters
-        self._cube, self._models, self._mode = cube, models, bins
+        self._cube, self._models, self._mode, self._keep = cube, models, bins, keep
         self.free = (
             np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
         )
         self.local = np.zeros_like(self.free) if local is None else local & self.free
         self._any_local = bool(self.local.any())
         column = np.where(self.free, np.cumsum(self.free) - 1, -1)
-        self.observation = observation = Observation(cube)
+        self.observation = observation = Observation(cube, keep)
         self.name = observation.name
         self._energy_grid = _energy_grid(cube)
-        self.bins = BINS[bins](observation)
-        self.counts: Array = observation.counts[self.bins.r, self.bins.y, self.bins.x]
+        chosen = BINS[bins](observation)
+        self.bins = Bins(keep(chosen.r), keep(chosen.y), keep(chosen.x))
+        self.counts: Array = keep(observation.counts[self.bins.r, self.bins.y, self.bins.x])
         positions = {id(p): i for i, p in enumerate(parameters)}
         self._terms = self._make_terms(models, positions, column)
         self._background, self._norm = self._make_background(models, positions, column)
         self._norms = np.array([p.name == "norm" for p in parameters], dtype=bool)
         self._lower, self._upper = limits(models, self._norms & self.local)
         self._dense: CompiledDataset | None = None
+        values = parameters.value
+        for moves in (False, True):
+            if moves:
+                observation.keep_tiles()
+            for source, spatial in self._sources:
+                if source.moves == moves:
+                    source.compile(spatial.internal(values), keep)
+        observation.release()
+
+    @property
+    def _sources(self) -> list[tuple[Source, Slot]]:
+        """Sources with the slots of their shapes."""
+        return [(t.source, t.spatial) for t in self._terms if isinstance(t.source, Source)]
+
+    def forget(self) -> None:
+        """Let go of what the next evaluation can compute again."""
+        self._dense = None
+        for source, _ in self._sources:
+            source.forget()
 
     def _make_terms(
         self, models: DatasetModels, positions: dict[int, int], column: Index
@@ -172,10 +198,13 @@ class CompiledDataset:
                 msg = f"dataset {self.name!r}: background model {found[0].name!r} but no background in the dataset"
                 raise ModelError(msg)
             return None, None
-        if not found:
-            return Background(self.observation, self.bins, None), None
-        norm, spatial = found[0].spectral_model, found[0].spatial_model
+        norm, spatial = None, None
+        if found:
+            norm, spatial = found[0].spectral_model, found[0].spatial_model
         background = make_background(self.observation, self.bins, norm, spatial)
+        background.keep(self._keep)
+        if norm is None:
+            return background, None
         return background, Slot([norm] if spatial is None else [norm, spatial], positions, column)
 
     # --- pieces ------------------------------------------------------------------------
@@ -307,12 +336,17 @@ class CompiledDataset:
         self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int
     ) -> Evaluation:
         n_free = int(self.free.sum())
-        jacobian, sums = np.zeros((len(self.counts), n_free)), np.zeros(n_free)
+        slots = [slot for part in parts for slot in (part.term.spectral, part.term.spatial)]
+        if self._norm is not None:
+            slots.append(self._norm)
+        used = np.zeros(n_free, dtype=bool)
+        for slot in slots:
+            used[slot.columns] = True
+        jacobian = Jacobian(used, len(self.counts))
         for part in parts:
-            self._source_jacobian(part, jacobian, sums)
-        self._background_jacobian(values, jacobian, sums)
-        gradient = terms.first @ jacobian + terms.first_sum * sums
-        gauss_newton = (jacobian * terms.second[:, None]).T @ jacobian
+            self._source_jacobian(part, jacobian)
+        self._background_jacobian(values, jacobian)
+        gradient, gauss_newton = jacobian.contract(terms.first, terms.first_sum, terms.second)
         observed = None
         if order > 1:
             observed = gauss_newton.copy()
@@ -322,36 +356,28 @@ class CompiledDataset:
         held = at_limit(values[self.free], gradient, self._lower[self.free], self._upper[self.free])
         active = ~(held & self.local[self.free])
         return Evaluation(
-            terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor
+            terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor, used
         )
 
-    def _source_jacobian(self, part: _Part, jacobian: Array, sums: Array) -> None:
+    def _source_jacobian(self, part: _Part, jacobian: Jacobian) -> None:
         assert part.df is not None
         slot = part.term.spectral
         if len(slot.places):
             spectra = (part.df[slot.places] * slot.free_factors[:, None]).T
-            add_columns(jacobian, sums, part.bins, slot.columns, *part.operator.forward(spectra))
+            jacobian.add(part.bins, slot.columns, *part.operator.forward(spectra))
         slot = part.term.spatial
         if len(slot.places):
             counts, total = part.operator.forward_shape(part.f)
-            add_columns(
-                jacobian,
-                sums,
-                part.bins,
-                slot.columns,
-                counts * slot.free_factors,
-                total * slot.free_factors,
-            )
+            factors = slot.free_factors
+            jacobian.add(part.bins, slot.columns, counts * factors, total * factors)
 
-    def _background_jacobian(self, values: Array, jacobian: Array, sums: Array) -> None:
+    def _background_jacobian(self, values: Array, jacobian: Jacobian) -> None:
         background, slot = self._background, self._norm
         if background is None or slot is None or not len(slot.places):
             return
         counts, total = background.jacobian(slot.internal(values), slot.places)
-        rows, factors = slice(None), slot.free_factors
-        add_columns(
-            jacobian, sums, rows, slot.columns, (counts * factors[:, None]).T, total * factors
-        )
+        factors = slot.free_factors
+        jacobian.add(slice(None), slot.columns, (counts * factors[:, None]).T, total * factors)
 
     def _source_second(self, values: Array, part: _Part, terms: CashTerms, observed: Array) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
@@ -381,11 +407,15 @@ class CompiledDataset:
     @property
     def nbytes(self) -> int:
         """Bytes held: operators, counts and the arrays of the observation."""
-        held = (
-            self.counts.nbytes + sum(index.nbytes for index in self.bins) + self.observation.nbytes
-        )
-        held += sum(term.source.nbytes for term in self._terms)
+        held = self.counts.nbytes + sum(index.nbytes for index in self.bins)
+        held += self.observation.nbytes + sum(term.source.nbytes for term in self._terms)
         held += self._background.nbytes if self._background else 0
+        return held + (self._dense.nbytes if self._dense else 0)
+
+    @property
+    def forgettable(self) -> int:
+        """Bytes held that `forget` lets go of."""
+        held = sum(source.nbytes for source, _ in self._sources if source.moves)
         return held + (self._dense.nbytes if self._dense else 0)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.convolution import Convolution
-from gmdask.likelihood.operators import MatrixOperator, Operator, bin_response, mask_response
+from gmdask.likelihood.convolution import Convolution, WeightedSums
+from gmdask.likelihood.factored import FactoredOperator, is_shorter
+from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
 from gmdask.likelihood.pixels import PixelIntegral
-from gmdask.likelihood.response import Anchor, Observation
+from gmdask.likelihood.response import Anchor, Keep, Observation
 
 __all__ = ["ExtendedResponse"]
 
@@ -40,70 +43,53 @@ class ExtendedResponse:
     ) -> None:
         self._integral, self._free, self._per_energy = integral, free, integral.per_energy
         window = anchor.window
+        self._r, self._edisp, self._exposure = bins.r, anchor.edisp, anchor.exposure
         self._y, self._x = bins.y - window.y0, bins.x - window.x0
         self.after_edisp = observation.psf_energy == "energy" and anchor.kernel is not None
         n_true, n_reco = anchor.edisp.shape
         kernels = None if anchor.kernel is None else anchor.kernel.values
         if self.after_edisp:
-            self._r, self._edisp = bins.r, anchor.edisp
             self._convolution = Convolution(kernels, n_reco, window.shape)
-            self._exposure = np.ascontiguousarray(anchor.exposure[:, *window.slices])
-            self._mask_image = self._convolution.correlate(
-                observation.mask[:, *window.slices].astype(float)
-            )
+            self._mask_image = self._convolution.correlate(anchor.mask.astype(float))
         else:
             self._convolution = Convolution(kernels, n_true, window.shape)
-            self._bin_response = bin_response(anchor, bins)
-            self._sum_image = self._convolution.correlate(mask_response(observation, anchor))
+            self._at_y, self._at_x, self._pixel = bins.pixels(window)
+            occupied = np.zeros((len(self._at_y), n_reco))
+            occupied[self._pixel, self._r] = 1.0
+            self._needed = (anchor.edisp > 0).astype(np.float64) @ occupied.T > 0
+            self._sums = WeightedSums(self._convolution, mask_response(anchor))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays kept."""
-        return self._convolution.nbytes + sum(
-            v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)
-        )
+        own = [v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)]
+        return self._convolution.nbytes + sum(own) + (0 if self.after_edisp else self._sums.nbytes)
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
         """Operator at some values of the shape parameters."""
-        if derivatives and self._free:
-            shape, shape_gradient = self._integral.gradient(values, self._free)
-        else:
-            shape = self._integral.value(values)
-            shape_gradient = np.zeros((0, *shape.shape))
+        images = self._integral.images(values, self._free if derivatives else [])
         if self.after_edisp:
-            return _RecoOperator(self, values, shape, shape_gradient)
-        images = [shape, *shape_gradient]
-        matrices = np.stack([self._matrix(image) for image in images])
-        sums = np.stack([self._sum(image) for image in images])
-        return MatrixOperator(
-            matrices[0], sums[0], matrices[1:], sums[1:],
-            lambda f, w, w_sum: self._second(values, f, w, w_sum), bool((shape < 0).any()),
-        )  # fmt: skip
-
-    def _sum(self, image: Array) -> Array:
-        """Masked sum (T,) of an image, or of one image per energy."""
-        if self._per_energy:
-            return np.asarray(np.einsum("tyx,tyx->t", self._sum_image, image))
-        return np.asarray(np.tensordot(self._sum_image, image, axes=2))
-
-    def _matrix(self, image: Array) -> Array:
-        convolved = self._convolution.apply(image)[:, self._y, self._x]
-        return self._bin_response * convolved.T
+            return _RecoOperator(self, values, images.values[0], images.values[1:])
+        flux = self._convolution.at_pixels(images, self._at_y, self._at_x, self._needed)
+        flux *= self._exposure[:, self._at_y, self._at_x]
+        sums, negative = self._sums(images), bool((images.values[0] < 0).any())
+        if not self._free and not is_shorter(flux.shape[2], len(self._r), flux.shape[1]):
+            matrix = self._edisp.T[self._r] * flux[0].T[self._pixel]
+            return MatrixOperator(matrix, sums[0], negative=negative)
+        second = partial(self._second, values) if derivatives else None
+        return FactoredOperator(flux, self._edisp, self._pixel, self._r, sums, second, negative)
 
     def _second(self, values: Array, f: Array, w: Array, w_sum: float) -> Array:
         """Second derivatives, with the PSF in true energy, by one adjoint convolution."""
+        at_bins = np.zeros((self._edisp.shape[1], len(self._at_y)))
+        at_bins[self._r, self._pixel] = w
         scattered = np.zeros((len(f), *self._integral.shape))
-        per_bin = (self._bin_response * f).T * w
-        for plane, weights in zip(scattered, per_bin, strict=True):
-            np.add.at(plane, (self._y, self._x), weights)
+        scattered[:, self._at_y, self._at_x] = self._edisp @ at_bins
+        scattered *= f[:, None, None] * self._exposure
         if self._per_energy:
-            weight = (
-                self._convolution.correlate(scattered) + w_sum * f[:, None, None] * self._sum_image
-            )
+            weight = self._convolution.correlate(scattered) + w_sum * self._sums.adjoint_planes(f)
             return self._integral.second(values, self._free, weight)
-        image = self._convolution.correlate_sum(scattered) + w_sum * np.tensordot(
-            f, self._sum_image, axes=1
-        )
+        image = self._convolution.correlate_sum(scattered) + w_sum * self._sums.adjoint(f)
         return self._integral.second(values, self._free, image)
 
 
@@ -120,6 +106,9 @@ class _RecoOperator:
     @property
     def nbytes(self) -> int:
         return self._shape.nbytes + self._gradient.nbytes
+
+    def keep(self, keep: Keep) -> None:
+        """Nothing: it moves."""
 
     def _forward(self, shape: Array, spectrum: Array) -> tuple[Array, float]:
         own = self._response

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -19,12 +19,14 @@ from threadpoolctl import ThreadpoolController
 
 from gmdask.likelihood.arrow import LocalBlock, eliminate, local_block
 from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCache
-from gmdask.models import DatasetModels
+from gmdask.likelihood.memory import Memory
+from gmdask.models import DatasetModels, Models
 from gmdask.store import Block, open_block
 
 __all__ = [
     "CompiledGroup",
     "DatasetSpec",
+    "GroupSpec",
     "Point",
     "RunResult",
     "StoredCube",
@@ -36,6 +38,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class DatasetSpec:
         Name of the dataset, which may differ from that in the store.
     cube : `StoredCube` or `xarray.Dataset`
         Where the data are, or the data.
-    models : dict
-        Plain data of its `DatasetModels`.
+    components : tuple of int
+        Its models: positions among the components of the group.
     free, local : boolean array of shape (N,)
         Which of its N parameters are derived by, and which of them minimised over in place.
     shared : array
@@ -78,10 +81,29 @@ class DatasetSpec:
 
     name: str
     cube: StoredCube | xr.Dataset
-    models: dict[str, Any]
+    components: tuple[int, ...]
     free: Mask
     local: Mask
     shared: Index
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """A group of datasets and their models, as plain data.
+
+    Attributes
+    ----------
+    models : dict
+        Plain data of the models that any of the datasets has.
+    runs : sequence of sequence of `DatasetSpec`
+        Datasets of each run, in order.
+    budget : int or None
+        Bytes that all groups of a process may hold; None for no limit.
+    """
+
+    models: dict[str, Any]
+    runs: Sequence[Sequence[DatasetSpec]]
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +141,7 @@ class RunResult:
     values : array
         Parameters of the datasets, one after the other, local ones at their optimum.
     shared : array of shape (S,)
-        Which shared parameters the sums are over.
+        Which shared parameters the sums are over: those that anything depends on.
     gradient, hessian, observed : array of shape (S,), (S, S), (S, S), or None
         Of the profile likelihood.
     blocks : tuple of `LocalBlock`
@@ -153,14 +175,19 @@ def _block(url: str, block: str, manifest: str) -> Block:
 class _CompiledRun:
     """Compiled datasets of one run, and which shared parameters it sums over."""
 
-    def __init__(self, specs: Sequence[DatasetSpec]) -> None:
-        self.specs = specs
-        self.datasets = [_compile(spec) for spec in specs]
-        self.shared: Index = np.unique(np.concatenate([spec.shared for spec in specs])).astype(
-            np.intp
-        )
-        self._places = [np.searchsorted(self.shared, spec.shared) for spec in specs]
+    def __init__(self, specs: Sequence[DatasetSpec], models: Models, memory: Memory) -> None:
+        self.specs, self._memory = specs, memory
+        self.datasets: list[CompiledDataset] = []
+        for spec in specs:
+            self.datasets.append(_compile(spec, models, memory))
+            self._settle(self.datasets[-1])
         self._locals = [spec.local[spec.free] for spec in specs]
+
+    def _settle(self, dataset: CompiledDataset) -> None:
+        """Keep within the memory after a dataset was compiled or evaluated."""
+        if not self._memory.lend(id(dataset), dataset.forgettable):
+            dataset.forget()
+        self._memory.rest()
 
     def evaluate(
         self, values: Array, anchor: Array | None, point: Point, cache: SpectrumCache
@@ -176,42 +203,54 @@ class _CompiledRun:
                     values[own], anchored, order=order, profile=point.profile, cache=cache
                 )
             )
+            self._settle(dataset)
             start = own.stop
         stats = np.array([e.stat for e in evaluations])
         floors = np.array([e.n_floor for e in evaluations], dtype=np.intp)
         if order == 0:
-            return RunResult(stats, floors, values, self.shared, None, None, None, (), ())
+            nothing = np.zeros(0, dtype=np.intp)
+            return RunResult(stats, floors, values, nothing, None, None, None, (), ())
         found = np.concatenate([e.values for e in evaluations])
-        return RunResult(stats, floors, found, self.shared, *self._sums(evaluations, order))
+        return RunResult(stats, floors, found, *self._sums(evaluations, order))
 
     def _sums(
         self, evaluations: Sequence[Evaluation], order: int
-    ) -> tuple[Array, Array, Array | None, tuple[LocalBlock, ...], tuple[Index, ...]]:
+    ) -> tuple[Index, Array, Array, Array | None, tuple[LocalBlock, ...], tuple[Index, ...]]:
         """Gradient and Hessians of the profile likelihood, and in order 2 the local blocks."""
-        n = len(self.shared)
+        reached = [
+            spec.shared[_known(e.used)[~local]]
+            for spec, e, local in zip(self.specs, evaluations, self._locals, strict=True)
+        ]
+        shared: Index = np.unique(np.concatenate(reached)).astype(np.intp)
+        n = len(shared)
         gradient, hessian, observed = np.zeros(n), np.zeros((n, n)), np.zeros((n, n))
         blocks: list[LocalBlock] = []
-        for evaluation, place, local in zip(evaluations, self._places, self._locals, strict=True):
-            assert evaluation.gradient is not None
-            assert evaluation.gauss_newton is not None
-            assert evaluation.active is not None
-            at = np.ix_(place, place)
-            block = local_block(evaluation.gauss_newton, local, evaluation.active)
-            own_gradient, own_hessian = eliminate(
-                evaluation.gradient, evaluation.gauss_newton, local, block
-            )
+        for evaluation, own, local in zip(evaluations, reached, self._locals, strict=True):
+            place = np.searchsorted(shared, own)
+            at, chosen = np.ix_(place, place), local | _known(evaluation.used)
+            cut, is_local = np.ix_(chosen, chosen), local[chosen]
+            slope, active = _known(evaluation.gradient)[chosen], _known(evaluation.active)[chosen]
+            second = _known(evaluation.gauss_newton)[cut]
+            block = local_block(second, is_local, active)
+            own_gradient, own_hessian = eliminate(slope, second, is_local, block)
             hessian[at] += own_hessian
             if evaluation.observed is not None:
-                block = local_block(evaluation.observed, local, evaluation.active)
+                block = local_block(evaluation.observed[cut], is_local, active)
                 own_gradient, own_observed = eliminate(
-                    evaluation.gradient, evaluation.observed, local, block
+                    slope, evaluation.observed[cut], is_local, block
                 )
                 observed[at] += own_observed
                 blocks.append(block)
             gradient[place] += own_gradient
         if order < 2:
-            return gradient, hessian, None, (), ()
-        return gradient, hessian, observed, tuple(blocks), tuple(spec.shared for spec in self.specs)
+            return shared, gradient, hessian, None, (), ()
+        return shared, gradient, hessian, observed, tuple(blocks), tuple(reached)
+
+
+def _known(array: T | None) -> T:
+    """An array of an evaluation with derivatives."""
+    assert array is not None
+    return array
 
 
 class CompiledGroup:
@@ -219,15 +258,19 @@ class CompiledGroup:
 
     Parameters
     ----------
-    runs : sequence of sequence of `DatasetSpec`
+    spec : `GroupSpec`
+    folder : str or None
+        Where what does not fit in memory goes; None for the system's folder of temporary files.
     """
 
-    def __init__(self, runs: Sequence[Sequence[DatasetSpec]]) -> None:
-        self.runs = [_CompiledRun(run) for run in runs]
+    def __init__(self, spec: GroupSpec, folder: str | None = None) -> None:
+        self.memory = Memory(spec.budget, folder)
+        models = Models.from_dict(spec.models)
+        self.runs = [_CompiledRun(run, models, self.memory) for run in spec.runs]
 
     def __sizeof__(self) -> int:
-        """Bytes held, for whoever counts memory."""
-        return sum(dataset.nbytes for run in self.runs for dataset in run.datasets)
+        """Bytes held in memory, for whoever counts it."""
+        return self.memory.resident
 
 
 def _open(name: str, cube: StoredCube | xr.Dataset) -> xr.Dataset:
@@ -236,9 +279,10 @@ def _open(name: str, cube: StoredCube | xr.Dataset) -> xr.Dataset:
     return cube.assign_attrs(name=name)
 
 
-def _compile(spec: DatasetSpec) -> CompiledDataset:
-    models = DatasetModels.from_dict(spec.models)
-    return CompiledDataset(_open(spec.name, spec.cube), models, spec.free, spec.local)
+def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> CompiledDataset:
+    own = DatasetModels([models[k] for k in spec.components])
+    cube = _open(spec.name, spec.cube)
+    return CompiledDataset(cube, own, spec.free, spec.local, keep=memory.keep)
 
 
 def npred_cube(name: str, cube: StoredCube | xr.Dataset, models: dict[str, Any]) -> Array:
@@ -258,15 +302,17 @@ def npred_cube(name: str, cube: StoredCube | xr.Dataset, models: dict[str, Any])
     return np.clip(npred, 0.0, None).reshape(opened["counts"].shape)
 
 
-def compile_group(runs: Sequence[Sequence[DatasetSpec]]) -> CompiledGroup:
+def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:
     """Compile a group from its description.
 
     Parameters
     ----------
-    runs : sequence of sequence of `DatasetSpec`
-        Runs of the group, in order.
+    spec : `GroupSpec`
+    folder : str, optional
+        Where what does not fit in memory goes.
     """
-    return CompiledGroup(runs)
+    with _threads().limit(limits=1):
+        return CompiledGroup(spec, folder)
 
 
 def evaluate_group(group: CompiledGroup, point: Point) -> list[RunResult]:

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
-from gmdask.geometry import Window, cutout_window, rotate
+from gmdask.geometry import CommonGrid, WcsGrid, Window, common_grid, cutout_window, rotate
 from gmdask.likelihood.response import Observation
+from gmdask.likelihood.shared import CACHE
 from gmdask.models import SkyGrid, SpatialModel
 
-__all__ = ["PixelIntegral"]
+__all__ = ["Images", "PixelIntegral"]
 
 Array = NDArray[np.float64]
 
 MAX_OVERSAMPLING = 200
+
+
+class Images:
+    """Images of a shape: its integral over pixels, and derivatives of it.
+
+    Parameters
+    ----------
+    key : hashable or None
+        What they were made of; None if nothing else can be made of the same.
+    values : array of shape (1 + S, lat, lon)
+        Or (1 + S, energy_true, lat, lon).
+    """
+
+    def __init__(self, key: Hashable | None, values: Array) -> None:
+        self._key, self.values = key, values
+
+    def transforms(self, size: tuple[int, int]) -> NDArray[np.complex128]:
+        """Fourier transforms (1 + S, ...) of the images, padded with zeros to a size."""
+        if self._key is None:
+            return _transform(self.values, size)
+        return CACHE.get((self._key, size), lambda: (_transform(self.values, size),))[0]
+
+
+def _transform(images: Array, size: tuple[int, int]) -> NDArray[np.complex128]:
+    result: NDArray[np.complex128] = fft.rfft2(images, s=size)
+    return result
 
 
 class PixelIntegral:
@@ -52,11 +83,11 @@ class PixelIntegral:
             slice(start + cut.start, start + cut.stop)
             for start, cut in zip((window.y0, window.x0), self._inner, strict=True)
         )
-        lon, lat = grid.upsampled_centers(y, x, self._factor)
         self.per_energy = model.is_energy_dependent
         energy = observation.energy_true.center if self.per_energy else None
-        self._sky = SkyGrid(*rotate(lon, lat, grid.frame, model.frame), energy)
-        self._solid_angle = grid.solid_angles(y, x)
+        self._pixels = _pixels(grid, y, x, self._factor, model.frame)
+        lon, lat, self._solid_angle = CACHE.get(self._pixels, partial(_on_sky, *self._pixels))
+        self._sky = SkyGrid(lon, lat, energy)
         if model.per_pixel:
             self._solid_angle = np.ones_like(self._solid_angle)
         self.shape = window.shape
@@ -98,17 +129,38 @@ class PixelIntegral:
         result[..., *self._inner] = fine * self._solid_angle
         return result
 
-    def value(self, values: Array) -> Array:
-        """Integrals (lat, lon)."""
-        return self._to_pixels(self._model.evaluate(self._sky, *values.tolist()))
+    def images(self, values: Array, free: Sequence[int]) -> Images:
+        """Integrals at some values, and their derivatives by the parameters in `free`."""
+        inner = tuple((cut.start, cut.stop) for cut in self._inner)
+        key = (self._model, self._pixels, inner, self.shape, values.tobytes(), tuple(free))
+        if self.per_energy:
+            return Images(None, self._images(values, free))
+        return Images(key, CACHE.get(key, lambda: (self._images(values, free),))[0])
 
-    def gradient(self, values: Array, free: list[int]) -> tuple[Array, Array]:
-        """Integrals, and their derivatives (S, lat, lon) by the parameters in `free`."""
+    def _images(self, values: Array, free: Sequence[int]) -> Array:
+        if not free:
+            return self._to_pixels(self._model.evaluate(self._sky, *values.tolist()))[None]
         value, gradient = self._model.gradient(self._sky, *values.tolist())
-        return self._to_pixels(value), self._to_pixels(gradient[free])
+        return self._to_pixels(np.concatenate([value[None], gradient[list(free)]]))
 
     def second(self, values: Array, free: list[int], weight: Array) -> Array:
         """Second derivatives (S, S) of Σ weight · integral."""
         hessian = self._model.hessian(self._sky, *values.tolist())[np.ix_(free, free)]
         result: Array = np.tensordot(self._to_pixels(hessian), weight, axes=weight.ndim)
         return result
+
+
+def _pixels(grid: WcsGrid, y: slice, x: slice, factor: int, frame: str) -> tuple[Any, ...]:
+    """What the positions of a rectangle of pixels follow from."""
+    cards, y0, x0 = grid.common
+    return cards, y0 + y.start, y0 + y.stop, x0 + x.start, x0 + x.stop, factor, frame
+
+
+def _on_sky(
+    cards: CommonGrid, y0: int, y1: int, x0: int, x1: int, factor: int, frame: str
+) -> tuple[Array, Array, Array]:
+    """Positions of the sub-pixels in a frame, and solid angles of the pixels."""
+    grid = common_grid(cards)
+    y, x = slice(y0, y1), slice(x0, x1)
+    sky = rotate(*grid.upsampled_centers(y, x, factor), grid.frame, frame)
+    return *sky, grid.solid_angles(y, x)

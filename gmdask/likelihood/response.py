@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,11 +15,14 @@ from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate, round_up_to_odd
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
 
-__all__ = ["CUTOUT_MARGIN", "Anchor", "Observation"]
+__all__ = ["CUTOUT_MARGIN", "Anchor", "Keep", "Observation"]
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Keep = Callable[[NDArray[Any]], NDArray[Any]]
 
 CUTOUT_MARGIN = 0.1  # deg, as in Gammapy's datasets/evaluator.py
+PATCH_MARGIN = 4  # pixels around a component that it may move by before more is read
 
 
 def _axis(cube: xr.Dataset, dim: str, unit: str) -> Axis:
@@ -48,13 +50,24 @@ class Anchor(NamedTuple):
     window : `Window`
         Pixels the component is computed in.
     exposure : array of shape (energy_true, lat, lon)
-        Exposure in cm2 s over the whole grid; ones where it does not apply.
+        Exposure of these pixels in cm2 s; ones where it does not apply.
+    mask : boolean array of shape (energy, lat, lon)
+        Mask of these pixels.
     """
 
     kernel: PSFKernel | None
     edisp: Array
     window: Window
     exposure: Array
+    mask: Mask
+
+
+class _Patch(NamedTuple):
+    """Exposure as stored and mask around a component that moves."""
+
+    window: Window
+    exposure: NDArray[Any]
+    mask: Mask
 
 
 class Observation:
@@ -66,15 +79,20 @@ class Observation:
         One dataset with counts, exposure and, where there are any, background, masks,
         psf and edisp. Counts, masks, background and exposure are read on
         first use; of the IRF maps only the tiles near a source.
+    keep : callable, optional
+        Takes an array that is kept for long, and gives it back from where it is kept.
 
     Notes
     -----
     Units inside: TeV, deg, cm2, s. Arrays are ordered (energy, lat, lon).
     """
 
-    def __init__(self, cube: xr.Dataset) -> None:
+    def __init__(self, cube: xr.Dataset, keep: Keep | None = None) -> None:
         self.name = str(cube.attrs.get("name", ""))
-        self._cube = cube
+        self._cube, self._keep = cube, keep or np.asarray
+        self._patches: dict[str, _Patch] = {}
+        self._tiled: list[TiledMap] = []
+        self._released = self._keeps_tiles = False
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
         self.energy = _axis(cube, "energy", "TeV")
@@ -93,26 +111,71 @@ class Observation:
         return np.ascontiguousarray(self._cube["background"].values, dtype=np.float64)
 
     @cached_property
-    def mask(self) -> NDArray[np.bool_]:
+    def mask(self) -> Mask:
         """``mask_safe & mask_fit`` (energy, lat, lon)."""
-        mask = np.ones(self._cube["counts"].shape, dtype=bool)
-        for name in ("mask_safe", "mask_fit"):
-            if name in self._cube:
-                mask &= self._cube[name].values.astype(bool)
-        return mask
+        everything = Window(0, self.grid.shape[0], 0, self.grid.shape[1])
+        return self._mask_of(everything)
 
     @cached_property
-    def mask_image(self) -> NDArray[np.bool_]:
+    def mask_image(self) -> Mask:
         """Mask (lat, lon): any energy."""
         return np.asarray(self.mask.any(axis=0))
 
     @cached_property
-    def exposure(self) -> Array:
-        """Exposure (energy_true, lat, lon) in cm2 s; what is not finite is 0."""
-        exposure = self._cube["exposure"]
-        values = np.array(exposure.values, dtype=np.float64, order="C")
-        values *= _factor(exposure, "cm2 s")
-        return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+    def _to_cm2_s(self) -> float:
+        return _factor(self._cube["exposure"], "cm2 s")
+
+    @cached_property
+    def _exposure(self) -> NDArray[Any]:
+        """Exposure (energy_true, lat, lon) as it is stored."""
+        exposure: NDArray[Any] = self._cube["exposure"].values
+        return exposure
+
+    def release(self) -> None:
+        """Let go of the arrays of the whole grid; they are read again where they are needed."""
+        self.__dict__["mask_image"] = self._keep(self.mask_image)
+        self._released = True
+        for name in ("counts", "background", "mask", "_exposure"):
+            self.__dict__.pop(name, None)
+
+    def _mask_of(self, window: Window) -> Mask:
+        y, x = window.slices
+        mask = np.ones((self._cube.sizes["energy"], *window.shape), dtype=bool)
+        for name in ("mask_safe", "mask_fit"):
+            if name in self._cube:
+                mask &= self._cube[name][:, y, x].values.astype(bool)
+        return mask
+
+    def _patch(self, window: Window, owner: str) -> _Patch:
+        """Exposure and mask of a window and what is around it."""
+        kept = self._patches.get(owner)
+        if kept is not None and kept.window.contains(window):
+            return kept
+        around = window.grown(PATCH_MARGIN, self.grid.shape)
+        exposure, mask = self._read(around)
+        patch = _Patch(around, self._keep(np.array(exposure)), self._keep(np.array(mask)))
+        self._patches[owner] = patch
+        return patch
+
+    def _read(self, window: Window) -> tuple[NDArray[Any], Mask]:
+        """Exposure as it is stored, and mask, of a window."""
+        y, x = window.slices
+        if not self._released:
+            return self._exposure[:, y, x], self.mask[:, y, x]
+        return self._cube["exposure"][:, y, x].values, self._mask_of(window)
+
+    def _window(self, window: Window, owner: str | None) -> tuple[Array, Mask]:
+        """Exposure in cm2 s, what is not finite being 0, and mask of a window."""
+        if owner is None:
+            exposure, mask = self._read(window)
+        else:
+            patch = self._patch(window, owner)
+            y, x = window.within(patch.window).slices
+            exposure, mask = patch.exposure[:, y, x], patch.mask[:, y, x]
+        values = np.array(exposure, dtype=np.float64, order="C")
+        values *= self._to_cm2_s
+        np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+        return values, np.ascontiguousarray(mask)
 
     @cached_property
     def psf_energy(self) -> str | None:
@@ -130,7 +193,7 @@ class Observation:
         grid = WcsGrid(self._cube.attrs["psf_wcs"], (psf.shape[-2], psf.shape[-1]))
         energy = _axis(self._cube, str(psf.dims[0]), "TeV")
         return PSFMap(
-            TiledMap(_Lazy(psf)),
+            self._tiles(psf),
             _factor(psf, "deg-2"),
             energy,
             _axis(self._cube, "rad", "deg"),
@@ -152,12 +215,27 @@ class Observation:
             )
             raise InputError(msg)
         migra = _axis(self._cube, "migra", "") if "migra" in edisp.dims else None
-        return EDispMap(TiledMap(_Lazy(edisp)), grid, true.center, self.energy.edges, migra)
+        return EDispMap(self._tiles(edisp), grid, true.center, self.energy.edges, migra)
+
+    def _tiles(self, array: xr.DataArray) -> TiledMap:
+        tiles = TiledMap(_Lazy(array), keep=self._keep_tile)
+        self._tiled.append(tiles)
+        return tiles
+
+    def _keep_tile(self, values: NDArray[Any]) -> NDArray[Any]:
+        return self._keep(values) if self._keeps_tiles else values
+
+    def keep_tiles(self) -> None:
+        """Keep the tiles of the IRF maps from now on; those read so far were for a moment."""
+        self._keeps_tiles = True
+        for tiles in self._tiled:
+            tiles.forget()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays held in memory."""
         held = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
+        held += [array for patch in self._patches.values() for array in patch[1:]]
         irfs = [self.__dict__.get(name) for name in ("psf", "edisp")]
         return int(sum(a.nbytes for a in held) + sum(irf.nbytes for irf in irfs if irf is not None))
 
@@ -167,6 +245,7 @@ class Observation:
         frame: str,
         radius: float | None,
         apply_irf: Mapping[str, bool],
+        owner: str | None = None,
     ) -> Anchor | None:
         """Take the response at a position.
 
@@ -181,6 +260,8 @@ class Observation:
             Evaluation radius of the spatial model, in deg; None for the whole grid.
         apply_irf : mapping
             Whether to apply "exposure", "psf" and "edisp".
+        owner : str, optional
+            Name of a component that moves: what is around it is kept.
 
         Returns
         -------
@@ -190,32 +271,33 @@ class Observation:
         """
         kernel: PSFKernel | None = None
         if radius is None or position is None:
-            kernel = self._kernel(position, frame) if apply_irf["psf"] else None
-            window = Window(0, self.grid.shape[0], 0, self.grid.shape[1])
             if not self.mask_image.any():
                 return None
+            kernel = self._kernel(position, frame) if apply_irf["psf"] else None
+            window = Window(0, self.grid.shape[0], 0, self.grid.shape[1])
         else:
             x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
-            at = (float(y), float(x))
-            if not (math.isfinite(at[0]) and math.isfinite(at[1])):
+            at, diameter = (float(y), float(x)), 2 * radius + CUTOUT_MARGIN
+            largest = 0.0 if self.psf is None else self.psf.max_width(self.grid)
+            if not self._reaches(at, diameter + largest):
                 return None
             kernel = self._kernel(position, frame)
             width = 0.0 if kernel is None else kernel.width
-            npix = self._npix(2 * radius + CUTOUT_MARGIN + width, odd=False)
-            near = cutout_window(self.grid.shape, at, npix)
             npix = self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
             cutout = cutout_window(self.grid.shape, at, npix)
-            if near is None or cutout is None or not self.mask_image[near.slices].any():
+            if cutout is None or not self._reaches(at, diameter + width):
                 return None
             window, kernel = cutout, kernel if apply_irf["psf"] else None
-        exposure = self.exposure if apply_irf["exposure"] else self._no_exposure
+        exposure, mask = self._window(window, owner)
+        if not apply_irf["exposure"]:
+            exposure = np.broadcast_to(np.ones(()), exposure.shape)
         edisp = self._edisp_matrix(position, frame, apply_irf["edisp"])
-        return Anchor(kernel, edisp, window, exposure)
+        return Anchor(kernel, edisp, window, exposure, mask)
 
-    @property
-    def _no_exposure(self) -> Array:
-        """Ones in the shape of the exposure, without the memory."""
-        return np.broadcast_to(np.ones(()), (self.energy_true.nbin, *self.grid.shape))
+    def _reaches(self, at: tuple[float, float], width: float) -> bool:
+        """Whether a cutout of some width in deg around a pixel coordinate (y, x) holds any mask."""
+        near = cutout_window(self.grid.shape, at, self._npix(width, odd=False))
+        return near is not None and bool(self.mask_image[near.slices].any())
 
     def _npix(self, width: float, *, odd: bool) -> tuple[int, int]:
         """Size in pixels (lat, lon) of a width in deg."""

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from gmdask.models import DatasetModels, ModelBase
 
-__all__ = ["Slot", "add_block", "add_columns", "limits"]
+__all__ = ["Jacobian", "Slot", "add_block", "limits"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Mask = NDArray[np.bool_]
+
+ROWS = 4096  # bins that are contracted at a time
 
 
 class Slot:
@@ -61,13 +63,48 @@ def limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
     return np.where(positive, np.maximum(lower, 0.0), lower), upper
 
 
-def add_columns(
-    jacobian: Array, sums: Array, rows: Index | slice, columns: Index, counts: Array, total: Array
-) -> None:
-    """Add derivatives (bin, n) of the counts and (n,) of the sum to their columns, in place."""
-    for i, column in enumerate(columns):  # one by one: linked parameters share a column
-        jacobian[rows, column] += counts[:, i]
-        sums[column] += total[i]
+class Jacobian:
+    """Derivatives of the counts in the bins, and of their masked sum, by free parameters.
+
+    Parameters
+    ----------
+    used : boolean array of shape (P,)
+        Parameters that anything depends on here: only their columns are held.
+    n_bins : int
+        Number of bins.
+    """
+
+    def __init__(self, used: Mask, n_bins: int) -> None:
+        self._used = np.flatnonzero(used)
+        self._n_free, self._column = len(used), np.cumsum(used) - 1
+        self._counts = np.zeros((n_bins, len(self._used)))
+        self._sums = np.zeros(len(self._used))
+
+    def add(self, rows: Index | slice, columns: Index, counts: Array, total: Array) -> None:
+        """Add derivatives (bin, n) of the counts and (n,) of the sum to their columns."""
+        for i, column in enumerate(self._column[columns]):  # linked parameters share a column
+            self._counts[rows, column] += counts[:, i]
+            self._sums[column] += total[i]
+
+    def contract(self, first: Array, first_sum: float, second: Array) -> tuple[Array, Array]:
+        """Gradient (P,) and Gauss-Newton Hessian (P, P) of the statistic.
+
+        Parameters
+        ----------
+        first, second : array of shape (bin,)
+            Its derivatives by the counts.
+        first_sum : float
+            Its derivative by their masked sum.
+        """
+        gradient, hessian = np.zeros(self._n_free), np.zeros((self._n_free, self._n_free))
+        counts = self._counts
+        gradient[self._used] = first @ counts + first_sum * self._sums
+        product = np.zeros((len(self._used), len(self._used)))
+        for start in range(0, len(counts), ROWS):
+            rows = counts[start : start + ROWS]
+            product += (rows * second[start : start + ROWS, None]).T @ rows
+        hessian[np.ix_(self._used, self._used)] = product
+        return gradient, hessian
 
 
 def add_block(hessian: Array, first: Slot, second: Slot, block: Array) -> None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.extended import ExtendedResponse
-from gmdask.likelihood.operators import MatrixOperator, Operator, PixelGather, corner_operator
+from gmdask.likelihood.operators import MatrixOperator, Operator
 from gmdask.likelihood.pixels import PixelIntegral
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.point import PointResponse
+from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.temporal import GtiNorm
 from gmdask.models import (
     ConstantFluxSpatialModel,
@@ -26,6 +27,9 @@ __all__ = ["Source", "SpectrumCache", "shape_of"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+Response = PointResponse | ExtendedResponse
+Places = Index | slice
 
 SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
 
@@ -66,7 +70,8 @@ class Source:
         if model.spatial_model is None:  # the same flux in every pixel, whatever the PSF
             self._apply["psf"] = False
         self._observation, self._bins, self._free = observation, bins, free
-        self._anchored: tuple[bytes, PixelGather | ExtendedResponse | None, Index] | None = None
+        self._owner = model.name if free else None
+        self._anchored: tuple[bytes, Response | None, Places] | None = None
         self._operator: tuple[bytes, bool, Operator | None] | None = None
 
     @property
@@ -74,11 +79,43 @@ class Source:
         """Bytes held."""
         held = self._operator[2].nbytes if self._operator and self._operator[2] else 0
         response = self._anchored[1] if self._anchored else None
-        return held + (response.nbytes if isinstance(response, ExtendedResponse) else 0)
+        return held + (response.nbytes if response is not None else 0)
+
+    @property
+    def moves(self) -> bool:
+        """Whether its shape has free parameters."""
+        return bool(self._free)
+
+    def compile(self, values: Array, keep: Keep) -> None:
+        """Read what is needed at some parameters; if they are frozen, keep the operator.
+
+        Parameters
+        ----------
+        values : array
+            Parameters of the spatial model, in its internal units.
+        keep : callable
+            Takes an array that is kept for long, and gives it back from where it is kept.
+        """
+        self._anchored = (values.tobytes(), *self._anchor(values))
+        _, response, index = self._anchored
+        if self._free:
+            return
+        if not isinstance(index, slice):
+            index = keep(index)
+        operator = self._compute(response, values, derivatives=False)
+        if operator is not None:
+            operator.keep(keep)
+        self._operator = (values.tobytes(), False, operator)
+        self._anchored = (values.tobytes(), None, index)
+
+    def forget(self) -> None:
+        """Let go of what can be computed again, for a component that moves."""
+        if self._free:
+            self._anchored = self._operator = None
 
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
-    ) -> tuple[Operator | None, Index]:
+    ) -> tuple[Operator | None, Places]:
         """Operator and the positions of its bins in the list.
 
         Parameters
@@ -92,7 +129,7 @@ class Source:
         -------
         operator : `Operator` or None
             None where the model does not reach the mask.
-        index : array
+        index : array, or a slice of all
             Positions of the operator's bins.
         """
         derivatives = derivatives and bool(self._free)
@@ -106,30 +143,28 @@ class Source:
             kept = self._operator = (key, derivatives, self._compute(response, values, derivatives))
         return kept[2], index
 
-    def _anchor(self, values: Array) -> tuple[PixelGather | ExtendedResponse | None, Index]:
+    def _anchor(self, values: Array) -> tuple[Response | None, Places]:
         center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
-        anchor = self._observation.anchor(center, self.spatial.frame, radius, self._apply)
+        frame, owner = self.spatial.frame, self._owner
+        anchor = self._observation.anchor(center, frame, radius, self._apply, owner)
         if anchor is None:
             return None, np.zeros(0, dtype=np.intp)
         index = self._bins.within(anchor.window)
         bins = self._bins.take(index)
         if isinstance(self.spatial, PointSpatialModel):
-            return PixelGather(self._observation, anchor, bins), index
+            return PointResponse(self._observation, anchor, bins), index
         integral = PixelIntegral(self._observation, anchor.window, self.spatial, values)
         return ExtendedResponse(self._observation, anchor, bins, integral, self._free), index
 
     def _compute(
-        self, response: PixelGather | ExtendedResponse | None, values: Array, derivatives: bool
+        self, response: Response | None, values: Array, derivatives: bool
     ) -> Operator | None:
         if response is None:
             return None
-        if isinstance(response, PixelGather):
-            pixels, weights = self._corners(values, derivatives)
-            return corner_operator(response, pixels, weights)
+        if isinstance(response, PointResponse):
+            return response.operator(*self._corners(values, derivatives), frozen=not self._free)
         operator = response.operator(values, derivatives=derivatives)
-        if not self._free and not isinstance(
-            operator, MatrixOperator
-        ):  # frozen: once and for all as a matrix
+        if not self._free and response.after_edisp:  # frozen: once and for all as a matrix
             whole = operator.forward(np.eye(self._observation.energy_true.nbin))
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
-SIGNIFICANCE = 2.0  # in expected errors
+SIGNIFICANCE = 0.1  # in expected errors: below it, an amplitude may go through zero
 
 
 def at_limit(values: Array, gradient: Array, lower: Array, upper: Array) -> Mask:
@@ -55,6 +57,10 @@ def newton_step(
     meets a limit, which holds that one while the others go on; at the end a parameter is
     let go of a limit the slope pulls it away from. Every leg lowers the quadratic model.
     """
+    if held is None and 1 <= len(x) <= 2:
+        inside = _plain_step(x, gradient, hessian, damping, lower, upper)
+        if inside is not None:
+            return inside
     scale = np.sqrt(np.abs(np.diag(hessian)))
     never = scale == 0 if held is None else (scale == 0) | held
     scale = np.where(scale == 0, 1.0, scale)
@@ -85,6 +91,31 @@ def newton_step(
             break
         fixed[int(np.argmax(np.where(away, np.abs(pull), -1.0)))] = False
     return np.clip(step / scale, lower - x, upper - x)
+
+
+def _plain_step(
+    x: Array, gradient: Array, hessian: Array, damping: float, lower: Array, upper: Array
+) -> Array | None:
+    """Step of one or two parameters where the Hessian is positive and no limit is met, else None."""
+    curvature = [float(hessian[i, i]) for i in range(len(x))]
+    if not all(c > 0 for c in curvature):
+        return None
+    scale = [math.sqrt(c) for c in curvature]
+    slope = [float(g) / s for g, s in zip(gradient, scale, strict=True)]
+    own = 1.0 + damping
+    if len(x) == 1:
+        step = [-slope[0] / own / scale[0]]
+    else:
+        mixed = float(hessian[0, 1]) / (scale[0] * scale[1])
+        if not abs(mixed) < 1 - FLAT:
+            return None
+        determinant = (own - mixed) * (own + mixed)
+        step = [
+            (mixed * slope[1] - own * slope[0]) / determinant / scale[0],
+            (mixed * slope[0] - own * slope[1]) / determinant / scale[1],
+        ]
+    result, target = np.array(step), x + step
+    return result if bool(((lower < target) & (target < upper)).all()) else None
 
 
 def moved(x: Array, step: Array, lower: Array, upper: Array) -> Array:

@@ -10,7 +10,7 @@ from gmdask.errors import ModelError
 from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.operators import Operator
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.source import SpectrumCache
 from gmdask.models import EnergyGrid, SkyGrid, SkyMap, TemplateNPredModel
 
@@ -43,6 +43,10 @@ class TemplateOperator:
     def nbytes(self) -> int:
         """Size of the operator."""
         return self._template.nbytes + self._sums.nbytes
+
+    def keep(self, keep: Keep) -> None:
+        """See `Operator`."""
+        self._template = keep(self._template)
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`, with norms (R, n) as spectra."""

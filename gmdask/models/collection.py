@@ -198,11 +198,10 @@ class Models(ModelSequence):
             self._index = index = (*state, table)
         return index[2]
 
-    def for_dataset(self, name: str) -> DatasetModels:
-        """Copy the components that touch a dataset.
+    def positions_for(self, name: str) -> list[int]:
+        """Positions of the components that touch a dataset.
 
-        Sky models for all datasets or for this one, and the background model of it; what is
-        linked among them stays linked.
+        Sky models for all datasets or for this one, and the background model of it.
 
         Parameters
         ----------
@@ -210,9 +209,19 @@ class Models(ModelSequence):
             Name of the dataset.
         """
         index = self._by_dataset()
-        at = sorted([*index.get(None, []), *index.get(name, [])])
+        return sorted([*index.get(None, []), *index.get(name, [])])
+
+    def for_dataset(self, name: str) -> DatasetModels:
+        """Copy the components that touch a dataset; what is linked among them stays linked.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        """
         memo: dict[int, Any] = {}
-        return DatasetModels([self._components[k].copy(memo=memo) for k in at])
+        components = [self._components[k] for k in self.positions_for(name)]
+        return DatasetModels([component.copy(memo=memo) for component in components])
 
     # --- covariance -------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from gmdask.errors import InputError
 SIZE = 200_000  # numbers in a group: worth not to be sent about
 
 
-def build(spec):
+def build(spec, folder):
     """Make a group: some numbers, and how long an evaluation takes."""
     seed, seconds = spec
     return np.random.default_rng(seed).normal(size=SIZE), seconds

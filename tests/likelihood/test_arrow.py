@@ -7,8 +7,8 @@ from sources import background, free_of, gauss, locals_of, point
 
 from gmdask.likelihood.arrow import eliminate, local_block, local_covariance
 from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import DatasetSpec, Point, compile_group, evaluate_group
-from gmdask.models import DatasetModels
+from gmdask.likelihood.group import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
+from gmdask.models import DatasetModels, Models
 
 N_SHARED = 4
 
@@ -88,12 +88,13 @@ def test_no_local_parameters_and_all_held():
     assert local_covariance(block, np.eye(1)).tolist() == [[0.0]]
 
 
-def spec(name, models, shared_names, cube):
+def spec(name, models, together, shared_names, cube):
     local = locals_of(models)
     free = free_of(models)
     names = np.array(models.parameters.names)[free & ~local]
     shared = np.array([shared_names.index(n) for n in names])
-    return DatasetSpec(name, cube, models.to_dict(), free, local & free, shared)
+    components = tuple(together.names.index(n) for n in models.names)
+    return DatasetSpec(name, cube, components, free, local & free, shared)
 
 
 def test_a_group_is_the_sum_of_its_datasets():
@@ -110,10 +111,13 @@ def test_a_group_is_the_sum_of_its_datasets():
     for own in models.values():
         keep = free_of(own) & ~locals_of(own)
         shared_names += [n for n in np.array(own.parameters.names)[keep] if n not in shared_names]
-    specs = [spec(n, models[n], shared_names, data[n]) for n in data]
+    together = Models([*models["b"][:2], models["a"][1], models["b"][2]])
+    specs = [spec(n, models[n], together, shared_names, data[n]) for n in data]
     values = np.concatenate([m.parameters.value for m in models.values()])
-    (result,) = evaluate_group(compile_group([specs]), Point(values, None, 2))
-    apart = evaluate_group(compile_group([[s] for s in specs]), Point(values, None, 2))
+    plain = together.to_dict()
+    (result,) = evaluate_group(compile_group(GroupSpec(plain, [specs])), Point(values, None, 2))
+    alone = GroupSpec(plain, [[s] for s in specs])
+    apart = evaluate_group(compile_group(alone), Point(values, None, 2))
     assert result.stats.tolist() == [r.stats[0] for r in apart]
     assert result.shared.tolist() == list(range(len(shared_names)))
 

@@ -243,7 +243,7 @@ def integral(model, geom):
     observation.grid = WcsGrid(header, geom.data_shape)
     whole = Window(0, geom.data_shape[0], 0, geom.data_shape[1])
     values = model.internal_values
-    return PixelIntegral(observation, whole, model, values).value(values)
+    return PixelIntegral(observation, whole, model, values).images(values, []).values[0]
 
 
 @pytest.mark.parametrize("width", np.geomspace(1e-4, 1e-1, 10))

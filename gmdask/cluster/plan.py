@@ -1,0 +1,128 @@
+"""How much memory a computation may take on the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+from distributed import Client, Worker
+
+from gmdask.errors import PlanError
+
+__all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
+
+SHARE = 0.7  # of a worker's limit that may be filled
+ROUND = 16_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Room:
+    """Memory of the worker that has least of it.
+
+    Attributes
+    ----------
+    limit : int
+        Bytes at which Dask kills it.
+    usable : int
+        Bytes it may fill before Dask begins to move data to disk, or pauses it.
+    base : int
+        Bytes it holds before it has done anything, its libraries being loaded.
+    workers, threads : int
+        Number of workers, and of threads of each.
+    """
+
+    limit: int
+    usable: int
+    base: int
+    workers: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What each worker may hold.
+
+    Attributes
+    ----------
+    budget : int
+        Bytes of what is kept from pass to pass; the rest is kept in files.
+    projected : int
+        Bytes that a worker holds at most, all together.
+    room : `Room`
+    """
+
+    budget: int
+    projected: int
+    room: Room
+
+
+def room_on_workers(client: Client, function: Callable[..., Any]) -> Room | None:
+    """Memory of the worker that has least, None if no worker has a limit.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+    function : callable
+        What will run there: its libraries are loaded first.
+    """
+    found = list(client.run(_measure, function).values())
+    limited = [worker for worker in found if worker[0]]
+    if not limited:
+        return None
+    limit, share, base, threads = min(limited, key=lambda worker: worker[0] * worker[1] - worker[2])
+    return Room(limit, int(limit * share), base, len(found), threads)
+
+
+def _measure(
+    function: Callable[..., Any], dask_worker: Worker | None = None
+) -> tuple[int, float, int, int]:
+    """Limit of this worker, share of it that may be filled, bytes held, and threads."""
+    del function  # that it came here has loaded what it needs
+    assert dask_worker is not None  # Dask gives it by this name
+    limit = int(getattr(dask_worker.memory_manager, "memory_limit", None) or 0)
+    marks = [dask.config.get(f"distributed.worker.memory.{key}") for key in ("target", "spill")]
+    share = min([SHARE, *(mark for mark in marks if mark)])
+    return limit, share, int(dask_worker.monitor.proc.memory_info().rss), dask_worker.state.nthreads
+
+
+def plan_memory(room: Room, fixed: int, per_task: int, per_item: int, items: int) -> MemoryPlan:
+    """Share the memory of a worker out.
+
+    Parameters
+    ----------
+    room : `Room`
+    fixed : int
+        Bytes that a process needs in any case.
+    per_task : int
+        Bytes that a task needs while it runs, at its peak.
+    per_item : int
+        Bytes that are held for each item in any case.
+    items : int
+        Number of items on all workers.
+
+    Raises
+    ------
+    PlanError
+        If a worker cannot hold what is needed in any case; it tells what would fit.
+    """
+    own = -(-items // room.workers) * per_item
+    needed = room.base + fixed + room.threads * per_task + own
+    if needed > room.usable:
+        share = room.usable / room.limit
+        enough = -(-needed // share // ROUND) * ROUND
+        text = (
+            f"the workers have too little memory: each holds {_mb(room.base)} before it begins and needs "
+            f"{_mb(needed - room.base)} for its share of {items} datasets ({_mb(per_task)} while it works "
+            f"on one), of {_mb(room.usable)} that may be filled ({share:.0%} of its limit of "
+            f"{_mb(room.limit)}); a limit of {_mb(int(enough))} would do"
+        )
+        if own > per_task:
+            text += ", or more workers"
+        raise PlanError(text)
+    return MemoryPlan(room.usable - needed, room.usable, room)
+
+
+def _mb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.0f} MB"

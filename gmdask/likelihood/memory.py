@@ -1,0 +1,156 @@
+"""Where the arrays of compiled datasets are kept: in memory, or in a flat file."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from threading import Lock
+from typing import IO, Any
+from weakref import finalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.errors import PlanError
+
+__all__ = ["POOL", "Memory", "Pool"]
+
+SMALL = 1024  # bytes of an array that is not worth a place in a file
+ALIGNED = 64  # bytes
+PART = 1 << 28  # bytes of the file that are mapped at a time
+
+
+class Pool:
+    """Bytes that all groups of a process hold together.
+
+    Attributes
+    ----------
+    taken : int
+        Bytes held.
+    """
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._lock = Lock()
+
+    def take(self, n_bytes: int, budget: int | None) -> bool:
+        """Hold more, if all that is held then is within the budget."""
+        with self._lock:
+            fits = budget is None or self.taken + n_bytes <= budget
+            self.taken += n_bytes if fits else 0
+        return fits
+
+    def give(self, n_bytes: int) -> None:
+        """Hold less."""
+        with self._lock:
+            self.taken -= n_bytes
+
+
+POOL = Pool()
+
+
+class Memory:
+    """Memory of a group of compiled datasets.
+
+    What is kept for the whole fit stays in memory while the budget of the process lasts; the rest
+    is written once to a file and read from there at each pass, through the page cache of the
+    system. What can be computed again stays as long as there is room.
+
+    Parameters
+    ----------
+    budget : int or None
+        Bytes that all groups of this process may hold; None for no limit.
+    folder : str or None
+        Where the file goes; None for the system's folder of temporary files.
+
+    Attributes
+    ----------
+    in_file : int
+        Bytes of the file.
+
+    Notes
+    -----
+    The file has no name: nothing is left of it whatever happens to the process. Its pages are
+    given back after use, so that they do not count as memory of the process.
+    """
+
+    def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
+        self._budget, self._folder = budget, folder
+        self.in_file = 0
+        self._file: IO[bytes] | None = None
+        self._parts: list[mmap.mmap] = []
+        self._held: dict[int | None, int] = {None: 0}  # for good, and by who may be asked to forget
+        finalize(self, _give_all, self._held)
+
+    @property
+    def resident(self) -> int:
+        """Bytes held in memory."""
+        return sum(self._held.values())
+
+    def keep(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Keep an array, and give it back from where it is kept; not to be written to.
+
+        Raises
+        ------
+        PlanError
+            If the disk is full.
+        """
+        budget = None if array.nbytes <= SMALL else self._budget
+        if POOL.take(array.nbytes, budget):
+            self._held[None] += array.nbytes
+            return array
+        room = sum(len(part) for part in self._parts)
+        start = -(-self.in_file // ALIGNED) * ALIGNED
+        if start + array.nbytes > room:
+            start, size = room, -(-array.nbytes // PART) * PART
+            self._extend(start, size)
+            room += size
+        self._write(start, array)
+        self.in_file = start + array.nbytes
+        part = self._parts[-1]
+        offset = start - (room - len(part))
+        return np.frombuffer(part, array.dtype, array.size, offset).reshape(array.shape)
+
+    def _extend(self, start: int, size: int) -> None:
+        """Map another part of the file; what is not written takes no room on the disk."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (as long as this)
+        self._file.truncate(start + size)
+        mapped = mmap.mmap(self._file.fileno(), size, prot=mmap.PROT_READ, offset=start)
+        self._parts.append(mapped)
+
+    def _write(self, start: int, array: NDArray[Any]) -> None:
+        assert self._file is not None
+        try:
+            self._file.seek(start)
+            self._file.write(np.ascontiguousarray(array).data.cast("B"))
+            self._file.flush()
+        except OSError as error:
+            folder = self._folder or tempfile.gettempdir()
+            msg = f"{folder}: no room for {array.nbytes} more bytes of operators ({error.strerror})"
+            raise PlanError(msg) from error
+
+    def rest(self) -> None:
+        """Let the system take the pages of the file: they are read again where they are needed."""
+        for part in self._parts:
+            part.madvise(mmap.MADV_DONTNEED)
+
+    def lend(self, borrower: int, n_bytes: int) -> bool:
+        """Whether what can be computed again may stay.
+
+        Parameters
+        ----------
+        borrower : int
+            Number of the dataset that asks.
+        n_bytes : int
+            What it holds now.
+        """
+        POOL.give(self._held.pop(borrower, 0))
+        if POOL.take(n_bytes, self._budget):
+            self._held[borrower] = n_bytes
+            return True
+        return False
+
+
+def _give_all(held: dict[int | None, int]) -> None:
+    POOL.give(sum(held.values()))
