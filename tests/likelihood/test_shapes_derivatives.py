@@ -4,6 +4,7 @@ At a fixed anchor and in units of the errors, as in `test_derivatives`.
 """
 
 import cubes
+import naima.models as naima
 import numpy as np
 import pytest
 from astropy import units as u
@@ -18,6 +19,7 @@ from gmdask.models import (
     DiskSpatialModel,
     GaussianTemporalModel,
     GeneralizedGaussianSpatialModel,
+    NaimaSpectralModel,
     PiecewiseNormSpatialModel,
     PowerLawNormSpectralModel,
     Shell2SpatialModel,
@@ -255,6 +257,31 @@ def test_local_parameters_of_a_spatial_norm():
     own = local[compiled.free]
     sigma = np.sqrt(2 / np.diag(evaluation.gauss_newton))
     assert np.abs(evaluation.gradient * sigma)[own].max() < 1e-4
+
+
+def test_particles_of_naima():
+    """Differences of its spectrum in the likelihood, and the same after the way to a worker."""
+    electrons = naima.ExponentialCutoffPowerLaw(2e33 / u.eV, 10 * u.TeV, 2.8, 20 * u.TeV)
+    spectrum = NaimaSpectralModel(naima.InverseCompton(electrons, nEed=20))
+    spectrum.e_0.frozen = spectrum.beta.frozen = True
+    cube = cubes.make_cube()
+    models = DatasetModels([point(spectral=spectrum), background()])
+    values, columns = models.parameters.value, np.flatnonzero(free_of(models))
+    compiled = CompiledDataset(cube, models)
+    evaluation = compiled.evaluate(values, order=2)
+    sent = CompiledDataset(cube, DatasetModels.from_dict(models.to_dict()))
+    assert sent.evaluate(values, order=0).stat == pytest.approx(evaluation.stat, rel=1e-12)
+    sigma = np.sqrt(2 / np.diag(evaluation.gauss_newton))
+    sigma = np.minimum(sigma, 0.02 * np.abs(values[columns]))
+    steps = 0.05 * sigma
+    slope = derivative(lambda x: compiled.evaluate(x, values).stat, values, columns, steps)
+    np.testing.assert_allclose(evaluation.gradient * sigma, slope * sigma, rtol=TIGHT, atol=TIGHT)
+
+    def gradient(x):
+        return compiled.evaluate(x, values, order=1).gradient
+
+    curve, unit = derivative(gradient, values, columns, steps), np.outer(sigma, sigma)
+    np.testing.assert_allclose(evaluation.observed * unit, curve * unit, rtol=0, atol=TIGHT)
 
 
 def test_norm_of_a_power_law_only():
