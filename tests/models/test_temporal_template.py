@@ -8,6 +8,7 @@ from astropy.time import Time
 from gammapy.maps import MapAxis, RegionNDMap
 from gammapy.modeling.models import LightCurveTemplateTemporalModel as GammapyCurve
 from gammapy.modeling.models import TemplatePhaseCurveTemporalModel as GammapyPhase
+from temporal_cases import over_rotations
 
 from gmdask.errors import InputNotFoundError, ModelError
 from gmdask.models import (
@@ -133,40 +134,6 @@ def test_phase_curve(tmp_path, normalize):
     assert data["normalize"] is normalize
     assert model_to_dict(model_from_dict("temporal", data, {})) == data
     model.check()
-
-
-def over_rotations(x, y, values, start, stop):
-    """Integral (s) between two times and its derivatives [5], cut where the curve has corners."""
-
-    def phase(t):
-        return values[1] + t * (values[2] + t / 2 * (values[3] + t / 3 * values[4]))
-
-    def frequency(t):
-        return values[2] + t * (values[3] + t / 2 * values[4])
-
-    def changes(t):
-        return np.stack([-frequency(t) * 86400, t**0, t, t**2 / 2, t**3 / 6])
-
-    turns = np.arange(np.floor(phase(start)), np.floor(phase(stop)) + 1)
-    target = np.unique((turns[:, None] + np.array([0.0, *x])).ravel())
-    target = target[(target > phase(start)) & (target < phase(stop))]
-    t = start + (stop - start) * (target - phase(start)) / (phase(stop) - phase(start))
-    for _ in range(20):
-        t = t - (phase(t) - target) / frequency(t)
-    edges = np.concatenate([[start], t, [stop]])
-    nodes, weights = np.polynomial.legendre.leggauss(4)  # in between all is a polynomial
-    middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-    t = middle[:, None] + half[:, None] * nodes
-    turn = np.floor(phase(middle))
-    k = np.clip(np.searchsorted(x, phase(middle) - turn, "right") - 1, 0, len(x) - 2)
-    slope = (np.diff(y) / np.diff(x))[k, None]
-    norm = y[k, None] + slope * (phase(t) - turn[:, None] - x[k, None])
-    total = half @ (norm @ weights)
-    derivatives = (slope * changes(t)) @ weights @ half
-    last, first = np.diff(y)[-1] / np.diff(x)[-1], np.diff(y)[0] / np.diff(x)[0]
-    jump = y[0] - first * x[0] - (y[-1] + last * (1 - x[-1]))
-    at = edges[1:-1][np.isin(target, turns)]
-    return total, derivatives + jump * (changes(at) / frequency(at)).sum(axis=1)
 
 
 @pytest.mark.parametrize(
