@@ -9,6 +9,7 @@ from astropy import units as u
 
 from gmdask.models import (
     DiskSpatialModel,
+    GaussianSpatialModel,
     GeneralizedGaussianSpatialModel,
     Shell2SpatialModel,
     ShellSpatialModel,
@@ -111,6 +112,7 @@ def log_uniform(rng, low, high):
 
 
 CLASSES = {
+    GaussianSpatialModel: (gaussian, lambda rng: (log_uniform(rng, 0.01, 10), *orientation(rng))),
     GeneralizedGaussianSpatialModel: (
         generalized,
         lambda rng: (log_uniform(rng, 0.01, 10), rng.uniform(0.03, 1), *orientation(rng)),
