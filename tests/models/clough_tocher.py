@@ -30,7 +30,7 @@ class CloughTocher:
                         matrix[2 * i + a, 2 * j + b] += 2 * edge[a] * edge[b] / cube
                     right[2 * i + a, j] += 6 * edge[a] / cube
                     right[2 * i + a, i] -= 6 * edge[a] / cube
-        self._values, self._slopes = [], []
+        self._values, self._slopes, self._found = [], [], {}
         self._slopes_of = matrix**-1 * right
 
     def _barycentric(self, corners, x, y):
@@ -46,7 +46,10 @@ class CloughTocher:
             self._values = list(map(mp.mpf, values))
             found = self._slopes_of * mp.matrix(self._values)
             self._slopes = [(found[2 * i], found[2 * i + 1]) for i in range(len(values))]
-        triangle = int(self._triangles.find_simplex([[lon, lat]])[0])
+        triangle = self._found.get((lon, lat))
+        if triangle is None:
+            triangle = int(self._triangles.find_simplex([[lon, lat]])[0])
+            self._found[lon, lat] = triangle
         if triangle < 0:
             return mp.nan
         corners = self._triangles.simplices[triangle].tolist()
