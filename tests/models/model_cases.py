@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from clough_tocher import CloughTocher
 from gammapy.maps import Map, MapAxis, MapCoord, RegionNDMap, WcsGeom
-from table_cases import cell, interpolated, log_cells, log_table
+from table_cases import cell, interpolated, log_cells, log_table, pixel, sky_map
 
 import gmdask.models as gm
 from gmdask.geometry import Axis
@@ -210,26 +210,6 @@ def constant_flux(rng):
     return Case(gm.ConstantFluxSpatialModel(), [], points, lambda _: mp.mpf(1))
 
 
-def sky_map(rng, axes=()):
-    """Map of 12 x 10 pixels around (0, 0), where pixels are known without a projection."""
-    header = {
-        "NAXIS": 2, "CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CRVAL1": 0.0, "CRVAL2": 0.0,
-        "CRPIX1": 6.5, "CRPIX2": 5.5, "CDELT1": -0.125, "CDELT2": 0.125, "CUNIT1": "deg",
-        "CUNIT2": "deg", "RADESYS": "ICRS",
-    }  # fmt: skip
-    shape = (*(axis.nbin for axis in reversed(axes)), 10, 12)
-    return gm.SkyMap(rng.uniform(0.1, 2, shape), header, list(axes), "sr-1")
-
-
-def pixel(lon, lat):
-    """Cell of a position on such a map."""
-    cells = []
-    for x, size in ((4.5 + mp.mpf(lat) * 8, 10), (5.5 - mp.mpf(lon) * 8, 12)):
-        low = int(np.clip(int(mp.floor(x)), 0, size - 2))
-        cells.append((low, x - low))
-    return cells
-
-
 def positions(rng):
     return [(float(x), float(y)) for x, y in rng.uniform(-0.5, 0.5, (3, 2))]
 
@@ -253,7 +233,7 @@ def sky_template(rng):
     centre = model.internal_values.tolist()
 
     def exact(at, lon_0, lat_0):
-        return log_cells(pixel(at[0] - (lon_0 - 0), at[1] - (lat_0 - 0)), made.data)
+        return log_cells(pixel(at[0] - lon_0, at[1] - lat_0), made.data)
 
     for par, value in zip(theirs.parameters, centre, strict=True):
         par.value = value

@@ -5,6 +5,8 @@ from itertools import product
 import mpmath as mp
 import numpy as np
 
+from gmdask.models import SkyMap
+
 SCALES = {"log": mp.log, "lin": mp.mpf, "sqrt": mp.sqrt}
 
 
@@ -44,3 +46,23 @@ def interpolated(x, nodes, values, interp):
     k = min(max(sum(node <= x for node in nodes) - 1, 0), len(nodes) - 2)
     share = min(max((x - nodes[k]) / (nodes[k + 1] - nodes[k]), 0), 1)
     return inverse(values[k] * (1 - share) + values[k + 1] * share)
+
+
+def sky_map(rng, axes=()):
+    """Map of 12 x 10 pixels around (0, 0), where pixels are known without a projection."""
+    header = {
+        "NAXIS": 2, "CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "CRVAL1": 0.0, "CRVAL2": 0.0,
+        "CRPIX1": 6.5, "CRPIX2": 5.5, "CDELT1": -0.125, "CDELT2": 0.125, "CUNIT1": "deg",
+        "CUNIT2": "deg", "RADESYS": "ICRS",
+    }  # fmt: skip
+    shape = (*(axis.nbin for axis in reversed(axes)), 10, 12)
+    return SkyMap(rng.uniform(0.1, 2, shape), header, list(axes), "sr-1")
+
+
+def pixel(lon, lat):
+    """Cell of a position on such a map."""
+    cells = []
+    for x, size in ((4.5 + mp.mpf(lat) * 8, 10), (5.5 - mp.mpf(lon) * 8, 12)):
+        low = int(np.clip(int(mp.floor(x)), 0, size - 2))
+        cells.append((low, x - low))
+    return cells
