@@ -124,7 +124,8 @@ class Datasets(Sequence[MapDataset]):
         UnknownNameError
             If a model names a dataset that is not here; nothing is changed then.
         ModelError
-            If a model cannot be used on a dataset.
+            If a model cannot be used on a dataset, or the class of a user returns what it must
+            not.
         """
         models = models if isinstance(models, Models) else Models(models or [])
         self._distribute(models, self._datasets)
@@ -136,6 +137,7 @@ class Datasets(Sequence[MapDataset]):
                 if name not in self._index:
                     msg = f"model {model.name!r} names dataset {name!r}, which is not among the {len(self)} datasets"
                     raise UnknownNameError(msg)
+        models.check()
         own = [models.for_dataset(dataset.name) for dataset in chosen]
         for dataset, copies in zip(chosen, own, strict=True):
             dataset._check_models(copies)

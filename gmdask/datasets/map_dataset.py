@@ -131,9 +131,11 @@ class MapDataset:
         Raises
         ------
         ModelError
-            If a model cannot be used on this dataset.
+            If a model cannot be used on this dataset, or the class of a user returns what it
+            must not.
         """
         models = models if isinstance(models, Models) else Models(models or [])
+        models.check()
         own = models.for_dataset(self._name)
         self._check_models(own)
         self._take_models(own)

@@ -60,7 +60,10 @@ def temporal_norm(model: SkyModel, cube: xr.Dataset) -> GtiNorm | None:
         return None
     where = f"model {model.name!r}: {type(temporal).__name__}"
     if temporal.is_energy_dependent:
-        msg = f"{where} depends on energy, which is not supported"
+        msg = (
+            f"{where} depends on energy, so that it has no mean over the good time intervals "
+            "(Gammapy cannot fit it either): leave temporal_model out, or give one of time alone"
+        )
         raise ModelError(msg)
     gti = cube.attrs.get("gti")
     if gti is None or "gti_start" not in cube or not cube["gti_start"].size:

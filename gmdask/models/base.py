@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, ClassVar, Self
 
@@ -163,6 +163,22 @@ class ModelBase:
         """Give all parameters back the frozen flag of the class."""
         for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True):
             par.frozen = default.frozen
+
+    def with_nested(self) -> Iterator[ModelBase]:
+        """All models inside, and the model itself."""
+        for name in self.nested:
+            yield from self.__dict__[name].with_nested()
+        yield self
+
+    def check(self) -> None:
+        """Evaluate the model once, to tell a wrong class before it is used.
+
+        Raises
+        ------
+        ModelError
+            Naming the class.
+        """
+        raise NotImplementedError
 
     # --- copies and plain data --------------------------------------------------
 

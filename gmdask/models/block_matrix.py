@@ -63,7 +63,7 @@ class BlockMatrix:
     size : int
         Number of rows.
     shared : array [S]
-        Positions of the shared parameters.
+        Positions of the shared parameters; -1 for one that has no row, but that blocks follow.
     matrix : array [S, S]
         Their covariance.
     blocks : iterable of Block
@@ -85,16 +85,19 @@ class BlockMatrix:
         if self.matrix.shape != (len(self.shared),) * 2:
             message = f"matrix of shape {self.matrix.shape} for {len(self.shared)} parameters"
             raise InputError(message)
-        rows = np.concatenate([self.shared, *(block.index for block in self.blocks)])
+        visible = self.shared >= 0
+        rows = np.concatenate([self.shared[visible], *(block.index for block in self.blocks)])
         self._block = np.full(size, -2, dtype=np.intp)  # -1 stands for shared
         self._place = np.zeros(size, dtype=np.intp)
         outside = len(rows) > 0 and not 0 <= rows.min() <= rows.max() < size
         if outside or len(np.unique(rows)) != len(rows):
             message = "a row of the covariance is in two blocks, or in none that exists"
             raise InputError(message)
-        for k, index in enumerate([self.shared, *(block.index for block in self.blocks)]):
-            self._block[index] = k - 1
-            self._place[index] = np.arange(len(index))
+        self._block[self.shared[visible]] = -1
+        self._place[self.shared[visible]] = np.flatnonzero(visible)
+        for k, block in enumerate(self.blocks):
+            self._block[block.index] = k
+            self._place[block.index] = np.arange(len(block.index))
 
     @property
     def nbytes(self) -> int:
@@ -107,7 +110,8 @@ class BlockMatrix:
     def diagonal(self) -> Array:
         """Diagonal [size]."""
         found = np.zeros(self.size)
-        found[self.shared] = np.diag(self.matrix)
+        visible = self.shared >= 0
+        found[self.shared[visible]] = np.diag(self.matrix)[visible]
         for block in self.blocks:
             inner = self.matrix[np.ix_(block.shared, block.shared)]
             spread = np.einsum("ij,jk,ik->i", block.response, inner, block.response)
@@ -142,23 +146,20 @@ class BlockMatrix:
         Parameters
         ----------
         positions : array [size]
-            New position of each row. Shared parameters that are left out stay within the
-            blocks, as their spread.
+            New position of each row. A shared parameter that is left out has no row then, but
+            what follows it still does.
         size : int
             Number of rows of the new matrix.
         """
         positions = np.array(positions, dtype=np.intp)
-        if (positions[self.shared] < 0).any():
-            keep = np.flatnonzero(positions >= 0)
-            order = keep[np.argsort(positions[keep])]
-            return BlockMatrix(size, positions[order], self.take(order))
+        shared = np.where(self.shared >= 0, positions[self.shared], -1)
         blocks = []
         for block in self.blocks:
             at = np.flatnonzero(positions[block.index] >= 0)
             if len(at):
                 own, index = block.own[np.ix_(at, at)], positions[block.index[at]]
                 blocks.append(Block(index, own, block.shared, block.response[at]))
-        return BlockMatrix(size, positions[self.shared], self.matrix, blocks)
+        return BlockMatrix(size, shared, self.matrix, blocks)
 
     # --- arrays to store ------------------------------------------------------------------
 

@@ -76,12 +76,6 @@ class Covariance:
             return np.diag(self.parameters.error**2)
         return self._matrix.to_dense() if isinstance(self._matrix, BlockMatrix) else self._matrix
 
-    def _rows(self, at: list[int]) -> Array:
-        """Matrix of some parameters, by position, of one that was set."""
-        if isinstance(self._matrix, BlockMatrix):
-            return self._matrix.take(at)
-        return np.asarray(self.data[np.ix_(at, at)])
-
     @property
     def errors(self) -> Array:
         """Standard deviations [P]; NaN for a negative variance."""
@@ -117,9 +111,11 @@ class Covariance:
         chosen = Parameters(
             [self.parameters[k] for k in at], [self.parameters.names[k] for k in at]
         )
-        if self._matrix is None:
-            return Covariance(chosen)
-        return Covariance(chosen, self._rows(at))
+        if isinstance(self._matrix, BlockMatrix):
+            positions = np.full(len(self.parameters), -1, dtype=np.intp)
+            positions[at] = np.arange(len(at))
+            return Covariance(chosen, self._matrix.moved(positions, len(at)))
+        return Covariance(chosen, None if self._matrix is None else self._matrix[np.ix_(at, at)])
 
     def expanded_to(self, parameters: Parameters) -> Covariance:
         """Covariance over other parameters, by identity.

@@ -67,10 +67,11 @@ def read_models(cls: type[M], path: Path, checksum: bool) -> M:
     blocks = files.covariance_path(path, data, _BLOCKS)
     if table is None and blocks is None:
         return models  # type: ignore[no-any-return]
+    names = models.full_names
     first = _first_occurrences(models.named_parameters())
     if blocks is not None:
         rows, held = files.read_blocks(blocks, data.get("metadata"))
-        expected = [models.full_names[k] for k in first]
+        expected = [names[k] for k in first]
         with locating(str(blocks)):
             at = files.match_rows(rows, expected)
         positions = np.empty(len(at), dtype=np.intp)
@@ -79,7 +80,7 @@ def read_models(cls: type[M], path: Path, checksum: bool) -> M:
     elif table is not None:
         rows, matrix = files.read_covariance(table, data.get("metadata"))
         with locating(str(table)):
-            at = files.match_rows(rows, models.full_names)
+            at = files.match_rows(rows, names)
         kept = [at[k] for k in first]
         models.covariance = matrix[np.ix_(kept, kept)]
     return models  # type: ignore[no-any-return]

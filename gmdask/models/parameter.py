@@ -17,6 +17,7 @@ from gmdask.models.priors import Prior
 __all__ = ["Parameter", "ParameterDefault", "parse_unit", "unit_factor"]
 
 _INTERPOLATIONS = ("lin", "sqrt", "log")
+_AREA_TIME = u.Unit("cm2 s")
 _SCALE_METHODS = ("scale10", "factor1", None)
 
 
@@ -50,6 +51,12 @@ def unit_factor(unit: u.UnitBase, target: u.UnitBase) -> float:
     except u.UnitConversionError as error:
         message = f"unit '{unit}' cannot be converted to '{target}'"
         raise ModelError(message) from error
+
+
+@lru_cache(maxsize=1024)
+def _is_flux(unit: str) -> bool:
+    parsed = parse_unit(unit)
+    return any(parsed.is_equivalent(flux) for flux in ("cm-2 s-1", "cm-2 s-1 TeV-1"))
 
 
 class Parameter:
@@ -341,9 +348,28 @@ class ParameterDefault:
         return parameter
 
     def factor_from(self, parameter: Parameter) -> float:
-        """Factor from the unit of a parameter to the unit of this default."""
+        """Factor from the unit of a parameter to the unit of this default.
+
+        That of a flux may lack area and time: counts, of a source without exposure.
+        """
+        unit = parse_unit(self.unit)
+        if self.counts(parameter):
+            return unit_factor(parameter.unit, unit * _AREA_TIME)
         try:
-            return unit_factor(parameter.unit, parse_unit(self.unit))
+            return unit_factor(parameter.unit, unit)
         except ModelError as error:
             message = f"{parameter.where}: {error}"
             raise ModelError(message) from error
+
+    @property
+    def is_flux(self) -> bool:
+        """Whether it is per area and time."""
+        return _is_flux(self.unit)
+
+    def counts(self, parameter: Parameter) -> bool:
+        """Whether a parameter lacks the area and time of this flux."""
+        if not self.is_flux:
+            return False
+        unit = parse_unit(self.unit)
+        is_flux = parameter.unit is unit or parameter.unit.is_equivalent(unit)
+        return not is_flux and parameter.unit.is_equivalent(unit * _AREA_TIME)

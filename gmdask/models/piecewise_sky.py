@@ -22,8 +22,8 @@ _TOLERANCE, _ITERATIONS = 1e-13, 10000  # of the slopes at the nodes
 
 
 def _wrapped(lon: Array, at: float) -> Array:
-    """Longitudes from `at` - 360 to `at`, in deg."""
-    return np.asarray((lon - at) % 360.0 + at - 360.0)
+    """Longitudes from `at` - 360 to `at`, in deg, of which no digits are lost."""
+    return np.asarray(lon - 360.0 * (np.floor((lon - at) / 360.0) + 1))
 
 
 @register

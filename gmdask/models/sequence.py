@@ -165,6 +165,8 @@ class ModelSequence(Sequence[Component]):
     def check(self) -> None:
         """Evaluate models of users' classes, each class once, to tell wrong ones early.
 
+        What is given to datasets is checked by itself.
+
         Raises
         ------
         ModelError
@@ -172,13 +174,12 @@ class ModelSequence(Sequence[Component]):
         """
         seen: set[type] = set()
         for component in self._components:
-            for kind, model in component.models.items():
-                check = getattr(model, "check", None)
-                if check is None or type(model) in seen or class_is_own(model):
-                    continue
-                seen.add(type(model))
-                with locating(f"{component.name}.{kind}"):
-                    check()
+            for kind, whole in component.models.items():
+                for model in whole.with_nested():
+                    if type(model) not in seen and not class_is_own(model):
+                        seen.add(type(model))
+                        with locating(f"{component.name}.{kind}"):
+                            model.check()
 
     def to_parameters_table(self) -> Any:
         """Astropy table with one row per parameter, shared ones repeated.

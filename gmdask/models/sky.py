@@ -49,7 +49,8 @@ class SkyModel(Component):
     Raises
     ------
     ModelError
-        If a model is not of the kind that is expected.
+        If a model is not of the kind that is expected, or if the exposure applies to a spectrum
+        of counts.
     """
 
     tag = ("SkyModel", "sky-model")
@@ -82,6 +83,12 @@ class SkyModel(Component):
         self.spatial_model = spatial_model
         self.temporal_model = temporal_model
         self.apply_irf = self._checked_irfs(apply_irf)
+        if spectral_model.is_counts and self.apply_irf["exposure"]:
+            message = (
+                f"{self._name}: the spectrum has no area and time in its unit "
+                f"({spectral_model.output_unit}), as for apply_irf={{'exposure': False}} only"
+            )
+            raise ModelError(message)
         self._label_parameters()
 
     def _checked_irfs(self, apply_irf: Mapping[str, bool] | None) -> dict[str, bool]:

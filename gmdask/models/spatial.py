@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models.base import ModelBase
+from gmdask.models.checks import check_array, check_parameters
 from gmdask.models.derivatives import (
     estimated_scales,
     first_derivatives,
     natural_scales,
     second_derivatives,
 )
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit
 from gmdask.models.registry import register
 
 __all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
@@ -162,6 +163,33 @@ class SpatialModel(ModelBase):
     def evaluation_bin_size_min(self, values: Array) -> float | None:  # noqa: ARG002
         """Size in deg that pixels must not exceed, None if they may have any."""
         return None
+
+    def check(self, grid: SkyGrid | None = None) -> None:
+        """Evaluate the model once, to tell a wrong class before it is used.
+
+        Parameters
+        ----------
+        grid : SkyGrid, optional
+            Positions, by default a few within 0.1 deg of the centre.
+
+        Raises
+        ------
+        ModelError
+            Naming the class, if there are no parameters or what it returns is not a finite
+            plain array of the shape of the grid (with the energies in front).
+        """
+        check_parameters(self)
+        values = self.internal_values
+        lon, lat = self.center(values) or (0.0, 0.0)
+        if grid is None:
+            energy = [1.0, 2.0] if self.is_energy_dependent else None
+            steps = np.linspace(-0.1, 0.1, 6).reshape(2, 3)
+            grid = SkyGrid(lon + steps, np.clip(lat + steps, -90, 90), energy)
+        shape = grid.shape if grid.energy is None else (len(grid.energy), *grid.shape)
+        unit = parse_unit(self.density_unit)
+        check_array(self, "evaluate", self.evaluate(grid, *values.tolist()), shape, unit)
+        slopes = self.gradient(grid, *values.tolist())[1]
+        check_array(self, "gradient", slopes, (len(values), *shape), unit)
 
     # --- quantities -----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from gmdask.errors import ModelError
 from gmdask.models.base import ModelBase
 from gmdask.models.checks import check_array, check_parameters
 from gmdask.models.derivatives import (
@@ -219,7 +220,25 @@ class SpectralModel(ModelBase):
     @property
     def output_unit(self) -> u.UnitBase:
         """Unit of the value of the model."""
-        return u.dimensionless_unscaled if self.is_norm else u.Unit("cm-2 s-1 TeV-1")
+        if self.is_norm:
+            return u.dimensionless_unscaled
+        return u.Unit("TeV-1" if self.is_counts else "cm-2 s-1 TeV-1")
+
+    @property
+    def is_counts(self) -> bool:
+        """Whether its amplitudes lack area and time: for a source without exposure.
+
+        Raises
+        ------
+        ModelError
+            If some of them do, and others do not.
+        """
+        pairs = zip(self.defaults, self.named_parameters(), strict=True)
+        found = {default.counts(par) for default, (_, par) in pairs if default.is_flux}
+        if len(found) > 1:
+            message = f"{type(self).__name__}: some amplitudes are fluxes, others are not"
+            raise ModelError(message)
+        return found == {True}
 
     def __call__(self, energy: u.Quantity) -> u.Quantity:
         """Value at energies."""

@@ -210,5 +210,10 @@ class ScaleSpectralModel(SpectralModel):
         inner = self.model.integral_bins(grid, self.model.internal_values)
         return float(values[0]) * inner, inner[None]
 
+    @property
+    def is_counts(self) -> bool:
+        """Whether the spectrum inside is one of counts."""
+        return self.model.is_counts
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r}, norm={self.norm.value:g})"

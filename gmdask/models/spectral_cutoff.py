@@ -317,5 +317,6 @@ class SmoothBrokenPowerLawSpectralModel(_Exponential):
         d = np.zeros((6, *log.shape))
         d[0], d[1] = -log + sign**2 * above * bent, -(sign**2) * above * bent
         d[3], d[4] = (second - first) * above / ebreak, first / reference
-        d[5] = -sign * (soft - above * z)
+        far = np.exp(-np.abs(z))  # soft - above z, without its cancellation far from the break
+        d[5] = -sign * (np.log1p(far) + np.abs(z) * far / (1 + far))
         return -first * log - beta * sign * soft, d

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.bench_models [--datasets 300 10000] [--gammapy 100]
 
 Every dataset has one background model of its own, beside one source for all. Wall time in seconds;
-Gammapy's time grows with the square of the number. Nothing is asserted.
+"covariance" is writing and reading once more with a covariance of all parameters. Gammapy's time
+grows with the square of the number. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import xarray as xr
 
 import gmdask as gm
 from gmdask.datasets.simulation import Survey, simulate_observation
+from gmdask.models import Block, BlockMatrix
 
 T = TypeVar("T")
 
@@ -47,8 +49,17 @@ def make_models(names: list[str]) -> gm.Models:
     return gm.Models([source, *(gm.BackgroundIRFModel(dataset_name=name) for name in names)])
 
 
+def in_blocks(models: gm.Models) -> BlockMatrix:
+    """A covariance of two parameters of the source, and of a norm per dataset that follows them."""
+    parameters = models.parameters
+    shared = [parameters.index(f"source.spectral.{name}") for name in ("index", "amplitude")]
+    norms = [parameters.index(f"{model.name}.spectral.norm") for model in models[1:]]
+    blocks = [Block([at], [[0.01]], [0, 1], [[0.1, 1e11]]) for at in norms]
+    return BlockMatrix(len(parameters), shared, np.diag([0.01, 1e-26]), blocks)
+
+
 def run_gmdask(n: int) -> list[float]:
-    """Seconds to build, write, read, set and update."""
+    """Seconds to build, write, read, do both with a covariance, set and update."""
     cube = tiny_cube()
     names = [f"run-{i}" for i in range(n)]
     datasets = gm.Datasets([gm.MapDataset(cube.assign_attrs(name=name)) for name in names])
@@ -57,11 +68,15 @@ def run_gmdask(n: int) -> list[float]:
         path = Path(scratch) / "models.yaml"
         write, _ = timed(lambda: models.write(path))
         read, models = timed(lambda: gm.Models.read(path))
+    models.covariance = in_blocks(models)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "models.yaml"
+        with_matrix, _ = timed(lambda: (models.write(path), gm.Models.read(path)))
     set_models, _ = timed(lambda: datasets.set_models(models))
     models.parameters["source.spectral.index"].value = 2.5
     values, _ = timed(lambda: datasets.set_models_parameters(models.parameters))
     follow, _ = timed(lambda: datasets.follow(models))
-    return [build, write, read, set_models, values, follow]
+    return [build, write, read, with_matrix, set_models, values, follow]
 
 
 def run_gammapy(n: int) -> float:
@@ -100,7 +115,8 @@ def main() -> None:
     print(
         f"{'':<8} {'datasets':>8}  "
         + "  ".join(
-            f"{k:>10}" for k in ("build", "write", "read", "set_models", "values", "follow")
+            f"{k:>10}"
+            for k in ("build", "write", "read", "covariance", "set_models", "values", "follow")
         )
     )
     for n in options.datasets:
@@ -108,7 +124,7 @@ def main() -> None:
             f"{'gmdask':<8} {n:8d}  " + "  ".join(f"{s:10.3f}" for s in run_gmdask(n)), flush=True
         )
     for n in options.gammapy:
-        print(f"{'Gammapy':<8} {n:8d}  " + " " * 36 + f"{run_gammapy(n):10.3f}", flush=True)
+        print(f"{'Gammapy':<8} {n:8d}  " + " " * 48 + f"{run_gammapy(n):10.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,28 @@ def test_model_that_cannot_be_used(datasets):
     assert [as_text(dataset.models) for dataset in mixed] == before
 
 
+class Flat(gm.models.SpatialModel):
+    """A user's shape that returns one number for all pixels."""
+
+    tag = ("Flat",)
+    defaults = gm.PointSpatialModel.defaults
+
+    def evaluate(self, grid, lon_0, lat_0):
+        return lon_0 + lat_0
+
+
+def test_wrong_classes_of_users(datasets):
+    with_models(datasets)
+    before = [as_text(dataset.models) for dataset in datasets]
+    bad = gm.Models([gm.SkyModel(gm.PowerLawSpectralModel(), Flat(), name="bad")])
+    for target in (datasets, datasets[0]):
+        with pytest.raises(
+            ModelError, match=r"bad\.spatial: Flat\.evaluate returns shape \(\), exp"
+        ):
+            target.set_models(bad)
+    assert [as_text(dataset.models) for dataset in datasets] == before
+
+
 def test_parameters_that_are_not_there(datasets):
     with_models(datasets)
     before = [as_text(dataset.models) for dataset in datasets]

@@ -5,6 +5,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 from gammapy.modeling.models import GaussianSpatialModel as GammapyGaussian
+from spatial_cases import gaussian
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models import GaussianSpatialModel, PointSpatialModel, SkyGrid, SpatialModel
@@ -12,26 +13,6 @@ from gmdask.models import GaussianSpatialModel, PointSpatialModel, SkyGrid, Spat
 mp.mp.dps = 40
 RNG_SEED = 20231
 CENTRES = [(0.003, 0.0), (83.63, 22.01), (359.999, -60.2), (266.4, -89.9)]
-
-
-def exact(lon, lat, values):
-    degree = mp.pi / 180
-    lon_0, lat_0, sigma, e, phi = (mp.mpf(v) for v in values)
-    lon, lat, lon_0, lat_0, sigma, phi = (
-        mp.mpf(x) * degree for x in (lon, lat, lon_0, lat_0, sigma, phi)
-    )
-    north = mp.sin(lat) * mp.cos(lat_0) - mp.cos(lat) * mp.sin(lat_0) * mp.cos(lon - lon_0)
-    east = mp.sin(lon - lon_0) * mp.cos(lat)
-    cosine = mp.sin(lat) * mp.sin(lat_0) + mp.cos(lat) * mp.cos(lat_0) * mp.cos(lon - lon_0)
-    if e == 0:
-        a = 1 - mp.cos(sigma)
-        norm = 1 / (4 * mp.pi * a * (1 - mp.exp(-1 / a)))
-    else:
-        minor = sigma * mp.sqrt(1 - e * e)
-        angle = phi - mp.atan2(east, north)
-        radius = sigma * minor / mp.hypot(sigma * mp.sin(angle), minor * mp.cos(angle))
-        a, norm = 1 - mp.cos(radius), 1 / (2 * mp.pi * sigma * minor)
-    return norm * mp.exp(-(1 - cosine) / (2 * a))
 
 
 def around(values, count, widths):
@@ -48,8 +29,8 @@ def around(values, count, widths):
 def test_gaussian_is_exact(sigma, e, centre):
     values = (*centre, sigma, e, 33.0)
     lon, lat = around(values, 25, 4)
-    truth = [exact(a, b, values) for a, b in zip(lon, lat, strict=True)]
-    peak = exact(*centre, values)
+    truth = [gaussian(a, b, *values) for a, b in zip(lon, lat, strict=True)]
+    peak = gaussian(*centre, *values)
     bright = np.array([t > 1e-30 * peak for t in truth])
     model, grid = GaussianSpatialModel(), SkyGrid(lon, lat)
     y = model.evaluate(grid, *values)
@@ -75,7 +56,7 @@ def test_gradient_and_hessian_of_the_gaussian(sigma, e, centre):
 
     def slopes(k, order=1):
         def along(x, lon, lat):
-            return exact(lon, lat, [x if i == k else v for i, v in enumerate(values)])
+            return gaussian(lon, lat, *(x if i == k else v for i, v in enumerate(values)))
 
         return np.array(
             [

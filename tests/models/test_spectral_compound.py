@@ -1,6 +1,5 @@
 """Spectra made of other spectra, and a user's own."""
 
-import importlib.util
 import operator
 
 import astropy.units as u
@@ -18,7 +17,6 @@ from gmdask.models import (
     EnergyGrid,
     ExpCutoffPowerLawNormSpectralModel,
     LogParabolaSpectralModel,
-    NaimaSpectralModel,
     Parameter,
     ParameterDefault,
     PowerLawNormSpectralModel,
@@ -123,20 +121,6 @@ def test_scale():
     twin = model.copy()
     twin.model.alpha.value = 3
     assert inner.alpha.value == 2.1
-
-
-def test_naima():
-    if importlib.util.find_spec("naima") is None:
-        with pytest.raises(ModelError, match="pip install naima"):
-            NaimaSpectralModel(None)
-        pytest.skip("naima is not installed")
-    import naima
-
-    particles = naima.models.ExponentialCutoffPowerLaw(1e46 / u.eV, 10 * u.TeV, 3, 13 * u.TeV)
-    model = NaimaSpectralModel(naima.models.InverseCompton(particles, seed_photon_fields=["CMB"]))
-    flux = model(np.geomspace(0.1, 10, 3) * u.TeV)
-    assert np.isfinite(flux.value).all()
-    model.check()
 
 
 # --- of a user ---------------------------------------------------------------------------------

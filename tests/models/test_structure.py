@@ -155,7 +155,13 @@ def test_blocks_are_the_whole_matrix(seed, shared, blocks):
     at = positions[kept]
     expected = np.zeros((n, n))
     expected[np.ix_(at, at)] = dense[np.ix_(kept, kept)]
-    np.testing.assert_allclose(moved.to_dense(), expected, atol=1e-12)
+    for one in (moved, BlockMatrix.from_arrays(moved.to_arrays())):
+        np.testing.assert_allclose(one.to_dense(), expected, atol=1e-12)
+        np.testing.assert_allclose(one.diagonal(), np.diag(expected), atol=1e-12)
+    turned = np.full(n, -1)
+    turned[at] = np.arange(len(at))
+    again = moved.moved(turned, len(at))
+    np.testing.assert_allclose(again.to_dense(), dense[np.ix_(kept, kept)], atol=1e-12)
 
 
 def test_bad_blocks():
@@ -203,6 +209,15 @@ def test_covariance_of_many_parameters(tmp_path, caplog):
     np.testing.assert_array_equal(again.covariance.data, models.covariance.data)
     local = again.covariance.get_subcovariance(again["3-bkg"].parameters)
     assert local.errors[1] == pytest.approx(again["3-bkg"].parameters["norm"].error)
+    backgrounds = again.select(tag="BackgroundIRFModel").covariance  # without the source
+    assert backgrounds.blocks is not None
+    assert backgrounds.blocks.nbytes < 100_000
+    np.testing.assert_array_equal(backgrounds.errors, again.covariance.errors[5:])
+    pair = backgrounds.get_subcovariance(["3-bkg.spectral.norm", "7-bkg.spectral.norm"])
+    whole = again.covariance.data
+    at = [again.parameters.index(name) for name in pair.parameters.names]
+    np.testing.assert_allclose(pair.data, whole[np.ix_(at, at)], rtol=1e-14)
+    assert pair.data[0, 1] != 0  # through the source
     twin = again.copy()
     twin.append(BackgroundIRFModel(dataset_name="new"))
     assert twin.covariance.blocks is not None

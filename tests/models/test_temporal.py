@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.time import Time
 from gammapy.modeling.models import Model as GammapyModel
+from temporal_cases import EXACT, T_REF, draw, exact_integral
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models import (
@@ -19,56 +20,11 @@ from gmdask.models import (
     SineTemporalModel,
     TemporalModel,
     TimeIntervals,
-    get_class,
 )
 from gmdask.models.plain import model_from_dict, model_to_dict
 
 mp.mp.dps = 40
 SETS = 200
-T_REF = 55555.0
-
-
-def _pulse(x, rise, decay, eta):
-    return mp.exp(-mp.mpf(0.5) * (abs(x) / (rise if x < 0 else decay)) ** (1 / eta))
-
-
-# value at x = t - t_ref with the other parameters by name, and their limits
-EXACT = {
-    "const": (lambda x: mp.mpf(1), {}),
-    "linear": (lambda x, alpha, beta: alpha + beta * x, {"alpha": (0.5, 2), "beta": (-0.1, 0.1)}),
-    "exp-decay": (lambda x, t0: mp.exp(-x / t0), {"t0": (0.5, 20)}),
-    "gauss": (lambda x, sigma: mp.exp(-(x**2) / (2 * sigma**2)), {"sigma": (0.3, 20)}),
-    "gengauss": (
-        lambda x, t_rise, t_decay, eta: _pulse(x, t_rise, t_decay, eta),
-        {"t_rise": (0.5, 5), "t_decay": (0.5, 5), "eta": (0.3, 1.2)},
-    ),
-    "powerlaw": (lambda x, alpha, t0: (x / t0) ** alpha, {"alpha": (-2, 2), "t0": (0.5, 5)}),
-    "sinus": (
-        lambda x, amp, omega: 1 + amp * mp.sin(omega * x),
-        {"amp": (0, 1), "omega": (0.1, 20)},
-    ),
-}
-
-
-def draw(tag, rng):
-    cls = get_class("temporal", tag)
-    values = {name: rng.uniform(*limits) for name, limits in EXACT[tag][1].items()}
-    after = 0.1 if tag == "powerlaw" else -2.0
-    start = np.cumsum(rng.uniform(0.01, 2.0, 4)) + after
-    stop = start + rng.uniform(0.001, 0.01, 4) + rng.uniform(0, 0.5, 4) * (rng.uniform() < 0.5)
-    keys = {"t_ref": T_REF, **values} if tag != "const" else {}
-    return cls(scale="tt", **keys), values, start, stop
-
-
-def exact_integral(tag, values, start, stop):
-    function = EXACT[tag][0]
-    values = {name: mp.mpf(value) for name, value in values.items()}
-
-    def along(x):
-        return function(x, **values)
-
-    points = [start, stop] if tag != "gengauss" or start * stop > 0 else [start, 0, stop]
-    return mp.quad(along, points)
 
 
 @pytest.mark.parametrize("tag", EXACT)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from astropy import units as u
 
 from gmdask.errors import ModelError
 from gmdask.models import (
@@ -14,6 +15,7 @@ from gmdask.models import (
     ParameterDefault,
     PowerLawSpectralModel,
     SkyModel,
+    SpatialModel,
     SpectralModel,
     get_class,
     register,
@@ -126,6 +128,46 @@ def test_wrong_classes_are_told_before_a_fit(user):
     ])  # fmt: skip
     with pytest.raises(ModelError, match=r"bad\.spectral: Wrong\.evaluate returns shape \(\)"):
         models.check()
+
+
+def test_wrong_classes_inside_others_are_told_too(user):
+    model = user.Wrong() + PowerLawSpectralModel()
+    with pytest.raises(ModelError, match=r"both\.spectral: Wrong\.evaluate returns shape \(\)"):
+        Models([SkyModel(model, name="both")]).check()
+
+
+class Shape(SpatialModel):
+    """What the tests below vary."""
+
+    tag = ("ShapeOfATest",)
+    defaults = (ParameterDefault("lon_0", 0.0, "deg"), ParameterDefault("lat_0", 0.0, "deg"))
+    value = staticmethod(lambda grid: np.ones(grid.shape))
+    slope = staticmethod(lambda grid: np.ones((2, *grid.shape)))
+
+    def evaluate(self, grid, lon_0, lat_0):
+        return self.value(grid)
+
+    def gradient(self, grid, lon_0, lat_0):
+        return self.value(grid), self.slope(grid)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"value": lambda grid: 1.0}, r"evaluate returns shape \(\), expected \(2, 3\)"),
+        ({"value": lambda grid: grid.lon * np.nan}, "evaluate is not finite"),
+        ({"value": lambda grid: u.Quantity(grid.lon, "deg")}, "a quantity in deg, expected plain"),
+        (
+            {"slope": lambda grid: grid.lon},
+            r"gradient returns shape \(2, 3\), expected \(2, 2, 3\)",
+        ),
+    ],
+)
+def test_wrong_shapes(attributes, message):
+    attributes = {key: staticmethod(value) for key, value in attributes.items()}
+    Shape().check()
+    with pytest.raises(ModelError, match=message):
+        type("Broken", (Shape,), {"tag": ("Broken",), **attributes})().check()
 
 
 @pytest.mark.parametrize(
