@@ -1,0 +1,119 @@
+"""Predicted counts in every bin of a dataset: what no fit needs, and looking and simulating do.
+
+The operators of a fit hold the response of each bin per true energy. Over whole images that is far
+more than the images themselves; here each model is folded with the response once, at its values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.geometry import rotate
+from gmdask.likelihood.background import Background, make_background
+from gmdask.likelihood.bins import Bins, all_bins
+from gmdask.likelihood.convolution import Convolution
+from gmdask.likelihood.pixels import PixelIntegral
+from gmdask.likelihood.response import CUTOUT_MARGIN, Observation
+from gmdask.likelihood.source import Source, shape_of
+from gmdask.likelihood.template import TemplateSource
+from gmdask.likelihood.temporal import temporal_norm
+from gmdask.models import (
+    BackgroundIRFModel,
+    DatasetModels,
+    EnergyGrid,
+    PointSpatialModel,
+    SkyModel,
+    SpatialModel,
+    TemplateNPredModel,
+)
+
+__all__ = ["npred_images"]
+
+Array = NDArray[np.float64]
+
+
+def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
+    """Predicted counts of a dataset, not clipped.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        The dataset, lazy or in memory.
+    models : `DatasetModels`
+        Models that touch it; one background model at most.
+
+    Returns
+    -------
+    npred : array of shape (energy, lat, lon)
+    """
+    observation = Observation(cube)
+    bins = all_bins(observation)
+    npred = np.zeros(observation.mask.shape)
+    flat = npred.reshape(-1)
+    grid = EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
+    own: BackgroundIRFModel | None = None
+    for model in models:
+        if isinstance(model, SkyModel):
+            source = Source(observation, bins, model, shape_of(model), [], temporal_norm(model, cube))
+            _add_source(npred, observation, grid, source)
+        elif isinstance(model, TemplateNPredModel):
+            template, values = TemplateSource(observation, bins, model), model.spectral_model.internal_values
+            operator, index = template.operator(values, values, derivatives=False)
+            if operator is not None:
+                flat[index] += operator.forward(template.spectrum(grid, values, {}, derivatives=False)[0])[0]
+        elif isinstance(model, BackgroundIRFModel):
+            own = model
+    if observation.background is not None:
+        flat += _background(observation, bins, own)
+    return npred
+
+
+def _background(observation: Observation, bins: Bins, model: BackgroundIRFModel | None) -> Array:
+    if model is None:
+        return Background(observation, bins, None).template
+    norm, spatial = model.spectral_model, model.spatial_model
+    values = [part.internal_values for part in (norm, spatial) if part is not None]
+    return make_background(observation, bins, norm, spatial).predict(np.concatenate(values))[0]
+
+
+def _add_source(npred: Array, observation: Observation, grid: EnergyGrid, source: Source) -> None:
+    model, shape = source.model, source.spatial
+    values = shape.internal_values
+    if _out_of_reach(observation, shape, values):
+        return
+    spectrum = [part.internal_values for part in (model.spectral_model, model.temporal_model) if part is not None]
+    f, _ = source.spectrum(grid, np.concatenate(spectrum), {}, derivatives=False)
+    if isinstance(shape, PointSpatialModel):
+        operator, index = source.operator(values, values, derivatives=False)
+        if operator is not None:
+            npred.reshape(-1)[index] += operator.forward(f)[0]
+        return
+    apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
+    anchor = observation.anchor(shape.center(values), shape.frame, shape.evaluation_radius(values), apply)
+    if anchor is None:
+        return
+    window = anchor.window
+    image = PixelIntegral(observation, window, shape, values).value(values)
+    kernels = None if anchor.kernel is None else anchor.kernel.values
+    exposure = anchor.exposure[:, *window.slices] * f[:, None, None]
+    n_true, n_reco = anchor.edisp.shape
+    if observation.psf_energy == "energy":
+        flux = np.tensordot(anchor.edisp.T, exposure * image, axes=1)
+        counts = Convolution(kernels, n_reco, window.shape).apply(flux)
+    else:
+        true = Convolution(kernels, n_true, window.shape).apply(image) * exposure
+        counts = np.tensordot(anchor.edisp.T, true, axes=1)
+    npred[:, *window.slices] += counts
+
+
+def _out_of_reach(observation: Observation, shape: SpatialModel, values: Array) -> bool:
+    """Whether a shape is so far away that no kernel of the PSF would reach the grid."""
+    center, radius, psf = shape.center(values), shape.evaluation_radius(values), observation.psf
+    if center is None or radius is None:
+        return False
+    reach = radius + CUTOUT_MARGIN + (0.0 if psf is None else psf.rad.edges[-1])
+    at = observation.grid.to_pixel(*rotate(*center, shape.frame, observation.grid.frame))
+    ends = zip(at, observation.grid.shape[::-1], observation.grid.pixel_scales, strict=True)
+    return any(not -reach / scale - 2 <= v <= n + reach / scale + 2 for v, n, scale in ends)
