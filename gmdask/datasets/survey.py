@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,14 @@ class SkyPixels:
         npix : int
             Pixels per side.
         """
-        at = WcsGrid(self._header(1, 1), (1, 1)).to_pixel(lon, lat)
+        at = self._first.to_pixel(lon, lat)
         x0, y0 = (int(np.ceil(float(v) - npix / 2)) for v in at)  # Gammapy's rule of cutouts
         return WcsGrid(self._header(1 - x0, 1 - y0), (npix, npix))
+
+    @cached_property
+    def _first(self) -> WcsGrid:
+        """The pixel of the reference position."""
+        return WcsGrid(self._header(1, 1), (1, 1))
 
     def _header(self, x: int, y: int) -> dict[str, Any]:
         lon, lat = ("GLON", "GLAT") if self.frame == "galactic" else ("RA", "DEC")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.geometry import rotate
+from gmdask.geometry import Window, rotate
 from gmdask.likelihood.background import Background, make_background
 from gmdask.likelihood.bins import Bins, all_bins
 from gmdask.likelihood.convolution import Convolution
@@ -83,19 +83,19 @@ def _add_source(npred: Array, observation: Observation, grid: EnergyGrid, source
     values = shape.internal_values
     if _out_of_reach(observation, shape, values):
         return
-    spectrum = [part.internal_values for part in (model.spectral_model, model.temporal_model) if part is not None]
-    f, _ = source.spectrum(grid, np.concatenate(spectrum), {}, derivatives=False)
-    if isinstance(shape, PointSpatialModel):
-        operator, index = source.operator(values, values, derivatives=False)
-        if operator is not None:
-            npred.reshape(-1)[index] += operator.forward(f)[0]
-        return
     apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
-    anchor = observation.anchor(shape.center(values), shape.frame, shape.evaluation_radius(values), apply)
+    radius = shape.evaluation_radius(values)
+    anchor = observation.anchor(shape.center(values), shape.frame, radius, apply)
     if anchor is None:
         return
+    spectral = (model.spectral_model, model.temporal_model)
+    own = np.concatenate([part.internal_values for part in spectral if part is not None])
+    f, _ = source.spectrum(grid, own, {}, derivatives=False)
     window = anchor.window
-    image = PixelIntegral(observation, window, shape, values).value(values)
+    if isinstance(shape, PointSpatialModel):
+        image = _corner_image(source, window, values)
+    else:
+        image = PixelIntegral(observation, window, shape, values).value(values)
     kernels = None if anchor.kernel is None else anchor.kernel.values
     exposure = anchor.exposure[:, *window.slices] * f[:, None, None]
     n_true, n_reco = anchor.edisp.shape
@@ -106,6 +106,17 @@ def _add_source(npred: Array, observation: Observation, grid: EnergyGrid, source
         true = Convolution(kernels, n_true, window.shape).apply(image) * exposure
         counts = np.tensordot(anchor.edisp.T, true, axes=1)
     npred[:, *window.slices] += counts
+
+
+def _corner_image(source: Source, window: Window, values: Array) -> Array:
+    """Shares (lat, lon) of the four pixels around a point; what is outside the window is lost."""
+    image = np.zeros(window.shape)
+    pixels, shares = source.corners(values, derivatives=False)
+    for (row, column), share in zip(pixels, shares[0], strict=True):
+        y, x = row - window.y0, column - window.x0
+        if 0 <= y < image.shape[0] and 0 <= x < image.shape[1]:
+            image[y, x] += share
+    return image
 
 
 def _out_of_reach(observation: Observation, shape: SpatialModel, values: Array) -> bool:

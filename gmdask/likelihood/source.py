@@ -124,7 +124,7 @@ class Source:
         if response is None:
             return None
         if isinstance(response, PixelGather):
-            pixels, weights = self._corners(values, derivatives)
+            pixels, weights = self.corners(values, derivatives=derivatives)
             return corner_operator(response, pixels, weights)
         operator = response.operator(values, derivatives=derivatives)
         if not self._free and not isinstance(
@@ -134,7 +134,9 @@ class Source:
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
 
-    def _corners(self, values: Array, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
+    def corners(
+        self, values: Array, *, derivatives: bool
+    ) -> tuple[list[tuple[int, int]], Array]:
         """The four pixels around a point and their shares, with derivatives if asked.
 
         Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the

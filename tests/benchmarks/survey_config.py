@@ -60,7 +60,7 @@ def config(n: int, *, small: bool) -> dict[str, Any]:
         },
         "livetime": {"min": "25 min", "max": "30 min"},
         "zenith": {"min": "10 deg", "max": "45 deg"},
-        "background": {"rate": "500 s-1 TeV-1 sr-1", "norm_spread": 0.1, "tilt_spread": 0.03},
+        "background": {"rate": "750 s-1 TeV-1 sr-1", "norm_spread": 0.1, "tilt_spread": 0.03},
     }  # fmt: skip
 
 
