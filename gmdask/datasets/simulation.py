@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gmdask.datasets.survey import Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
 from gmdask.likelihood.images import npred_images
-from gmdask.models import BackgroundIRFModel, Models, PowerLawNormSpectralModel
+from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
 
 __all__ = ["background_model", "simulate_observation"]
 
@@ -55,8 +56,7 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
     """
     cube = _empty_cube(survey, observed)
     sky = survey.models.for_dataset(observed.name)
-    models = Models([*sky, background_model(observed)]).for_dataset(observed.name)
-    npred = npred_images(cube, models)
+    npred = npred_images(cube, DatasetModels([*sky, background_model(observed)]))
     if not np.isfinite(npred).all() or npred.min() < -1e-9:
         msg = f"dataset {observed.name!r}: the models predict counts that are negative or not finite"
         raise InputError(msg)
@@ -101,9 +101,7 @@ def _irf_maps(
     survey: Survey, observed: Observed, true: Axis, rad: Axis, migra: Axis
 ) -> tuple[WcsGrid, dict[str, Any]]:
     """Grid and variables of the maps of PSF and energy dispersion, with their exposures."""
-    pixels = type(survey.pixels)(
-        survey.pixels.frame, survey.pixels.projection, survey.pixels.center, survey.irf_pixel
-    )
+    pixels = replace(survey.pixels, pixel=survey.irf_pixel)
     n = int(np.ceil(survey.npix * survey.pixels.pixel / survey.irf_pixel)) + 1
     grid = pixels.cutout(observed.lon, observed.lat, n)
     offset = _offset(grid, observed)

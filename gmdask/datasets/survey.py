@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -213,19 +213,23 @@ def _survey(data: Mapping[str, Any], path: Path) -> Survey:
     rate = _positive(data["background"]["rate"], "s-1 TeV-1 sr-1", "background rate")
     survey = Survey(
         data["seed"], pixels, geometry["npix"], _edges(data["energy"], "energy"),
-        _edges(data["energy_true"], "energy_true"), (), _sky(path.parent / data["models"], path),
+        _edges(data["energy_true"], "energy_true"), (), Models.read(path.parent / data["models"]),
         IactResponse(**scales, background=rate), irf_pixel,
     )  # fmt: skip
-    return Survey(**{**survey.__dict__, "observations": tuple(_observations(survey, data))})
+    observations = tuple(_observations(survey, data))
+    _check_names(survey.models, {observed.name for observed in observations})
+    return replace(survey, observations=observations)
 
 
-def _sky(path: Path, where: Path) -> Models:
-    models = Models.read(path)
+def _check_names(models: Models, names: Collection[str]) -> None:
     for model in models:
         if isinstance(model, BackgroundIRFModel):
-            msg = f"{where}: models: {path}: component {model.name!r} is a background, which is drawn for each dataset"
-            raise InputError(msg)
-    return models
+            msg = f"models: {model.name!r} is a background, expected sources: a background is drawn for each dataset"
+            raise _AtKeyError(msg)
+        for name in model.datasets_names or ():
+            if name not in names:
+                msg = f"models: {model.name!r} names dataset {name!r}, expected one of the {len(names)} observations"
+                raise _AtKeyError(msg)
 
 
 def _observations(survey: Survey, data: Mapping[str, Any]) -> Iterator[Observed]:
