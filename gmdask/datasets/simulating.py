@@ -17,7 +17,8 @@ from distributed import Client
 
 from gmdask.datasets.blocks import write_blocks
 from gmdask.datasets.simulation import background_model, simulate_observation
-from gmdask.datasets.survey import Observed, Survey, read_survey
+from gmdask.datasets.survey import Observed, Survey
+from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import StoreExistsError
 from gmdask.events import Listener, SimulationProgress
 from gmdask.models import Models, SkyMap
@@ -195,5 +196,10 @@ def _plain(value: object) -> object:
     """Return an array or a map as what JSON can hold."""
     if isinstance(value, SkyMap):
         axes = [axis.edges for axis in value.axes]
-        return [value.grid.header, axes, value.unit, hashlib.sha256(value.data).hexdigest()]
+        return [
+            value.grid.header,
+            axes,
+            value.unit,
+            hashlib.sha256(value.data.tobytes()).hexdigest(),
+        ]
     return np.asarray(value).tolist()

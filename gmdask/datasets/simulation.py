@@ -58,7 +58,9 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
     sky = survey.models.for_dataset(observed.name)
     npred = npred_images(cube, DatasetModels([*sky, background_model(observed)]))
     if not np.isfinite(npred).all() or npred.min() < -1e-9:
-        msg = f"dataset {observed.name!r}: the models predict counts that are negative or not finite"
+        msg = (
+            f"dataset {observed.name!r}: the models predict counts that are negative or not finite"
+        )
         raise InputError(msg)
     cube["counts"].values[...] = survey.random(observed.number, 1).poisson(np.clip(npred, 0, None))
     return cube
@@ -66,21 +68,31 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
 
 def _empty_cube(survey: Survey, observed: Observed) -> xr.Dataset:
     """Response, background and masks, without counts."""
-    energy, true = Axis("energy", survey.energy, unit="TeV"), Axis("energy_true", survey.energy_true, unit="TeV")
+    energy, true = (
+        Axis("energy", survey.energy, unit="TeV"),
+        Axis("energy_true", survey.energy_true, unit="TeV"),
+    )
     rad, migra = Axis("rad", RAD, "lin", unit="deg"), Axis("migra", MIGRA, "lin")
     grid = survey.pixels.cutout(observed.lon, observed.lat, survey.npix)
     offset = _offset(grid, observed)
     response, zenith = survey.response, observed.zenith
-    background = response.background_rate(energy.edges, offset, zenith) * grid.solid_angle * observed.livetime
-    exposure = response.effective_area(true.center[:, None, None], offset, zenith) * observed.livetime
-    safe = energy.edges[:-1] >= response.threshold_at(zenith)
+    background = (
+        response.background_rate(energy.edges, offset, zenith)
+        * grid.solid_angle
+        * observed.livetime
+    )
+    exposure = (
+        response.effective_area(true.center[:, None, None], offset, zenith) * observed.livetime
+    )
+    safe = (energy.edges[:-1] >= response.threshold_at(zenith))[:, None, None]
+    safe = safe & (offset <= response.max_offset)
     irf_grid, irfs = _irf_maps(survey, observed, true, rad, migra)
     meta = {"meta": {"livetime": f"{observed.livetime} s"}}
     return xr.Dataset(
         {
             "counts": (("energy", "lat", "lon"), np.zeros(background.shape, np.float32), {"unit": ""}),
             "background": (("energy", "lat", "lon"), background.astype(np.float32), {"unit": ""}),
-            "mask_safe": (("energy", "lat", "lon"), safe[:, None, None] & (offset <= response.max_offset), {"unit": ""}),
+            "mask_safe": (("energy", "lat", "lon"), safe, {"unit": ""}),
             "exposure": (("energy_true", "lat", "lon"), exposure.astype(np.float32), {"unit": "m2 s", **meta}),
             **irfs,
             "gti_start": (("gti",), np.array([observed.start]), {"unit": "s"}),

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window, rotate
-from gmdask.likelihood.background import Background, make_background
+from gmdask.likelihood.background import Background, background_of, make_background
 from gmdask.likelihood.bins import Bins, all_bins
 from gmdask.likelihood.convolution import Convolution
 from gmdask.likelihood.pixels import PixelIntegral
@@ -42,31 +42,40 @@ def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
     cube : `xarray.Dataset`
         The dataset, lazy or in memory.
     models : `DatasetModels`
-        Models that touch it; one background model at most.
+        Models that touch it.
 
     Returns
     -------
     npred : array of shape (energy, lat, lon)
+
+    Raises
+    ------
+    ModelError
+        If a model cannot be used on the dataset.
     """
     observation = Observation(cube)
-    bins = all_bins(observation)
+    bins, background = all_bins(observation), background_of(models, observation)
     npred = np.zeros(observation.mask.shape)
     flat = npred.reshape(-1)
     grid = EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
-    own: BackgroundIRFModel | None = None
     for model in models:
         if isinstance(model, SkyModel):
-            source = Source(observation, bins, model, shape_of(model), [], temporal_norm(model, cube))
+            source = Source(
+                observation, bins, model, shape_of(model), [], temporal_norm(model, cube)
+            )
             _add_source(npred, observation, grid, source)
         elif isinstance(model, TemplateNPredModel):
-            template, values = TemplateSource(observation, bins, model), model.spectral_model.internal_values
+            template, values = (
+                TemplateSource(observation, bins, model),
+                model.spectral_model.internal_values,
+            )
             operator, index = template.operator(values, values, derivatives=False)
             if operator is not None:
-                flat[index] += operator.forward(template.spectrum(grid, values, {}, derivatives=False)[0])[0]
-        elif isinstance(model, BackgroundIRFModel):
-            own = model
+                flat[index] += operator.forward(
+                    template.spectrum(grid, values, {}, derivatives=False)[0]
+                )[0]
     if observation.background is not None:
-        flat += _background(observation, bins, own)
+        flat += _background(observation, bins, background)
     return npred
 
 

@@ -134,9 +134,7 @@ class Source:
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
 
-    def corners(
-        self, values: Array, *, derivatives: bool
-    ) -> tuple[list[tuple[int, int]], Array]:
+    def corners(self, values: Array, *, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
         """The four pixels around a point and their shares, with derivatives if asked.
 
         Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from gmdask.datasets.simulation import background_model
-from gmdask.datasets.survey import read_survey
+from gmdask.datasets.survey_file import read_survey
 from gmdask.models import (
     GaussianSpatialModel,
     Models,
@@ -148,7 +148,9 @@ def write(n: int, folder: Path, *, small: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     true, path = truth(folder), folder / "config.yaml"
     true.write(folder / "truth.yaml", overwrite=True)
-    path.write_text(yaml.safe_dump(config(n, small=small), sort_keys=False, default_flow_style=None))
+    path.write_text(
+        yaml.safe_dump(config(n, small=small), sort_keys=False, default_flow_style=None)
+    )
     observations = read_survey(path).observations
     backgrounds = [background_model(replace(o, norm=1.0, tilt=0.0)) for o in observations]
     Models([*start(true), *backgrounds]).write(folder / "start.yaml", overwrite=True)
