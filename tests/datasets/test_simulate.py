@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from clusters import local_client
 from simulated import CONFIG, write_config
 
 import gmdask as gm
@@ -56,12 +56,12 @@ def store(config, tmp_path_factory):
         return simulate(config, tmp_path_factory.mktemp("store") / "survey.zarr")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_same_bytes_on_workers(workers, config, store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", ["one_worker", "two_workers"])
+def test_same_bytes_on_workers(workers, config, store, tmp_path, monkeypatch, request):
     monkeypatch.setattr(simulating, "BLOCK_BYTES", TWO)
     events = []
     url = tmp_path / "survey.zarr"
-    again = simulate(config, url, local_client(workers), on_event=events.append)
+    again = simulate(config, url, request.getfixturevalue(workers), on_event=events.append)
     assert content(again) == content(store)
     assert len(content(store)) == 4
     assert [event.done for event in events] == [2, 4, 6, 8]
@@ -95,8 +95,6 @@ def test_killed_and_run_again(blocks, config, store, tmp_path, monkeypatch):
 
 def test_another_map_is_another_input(config, store, tmp_path):
     """A block of the old map of a template is not taken up."""
-    import shutil
-
     for path in config.parent.iterdir():
         shutil.copy(path, tmp_path)
     same = simulate(tmp_path / "config.yaml", tmp_path / "same.zarr")

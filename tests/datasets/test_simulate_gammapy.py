@@ -117,13 +117,18 @@ def test_response_is_normalised(store):
 
 
 def test_gammapy_stacks_them(store):
+    """Maps of counts and of the response are cutouts of one and the same grid."""
     one, two = (as_gammapy(store.open_row(row)) for row in store.rows)
-    geom = WcsGeom.create(
-        skydir=SkyCoord(20.5, 0, unit="deg", frame=one.counts.geom.frame), npix=(101, 81),
-        binsz=0.05, frame=one.counts.geom.frame, proj=one.counts.geom.projection, axes=one.counts.geom.axes,
+    counts, psf, edisp = one.counts.geom, one.psf.psf_map.geom, one.edisp.edisp_map.geom
+    geom = WcsGeom.create(  # 11 x 9 pixels of the response: one lies at the centre, as here
+        skydir=SkyCoord(20.5, 0, unit="deg", frame=counts.frame), npix=(111, 91), binsz=0.05,
+        frame=counts.frame, proj=counts.projection, axes=counts.axes,
     )  # fmt: skip
-    stacked = MapDataset.create(geom, energy_axis_true=one.exposure.geom.axes["energy_true"])
+    stacked = MapDataset.create(
+        geom, energy_axis_true=one.exposure.geom.axes["energy_true"], binsz_irf=0.5,
+        rad_axis=psf.axes["rad"], migra_axis=edisp.axes["migra"],
+    )  # fmt: skip
     stacked.stack(one)
     stacked.stack(two)
     expected = sum((d.counts.data * d.mask_safe.data).sum() for d in (one, two))
-    assert stacked.counts.data.sum() == expected
+    assert stacked.counts.data.sum() == expected > 0
