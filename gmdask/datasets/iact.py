@@ -89,9 +89,9 @@ class IactResponse:
         """
         scale = self.psf * _air(zenith) ** 0.5 * energy**-0.2
         sigma = scale[:, None, None] * (1 + 0.1 * offset**2)
-        core = np.exp(-0.5 * (rad[:, None, None] / sigma[:, None]) ** 2)
-        tail = core ** (1 / PSF_TAIL_WIDTH**2)
-        return np.asarray((1 - PSF_TAIL) * core + PSF_TAIL / PSF_TAIL_WIDTH**2 * tail)
+        exponent = -0.5 * (rad[:, None, None] / sigma[:, None]) ** 2
+        tail = PSF_TAIL / PSF_TAIL_WIDTH**2 * np.exp(exponent / PSF_TAIL_WIDTH**2)
+        return np.asarray((1 - PSF_TAIL) * np.exp(exponent) + tail)
 
     def migration(self, energy: Array, migra: Array, offset: Array, zenith: float) -> Array:
         """Probability density of the ratio of reconstructed to true energy.

@@ -112,18 +112,14 @@ class WcsGrid:
             indexing="ij",
         )
         lon, lat = (np.radians(values) for values in self.to_sky(columns, rows))
-        # corners as Gammapy names them: its first index is the row of pixels
-        corner = {
-            "ll": np.s_[:-1, :-1],
-            "lr": np.s_[1:, :-1],
-            "ul": np.s_[:-1, 1:],
-            "ur": np.s_[1:, 1:],
-        }
-        at = {key: (lon[index], lat[index]) for key, index in corner.items()}
-        lower = np.sin(_angle(at["lr"], at["ur"]) - _angle(at["lr"], at["ll"]))
-        upper = np.sin(_angle(at["ul"], at["ur"]) - _angle(at["ll"], at["ul"]))
-        first = _separation(at["ll"], at["lr"]) * _separation(at["lr"], at["ur"]) * lower
-        second = _separation(at["ul"], at["ur"]) * _separation(at["ll"], at["ul"]) * upper
+        nodes = np.stack([lon, np.sin(lat), np.cos(lat)])
+        below, above, left, right = nodes[:, :-1], nodes[:, 1:], nodes[..., :-1], nodes[..., 1:]
+        # sides, and angles along x, belong to two pixels and are computed once
+        along_y, along_x = _separation(below, above), _separation(left, right)
+        angle_x = _angle(left, right)
+        down, up = _angle(above[..., :-1], below[..., :-1]), _angle(below[..., 1:], above[..., 1:])
+        first = along_y[:, :-1] * along_x[1:] * np.sin(angle_x[1:] - down)
+        second = along_y[:, 1:] * along_x[:-1] * np.sin(up - angle_x[:-1])
         result: Array = np.abs(0.5 * (first + second))
         return result
 
@@ -149,22 +145,20 @@ class WcsGrid:
         return self.to_sky(grid_x, grid_y)
 
 
-Position = tuple[Array, Array]
-
-
-def _separation(a: Position, b: Position) -> Array:
-    """Angular separation in rad (Vincenty), of positions in rad."""
+def _separation(a: Array, b: Array) -> Array:
+    """Angular separation in rad (Vincenty) of positions (longitude in rad, sin and cos of latitude)."""
     dlon = b[0] - a[0]
-    x = np.cos(a[1]) * np.sin(b[1]) - np.sin(a[1]) * np.cos(b[1]) * np.cos(dlon)
-    y = np.cos(b[1]) * np.sin(dlon)
-    z = np.sin(a[1]) * np.sin(b[1]) + np.cos(a[1]) * np.cos(b[1]) * np.cos(dlon)
+    cos_dlon = np.cos(dlon)
+    x = a[2] * b[1] - a[1] * b[2] * cos_dlon
+    y = b[2] * np.sin(dlon)
+    z = a[1] * b[1] + a[2] * b[2] * cos_dlon
     result: Array = np.arctan2(np.hypot(x, y), z)
     return result
 
 
-def _angle(a: Position, b: Position) -> Array:
+def _angle(a: Array, b: Array) -> Array:
     """Position angle of `b` seen from `a`, in rad, East of North."""
     dlon = b[0] - a[0]
-    x = np.sin(b[1]) * np.cos(a[1]) - np.cos(b[1]) * np.sin(a[1]) * np.cos(dlon)
-    result: Array = np.arctan2(np.sin(dlon) * np.cos(b[1]), x)
+    x = b[1] * a[2] - b[2] * a[1] * np.cos(dlon)
+    result: Array = np.arctan2(np.sin(dlon) * b[2], x)
     return result
