@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gmdask.cluster import connect
-    from gmdask.datasets import Datasets, MapDataset, import_datasets
+    from gmdask.datasets import Datasets, MapDataset, import_datasets, simulate
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
         BackgroundIRFModel,
@@ -48,6 +48,7 @@ _HOMES = {
     "Store": "store",
     "connect": "cluster",
     "import_datasets": "datasets",
+    "simulate": "datasets",
 }
 
 __version__ = "0.1.0"
@@ -73,6 +74,7 @@ __all__ = [
     "__version__",
     "connect",
     "import_datasets",
+    "simulate",
 ]
 
 

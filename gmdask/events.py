@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["CompileEnd", "Event", "FitEnd", "FitPass", "ImportProgress", "Listener"]
+__all__ = [
+    "CompileEnd",
+    "Event",
+    "FitEnd",
+    "FitPass",
+    "ImportProgress",
+    "Listener",
+    "SimulationProgress",
+]
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,14 @@ class Event:
 @dataclass(frozen=True)
 class ImportProgress(Event):
     """Some datasets of an import are in the store."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SimulationProgress(Event):
+    """Some datasets of a simulation are in the store."""
 
     done: int
     total: int

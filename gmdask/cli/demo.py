@@ -14,10 +14,9 @@ from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from gmdask.datasets.simulation import Survey
+    from gmdask.datasets.survey import Observed, Survey
     from gmdask.fit import FitResult
     from gmdask.models import Models
-    from gmdask.store import Store
 
 __all__ = ["demo"]
 
@@ -40,14 +39,18 @@ def demo(output: str | None, workers: int) -> None:
     """Simulate a small survey, store it, fit it on a local cluster, and report."""
     start = time.perf_counter()
     folder = _new_folder(output)
-    survey, truth = _survey(), _truth()
-    click.echo(f"1. simulate {N_OBSERVATIONS} observations of a field with three sources")
-    store = _simulate(survey, truth, folder / "survey.zarr")
-    click.echo(f"   {sum(row.counts for row in store.rows):.0f} counts -> {store.url}")
     from gmdask.cluster import connect
-    from gmdask.datasets import Datasets
+    from gmdask.datasets import Datasets, simulate
+    from gmdask.datasets.simulating import true_models
     from gmdask.fit import Fit
 
+    survey = _survey()
+    click.echo(f"1. simulate {N_OBSERVATIONS} observations of a field with three sources")
+    progress = Progress()
+    store = simulate(survey, folder / "survey.zarr", on_event=progress)
+    progress.close()
+    truth = true_models(survey)
+    click.echo(f"   {sum(row.counts for row in store.rows):.0f} counts -> {store.url}")
     models = _start(truth)
     models.write(folder / "models_start.yaml", full_output=True)
     datasets = Datasets.from_store(store)
@@ -87,18 +90,35 @@ def _new_folder(output: str | None) -> Path:
 
 
 def _survey() -> Survey:
-    from gmdask.datasets.simulation import Survey
+    from gmdask.datasets.survey import SkyPixels, Survey
 
-    return Survey(energy=np.geomspace(0.5, 30, 11), energy_true=np.geomspace(0.3, 50, 25), npix=90)
+    pixels = SkyPixels("icrs", "TAN", CENTRE, 0.04)
+    observations = tuple(_observed(i) for i in range(N_OBSERVATIONS))
+    energy, energy_true = np.geomspace(0.5, 30, 11), np.geomspace(0.3, 50, 25)
+    return Survey(SEED, pixels, 90, energy, energy_true, observations, _sky())
 
 
-def _truth() -> Models:
-    """Make the true models: a point, a Gaussian, a faint point beside it, and a background per run."""
+def _observed(number: int) -> Observed:
+    """One observation, on a ring around the field."""
+    from gmdask.datasets.survey import Observed
+
+    rng = np.random.default_rng([SEED, number])
+    angle, radius = 2 * np.pi * number / N_OBSERVATIONS, 0.5 + 0.2 * (number % 3)
+    lon = CENTRE[0] + radius * np.cos(angle) / np.cos(np.radians(CENTRE[1]))
+    lat = CENTRE[1] + radius * np.sin(angle)
+    norm, tilt = rng.normal(1.0, 0.1), rng.normal(0.0, 0.03)
+    return Observed(
+        number, f"obs-{number + 1:02d}", lon, lat, start=2000.0 * number, livetime=1800.0,
+        zenith=rng.uniform(10, 40), norm=norm, tilt=tilt,
+    )  # fmt: skip
+
+
+def _sky() -> Models:
+    """Make the true sources: a point, a Gaussian, a faint point beside it."""
     from gmdask import models as m
 
-    rng = np.random.default_rng(SEED)
     lon, lat = CENTRE
-    sources = [
+    return m.Models([
         m.SkyModel(
             m.PowerLawSpectralModel(index=2.3, amplitude="4e-12 cm-2 s-1 TeV-1"),
             m.PointSpatialModel(lon_0=f"{lon + 0.5} deg", lat_0=f"{lat + 0.3} deg"), name="bright",
@@ -111,18 +131,7 @@ def _truth() -> Models:
             m.PowerLawSpectralModel(index=2.6, amplitude="1.2e-12 cm-2 s-1 TeV-1"),
             m.PointSpatialModel(lon_0=f"{lon - 0.1} deg", lat_0=f"{lat - 0.45} deg"), name="faint",
         ),
-    ]  # fmt: skip
-    backgrounds = [
-        m.BackgroundIRFModel(
-            m.PowerLawNormSpectralModel(norm=rng.normal(1.0, 0.1), tilt=rng.normal(0.0, 0.03)),
-            dataset_name=f"obs-{i + 1:02d}",
-        )
-        for i in range(N_OBSERVATIONS)
-    ]
-    models = m.Models([*sources, *backgrounds])
-    for background in backgrounds:
-        background.spectral_model.parameter("tilt").frozen = False
-    return models
+    ])  # fmt: skip
 
 
 def _start(truth: Models) -> Models:
@@ -140,30 +149,6 @@ def _start(truth: Models) -> Models:
         norm = models[name].spectral_model
         norm.norm.value, norm.tilt.value = 1.0, 0.0
     return models
-
-
-def _simulate(survey: Survey, truth: Models, url: Path) -> Store:
-    from gmdask.datasets.simulation import simulate_observation
-    from gmdask.events import ImportProgress
-    from gmdask.store import Store
-
-    progress = Progress()
-    cubes = []
-    for i in range(N_OBSERVATIONS):
-        angle = 2 * np.pi * i / N_OBSERVATIONS
-        radius = 0.5 + 0.2 * (i % 3)
-        pointing = (
-            CENTRE[0] + radius * np.cos(angle) / np.cos(np.radians(CENTRE[1])),
-            CENTRE[1] + radius * np.sin(angle),
-        )
-        cubes.append(
-            simulate_observation(survey, f"obs-{i + 1:02d}", pointing, truth, seed=SEED + i)
-        )
-        progress(ImportProgress(i + 1, N_OBSERVATIONS))
-    store = Store.create(url)
-    store.commit([store.write_block(cubes, "demo" * 16)])
-    progress.close()
-    return store
 
 
 def _report(result: FitResult, truth: Models) -> None:
@@ -189,6 +174,7 @@ def _next_steps(folder: Path, seconds: float) -> str:
     return (
         f"\nWritten in {seconds:.0f} s:\n"
         f"   {folder}/survey.zarr            the store\n"
+        f"   {folder}/survey-truth.yaml      the models it was simulated from\n"
         f"   {folder}/models_start.yaml      the models the fit started from\n"
         f"   {folder}/fit/residuals.png      counts, model and residuals\n"
         f"   {folder}/fit/models.yaml        the fitted models, with covariance\n"

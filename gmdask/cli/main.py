@@ -9,6 +9,7 @@ import click
 from gmdask import __version__
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
+from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
 from gmdask.errors import GmdaskError
 
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, import_command, info, verify, fit):
+for command in (demo, simulate, import_command, info, verify, fit):
     cli.add_command(command)
 
 

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 
-from gmdask.events import CompileEnd, Event, FitEnd, FitPass, ImportProgress
+from gmdask.events import CompileEnd, Event, FitEnd, FitPass, ImportProgress, SimulationProgress
 
 __all__ = ["Progress"]
 
@@ -33,9 +33,8 @@ class Progress:
         if self._terminal:
             self._write_over(text, final=isinstance(event, FitEnd))
         else:
-            self._log(
-                text, always=not isinstance(event, FitPass | ImportProgress) or _is_last(event)
-            )
+            often = isinstance(event, FitPass | ImportProgress | SimulationProgress)
+            self._log(text, always=not often or _is_last(event))
 
     def _write_over(self, text: str, *, final: bool) -> None:
         sys.stderr.write("\r" + text.ljust(self._width) + ("\n" if final else ""))
@@ -57,12 +56,14 @@ class Progress:
 
 
 def _is_last(event: Event) -> bool:
-    return isinstance(event, ImportProgress) and event.done == event.total
+    return isinstance(event, ImportProgress | SimulationProgress) and event.done == event.total
 
 
 def _text(event: Event) -> str | None:
     if isinstance(event, ImportProgress):
         return f"import: {event.done} of {event.total} datasets"
+    if isinstance(event, SimulationProgress):
+        return f"simulate: {event.done} of {event.total} datasets"
     if isinstance(event, CompileEnd):
         return f"fit: {event.datasets} datasets in {event.groups} groups"
     if isinstance(event, FitPass):

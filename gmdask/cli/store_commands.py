@@ -9,7 +9,7 @@ import click
 
 from gmdask.cli.progress import Progress
 
-__all__ = ["cluster_options", "connected", "import_command", "info", "verify"]
+__all__ = ["check_cluster", "cluster_options", "connected", "import_command", "info", "verify"]
 
 DAMAGED = 1
 SHOWN = 20
@@ -29,18 +29,21 @@ def cluster_options(command: Any) -> Any:
     return command
 
 
+def check_cluster(cluster: str, workers: int | None, memory_limit: str | None) -> None:
+    """Refuse options for local workers where there are none."""
+    if cluster != "local" and (workers is not None or memory_limit is not None):
+        need = "need" if cluster == "none" else "are for"
+        msg = f"--workers and --memory-limit {need} --cluster local"
+        raise click.UsageError(msg)
+
+
 def connected(
     cluster: str, workers: int | None, memory_limit: str | None
 ) -> AbstractContextManager[Any]:
     """Client of the cluster that was asked for, or None."""
+    check_cluster(cluster, workers, memory_limit)
     if cluster == "none":
-        if workers is not None or memory_limit is not None:
-            msg = "--workers and --memory-limit need --cluster local"
-            raise click.UsageError(msg)
         return nullcontext(None)
-    if cluster != "local" and (workers is not None or memory_limit is not None):
-        msg = "--workers and --memory-limit are for --cluster local"
-        raise click.UsageError(msg)
     from gmdask.cluster import connect
 
     client: AbstractContextManager[Any] = connect(

@@ -1,201 +1,147 @@
-"""Simulated observations with analytic IRFs, counts drawn from the models.
-
-The shapes are of the kind of an array of Cherenkov telescopes: effective area, PSF and
-energy dispersion vary with energy, and with the offset from the pointing.
-"""
+"""One simulated observation: maps of an analytic response, and counts drawn from the models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
+from gmdask.datasets.survey import Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
-from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.models import DatasetModels, Models
+from gmdask.likelihood.images import npred_images
+from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
 
-__all__ = ["Survey", "simulate_observation"]
+__all__ = ["background_model", "simulate_observation"]
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
-IRF_PIXEL = 0.4  # deg
-RAD_MAX, N_RAD = 0.6, 60
+RAD = np.linspace(0.0, 0.66, 67)  # deg
 MIGRA = np.linspace(0.2, 3.0, 57)
+REFERENCE = {"mjdrefi": 60000, "mjdreff": 0.0, "timesys": "tt"}
 
 
-@dataclass(frozen=True)
-class Survey:
-    """Axes, pixels and IRFs that the observations of a survey share.
-
-    Attributes
-    ----------
-    energy, energy_true : array
-        Edges of reconstructed and true energy bins in TeV.
-    npix : int
-        Pixels per side of the maps.
-    pixel : float
-        Size of a pixel in deg.
-    livetime : float
-        Livetime of each observation in s.
-    psf_width, edisp_width : float
-        Width of the PSF at 1 TeV on axis in deg, and of the migration.
-    background : float
-        Background rate at 1 TeV on axis in s-1 TeV-1 sr-1.
-    """
-
-    energy: Array
-    energy_true: Array
-    npix: int = 100
-    pixel: float = 0.04
-    livetime: float = 1800.0
-    psf_width: float = 0.06
-    edisp_width: float = 0.12
-    background: float = 250.0
-
-    def effective_area(self, energy: Array, offset: Array) -> Array:
-        """Effective area in cm2 at energies (n, 1, 1) in TeV and offsets (lat, lon) in deg."""
-        turn_on = 1 / (1 + (0.4 / energy) ** 3)
-        return (
-            2.5e9
-            * energy**0.25
-            * turn_on
-            * np.exp(-0.5 * (offset / (1.6 + 0.25 * np.log10(energy))) ** 2)
-        )
-
-    def psf_sigma(self, energy: Array, offset: Array) -> Array:
-        """Width of the (Gaussian) PSF in deg."""
-        return self.psf_width * energy**-0.2 * (1 + 0.1 * offset**2)
-
-    def edisp_sigma(self, energy: Array, offset: Array) -> Array:
-        """Width of the (Gaussian) migration."""
-        return self.edisp_width * energy**-0.1 * (1 + 0.05 * offset)
-
-    def background_rate(self, energy: Array, offset: Array) -> Array:
-        """Background rate in s-1 TeV-1 sr-1."""
-        return self.background * energy**-2.7 * np.exp(-0.5 * (offset / 1.5) ** 2)
+def background_model(observed: Observed) -> BackgroundIRFModel:
+    """Return the true background model of an observation; its tilt is free."""
+    model = BackgroundIRFModel(
+        PowerLawNormSpectralModel(norm=observed.norm, tilt=observed.tilt),
+        dataset_name=observed.name,
+    )
+    model.spectral_model.parameter("tilt").frozen = False
+    return model
 
 
-def _header(lon: float, lat: float, npix: int, pixel: float) -> dict[str, Any]:
-    centre = (npix + 1) / 2
-    return {
-        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": centre, "CRPIX2": centre, "CRVAL1": lon,
-        "CRVAL2": lat, "CDELT1": -pixel, "CDELT2": pixel, "CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS",
-    }  # fmt: skip
-
-
-def _offsets(grid: WcsGrid, lon: float, lat: float) -> Array:
-    """Offsets (lat, lon) of the pixel centres from the pointing, in deg."""
-    return separation(*grid.pixel_centers, lon, lat)
-
-
-def _axis_coords(axis: Axis, dim: str, unit: str) -> dict[str, Any]:
-    """Coordinates of a dimension: centres, and edges."""
-    attrs = {"unit": unit, "interp": axis.interp, "node_type": "edges"}
-    return {
-        dim: (dim, axis.center, attrs),
-        f"{dim}_edges": (f"{dim}_edge", axis.nodes, {"unit": unit}),
-    }
-
-
-def _psf(survey: Survey, energy: Array, rad: Axis, offset: Array) -> Array:
-    """PSF (energy, rad, lat, lon) in deg-2, normalised on the rad axis."""
-    sigma = survey.psf_sigma(energy[:, None, None], offset)[:, None]
-    centre, width = rad.center[:, None, None], np.diff(rad.edges)[:, None, None]
-    values = np.exp(-0.5 * (centre / sigma) ** 2)
-    result: Array = values / (2 * np.pi * centre * width * values).sum(axis=1, keepdims=True)
-    return result
-
-
-def _edisp(survey: Survey, energy: Array, offset: Array) -> Array:
-    """Migration density (energy, migra, lat, lon)."""
-    sigma = survey.edisp_sigma(energy[:, None, None], offset)[:, None]
-    cumulative = ndtr((MIGRA[:, None, None] - 1) / sigma)
-    result: Array = np.diff(cumulative, axis=1) / np.diff(MIGRA)[:, None, None]
-    return result
-
-
-def simulate_observation(
-    survey: Survey,
-    name: str,
-    pointing: tuple[float, float],
-    models: Models | Sequence[Any],
-    seed: int,
-) -> xr.Dataset:
+def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
     """Simulate one observation.
 
     Parameters
     ----------
     survey : `Survey`
-    name : str
-        Name of the dataset.
-    pointing : tuple of float
-        Right ascension and declination of the pointing, in deg.
-    models : `Models`
-        True models; those that touch the dataset are used, its background model included.
-    seed : int
-        Seed of the counts.
+        Its models that touch the dataset are used.
+    observed : `Observed`
 
     Returns
     -------
     cube : `xarray.Dataset`
-        In memory, as datasets are stored.
+        In memory, as datasets are stored: single precision, as Gammapy writes maps.
 
     Raises
     ------
     InputError
         If the models predict counts that cannot be drawn.
     """
-    energy, true = Axis("energy", survey.energy), Axis("energy_true", survey.energy_true)
-    header = _header(*pointing, survey.npix, survey.pixel)
-    grid = WcsGrid(header, (survey.npix, survey.npix))
-    offset = _offsets(grid, *pointing)
-    n_irf = int(np.ceil(survey.npix * survey.pixel / IRF_PIXEL)) + 1
-    irf_header = _header(*pointing, n_irf, IRF_PIXEL)
-    irf_offset = _offsets(WcsGrid(irf_header, (n_irf, n_irf)), *pointing)
-    rad = Axis("rad", np.linspace(0, RAD_MAX, N_RAD + 1), "lin")
-    width = np.diff(energy.edges)[:, None, None]
-    rate = survey.background_rate(energy.center[:, None, None], offset)
-    background = rate * width * survey.livetime * grid.solid_angle
-    area = survey.effective_area(true.center[:, None, None], offset)
-    cube = xr.Dataset(
+    cube = _empty_cube(survey, observed)
+    sky = survey.models.for_dataset(observed.name)
+    npred = npred_images(cube, DatasetModels([*sky, background_model(observed)]))
+    if not np.isfinite(npred).all() or npred.min() < -1e-9:
+        msg = (
+            f"dataset {observed.name!r}: the models predict counts that are negative or not finite"
+        )
+        raise InputError(msg)
+    cube["counts"].values[...] = survey.random(observed.number, 1).poisson(np.clip(npred, 0, None))
+    return cube
+
+
+def _empty_cube(survey: Survey, observed: Observed) -> xr.Dataset:
+    """Response, background and masks, without counts."""
+    energy, true = (
+        Axis("energy", survey.energy, unit="TeV"),
+        Axis("energy_true", survey.energy_true, unit="TeV"),
+    )
+    rad, migra = Axis("rad", RAD, "lin", unit="deg"), Axis("migra", MIGRA, "lin")
+    grid = survey.pixels.cutout(observed.lon, observed.lat, survey.npix)
+    offset = _offset(grid, observed)
+    response, zenith = survey.response, observed.zenith
+    background = (
+        response.background_rate(energy.edges, offset, zenith)
+        * grid.solid_angle
+        * observed.livetime
+    )
+    exposure = (
+        response.effective_area(true.center[:, None, None], offset, zenith) * observed.livetime
+    )
+    safe = (energy.edges[:-1] >= response.threshold_at(zenith))[:, None, None]
+    safe = safe & (offset <= response.max_offset)
+    irf_grid, irfs = _irf_maps(survey, observed, true, rad, migra)
+    meta = {"meta": {"livetime": f"{observed.livetime} s"}}
+    return xr.Dataset(
         {
-            "counts": (("energy", "lat", "lon"), np.zeros(background.shape, dtype=np.float32), {"unit": ""}),
-            "background": (("energy", "lat", "lon"), background, {"unit": ""}),
-            "mask_safe": (("energy", "lat", "lon"), np.tile(offset < 1.9, (energy.nbin, 1, 1)), {"unit": ""}),
-            "exposure": (("energy_true", "lat", "lon"), area * survey.livetime,
-                         {"unit": "cm2 s", "meta": {"livetime": f"{survey.livetime} s"}}),
-            "psf": (("psf_energy_true", "rad", "psf_lat", "psf_lon"),
-                    _psf(survey, true.center, rad, irf_offset), {"unit": "deg-2"}),
-            "edisp": (("edisp_energy_true", "migra", "edisp_lat", "edisp_lon"),
-                      _edisp(survey, true.center, irf_offset), {"unit": ""}),
+            "counts": (("energy", "lat", "lon"), np.zeros(background.shape, np.float32), {"unit": ""}),
+            "background": (("energy", "lat", "lon"), background.astype(np.float32), {"unit": ""}),
+            "mask_safe": (("energy", "lat", "lon"), safe, {"unit": ""}),
+            "exposure": (("energy_true", "lat", "lon"), exposure.astype(np.float32), {"unit": "m2 s", **meta}),
+            **irfs,
+            "gti_start": (("gti",), np.array([observed.start]), {"unit": "s"}),
+            "gti_stop": (("gti",), np.array([observed.start + observed.livetime]), {"unit": "s"}),
         },
         coords={
-            **_axis_coords(energy, "energy", "TeV"), **_axis_coords(true, "energy_true", "TeV"),
-            **_axis_coords(true, "psf_energy_true", "TeV"), **_axis_coords(true, "edisp_energy_true", "TeV"),
-            **_axis_coords(rad, "rad", "deg"), **_axis_coords(Axis("migra", MIGRA, "lin"), "migra", ""),
+            **_coords(energy, "energy"), **_coords(true, "energy_true"), **_coords(true, "psf_energy_true"),
+            **_coords(true, "edisp_energy_true"), **_coords(rad, "rad"), **_coords(migra, "migra"),
         },
-        attrs={"name": name, "kind": "MapDataset", "wcs": header, "psf_wcs": irf_header, "edisp_wcs": irf_header},
+        attrs={
+            "name": observed.name, "kind": "MapDataset", "gti": REFERENCE, "zenith": observed.zenith,
+            "wcs": grid.header, "psf_wcs": irf_grid.header, "edisp_wcs": irf_grid.header,
+        },
     )  # fmt: skip
-    return cube.assign(counts=(cube["counts"].dims, _draw(cube, models, name, seed), {"unit": ""}))
 
 
-def _draw(
-    cube: xr.Dataset, models: Models | Sequence[Any], name: str, seed: int
-) -> NDArray[np.float32]:
-    own = (models if isinstance(models, Models) else Models(models)).for_dataset(name)
-    npred = _npred(cube, own)
-    if not np.isfinite(npred).all() or npred.min() < -1e-9:
-        msg = f"dataset {name!r}: the models predict counts that are negative or not finite"
-        raise InputError(msg)
-    drawn = np.random.default_rng(seed).poisson(np.clip(npred, 0, None))
-    return drawn.reshape(cube["counts"].shape).astype(np.float32)
+def _irf_maps(
+    survey: Survey, observed: Observed, true: Axis, rad: Axis, migra: Axis
+) -> tuple[WcsGrid, dict[str, Any]]:
+    """Grid and variables of the maps of PSF and energy dispersion, with their exposures."""
+    pixels = replace(survey.pixels, pixel=survey.irf_pixel)
+    n = int(np.ceil(survey.npix * survey.pixels.pixel / survey.irf_pixel)) + 1
+    grid = pixels.cutout(observed.lon, observed.lat, n)
+    offset = _offset(grid, observed)
+    response, energy, zenith = survey.response, true.center, observed.zenith
+    psf = response.psf_profile(energy, rad.center, offset, zenith)
+    ring = 2 * np.pi * np.radians(rad.center) * np.diff(np.radians(rad.edges))
+    psf /= np.einsum("r,eryx->eyx", ring, psf)[:, None]
+    edisp = response.migration(energy, migra.edges, offset, zenith)
+    area = response.effective_area(energy[:, None, None], offset, zenith)
+    exposure = (area * observed.livetime).astype(np.float32)
+    place = ("lat", "lon")
+    variables: dict[str, Any] = {}
+    for key, inner, values, unit in (("psf", "rad", psf, "sr-1"), ("edisp", "migra", edisp, "")):
+        dims = (f"{key}_energy_true", inner, *(f"{key}_{axis}" for axis in place))
+        variables[key] = (dims, values.astype(np.float32), {"unit": unit})
+        variables[f"{key}_exposure"] = ((dims[0], *dims[2:]), exposure, {"unit": "m2 s"})
+    return grid, variables
 
 
-def _npred(cube: xr.Dataset, models: DatasetModels) -> Array:
-    return CompiledDataset(cube, models, bins="all").npred(models.parameters.value)
+def _offset(grid: WcsGrid, observed: Observed) -> Array:
+    """Offsets (lat, lon) of the pixel centres from the pointing, in deg."""
+    return separation(*grid.pixel_centers, observed.lon, observed.lat)
+
+
+def _coords(axis: Axis, dim: str) -> dict[str, Any]:
+    """Coordinates of a dimension: centres, and edges."""
+    attrs = {"unit": axis.unit, "interp": axis.interp, "node_type": axis.node_type}
+    return {
+        dim: (dim, axis.center, attrs),
+        f"{dim}_edges": (f"{dim}_edge", axis.edges, {"unit": axis.unit}),
+    }

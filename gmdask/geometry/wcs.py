@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,16 +127,15 @@ class WcsGrid:
             np.arange(x.start, x.stop + 1) - 0.5,
             indexing="ij",
         )
-        sky = _Sky.of(*self.to_sky(columns, rows))
-        # corners as Gammapy names them: its first index is the row of pixels
-        ll, lr = sky.at(np.s_[:-1, :-1]), sky.at(np.s_[1:, :-1])
-        ul, ur = sky.at(np.s_[:-1, 1:]), sky.at(np.s_[1:, 1:])
-        along_rows = _separation(sky.at(np.s_[:, :-1]), sky.at(np.s_[:, 1:]))
-        along_columns = _separation(sky.at(np.s_[:-1]), sky.at(np.s_[1:]))
-        lower = np.sin(_angle(lr, ur) - _angle(lr, ll))
-        upper = np.sin(_angle(ul, ur) - _angle(ll, ul))
-        first = along_columns[:, :-1] * along_rows[1:] * lower
-        second = along_columns[:, 1:] * along_rows[:-1] * upper
+        lon, lat = (np.radians(values) for values in self.to_sky(columns, rows))
+        nodes = np.stack([lon, np.sin(lat), np.cos(lat)])
+        below, above, left, right = nodes[:, :-1], nodes[:, 1:], nodes[..., :-1], nodes[..., 1:]
+        # sides, and angles along x, belong to two pixels and are computed once
+        along_y, along_x = _separation(below, above), _separation(left, right)
+        angle_x = _angle(left, right)
+        down, up = _angle(above[..., :-1], below[..., :-1]), _angle(below[..., 1:], above[..., 1:])
+        first = along_y[:, :-1] * along_x[1:] * np.sin(angle_x[1:] - down)
+        second = along_y[:, 1:] * along_x[:-1] * np.sin(up - angle_x[:-1])
         result: Array = np.abs(0.5 * (first + second))
         return result
 
@@ -168,36 +167,20 @@ def common_grid(cards: CommonGrid) -> WcsGrid:
     return WcsGrid(dict(cards), (1, 1))
 
 
-class _Sky(NamedTuple):
-    """Positions in rad: longitude, sine and cosine of the latitude."""
-
-    lon: Array
-    sin: Array
-    cos: Array
-
-    @classmethod
-    def of(cls, lon: Array, lat: Array) -> _Sky:
-        return cls(np.radians(lon), np.sin(np.radians(lat)), np.cos(np.radians(lat)))
-
-    def at(self, index: Any) -> _Sky:
-        """Some of them."""
-        return _Sky(self.lon[index], self.sin[index], self.cos[index])
-
-
-def _separation(a: _Sky, b: _Sky) -> Array:
-    """Angular separation in rad (Vincenty)."""
-    dlon = b.lon - a.lon
-    cos = np.cos(dlon)
-    x = a.cos * b.sin - a.sin * b.cos * cos
-    y = b.cos * np.sin(dlon)
-    z = a.sin * b.sin + a.cos * b.cos * cos
+def _separation(a: Array, b: Array) -> Array:
+    """Angular separation in rad (Vincenty) of positions (longitude in rad, sin and cos of latitude)."""
+    dlon = b[0] - a[0]
+    cos_dlon = np.cos(dlon)
+    x = a[2] * b[1] - a[1] * b[2] * cos_dlon
+    y = b[2] * np.sin(dlon)
+    z = a[1] * b[1] + a[2] * b[2] * cos_dlon
     result: Array = np.arctan2(np.hypot(x, y), z)
     return result
 
 
-def _angle(a: _Sky, b: _Sky) -> Array:
+def _angle(a: Array, b: Array) -> Array:
     """Position angle of `b` seen from `a`, in rad, East of North."""
-    dlon = b.lon - a.lon
-    x = b.sin * a.cos - b.cos * a.sin * np.cos(dlon)
-    result: Array = np.arctan2(np.sin(dlon) * b.cos, x)
+    dlon = b[0] - a[0]
+    x = b[1] * a[2] - b[2] * a[1] * np.cos(dlon)
+    result: Array = np.arctan2(np.sin(dlon) * b[2], x)
     return result

@@ -10,12 +10,38 @@ from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.cash import CashTerms
 from gmdask.likelihood.response import Keep, Observation
-from gmdask.models import PointSpatialModel, SkyGrid, SpatialModel, SpectralModel
+from gmdask.models import (
+    BackgroundIRFModel,
+    DatasetModels,
+    PointSpatialModel,
+    SkyGrid,
+    SpatialModel,
+    SpectralModel,
+)
 
-__all__ = ["Background", "SpatialBackground", "make_background"]
+__all__ = ["Background", "SpatialBackground", "background_of", "make_background"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+
+def background_of(models: DatasetModels, observation: Observation) -> BackgroundIRFModel | None:
+    """Return the background model of a dataset, if there is one.
+
+    Raises
+    ------
+    ModelError
+        If there is more than one, or the dataset has no background.
+    """
+    found = [model for model in models if isinstance(model, BackgroundIRFModel)]
+    if len(found) > 1:
+        names = ", ".join(model.name for model in found)
+        msg = f"dataset {observation.name!r}: more than one background model ({names})"
+        raise ModelError(msg)
+    if found and observation.background is None:
+        msg = f"dataset {observation.name!r}: background model {found[0].name!r} but no background in the dataset"
+        raise ModelError(msg)
+    return found[0] if found else None
 
 
 class Background:

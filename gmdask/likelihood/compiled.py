@@ -9,8 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
-from gmdask.likelihood.background import Background, SpatialBackground, make_background
+from gmdask.likelihood.background import (
+    Background,
+    SpatialBackground,
+    background_of,
+    make_background,
+)
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
@@ -22,7 +26,6 @@ from gmdask.likelihood.steps import at_limit
 from gmdask.likelihood.template import TemplateSource
 from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
-    BackgroundIRFModel,
     DatasetModels,
     EnergyGrid,
     ModelBase,
@@ -189,18 +192,12 @@ class CompiledDataset:
     def _make_background(
         self, models: DatasetModels, positions: dict[int, int], column: Index
     ) -> tuple[Background | SpatialBackground | None, Slot | None]:
-        found = [model for model in models if isinstance(model, BackgroundIRFModel)]
-        if len(found) > 1:
-            msg = f"dataset {self.name!r}: more than one background model ({', '.join(m.name for m in found)})"
-            raise ModelError(msg)
+        found = background_of(models, self.observation)
         if self.observation.background is None:
-            if found:
-                msg = f"dataset {self.name!r}: background model {found[0].name!r} but no background in the dataset"
-                raise ModelError(msg)
             return None, None
         norm, spatial = None, None
-        if found:
-            norm, spatial = found[0].spectral_model, found[0].spatial_model
+        if found is not None:
+            norm, spatial = found.spectral_model, found.spatial_model
         background = make_background(self.observation, self.bins, norm, spatial)
         background.keep(self._keep)
         if norm is None:

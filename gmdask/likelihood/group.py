@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from gmdask.likelihood.arrow import LocalBlock, eliminate, local_block
 from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCache
+from gmdask.likelihood.images import npred_images
 from gmdask.likelihood.memory import Memory
 from gmdask.models import DatasetModels, Models
 from gmdask.store import Block, open_block
@@ -298,8 +299,7 @@ def npred_cube(name: str, cube: StoredCube | xr.Dataset, models: dict[str, Any])
     npred : array of shape (energy, lat, lon)
     """
     opened, own = _open(name, cube), DatasetModels.from_dict(models)
-    npred = CompiledDataset(opened, own, bins="all").npred(own.parameters.value)
-    return np.clip(npred, 0.0, None).reshape(opened["counts"].shape)
+    return np.clip(npred_images(opened, own), 0.0, None)
 
 
 def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:

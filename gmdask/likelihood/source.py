@@ -162,14 +162,15 @@ class Source:
         if response is None:
             return None
         if isinstance(response, PointResponse):
-            return response.operator(*self._corners(values, derivatives), frozen=not self._free)
+            corners = self.corners(values, derivatives=derivatives)
+            return response.operator(*corners, frozen=not self._free)
         operator = response.operator(values, derivatives=derivatives)
         if not self._free and response.after_edisp:  # frozen: once and for all as a matrix
             whole = operator.forward(np.eye(self._observation.energy_true.nbin))
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
 
-    def _corners(self, values: Array, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
+    def corners(self, values: Array, *, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
         """The four pixels around a point and their shares, with derivatives if asked.
 
         Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the

@@ -1,4 +1,4 @@
-"""The JSON Schema of models in YAML: what is wrong with a file, and where."""
+"""The JSON Schemas of YAML files: what is wrong with one, and where."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from typing import Any
 __all__ = ["schema_problems"]
 
 
-@lru_cache(maxsize=1)
-def _validator() -> Any:
+@lru_cache(maxsize=4)
+def _validator(schema: str) -> Any:
     from jsonschema import Draft202012Validator
 
-    beside = Path(__file__).parents[2] / "data_schemas" / "models.json"  # in a source tree
-    installed = files("gmdask.data_schemas").joinpath("models.json")
+    beside = Path(__file__).parents[2] / "data_schemas" / schema  # in a source tree
+    installed = files("gmdask.data_schemas").joinpath(schema)
     text = beside.read_text() if beside.exists() else installed.read_text()
     return Draft202012Validator(json.loads(text))
 
 
-def schema_problems(data: object, limit: int = 3) -> list[str]:
-    """Where plain data of models are not what the schema expects.
+def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -> list[str]:
+    """Where plain data are not what a schema expects.
 
     Parameters
     ----------
     data : object
         Plain data, as read from YAML.
+    schema : str
+        File of the schema in ``data_schemas``.
     limit : int
         How many problems to tell at most.
 
@@ -38,19 +40,25 @@ def schema_problems(data: object, limit: int = 3) -> list[str]:
         Each names component, key, and what is expected; empty if all is well.
     """
     problems = []
-    for error in _validator().iter_errors(data):
+    for error in _validator(schema).iter_errors(data):
         place = _place(data, error.absolute_path)
         expected = error.message
         if error.validator == "type":
-            expected = f"expected {error.schema['type']}"
+            expected = f"expected {_either(error.schema['type'])}"
         if error.validator == "enum":
             expected = f"expected one of {', '.join(map(str, error.validator_value))}"
+        elif error.validator in ("pattern", "minProperties", "maxProperties"):
+            expected = f"{error.instance!r}, expected {error.schema['description']}"
         elif error.validator == "required":
             expected = error.message.replace("is a required property", "is missing")
         problems.append(f"{place}: {expected}" if place else str(expected))
         if len(problems) == limit:
             break
     return problems
+
+
+def _either(types: str | list[str]) -> str:
+    return types if isinstance(types, str) else " or ".join(types)
 
 
 def _place(data: Any, path: Iterable[str | int]) -> str:

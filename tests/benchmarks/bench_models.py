@@ -20,7 +20,8 @@ import numpy as np
 import xarray as xr
 
 import gmdask as gm
-from gmdask.datasets.simulation import Survey, simulate_observation
+from gmdask.datasets.simulation import simulate_observation
+from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.models import Block, BlockMatrix
 
 T = TypeVar("T")
@@ -35,8 +36,10 @@ def timed(function: Callable[[], T]) -> tuple[float, T]:
 
 def tiny_cube() -> xr.Dataset:
     """A small observation; the arrays are shared by all datasets."""
-    survey = Survey(np.geomspace(1, 10, 3), np.geomspace(1, 10, 3), npix=8, pixel=0.1)
-    return simulate_observation(survey, "tiny", (80.0, 20.0), [], seed=1)
+    pixels, energy = SkyPixels("icrs", "TAN", (80.0, 20.0), 0.1), np.geomspace(1, 10, 3)
+    observed = Observed(0, "tiny", 80.0, 20.0, start=0.0, livetime=1800.0, zenith=20.0)
+    survey = Survey(1, pixels, 8, energy, energy, (observed,))
+    return simulate_observation(survey, observed)
 
 
 def make_models(names: list[str]) -> gm.Models:

@@ -63,7 +63,9 @@ def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = demo
     assert done.returncode == 0, done.stderr
     made = folder / "gmdask-demo"
-    assert {p.name for p in made.iterdir()} == {"survey.zarr", "models_start.yaml", "fit"}
+    assert {p.name for p in made.iterdir()} == {
+        "survey.zarr", "survey-truth.yaml", "models_start.yaml", "fit"
+    }  # fmt: skip
     assert {p.name for p in (made / "fit").iterdir()} == {
         "models.yaml", "models_covariance.dat", "result.json", "residuals.png"
     }  # fmt: skip

@@ -87,7 +87,9 @@ def test_same_numbers_here_and_on_workers(n, engines):
 
 def test_here_groups_are_built_once():
     built = []
-    engine = Engine(lambda spec, folder: built.append(spec) or spec, lambda group, p: group * p, [1, 2])
+    engine = Engine(
+        lambda spec, folder: built.append(spec) or spec, lambda group, p: group * p, [1, 2]
+    )
     assert engine([3, 4]) == [3, 8]
     assert engine([5, 6]) == [5, 12]
     assert built == [1, 2]

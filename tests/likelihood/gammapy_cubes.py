@@ -14,6 +14,7 @@ from gammapy.maps import Map, MapAxis, WcsGeom
 from gammapy.modeling.models import Models as GammapyModels
 
 from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.images import npred_images
 from gmdask.models import DatasetModels, Models
 from gmdask.store.formats.gadf import read_map_dataset
 
@@ -80,5 +81,7 @@ def gammapy_npred(dataset: MapDataset, models: Any) -> np.ndarray:
 def our_npred(cube: xr.Dataset, models: Models) -> np.ndarray:
     local = DatasetModels(models)
     values = local.parameters.value
-    npred = CompiledDataset(cube, local, bins="all").npred(values)
-    return np.clip(npred, 0, None).reshape(cube["counts"].shape)
+    npred = CompiledDataset(cube, local, bins="all").npred(values).reshape(cube["counts"].shape)
+    images = npred_images(cube, local)
+    np.testing.assert_allclose(images, npred, rtol=1e-9, atol=1e-13 * np.abs(npred).max())
+    return np.clip(npred, 0, None)

@@ -1,0 +1,60 @@
+"""The command ``gmdask simulate``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from gmdask.cli.progress import Progress
+from gmdask.cli.store_commands import check_cluster, cluster_options, connected
+
+__all__ = ["simulate"]
+
+GB = 1e9
+
+
+@click.command()
+@click.argument("config")
+@click.argument("store")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and write nothing.")
+@cluster_options
+def simulate(
+    config: str, store: str, dry_run: bool, cluster: str, workers: int | None, memory_limit: str | None
+) -> None:  # fmt: skip
+    """Simulate the survey of a CONFIG (YAML) into a STORE.
+
+    CONFIG names the models of the true sky, pixels, energies, pointings, livetimes, zenith
+    angles and the background; data_schemas/simulation.json says how. Everything drawn depends on
+    its seed alone. Beside the STORE goes <STORE stem>-truth.yaml: the true models, with the
+    background of every dataset. Run it again after an interruption: finished blocks are kept.
+    """
+    if dry_run:
+        check_cluster(cluster, workers, memory_limit)
+        n = workers or os.cpu_count() or 1
+        click.echo(_told(config, store, n if cluster == "local" else 1))
+        return
+    from gmdask.datasets import simulate as run
+    from gmdask.datasets.simulating import truth_path
+
+    progress = Progress()
+    with connected(cluster, workers, memory_limit) as client:
+        made = run(config, store, client, on_event=progress)
+    progress.close()
+    counts = sum(row.counts for row in made.rows)
+    click.echo(f"{made.url}: {len(made.rows)} datasets, {counts:.0f} counts")
+    click.echo(f"true models: {truth_path(made.url)}")
+
+
+def _told(config: str, store: str, workers: int) -> str:
+    from gmdask.datasets.simulating import plan_simulation, truth_path
+
+    plan = plan_simulation(config)
+    minutes = plan.seconds / 60
+    return (
+        f"{store} would hold {plan.datasets} datasets in {plan.blocks} blocks:\n"
+        f"  uncompressed {plan.nbytes / GB:9.3f} GB\n"
+        f"  on disk      {plan.stored / GB:9.3f} GB (estimated)\n"
+        f"  time         {minutes:9.1f} min of one processor, {minutes / workers:.1f} min on {workers} (estimated)\n"
+        f"true models would go to {truth_path(store)}; nothing was written"
+    )

@@ -1,0 +1,205 @@
+"""Simulation of a survey into a store, one block per task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from distributed import Client
+
+from gmdask.datasets.blocks import write_blocks
+from gmdask.datasets.simulation import background_model, simulate_observation
+from gmdask.datasets.survey import Observed, Survey
+from gmdask.datasets.survey_file import read_survey
+from gmdask.errors import StoreExistsError
+from gmdask.events import Listener, SimulationProgress
+from gmdask.models import Models, SkyMap
+from gmdask.store import BlockRecord, Store, describe, input_digest, plan_blocks, write_block
+
+__all__ = ["SimulationPlan", "plan_simulation", "simulate", "true_models", "truth_path"]
+
+BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while it writes
+RECIPE = 1  # another one when the same configuration comes to give other numbers
+
+
+def simulate(
+    config: str | Path | Survey,
+    url: str | Path,
+    client: Client | None = None,
+    *,
+    on_event: Listener | None = None,
+) -> Store:
+    """Simulate a survey into a store.
+
+    What is drawn depends on the seed and on the number of the dataset alone, so that the content
+    of the store does not depend on how many workers there are. A run that was killed can be
+    repeated: blocks that were finished are taken up.
+
+    Parameters
+    ----------
+    config : str or path, or `Survey`
+        Configuration, see `read_survey`.
+    url : str or path
+        The store. Beside it goes ``<stem>-truth.yaml``: the true models, with a background for
+        each dataset, whose norm and tilt are free.
+    client : `distributed.Client`, optional
+        Cluster to simulate on, one block per task; by default this process. Workers read the
+        maps of templates from the files that the models name.
+    on_event : callable, optional
+        Gets a `SimulationProgress` as blocks are written.
+
+    Returns
+    -------
+    store : `Store`
+
+    Raises
+    ------
+    InputError
+        If the configuration or its models are not what is expected, or the models predict
+        counts that cannot be drawn.
+    StoreExistsError
+        If there is a store with datasets, or a file of true models without a store.
+    """
+    survey = _survey_of(config)
+    truth = truth_path(url)
+    if truth.exists() and not _path(url).exists():
+        msg = f"{truth} exists already"
+        raise StoreExistsError(msg)
+    blocks = _blocks(survey)
+    store = Store.create(url)
+    bare, models = replace(survey, observations=(), models=Models()), survey.models.to_dict()
+    recipe = _recipe(bare, models)
+    digests = [_digest([recipe, *map(asdict, chosen)]) for chosen in blocks]
+
+    def on_done(done: int) -> None:
+        if on_event is not None:
+            on_event(SimulationProgress(done, len(survey.observations)))
+
+    write = partial(_write_task, survey=bare, models=models, url=store.url, recipe=recipe)
+    records = write_blocks(store, blocks, digests, write, client, on_done)
+    true_models(survey).write(truth, overwrite=True)
+    store.commit(records)
+    return store
+
+
+def truth_path(url: str | Path) -> Path:
+    """File of the true models of a simulated store: ``<stem>-truth.yaml`` beside it."""
+    return _path(url).with_name(f"{_path(url).stem}-truth.yaml")
+
+
+def _path(url: str | Path) -> Path:
+    return Path(os.fspath(url).removeprefix("file://"))
+
+
+def true_models(survey: Survey) -> Models:
+    """Return the true sky and the true background of every observation, norm and tilt free."""
+    return Models([*survey.models.copy(), *map(background_model, survey.observations)])
+
+
+# --- what it takes ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """What a simulation would take, by one observation of it.
+
+    Attributes
+    ----------
+    datasets, blocks : int
+        How many.
+    nbytes : int
+        Bytes of all arrays.
+    stored : int
+        Estimated bytes on disk.
+    seconds : float
+        Estimated processor time.
+    """
+
+    datasets: int
+    blocks: int
+    nbytes: int
+    stored: int
+    seconds: float
+
+
+def plan_simulation(config: str | Path | Survey) -> SimulationPlan:
+    """Simulate one observation in memory, the middle one, to say what all would take.
+
+    Parameters
+    ----------
+    config : str or path, or `Survey`
+        As of `simulate`.
+    """
+    survey = _survey_of(config)
+    n = len(survey.observations)
+    blocks = _blocks(survey)  # what is read and imported once is not timed
+    start = time.process_time()
+    cube = simulate_observation(survey, survey.observations[n // 2])
+    store = Store.memory()
+    store.commit([store.write_block([cube], "plan" * 4)])
+    seconds = time.process_time() - start
+    manifest = store.open_block(store.rows[0].block).manifest
+    stored = sum(sums.size for sums in manifest.files.values())
+    return SimulationPlan(n, len(blocks), n * describe(cube).nbytes, n * stored, n * seconds)
+
+
+# --- blocks -------------------------------------------------------------------------------
+
+
+def _survey_of(config: str | Path | Survey) -> Survey:
+    return config if isinstance(config, Survey) else read_survey(config)
+
+
+def _blocks(survey: Survey) -> list[tuple[Observed, ...]]:
+    """Observations of each block; what cannot be simulated is told by the first."""
+    shape = describe(simulate_observation(survey, survey.observations[0]))
+    ranges = plan_blocks([shape] * len(survey.observations), BLOCK_BYTES)
+    return [survey.observations[block.start : block.stop] for block in ranges]
+
+
+def _write_task(
+    chosen: Sequence[Observed], survey: Survey, models: dict[str, Any], url: str, recipe: str
+) -> BlockRecord:
+    survey = replace(survey, models=Models.from_dict(models))
+    cubes = [simulate_observation(survey, observed) for observed in chosen]
+    return write_block(url, cubes, _digest([recipe, *map(asdict, chosen)]))
+
+
+def _recipe(survey: Survey, models: dict[str, Any]) -> str:
+    """Digest of all that the observations share, content of maps included."""
+    files = input_digest((path, path) for path in _filenames(models))
+    rest = {key: value for key, value in asdict(survey).items() if key != "models"}
+    return _digest([RECIPE, rest, models, files])
+
+
+def _filenames(data: Any) -> Iterator[str]:
+    """Names of the files that maps were read from, in plain data of models."""
+    if isinstance(data, dict) and isinstance(data.get("filename"), str) and "map" not in data:
+        yield os.path.expandvars(data["filename"])
+    for item in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        yield from _filenames(item)
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(json.dumps(data, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Return an array or a map as what JSON can hold."""
+    if isinstance(value, SkyMap):
+        axes = [axis.edges for axis in value.axes]
+        return [
+            value.grid.header,
+            axes,
+            value.unit,
+            hashlib.sha256(value.data.tobytes()).hexdigest(),
+        ]
+    return np.asarray(value).tolist()

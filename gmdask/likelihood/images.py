@@ -1,0 +1,125 @@
+"""Predicted counts in every bin of a dataset: what no fit needs, and looking and simulating do.
+
+The operators of a fit hold the response of each bin per true energy. Over whole images that is far
+more than the images themselves; here each model is folded with the response once, at its values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.geometry import Window
+from gmdask.likelihood.background import Background, background_of, make_background
+from gmdask.likelihood.bins import Bins, all_bins
+from gmdask.likelihood.convolution import Convolution
+from gmdask.likelihood.pixels import PixelIntegral
+from gmdask.likelihood.response import Observation
+from gmdask.likelihood.source import Source, shape_of
+from gmdask.likelihood.template import TemplateSource
+from gmdask.likelihood.temporal import temporal_norm
+from gmdask.models import (
+    BackgroundIRFModel,
+    DatasetModels,
+    EnergyGrid,
+    PointSpatialModel,
+    SkyModel,
+    TemplateNPredModel,
+)
+
+__all__ = ["npred_images"]
+
+Array = NDArray[np.float64]
+
+
+def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
+    """Predicted counts of a dataset, not clipped.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        The dataset, lazy or in memory.
+    models : `DatasetModels`
+        Models that touch it.
+
+    Returns
+    -------
+    npred : array of shape (energy, lat, lon)
+
+    Raises
+    ------
+    ModelError
+        If a model cannot be used on the dataset.
+    """
+    observation = Observation(cube)
+    bins, background = all_bins(observation), background_of(models, observation)
+    npred = np.zeros(observation.mask.shape)
+    flat = npred.reshape(-1)
+    grid = EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
+    for model in models:
+        if isinstance(model, SkyModel):
+            source = Source(
+                observation, bins, model, shape_of(model), [], temporal_norm(model, cube)
+            )
+            _add_source(npred, observation, grid, source)
+        elif isinstance(model, TemplateNPredModel):
+            template, values = (
+                TemplateSource(observation, bins, model),
+                model.spectral_model.internal_values,
+            )
+            operator, index = template.operator(values, values, derivatives=False)
+            if operator is not None:
+                flat[index] += operator.forward(
+                    template.spectrum(grid, values, {}, derivatives=False)[0]
+                )[0]
+    if observation.background is not None:
+        flat += _background(observation, bins, background)
+    return npred
+
+
+def _background(observation: Observation, bins: Bins, model: BackgroundIRFModel | None) -> Array:
+    if model is None:
+        return Background(observation, bins, None).template
+    norm, spatial = model.spectral_model, model.spatial_model
+    values = [part.internal_values for part in (norm, spatial) if part is not None]
+    return make_background(observation, bins, norm, spatial).predict(np.concatenate(values))[0]
+
+
+def _add_source(npred: Array, observation: Observation, grid: EnergyGrid, source: Source) -> None:
+    model, shape = source.model, source.spatial
+    values = shape.internal_values
+    apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
+    radius = shape.evaluation_radius(values)
+    anchor = observation.anchor(shape.center(values), shape.frame, radius, apply)
+    if anchor is None:
+        return
+    spectral = (model.spectral_model, model.temporal_model)
+    own = np.concatenate([part.internal_values for part in spectral if part is not None])
+    f, _ = source.spectrum(grid, own, {}, derivatives=False)
+    window = anchor.window
+    if isinstance(shape, PointSpatialModel):
+        image = _corner_image(source, window, values)
+    else:
+        image = PixelIntegral(observation, window, shape, values).images(values, []).values[0]
+    kernels = None if anchor.kernel is None else anchor.kernel.values
+    exposure = anchor.exposure * f[:, None, None]
+    n_true, n_reco = anchor.edisp.shape
+    if observation.psf_energy == "energy":
+        flux = np.tensordot(anchor.edisp.T, exposure * image, axes=1)
+        counts = Convolution(kernels, n_reco, window.shape).apply(flux)
+    else:
+        true = Convolution(kernels, n_true, window.shape).apply(image) * exposure
+        counts = np.tensordot(anchor.edisp.T, true, axes=1)
+    npred[:, *window.slices] += counts
+
+
+def _corner_image(source: Source, window: Window, values: Array) -> Array:
+    """Shares (lat, lon) of the four pixels around a point; what is outside the window is lost."""
+    image = np.zeros(window.shape)
+    pixels, shares = source.corners(values, derivatives=False)
+    for (row, column), share in zip(pixels, shares[0], strict=True):
+        y, x = row - window.y0, column - window.x0
+        if 0 <= y < image.shape[0] and 0 <= x < image.shape[1]:
+            image[y, x] += share
+    return image
