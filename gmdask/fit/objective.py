@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from gmdask.likelihood.group import (
 )
 from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
 
-__all__ = ["LocalPart", "Objective", "Pass"]
+__all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -93,6 +94,10 @@ class Pass:
     local: list[LocalPart]
 
 
+class OutOfTimeError(Exception):
+    """An evaluation was asked for after the end of the time for it."""
+
+
 class Objective:
     """Joint likelihood over datasets, here or on a cluster.
 
@@ -114,6 +119,8 @@ class Objective:
         Positions of the other free ones.
     passes : int
         Evaluations over all data so far.
+    end_time : float
+        Of `time.monotonic`, after which none but the first is begun.
     """
 
     def __init__(self, datasets: Datasets, models: Models, client: Client | None = None) -> None:
@@ -137,7 +144,7 @@ class Objective:
                 dataset.name, _cube_of(dataset, client), own.to_dict(), self.free[index], self.local[index], shared,
             ))  # fmt: skip
             self._indices.append(index)
-        self.passes = 0
+        self.passes, self.end_time = 0, math.inf
         self._periods = _periods(models)
         groups = _group(_runs(specs), client)
         self._group_index = _index_per_group(groups, self._indices)
@@ -229,7 +236,11 @@ class Objective:
         ------
         FitError
             If the first evaluation gives no finite statistic; a later one counts as infinite.
+        OutOfTimeError
+            If there is no time for it.
         """
+        if self.passes and time.monotonic() > self.end_time:
+            raise OutOfTimeError
         points = [
             Point(values[i], None if anchor is None else anchor[i], order, profile)
             for i in self._group_index
