@@ -193,5 +193,6 @@ def migrad(
         if fresh.stat >= point.stat:
             return Minimum(point, distance(point), End.CYCLE if ended else End.MAX_PASSES)
         point = fresh
-        on_accept(point)
+        if ended:  # with more passes it would have come to another point
+            on_accept(point)
     return Minimum(point, distance(point), End.CONVERGED)
