@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +99,8 @@ def _run(
     datasets.set_models(global_models)
     progress = Progress()
     checkpoint = Checkpoint(folder.checkpoint, asked)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     with (
+        _interrupted_by(signal.SIGTERM),
         connected(*(asked[key] for key in CLUSTER)) as client,
         folder.begun(overwrite=bool(overwrite)),
     ):
@@ -118,6 +120,16 @@ def _run(
         more = f" (gmdask fit --resume {folder.path})" if folder.checkpoint.is_file() else ""
         click.echo(f"gmdask: the fit did not converge: {result.message}{more}", err=True)
         context.exit(NOT_CONVERGED)
+
+
+@contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """Let a signal do what Ctrl-C does."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _kept(checkpoint: Checkpoint) -> dict[str, Any]:
