@@ -35,6 +35,7 @@ BACKENDS = ("newton", "minuit")
 CUT_SHORT = (End.TIME_LIMIT, End.INTERRUPTED)  # without another evaluation
 GOES_ON = (*CUT_SHORT, End.MAX_PASSES)
 NAMES_SHOWN = 5
+CLOCK_TIMEOUT = 5.0  # s
 
 
 class Fit:
@@ -303,7 +304,12 @@ class _Clock:
     def _workers(self) -> dict[str, float]:
         if self._client is None:
             return {}
-        times = self._client.run(time.process_time, on_error="return")
+        try:
+            times = self._client.run(
+                time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
+            )
+        except (TimeoutError, OSError):  # one that hangs does not answer
+            return {}
         return {worker: s for worker, s in times.items() if isinstance(s, float)}
 
     def read(self) -> tuple[float, float]:
