@@ -19,6 +19,7 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError, FitInterrupted, InputError
 from gmdask.events import CompileEnd, FitEnd, FitPass, Listener
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
+from gmdask.fit.degeneracy import degeneracies, described
 from gmdask.fit.minimise import Minimisation
 from gmdask.fit.minuit import Verdict, judge
 from gmdask.fit.newton import End, Minimum, edm
@@ -26,6 +27,7 @@ from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.result import FitResult
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models, Parameters
+from gmdask.models.block_matrix import BlockMatrix
 
 __all__ = ["Fit"]
 
@@ -34,7 +36,9 @@ Array = NDArray[np.float64]
 BACKENDS = ("newton", "minuit")
 CUT_SHORT = (End.TIME_LIMIT, End.INTERRUPTED)  # without another evaluation
 GOES_ON = (*CUT_SHORT, End.MAX_PASSES)
+DENSE = 1000  # parameters up to which the covariance is formed as a whole
 NAMES_SHOWN = 5
+DIRECTIONS_SHOWN = 3
 CLOCK_TIMEOUT = 5.0  # s
 
 
@@ -259,10 +263,11 @@ class Fit:
     ) -> FitResult:
         parameters = models.parameters
         parameters.value = minimum.point.values
-        notes = _notes(parameters, fresh, verdict, found)
+        flat = [] if found is None else degeneracies(objective, minimum.point, parameters.names)
+        notes = _notes(parameters, fresh, verdict, found, flat)
         if self._checkpoint is not None and self._checkpoint.changed:
             notes.append(f"resumed with other versions: {', '.join(self._checkpoint.changed)}")
-        covariance = None if found is None else _set_covariance(models, objective, found)
+        covariance = None if found is None else _set_covariance(models, found.matrix)
         converged = minimum.end in (End.CONVERGED, End.KINK, End.CYCLE)
         valid = verdict is None or verdict.valid
         wall_s, cpu_s = clock.read()
@@ -276,6 +281,7 @@ class Fit:
             passes_errors=objective.passes - passes,
             edm=minimum.edm,
             covariance=covariance,
+            degeneracies=flat,
             n_unreached=int(fresh.floors.sum()),
             wall_s=wall_s,
             cpu_s=cpu_s,
@@ -339,22 +345,30 @@ def _check_global(models: object) -> None:
         raise InputError(msg)
 
 
-def _set_covariance(models: Models, objective: Objective, found: Uncertainty) -> Covariance:
-    parameters = models.parameters
-    if found.matrix is not None:
-        models.covariance = found.matrix
-        return models.covariance
-    for parameter, error in zip(parameters, found.errors.tolist(), strict=True):
-        parameter.error = error
-    shared = [int(i) for i in objective.shared]
-    chosen = Parameters([parameters[i] for i in shared], [parameters.names[i] for i in shared])
-    return Covariance(chosen, found.shared)
+def _set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
+    """Give the models their errors and covariance, held in blocks where there are many parameters."""
+    if matrix.size > DENSE:
+        models.covariance = matrix
+    else:
+        dense = matrix.to_dense()
+        models.covariance = 0.5 * (dense + dense.T)
+    return models.covariance
 
 
 def _notes(
-    parameters: Parameters, fresh: Pass, verdict: Verdict | None, found: Uncertainty | None
+    parameters: Parameters,
+    fresh: Pass,
+    verdict: Verdict | None,
+    found: Uncertainty | None,
+    flat: list[dict[str, float]],
 ) -> list[str]:
-    notes = []
+    notes = [
+        f"degenerate, and not in the errors: {described(direction)}, in units of what each has as error "
+        "with the others fixed"
+        for direction in flat[:DIRECTIONS_SHOWN]
+    ]
+    if len(flat) > DIRECTIONS_SHOWN:
+        notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
     if found is not None and not found.observed:
         notes.append(
             "the observed Hessian is not positive definite, as where parameters are degenerate: "
