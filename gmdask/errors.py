@@ -6,10 +6,14 @@ still catch it.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
+    "ClusterLostError",
     "CorruptStoreError",
     "DuplicateNameError",
     "FitError",
+    "FitInterrupted",
     "GmdaskError",
     "InputError",
     "InputNotFoundError",
@@ -83,3 +87,26 @@ class PlanError(GmdaskError, MemoryError):
 
 class FitError(GmdaskError, RuntimeError):
     """A fit cannot be started or went wrong."""
+
+
+class ClusterLostError(FitError, ConnectionError):
+    """The scheduler, or all workers, of a cluster are gone; a checkpoint stays as it was."""
+
+
+# --- stopped by the user -----------------------------------------------------
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """A fit was interrupted; the models hold the best point it came to.
+
+    It is a `KeyboardInterrupt`, so that what comes after the fit does not run as if it had ended.
+
+    Attributes
+    ----------
+    result : `gmdask.fit.FitResult`
+        Not successful, without errors.
+    """
+
+    def __init__(self, result: Any) -> None:
+        super().__init__(result.message)
+        self.result = result

@@ -2,57 +2,154 @@
 
 from __future__ import annotations
 
+import hashlib
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
+from gmdask.errors import FitInterrupted, InputError, InputNotFoundError
+
+if TYPE_CHECKING:  # the other commands start without it
+    from gmdask.fit import Checkpoint
 
 __all__ = ["fit"]
 
 NOT_CONVERGED = 3
+CLUSTER = ("cluster", "workers", "memory_limit")
 
 
 @click.command()
-@click.argument("store")
-@click.argument("models")
+@click.argument("store", required=False)
+@click.argument("models", required=False)
 @click.option(
     "-o", "--output", default="out", show_default=True, metavar="FOLDER", help="Where to write."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output folder if it exists.")
 @click.option(
+    "--resume",
+    metavar="FOLDER",
+    help="Go on with the fit of this output folder, from its checkpoint, to the same bits.",
+)
+@click.option(
     "--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True
 )
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--time-limit", metavar="TIME", help="Stop with the best point after, say, '30 min'.")
 @cluster_options
 @click.pass_context
 def fit(
-    context: click.Context, store: str, models: str, output: str, overwrite: bool, backend: str, max_passes: int,
+    context: click.Context, store: str | None, models: str | None, output: str, overwrite: bool,
+    resume: str | None, backend: str, max_passes: int, time_limit: str | None,
     cluster: str, workers: int | None, memory_limit: str | None,
 ) -> None:  # fmt: skip
     """Fit MODELS (Gammapy's YAML) to the datasets of a STORE.
 
-    Writes models.yaml with its covariance, result.json and residuals.png.
+    Writes models.yaml with its covariance, result.json and residuals.png; and, until then, what
+    a fit that was stopped or killed goes on from: gmdask fit --resume FOLDER. What is told again
+    then (cluster, passes, time) counts from there on. Ctrl-C keeps the best point.
     """
-    folder = OutputFolder(output, overwrite=overwrite)
+    places = {"cluster": cluster, "workers": workers, "memory_limit": memory_limit}
+    if resume is None:
+        if store is None or models is None:
+            msg = "STORE and MODELS are missing (or --resume FOLDER)"
+            raise click.UsageError(msg)
+        folder = OutputFolder(output, overwrite=overwrite)
+        asked: dict[str, Any] = {
+            "store": store, "models": str(Path(models).absolute()), "backend": backend, **places,
+        }  # fmt: skip
+        _run(context, folder, asked, max_passes, time_limit, overwrite=overwrite)
+        return
+    given = [key for key in ("output", "overwrite", "backend") if _told(context, key)]
+    if store is not None or given:
+        msg = f"--resume goes on with the fit of {resume} as it is: {'STORE' if store else given[0]} cannot be given"
+        raise click.UsageError(msg)
+    again = places if any(_told(context, key) for key in CLUSTER) else {}
+    _run(context, OutputFolder(resume, resume=True), again, max_passes, time_limit)
+
+
+def _told(context: click.Context, key: str) -> bool:
+    return context.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE
+
+
+def _run(
+    context: click.Context, folder: OutputFolder, asked: dict[str, Any], max_passes: int,
+    time_limit: str | None, *, overwrite: bool | None = None,
+) -> None:  # fmt: skip
+    """Start a fit, or go on where `overwrite` is None."""
     from gmdask.datasets import Datasets
-    from gmdask.fit import Fit
+    from gmdask.fit import Checkpoint, Fit
     from gmdask.models import Models
     from gmdask.store import Store
 
-    opened = Store.open(store)
-    datasets = Datasets.from_store(opened)
-    global_models = Models.read(models)
+    resume = overwrite is None
+    if resume:
+        asked = _kept(Checkpoint(folder.checkpoint)) | asked
+    opened = Store.open(asked["store"])
+    asked["store"] = opened.url
+    _same("store", asked, opened.digest)
+    _same("models", asked, _sha256(asked["models"]))
+    datasets, global_models = Datasets.from_store(opened), Models.read(asked["models"])
     datasets.set_models(global_models)
     progress = Progress()
-    with connected(cluster, workers, memory_limit) as client:
-        result = Fit(
-            datasets, client, backend=backend, max_passes=max_passes, on_event=progress
-        ).run(global_models)
+    checkpoint = Checkpoint(folder.checkpoint, asked)
+    with (
+        _interrupted_by(signal.SIGTERM),
+        connected(*(asked[key] for key in CLUSTER)) as client,
+        folder.begun(overwrite=bool(overwrite)),
+    ):
+        fit = Fit(
+            datasets, client, backend=asked["backend"], max_passes=max_passes,
+            time_limit=time_limit, checkpoint=checkpoint, resume=resume, on_event=progress,
+        )  # fmt: skip
+        try:
+            result = fit.run(global_models)
+        except FitInterrupted as interrupted:
+            result = interrupted.result
     progress.close()
     folder.write(result, global_models, datasets, opened)
     click.echo(str(result))
     click.echo(f"\nwritten to {folder.path}")
     if not result.success:
-        click.echo(f"gmdask: the fit did not converge: {result.message}", err=True)
+        more = f" (gmdask fit --resume {folder.path})" if folder.checkpoint.is_file() else ""
+        click.echo(f"gmdask: the fit did not converge: {result.message}{more}", err=True)
         context.exit(NOT_CONVERGED)
+
+
+@contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """Let a signal do what Ctrl-C does."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _kept(checkpoint: Checkpoint) -> dict[str, Any]:
+    asked = checkpoint.asked
+    if not {"store", "models", "backend", *CLUSTER} <= asked.keys():
+        msg = f"{checkpoint.path}: is not the checkpoint of a fit that gmdask fit began"
+        raise InputError(msg)
+    return asked
+
+
+def _same(what: str, asked: dict[str, Any], digest: str) -> None:
+    """Keep the digest of an input, which has to be the one that was kept before."""
+    if asked.setdefault(f"{what}_digest", digest) != digest:
+        msg = f"{asked[what]}: the {what} changed since the fit began, which cannot be resumed with it"
+        raise InputError(msg)
+
+
+def _sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        msg = f"{path}: no such file"
+        raise InputNotFoundError(msg) from None

@@ -23,7 +23,7 @@ BAD_INPUT, INTERRUPTED = 1, 130
 def cli() -> None:
     """Fit one global sky model to many gamma-ray datasets.
 
-    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge.
+    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge, or was stopped.
     """
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import tempfile
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +21,7 @@ if TYPE_CHECKING:  # commands that need none of these start without them
 __all__ = ["OutputFolder", "result_document"]
 
 SCHEMA = "gmdask result 1.0"
-PACKAGES = (
-    "gmdask",
-    "numpy",
-    "scipy",
-    "astropy",
-    "xarray",
-    "zarr",
-    "dask",
-    "distributed",
-    "iminuit",
-)
+RESULT = "result.json"
 
 
 def result_document(result: FitResult, store: Store) -> dict[str, Any]:
@@ -43,36 +32,28 @@ def result_document(result: FitResult, store: Store) -> dict[str, Any]:
     result : `FitResult`
     store : `Store`
     """
-    versions = {"python": platform.python_version(), "processor": _processor()}
-    versions |= {package: version(package) for package in PACKAGES}
+    from gmdask.fit.checkpoint import versions
+
     return {
         "schema": SCHEMA,
         **result.to_dict(),
         "backend": result.backend,
         "edm": result.edm,
-        "versions": versions,
+        "versions": versions(),
         "store": {"url": store.url, "digest": store.digest},
     }
 
 
-def _processor() -> str:
-    """Type of the processor, on which the last bits of results may depend."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 class OutputFolder:
-    """A folder that is there with all its files, or not at all.
+    """The folder of a fit: its checkpoint while it runs, its files once it ended.
 
     Parameters
     ----------
     path : str or path
     overwrite : bool
         Whether a folder that is there may be replaced.
+    resume : bool
+        Whether it is that of a fit that goes on.
 
     Raises
     ------
@@ -80,24 +61,50 @@ class OutputFolder:
         If it is there and may not be replaced, or its parent is not a folder.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool) -> None:
-        self.path, self._overwrite = Path(path), overwrite
-        if os.path.lexists(self.path):
-            if not overwrite:
-                msg = f"{self.path}: there is something of this name already (--overwrite replaces it)"
-                raise InputError(msg)
-            if not self.path.is_dir() or self.path.is_symlink():
-                msg = f"{self.path}: is not a folder"
-                raise InputError(msg)
-            if any(self.path.iterdir()) and not (self.path / "result.json").is_file():
-                msg = f"{self.path}: holds other things than a fit, and is not replaced"
-                raise InputError(msg)
+    def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        self.path = Path(path)
+        if os.path.lexists(self.path) and not resume:
+            self._check_replaceable(overwrite)
         if not self.path.absolute().parent.is_dir():
             msg = f"{self.path}: its parent is not a folder"
             raise InputError(msg)
 
+    def _check_replaceable(self, overwrite: bool) -> None:
+        if not overwrite:
+            unfinished = self.checkpoint.is_file()
+            also = f", or go on: gmdask fit --resume {self.path}" if unfinished else ""
+            msg = f"{self.path}: there is something of this name already (--overwrite replaces it{also})"
+            raise InputError(msg)
+        if not self.path.is_dir() or self.path.is_symlink():
+            msg = f"{self.path}: is not a folder"
+            raise InputError(msg)
+        ours = self.checkpoint.is_file() or (self.path / RESULT).is_file()
+        if any(self.path.iterdir()) and not ours:
+            msg = f"{self.path}: holds other things than a fit, and is not replaced"
+            raise InputError(msg)
+
+    @property
+    def checkpoint(self) -> Path:
+        """File from which a fit that did not end goes on."""
+        return self.path / "checkpoint.json"
+
+    @contextmanager
+    def begun(self, *, overwrite: bool) -> Iterator[None]:
+        """Make the folder for the checkpoint; it goes again if the fit leaves nothing in it."""
+        self.path.mkdir(exist_ok=True)
+        if overwrite:  # results that are there stay until there are others
+            self.checkpoint.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
+
     def write(self, result: FitResult, models: Models, datasets: Datasets, store: Store) -> None:
-        """Write models, result and figure.
+        """Write models, result and figure in place of all that is there.
+
+        The checkpoint goes last, so that a fit that is killed while it writes can still go on. Where
+        the fit did not come to an end, it stays, and there is no figure.
 
         Parameters
         ----------
@@ -108,15 +115,37 @@ class OutputFolder:
         """
         from gmdask.plot import plot_residuals
 
-        parent = self.path.absolute().parent
-        with tempfile.TemporaryDirectory(prefix=f".{self.path.name}-", dir=parent) as scratch:
-            made = Path(scratch) / "new"
-            made.mkdir()
+        self.path.mkdir(exist_ok=True)
+        goes_on = self._goes_on()
+        made = self.path / ".new"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        try:
             models.write(made / "models.yaml")
             document = json.dumps(result_document(result, store), indent=1, allow_nan=False)
-            (made / "result.json").write_text(document + "\n", encoding="utf-8")
-            plot_residuals(datasets).savefig(made / "residuals.png", dpi=120)
-            if os.path.lexists(self.path):
-                self.path.rename(Path(scratch) / "old")
-            made.rename(self.path)
-            shutil.rmtree(Path(scratch) / "old", ignore_errors=True)
+            (made / RESULT).write_text(document + "\n", encoding="utf-8")
+            if not goes_on:
+                plot_residuals(datasets).savefig(made / "residuals.png", dpi=120)
+            self._put(sorted(made.iterdir(), key=lambda file: file.name == RESULT))
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        if not goes_on:
+            self.checkpoint.unlink(missing_ok=True)
+
+    def _goes_on(self) -> bool:
+        """Whether the checkpoint is that of a fit that did not come to an end."""
+        if not self.checkpoint.is_file():
+            return False
+        return not json.loads(self.checkpoint.read_bytes())["done"]
+
+    def _put(self, files: Sequence[Path]) -> None:
+        """Move files into the folder, and remove what else there was."""
+        kept = {file.name for file in files} | {self.checkpoint.name, files[0].parent.name}
+        for file in files:
+            file.replace(self.path / file.name)
+        for old in self.path.iterdir():
+            if old.name not in kept:
+                if old.is_dir() and not old.is_symlink():
+                    shutil.rmtree(old)
+                else:
+                    old.unlink()

@@ -12,10 +12,14 @@ from gmdask.errors import InputError, InputNotFoundError
 
 __all__ = ["connect"]
 
+# read when a worker is lost, from the settings of the process: a second loss within 15 s, or a slow
+# start, would leave the cluster one worker short for good
+dask.config.update_defaults({"distributed": {"deploy": {"lost-worker-timeout": "10 minutes"}}})
+
 LOOPBACK = "127.0.0.1:0"
 SCHEDULER = {
     "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
-    "distributed.scheduler.worker-ttl": "60 s",  # a worker that hangs is given up after a minute
+    "distributed.scheduler.worker-ttl": "30 s",  # a worker that hangs is given up within a minute
     "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
     # memory is planned: groups that do not fit are in files already, moving them helps nobody
     "distributed.worker.memory.target": False,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from distributed import Client, Future, get_worker
+from distributed import Client, Future, KilledWorker, get_worker
 
 from gmdask.cluster.told import Told, raise_told, tell
+from gmdask.cluster.watch import Watch
+from gmdask.errors import ClusterLostError
 
 __all__ = ["Engine"]
 
@@ -41,6 +45,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
     A group is a plain future: when its worker is lost, Dask builds it again elsewhere. An
     evaluation depends on one future, and its payload travels inside the task; a task
     that depended on several would pull groups over the wire.
+
+    A worker that hangs while it is waited for is given up after half a minute; see `Watch`.
     """
 
     def __init__(
@@ -56,20 +62,18 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._groups: list[Group] = []
         self._futures: list[Future] = []
         self._moving: dict[int, Future] = {}
+        self._unmovable: set[int] = set()
         if client is not None:
-            self._futures = [self._submit(spec) for spec in specs]
+            self._watch = Watch(client, self._run)
+            self._futures = [self._submit(tell, _build_there, build, spec) for spec in specs]
 
     def __len__(self) -> int:
         return len(self._specs)
 
-    def _submit(self, spec: Spec, worker: str | None = None) -> Future:
+    def _submit(self, *task: Any, **where: Any) -> Future:
         assert self._client is not None
-        where: dict[str, Any] = (
-            {} if worker is None else {"workers": [worker], "allow_other_workers": True}
-        )
         key = f"gmdask-group-{self._run}-{next(self._keys)}"
-        build = partial(_build_there, self._build)
-        return self._client.submit(build, spec, key=key, pure=False, **where)
+        return self._client.submit(*task, key=key, pure=False, **where)
 
     def __call__(self, payloads: Sequence[Payload]) -> list[Result]:
         """Evaluate all groups.
@@ -83,6 +87,11 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         -------
         results : list
             One per group, in order.
+
+        Raises
+        ------
+        ClusterLostError
+            If the scheduler is gone, or workers end time and again.
         """
         if len(payloads) != len(self._specs):
             msg = f"{len(payloads)} payloads for {len(self._specs)} groups"
@@ -93,16 +102,40 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             return [
                 self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)
             ]
-        self._swap_moved()
-        number = next(self._keys)
-        # a task group of its own each: many tasks in one group that depend on few others are
-        # taken for the roots of a graph, and placed without regard to where the groups are
-        keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
-        evaluate = partial(_evaluate_there, self._evaluate)
-        futures = self._client.map(evaluate, self._futures, payloads, key=keys, pure=False)
-        answers = self._client.gather(futures)
-        self._even_out([worker for worker, _ in answers])
+        with self._cluster_there() as client:
+            self._swap_moved()
+            number = next(self._keys)
+            # a task group of its own each: many tasks in one group that depend on few others are
+            # taken for the roots of a graph, and placed without regard to where the groups are
+            keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
+            evaluate = partial(_evaluate_there, self._evaluate)
+            futures = client.map(evaluate, self._futures, payloads, key=keys, pure=False)
+            try:
+                self._watch.wait(futures)
+                answers = client.gather(futures)
+            except KeyboardInterrupt:
+                client.cancel(futures)
+                raise
+            self._even_out([worker for worker, _ in answers])
         return [raise_told(result) for _, result in answers]
+
+    @contextmanager
+    def _cluster_there(self) -> Iterator[Client]:
+        """Tell what is raised where the cluster is gone."""
+        assert self._client is not None
+        try:
+            yield self._client
+        except KilledWorker as error:
+            msg = (
+                f"{error.allowed_failures + 1} workers ended one after the other while they worked on the same "
+                "datasets: too little memory for them, or a fault of the machines"
+            )
+            raise ClusterLostError(msg) from error
+        except Exception as error:
+            if isinstance(error, CancelledError) or self._client.status != "running":
+                msg = "the connection to the scheduler of the cluster is lost"
+                raise ClusterLostError(msg) from error
+            raise
 
     def _even_out(self, places: Sequence[str]) -> None:
         """Build groups again on other workers where one has two more than another.
@@ -115,11 +148,16 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             return
         load = Counter(places)
         for index in reversed(range(len(places))):
+            if index in self._unmovable:
+                continue
             most, least = places[index], min(workers, key=lambda worker: load[worker])
             if load[most] - load[least] > 1:
                 load[most] -= 1
                 load[least] += 1
-                self._moving[index] = self._submit(self._specs[index], least)
+                where = {"workers": [least], "allow_other_workers": True}
+                self._moving[index] = self._submit(
+                    _build_there, self._build, self._specs[index], **where
+                )
 
     def _swap_moved(self) -> None:
         """Take groups that were built again in place of the old ones."""
@@ -128,18 +166,19 @@ class Engine(Generic[Spec, Group, Payload, Result]):
                 self._futures[index] = future
                 del self._moving[index]
             elif future.status in ("error", "cancelled", "lost"):
+                self._unmovable.add(index)  # the old one goes on
                 del self._moving[index]
 
     def close(self) -> None:
         """Let the groups go."""
-        if self._client is not None:
+        if self._client is not None and self._client.status == "running":
             self._client.cancel([*self._futures, *self._moving.values()])
         self._groups, self._futures, self._moving = [], [], {}
 
 
 def _build_there(build: Callable[[Any, str | None], Any], spec: Any) -> Any:
     """Build on a worker, with its folder for scratch files."""
-    return tell(build, spec, get_worker().local_directory)
+    return build(spec, get_worker().local_directory)
 
 
 def _evaluate_there(

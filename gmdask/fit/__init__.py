@@ -1,6 +1,7 @@
 """The joint fit: an objective over all datasets, minimisers, and results."""
 
+from gmdask.fit.checkpoint import Checkpoint
 from gmdask.fit.fit import Fit
 from gmdask.fit.result import FitResult
 
-__all__ = ["Fit", "FitResult"]
+__all__ = ["Checkpoint", "Fit", "FitResult"]

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from astropy import units as u
 from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
-from gmdask.errors import FitError, InputError
+from gmdask.errors import FitError, FitInterrupted, InputError
 from gmdask.events import CompileEnd, FitEnd, FitPass, Listener
-from gmdask.fit.minuit import Verdict, judge, migrad
-from gmdask.fit.newton import (
-    TOLERANCE,
-    End,
-    Minimum,
-    away_from_flat_limits,
-    damped_newton,
-    edm,
-    flat,
-)
+from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
+from gmdask.fit.degeneracy import degeneracies, described
+from gmdask.fit.minimise import Minimisation
+from gmdask.fit.minuit import Verdict, judge
+from gmdask.fit.newton import End, Minimum, edm
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.result import FitResult
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models, Parameters
+from gmdask.models.block_matrix import BlockMatrix
 
 __all__ = ["Fit"]
 
 Array = NDArray[np.float64]
 
 BACKENDS = ("newton", "minuit")
+CUT_SHORT = (End.TIME_LIMIT, End.INTERRUPTED)  # without another evaluation
+GOES_ON = (*CUT_SHORT, End.MAX_PASSES)
+DENSE = 1000  # parameters up to which the covariance is formed as a whole
 NAMES_SHOWN = 5
-TURNS = 4  # angles tried, over half a round, where a shape became round
+DIRECTIONS_SHOWN = 3
+CLOCK_TIMEOUT = 5.0  # s
 
 
 class Fit:
@@ -51,6 +55,13 @@ class Fit:
         A damped Newton method, or MIGRAD with the exact gradient and Hessian.
     max_passes : int
         Largest number of evaluations over all data.
+    time_limit : float, str or `~astropy.units.Quantity`, optional
+        Time, in s if it has no unit, after which the minimisation begins no other evaluation.
+    checkpoint : str, path or `Checkpoint`, optional
+        File that holds, from every accepted point on, all that the fit needs to go on.
+    resume : bool
+        Go on from that file: with the same datasets, models and backend, to the same bits as
+        if the fit had never stopped.
     on_event : callable, optional
         Gets the events of the fit; see `gmdask.events`.
 
@@ -59,6 +70,11 @@ class Fit:
     Every pass takes PSF, energy dispersion and pixels at its own parameters, so that a value never
     depends on the path taken. Steps are made with the Gauss-Newton Hessian; errors come from the
     observed one.
+
+    A fit that stops at `max_passes` or `time_limit` gives its best point, without success; so does
+    one that is interrupted (Ctrl-C), as the `result` of the `FitInterrupted` it raises. In all
+    three the models hold that point. The checkpoint stays, for ``resume=True``; that of a fit that
+    ended is marked as done, and may be written over.
     """
 
     def __init__(
@@ -68,6 +84,9 @@ class Fit:
         *,
         backend: str = "newton",
         max_passes: int = 100,
+        time_limit: float | str | u.Quantity | None = None,
+        checkpoint: str | Path | Checkpoint | None = None,
+        resume: bool = False,
         on_event: Listener | None = None,
     ) -> None:
         if backend not in BACKENDS:
@@ -76,6 +95,13 @@ class Fit:
         if max_passes < 1:
             msg = f"max_passes is {max_passes}, expected at least 1"
             raise InputError(msg)
+        if resume and checkpoint is None:
+            msg = "resume needs the checkpoint to go on from"
+            raise InputError(msg)
+        self._seconds = math.inf if time_limit is None else _seconds(time_limit)
+        if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+            checkpoint = Checkpoint(checkpoint)
+        self._checkpoint, self._resume = checkpoint, resume
         self.datasets, self.client, self.backend = datasets, client, backend
         self._max_passes, self._on_event = max_passes, on_event
 
@@ -90,6 +116,13 @@ class Fit:
         Returns
         -------
         result : `FitResult`
+
+        Raises
+        ------
+        FitInterrupted
+            On a KeyboardInterrupt, once a point was accepted.
+        FitError
+            If the fit cannot be started, or the cluster is lost.
         """
         return self._fit(models, minimise=True, errors=True)
 
@@ -122,83 +155,100 @@ class Fit:
             msg = "there are no datasets to fit"
             raise FitError(msg)
         self.datasets.follow(models)
+        if not minimise:
+            with self._objective(models) as objective:
+                return self._errors_there(models, objective, clock)
+        with self._checkpointed(models) as kept, self._objective(models) as objective:
+            stage = None if kept is None else stage_from(kept, objective)
+            return self._minimise(models, objective, stage, clock, errors=errors)
+
+    @contextmanager
+    def _objective(self, models: Models) -> Iterator[Objective]:
         objective = Objective(self.datasets, models, self.client)
         try:
             self._send(CompileEnd(len(self.datasets), objective.n_groups))
-            minimum = self._minimise(objective) if minimise else self._stay(objective)
-            passes = objective.passes if minimise else 0
-            verdict, found = None, None
-            if errors:
-                if minimise and minimum.end is End.CONVERGED:
-                    verdict = judge(objective, minimum.point)
-                point = objective(minimum.point.values, order=2, profile=minimise)
-                minimum = replace(minimum, point=point)
-                found = uncertainty(objective, minimum.point)
-            fresh = objective.fresh(minimum.point.values)
-            result = self._result(models, objective, minimum, fresh, verdict, found, passes, clock)
+            yield objective
         finally:
             objective.close()
-        self.datasets.set_models_parameters(models.parameters)
-        self._send(FitEnd(result.success, result.message, result.passes))
+
+    @contextmanager
+    def _checkpointed(self, models: Models) -> Iterator[dict[str, Any] | None]:
+        """What the checkpoint holds of a fit that goes on."""
+        if self._checkpoint is None:
+            yield None
+            return
+        ours = identity(self.datasets, models, self.backend)
+        if self._resume:
+            yield self._checkpoint.resume(ours)
+            return
+        self._checkpoint.begin(ours)
+        try:
+            yield None
+        finally:
+            self._checkpoint.discard_empty()
+
+    def _errors_there(self, models: Models, objective: Objective, clock: _Clock) -> FitResult:
+        point = objective(objective.start, order=2, profile=False)
+        there = Minimum(point, edm(point, *objective.limits()), End.CONVERGED)
+        found, fresh = uncertainty(objective, point), objective.fresh(point.values)
+        return self._result(models, objective, there, fresh, None, found, 0, clock)
+
+    def _minimise(
+        self,
+        models: Models,
+        objective: Objective,
+        stage: Stage | None,
+        clock: _Clock,
+        *,
+        errors: bool,
+    ) -> FitResult:
+        work = Minimisation(
+            objective,
+            self.backend,
+            max_passes=self._max_passes,
+            seconds=self._seconds,
+            on_pass=self._send,
+            on_accept=self._keep,
+            stage=stage,
+        )  # fmt: skip
+        try:
+            minimum = work.run()
+            result = self._conclude(models, objective, minimum, clock, errors=errors)
+        except KeyboardInterrupt:
+            if work.stage is None:
+                raise
+            best = work.best(End.INTERRUPTED)
+            raise FitInterrupted(
+                self._conclude(models, objective, best, clock, errors=False)
+            ) from None
+        if self._checkpoint is not None and work.stage is not None and minimum.end not in GOES_ON:
+            self._checkpoint.write(work.stage, done=True)
         return result
 
-    def _minimise(self, objective: Objective) -> Minimum[Pass]:
-        best = np.inf
-
-        def on_pass(point: Pass, distance: float, accepted: bool) -> None:
-            nonlocal best
-            best = min(best, point.stat)
-            self._send(FitPass(objective.passes, point.stat, best, distance, accepted))
-
-        if self.backend == "minuit":
-            return migrad(
-                objective, tolerance=TOLERANCE, max_passes=self._max_passes, on_pass=on_pass
-            )
-
-        def evaluate(accepted: Pass | None, shared: Array, hold: bool) -> Pass:
-            values = objective.start if accepted is None else accepted.values
-            anchor = values if hold else None
-            return objective(objective.with_shared(values, shared), anchor=anchor)
-
-        def newton(start: Array) -> Minimum[Pass]:
-            left = max(self._max_passes - objective.passes, 1)
-            return damped_newton(
-                evaluate,
-                start,
-                objective.problem(),
-                tolerance=TOLERANCE,
-                max_passes=left,
-                on_pass=on_pass,
-            )
-
-        minimum = newton(objective.start[objective.shared])
-        elsewhere = away_from_flat_limits(minimum.point, *objective.limits())
-        if elsewhere is None or objective.passes + TURNS >= self._max_passes:
-            return minimum
-        again = newton(self._best_turn(objective, minimum.point, elsewhere, on_pass))
-        return again if again.point.stat < minimum.point.stat else minimum
-
-    @staticmethod
-    def _best_turn(
+    def _conclude(
+        self,
+        models: Models,
         objective: Objective,
-        point: Pass,
-        start: Array,
-        on_pass: Callable[[Pass, float, bool], None],
-    ) -> Array:
-        """Give a start with the angle, of some, at which the statistic is lowest.
+        minimum: Minimum[Pass],
+        clock: _Clock,
+        *,
+        errors: bool,
+    ) -> FitResult:
+        """Errors, unless it was cut short, and the result."""
+        passes = objective.passes
+        verdict, found, fresh = None, None, minimum.point
+        if minimum.end not in CUT_SHORT:
+            if errors:
+                if minimum.end is End.CONVERGED:
+                    verdict = judge(objective, minimum.point)
+                minimum = replace(minimum, point=objective(minimum.point.values, order=2))
+                found = uncertainty(objective, minimum.point)
+            fresh = objective.fresh(minimum.point.values)
+        return self._result(models, objective, minimum, fresh, verdict, found, passes, clock)
 
-        Where a shape is round, its angle is any.
-        """
-        found = []
-        for turn in range(TURNS):
-            shared = objective.turned(start, flat(point), turn / (2 * TURNS))
-            found.append(objective(objective.with_shared(point.values, shared)))
-            on_pass(found[-1], math.nan, False)
-        return min(found, key=lambda trial: trial.stat).shared
-
-    def _stay(self, objective: Objective) -> Minimum[Pass]:
-        point = objective(objective.start, profile=False)
-        return Minimum(point, edm(point, *objective.limits()), End.CONVERGED)
+    def _keep(self, stage: Stage) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.write(stage)
 
     def _result(
         self,
@@ -213,12 +263,15 @@ class Fit:
     ) -> FitResult:
         parameters = models.parameters
         parameters.value = minimum.point.values
-        notes = _notes(parameters, fresh, verdict, found)
-        covariance = None if found is None else _set_covariance(models, objective, found)
+        flat = [] if found is None else degeneracies(objective, minimum.point, parameters.names)
+        notes = _notes(parameters, fresh, verdict, found, flat)
+        if self._checkpoint is not None and self._checkpoint.changed:
+            notes.append(f"resumed with other versions: {', '.join(self._checkpoint.changed)}")
+        covariance = None if found is None else _set_covariance(models, found.matrix)
         converged = minimum.end in (End.CONVERGED, End.KINK, End.CYCLE)
         valid = verdict is None or verdict.valid
         wall_s, cpu_s = clock.read()
-        return FitResult(
+        result = FitResult(
             success=converged and valid,
             message="; ".join([minimum.end.value, *notes]),
             total_stat=fresh.stat,
@@ -228,11 +281,15 @@ class Fit:
             passes_errors=objective.passes - passes,
             edm=minimum.edm,
             covariance=covariance,
+            degeneracies=flat,
             n_unreached=int(fresh.floors.sum()),
             wall_s=wall_s,
             cpu_s=cpu_s,
             backend=self.backend,
         )
+        self.datasets.set_models_parameters(parameters)
+        self._send(FitEnd(result.success, result.message, result.passes))
+        return result
 
     def _send(self, event: CompileEnd | FitPass | FitEnd) -> None:
         if self._on_event is not None:
@@ -253,7 +310,12 @@ class _Clock:
     def _workers(self) -> dict[str, float]:
         if self._client is None:
             return {}
-        times = self._client.run(time.process_time, on_error="return")
+        try:
+            times = self._client.run(
+                time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
+            )
+        except (TimeoutError, OSError):  # one that hangs does not answer
+            return {}
         return {worker: s for worker, s in times.items() if isinstance(s, float)}
 
     def read(self) -> tuple[float, float]:
@@ -263,6 +325,19 @@ class _Clock:
         return time.perf_counter() - self._wall, time.process_time() - self._here + workers
 
 
+def _seconds(limit: float | str | u.Quantity) -> float:
+    try:
+        time_ = u.Quantity(limit)
+        unit = time_.unit if time_.unit != u.dimensionless_unscaled else u.s
+        seconds = float((time_.value * unit).to_value(u.s))
+    except (TypeError, ValueError):  # astropy's of units among them
+        seconds = math.nan
+    if not seconds > 0:
+        msg = f"time_limit is {limit!r}, expected a positive number of seconds, or a time such as '10 min'"
+        raise InputError(msg)
+    return seconds
+
+
 def _check_global(models: object) -> None:
     if not isinstance(models, Models):
         kind = type(models).__name__
@@ -270,22 +345,30 @@ def _check_global(models: object) -> None:
         raise InputError(msg)
 
 
-def _set_covariance(models: Models, objective: Objective, found: Uncertainty) -> Covariance:
-    parameters = models.parameters
-    if found.matrix is not None:
-        models.covariance = found.matrix
-        return models.covariance
-    for parameter, error in zip(parameters, found.errors.tolist(), strict=True):
-        parameter.error = error
-    shared = [int(i) for i in objective.shared]
-    chosen = Parameters([parameters[i] for i in shared], [parameters.names[i] for i in shared])
-    return Covariance(chosen, found.shared)
+def _set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
+    """Give the models their errors and covariance, held in blocks where there are many parameters."""
+    if matrix.size > DENSE:
+        models.covariance = matrix
+    else:
+        dense = matrix.to_dense()
+        models.covariance = 0.5 * (dense + dense.T)
+    return models.covariance
 
 
 def _notes(
-    parameters: Parameters, fresh: Pass, verdict: Verdict | None, found: Uncertainty | None
+    parameters: Parameters,
+    fresh: Pass,
+    verdict: Verdict | None,
+    found: Uncertainty | None,
+    flat: list[dict[str, float]],
 ) -> list[str]:
-    notes = []
+    notes = [
+        f"degenerate, and not in the errors: {described(direction)}, in units of what each has as error "
+        "with the others fixed"
+        for direction in flat[:DIRECTIONS_SHOWN]
+    ]
+    if len(flat) > DIRECTIONS_SHOWN:
+        notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
     if found is not None and not found.observed:
         notes.append(
             "the observed Hessian is not positive definite, as where parameters are degenerate: "

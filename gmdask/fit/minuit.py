@@ -18,7 +18,6 @@ __all__ = ["Verdict", "judge", "migrad"]
 
 Array = NDArray[np.float64]
 
-MAX_ROUNDS = 10
 JUDGE_PASSES = 20
 HUGE = 1e30  # in place of a statistic that is not finite
 
@@ -147,37 +146,40 @@ def judge(objective: Objective, point: Pass) -> Verdict:
 
 def migrad(
     objective: Objective,
+    point: Pass | None = None,
     *,
     tolerance: float,
     max_passes: int,
     on_pass: Callable[[Pass, float, bool], None],
+    on_accept: Callable[[Pass], None],
 ) -> Minimum[Pass]:
     """Minimise with MIGRAD, taking the response anew until it stays.
 
     Parameters
     ----------
     objective : `Objective`
+    point : `Pass`, optional
+        Accepted point from which to go on.
     tolerance : float
         Expected distance to the minimum, with a fresh response, at which to stop.
     max_passes : int
         Largest number of evaluations.
     on_pass : callable
         Told every evaluation; see `damped_newton`.
+    on_accept : callable
+        Told every point, with a fresh response, that was accepted.
     """
     lower, upper = objective.limits()
 
     def distance(point: Pass) -> float:
         return edm(point, lower, upper)
 
-    point = objective(
-        objective.with_shared(
-            objective.start, np.clip(objective.start[objective.shared], lower, upper)
-        )
-    )
-    on_pass(point, distance(point), True)
-    for _ in range(MAX_ROUNDS):
-        if distance(point) < tolerance:
-            return Minimum(point, distance(point), End.CONVERGED)
+    if point is None:
+        start = np.clip(objective.start[objective.shared], lower, upper)
+        point = objective(objective.with_shared(objective.start, start))
+        on_pass(point, distance(point), True)
+        on_accept(point)
+    while distance(point) >= tolerance:
         if objective.passes + 1 >= max_passes:
             return Minimum(point, distance(point), End.MAX_PASSES)
         scaled = _Scaled(objective, point, max_passes - 1, lambda p: on_pass(p, math.nan, False))
@@ -191,4 +193,6 @@ def migrad(
         if fresh.stat >= point.stat:
             return Minimum(point, distance(point), End.CYCLE if ended else End.MAX_PASSES)
         point = fresh
-    return Minimum(point, distance(point), End.CYCLE)
+        if ended:  # with more passes it would have come to another point
+            on_accept(point)
+    return Minimum(point, distance(point), End.CONVERGED)

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
 
-__all__ = ["End", "Minimum", "Point", "Problem", "away_from_flat_limits", "damped_newton", "edm"]
+__all__ = [
+    "End",
+    "Minimum",
+    "Point",
+    "Problem",
+    "State",
+    "away_from_flat_limits",
+    "damped_newton",
+    "edm",
+]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -62,6 +71,8 @@ class End(Enum):
     )
     STUCK = "no step lowers the statistic although the gradient does not vanish"
     MAX_PASSES = "stopped at the largest number of passes"
+    TIME_LIMIT = "stopped at the time limit: best point kept"
+    INTERRUPTED = "interrupted: best point kept"
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,31 @@ class Minimum(Generic[P]):
     point: P
     edm: float
     end: End
+
+
+@dataclass(frozen=True)
+class State(Generic[P]):
+    """Where a minimisation stands after a point was accepted: all it needs to go on.
+
+    Attributes
+    ----------
+    point : `Point`
+        The accepted evaluation.
+    passes : int
+        Evaluations so far, refused ones included.
+    damping : float
+        Of the next step.
+    held : boolean array of shape (S,)
+        Parameters left where they are, at a kink.
+    releases : int
+        Times that what is held was tried again.
+    """
+
+    point: P
+    passes: int
+    damping: float
+    held: Mask
+    releases: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +132,7 @@ class Problem:
 
 Evaluate = Callable[[P | None, Array, bool], P]
 OnPass = Callable[[P, float, bool], None]
+OnAccept = Callable[[State[P]], None]
 
 
 def edm(point: Point, lower: Array, upper: Array, held: Mask | None = None) -> float:
@@ -134,13 +171,23 @@ class _Search(Generic[P]):
 
     def __init__(self, evaluate: Evaluate[P], problem: Problem, on_pass: OnPass[P] | None) -> None:
         self._evaluate, self._problem, self._on_pass = evaluate, problem, on_pass
-        self.passes, self.damping, self.refused = 0, FIRST_DAMPING, 0
+        self.passes, self.damping, self.refused, self.releases = 0, FIRST_DAMPING, 0, 0
         self.held: Mask = np.zeros(len(problem.lower), dtype=bool)
         self.point: P
         self.distance = float("nan")
 
-    def start(self, x: Array) -> None:
-        """Evaluate the first point."""
+    @property
+    def state(self) -> State[P]:
+        """Where it stands, while no step was refused since the last one accepted."""
+        return State(self.point, self.passes, self.damping, self.held, self.releases)
+
+    def start(self, x: Array | State[P]) -> None:
+        """Evaluate the first point, or go on from a state."""
+        if isinstance(x, State):
+            self.point, self.passes, self.damping = x.point, x.passes, x.damping
+            self.held, self.releases = x.held, x.releases
+            self.distance = self.distance_of(self.point)
+            return
         start = np.clip(x, self._problem.lower, self._problem.upper)
         self.point = self._evaluate(None, start, False)
         self.passes = 1
@@ -187,12 +234,13 @@ class _Search(Generic[P]):
 
 def damped_newton(
     evaluate: Evaluate[P],
-    start: Array,
+    start: Array | State[P],
     problem: Problem,
     *,
     tolerance: float = TOLERANCE,
     max_passes: int = 100,
     on_pass: OnPass[P] | None = None,
+    on_accept: OnAccept[P] | None = None,
 ) -> Minimum[P]:
     """Minimise.
 
@@ -202,7 +250,8 @@ def damped_newton(
         Takes the accepted evaluation (None at first), the parameters, and whether to hold the
         response where it was taken for that evaluation; gives a new evaluation with gradient and
         Gauss-Newton Hessian.
-    start : array of shape (S,)
+    start : array of shape (S,), or `State`
+        Where to start, or where an earlier minimisation of the same stood.
     problem : `Problem`
         Limits, and what is known of the parameters.
     tolerance : float
@@ -212,15 +261,21 @@ def damped_newton(
     on_pass : callable, optional
         Told every evaluation, its expected distance to the minimum (nan where it
         was not accepted), and whether it was accepted.
+    on_accept : callable, optional
+        Told the state after every point that was accepted.
     """
     search = _Search(evaluate, problem, on_pass)
     search.start(start)
-    releases = 0
+    told: P | None = start.point if isinstance(start, State) else None
     end: End | None = None
     while end is None:
+        if search.point is not told:
+            told = search.point
+            if on_accept is not None:
+                on_accept(search.state)
         if search.distance < tolerance:
-            if search.held.any() and releases < MAX_RELEASES and search.passes < max_passes:
-                releases += 1
+            if search.held.any() and search.releases < MAX_RELEASES and search.passes < max_passes:
+                search.releases += 1
                 end = _release(search)
             else:
                 end = End.KINK if search.held.any() else End.CONVERGED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from gmdask.likelihood.group import (
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
 from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
 
-__all__ = ["LocalPart", "Objective", "Pass"]
+__all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -96,6 +97,10 @@ class Pass:
     local: list[LocalPart]
 
 
+class OutOfTimeError(Exception):
+    """An evaluation was asked for after the end of the time for it."""
+
+
 class Objective:
     """Joint likelihood over datasets, here or on a cluster.
 
@@ -119,6 +124,8 @@ class Objective:
         Evaluations over all data so far.
     plan : `MemoryPlan` or None
         What each worker may hold; None where there is no limit.
+    end_time : float
+        Of `time.monotonic`, after which none but the first is begun.
 
     Raises
     ------
@@ -150,7 +157,7 @@ class Objective:
                 dataset.name, cube, tuple(components), self.free[index], self.local[index], shared,
             ))  # fmt: skip
             self._indices.append(index)
-        self.passes = 0
+        self.passes, self.end_time = 0, math.inf
         self._periods = _periods(models)
         self.plan = None if client is None else _plan(client, datasets, specs)
         budget = None if self.plan is None else self.plan.budget
@@ -245,7 +252,11 @@ class Objective:
         ------
         FitError
             If the first evaluation gives no finite statistic; a later one counts as infinite.
+        OutOfTimeError
+            If there is no time for it.
         """
+        if self.passes and time.monotonic() > self.end_time:
+            raise OutOfTimeError
         points = [
             Point(values[i], None if anchor is None else anchor[i], order, profile)
             for i in self._group_index

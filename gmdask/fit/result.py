@@ -34,7 +34,10 @@ class FitResult:
     edm : float
         Expected distance to the minimum, in the statistic.
     covariance : `Covariance` or None
-        Of all parameters, or of the shared ones where there are very many.
+        Of all parameters, held in blocks where there are more than 1000.
+    degeneracies : list of dict
+        Directions that the statistic does not feel: the weight of each parameter, the largest 1,
+        in units of the error that it has with all others fixed. Found where errors are.
     n_unreached : int
         Bins with counts that no component reaches; each count costs 115.13.
     wall_s, cpu_s : float
@@ -50,6 +53,7 @@ class FitResult:
     passes_errors: int
     edm: float
     covariance: Covariance | None
+    degeneracies: list[dict[str, float]]
     n_unreached: int
     wall_s: float
     cpu_s: float
@@ -73,6 +77,7 @@ class FitResult:
                 }
                 for name, p in rows
             ],
+            "degeneracies": [dict(direction) for direction in self.degeneracies],
             "passes": self.passes,
             "passes_errors": self.passes_errors,
             "wall_s": self.wall_s,

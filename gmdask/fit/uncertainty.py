@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.fit.objective import Objective, Pass
-from gmdask.likelihood.arrow import local_covariance
+from gmdask.models.block_matrix import Block, BlockMatrix
 
 __all__ = ["Uncertainty", "uncertainty"]
 
 Array = NDArray[np.float64]
-
-DENSE = 5000  # parameters up to which the full matrix is formed
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,10 @@ class Uncertainty:
 
     Attributes
     ----------
-    errors : array of shape (N,)
-        Of all parameters; 0 for those that are frozen, at a limit, or that
-        nothing depends on.
-    shared : array of shape (S, S)
-        Covariance of the shared parameters.
-    matrix : array of shape (N, N) or None
-        Covariance of all parameters; None where there are more than 5000.
+    matrix : `BlockMatrix` of size N
+        Covariance of all parameters: of the shared ones, and of each dataset's local ones with
+        their response to those, from which every cross term follows. Zero for parameters that
+        are frozen, at a limit, or that nothing depends on.
     observed : bool
         Whether the observed Hessian was used; the Gauss-Newton one stands in for it
         where it is not positive definite.
@@ -37,9 +32,7 @@ class Uncertainty:
         Positions among all parameters of free ones without an error.
     """
 
-    errors: Array
-    shared: Array
-    matrix: Array | None
+    matrix: BlockMatrix
     observed: bool
     undetermined: NDArray[np.intp]
 
@@ -62,15 +55,13 @@ def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
     shared, ok = _invert(point.observed, inside)
     if not ok:
         shared, _ = _invert(point.hessian, inside)
-    n = len(point.values)
-    errors = np.zeros(n)
-    errors[objective.shared] = np.sqrt(np.diag(shared))
-    for part in point.local:
-        block = local_covariance(part.block, shared[np.ix_(part.shared, part.shared)])
-        errors[part.index] = np.sqrt(np.maximum(np.diag(block), 0.0))
-    matrix = _full(objective, point, shared) if n <= DENSE else None
-    undetermined = np.flatnonzero(objective.free & (errors == 0))
-    return Uncertainty(errors, shared, matrix, ok, undetermined)
+    blocks = [
+        Block(part.index, 2 * part.block.inverse, part.shared, -part.block.slope)
+        for part in point.local
+    ]
+    matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
+    undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
+    return Uncertainty(matrix, ok, undetermined)
 
 
 def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
@@ -86,16 +77,3 @@ def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
     inverse = (vectors[:, positive] / values[positive]) @ vectors[:, positive].T
     covariance[np.ix_(usable, usable)] = 2 * inverse / np.outer(scale, scale)
     return covariance, bool(positive.all() and (usable | ~inside | (diagonal == 0)).all())
-
-
-def _full(objective: Objective, point: Pass, shared: Array) -> Array:
-    """Covariance of all parameters: local blocks, and all cross terms through the shared ones."""
-    n, n_shared = len(point.values), len(objective.shared)
-    follow = np.zeros((n, n_shared))
-    follow[objective.shared] = np.eye(n_shared)
-    matrix = np.zeros((n, n))
-    for part in point.local:
-        follow[np.ix_(part.index, part.shared)] = -part.block.slope
-        matrix[np.ix_(part.index, part.index)] = 2 * part.block.inverse
-    matrix += follow @ shared @ follow.T
-    return 0.5 * (matrix + matrix.T)

@@ -6,14 +6,9 @@ import os
 import signal
 import time
 
-import dask
 from distributed import Client
 
 import gmdask as gm
-
-# A worker that is missing so long after it was once lost is given up for good, and 15 s after one
-# test killed it, it may be starting again because another did.
-dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
 
 _clients: dict[int, Client] = {}
 

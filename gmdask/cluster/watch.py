@@ -1,0 +1,85 @@
+"""Waiting for tasks while workers may hang, and the cluster may be lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+from distributed import Client, Future
+
+from gmdask.errors import ClusterLostError
+
+__all__ = ["Watch"]
+
+LOOK_S = 2.0  # between looks at the workers, while tasks are not done
+SILENT_S = 30.0  # without a sign of life: a worker that hangs
+ALONE_S = 300.0  # without any worker, where there were some
+
+
+class Watch:
+    """Waits for tasks, and gives up workers that hang, so that others take over.
+
+    A worker that is gone is found by Dask at once. One that hangs keeps its connection: Dask's
+    own time for it is five minutes, or none, as the scheduler was started.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+    mark : str
+        What the keys of the tasks have in common.
+    """
+
+    def __init__(self, client: Client, mark: str) -> None:
+        self._client, self._mark = client, mark
+        self._seen: dict[str, tuple[float, float]] = {}  # by the scheduler's clock, and by ours
+        self._last_worker = float("nan")
+
+    def wait(self, futures: Sequence[Future]) -> None:
+        """Wait until all are done, well or not.
+
+        Raises
+        ------
+        ClusterLostError
+            If there was no worker for five minutes.
+        """
+        for future in futures:
+            while not future.done():
+                try:
+                    future.exception(timeout=LOOK_S)
+                except TimeoutError:
+                    self._look()
+
+    def _look(self) -> None:
+        now, seen = time.monotonic(), self._client.scheduler_info()["workers"]
+        self._seen = {
+            worker: (state["last_seen"], now)
+            if self._seen.get(worker, (None,))[0] != state["last_seen"]
+            else self._seen[worker]
+            for worker, state in seen.items()
+        }
+        if self._seen:
+            self._last_worker = now
+        elif now - self._last_worker > ALONE_S:
+            msg = f"the cluster has had no worker for {ALONE_S:.0f} s"
+            raise ClusterLostError(msg)
+        silent = [worker for worker, (_, since) in self._seen.items() if now - since > SILENT_S]
+        if silent:
+            self._give_up([worker for worker in silent if self._is_waited_for(worker)])
+
+    def _is_waited_for(self, worker: str) -> bool:
+        keys = self._client.processing(workers=[worker])[worker]
+        return any(self._mark in str(key) for key in keys)
+
+    def _give_up(self, workers: list[str]) -> None:
+        """Have workers restarted where something watches over them, or else forgotten."""
+        if workers:
+            self._client.sync(
+                self._client.scheduler.restart_workers,
+                workers=workers,
+                client=self._client.id,
+                timeout=SILENT_S,
+                wait_for_workers=False,
+                on_error="return",
+                stimulus_id=f"gmdask-silent-{uuid4().hex[:8]}",
+            )

@@ -1,0 +1,274 @@
+"""The file from which a fit goes on after its process ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.datasets import Datasets
+from gmdask.errors import InputError, InputNotFoundError
+from gmdask.fit.newton import End, Minimum, State
+from gmdask.fit.objective import Objective, Pass
+from gmdask.models import Models
+
+__all__ = ["Checkpoint", "Stage", "identity", "stage_from", "versions"]
+
+SCHEMA = "gmdask checkpoint 1.0"
+PACKAGES = (
+    "gmdask", "numpy", "scipy", "astropy", "xarray", "zarr", "dask", "distributed", "iminuit",
+)  # fmt: skip
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the minimisation of a fit stands after a point was accepted.
+
+    Attributes
+    ----------
+    passes : int
+        Evaluations over all data so far.
+    search : `State`
+        Of the minimiser.
+    earlier : `Minimum` or None
+        Where a first search ended, while a second one starts from another place.
+    """
+
+    passes: int
+    search: State[Pass]
+    earlier: Minimum[Pass] | None = None
+
+
+class Checkpoint:
+    """A file, replaced whole at every accepted point, that a fit can go on from.
+
+    Parameters
+    ----------
+    path : str or path
+        In a folder that exists.
+    asked : mapping, optional
+        Plain data to keep in it, such as where the inputs are.
+
+    Attributes
+    ----------
+    changed : list of str
+        Once resumed: which versions are others than those that the fit began with.
+
+    Notes
+    -----
+    Numbers are written such that they are read to the same bits. The schema is
+    ``data_schemas/checkpoint.json``.
+    """
+
+    def __init__(self, path: str | Path, asked: Mapping[str, Any] | None = None) -> None:
+        self.path, self._asked = Path(path), None if asked is None else dict(asked)
+        self._fit: Plain = {}
+        self._empty = False
+        self.changed: list[str] = []
+
+    def begin(self, fit: Plain) -> None:
+        """Start the file of a new fit.
+
+        Raises
+        ------
+        InputError
+            If there is the checkpoint of a fit that did not end, or something else.
+        """
+        if os.path.lexists(self.path) and not self._read()["done"]:
+            msg = f"{self.path}: is the checkpoint of a fit that did not end: resume it, or remove the file"
+            raise InputError(msg)
+        self._fit, self._empty = fit, True
+        self._write(None, done=False)
+
+    def resume(self, fit: Plain) -> Plain | None:
+        """State of the fit that the file is of, None if no point was accepted yet.
+
+        Raises
+        ------
+        InputNotFoundError
+            If there is no such file.
+        InputError
+            If it is of another fit, or no checkpoint.
+        """
+        found = self._read()
+        for key, expected in fit.items():
+            if found["fit"].get(key) != expected:
+                msg = f"{self.path}: is the checkpoint of a fit with another {key}, and cannot be resumed with this"
+                raise InputError(msg)
+        self._fit = fit
+        self._asked = found["asked"] if self._asked is None else self._asked
+        before, now = found["versions"], versions()
+        self.changed = [
+            f"{key} {before.get(key)}, now {now[key]}" for key in now if before.get(key) != now[key]
+        ]
+        state: Plain | None = found["state"]
+        return state
+
+    @property
+    def asked(self) -> Plain:
+        """What was kept in the file with its start; see `resume` for the errors."""
+        return dict(self._read()["asked"] or {})
+
+    def write(self, stage: Stage, *, done: bool = False) -> None:
+        """Replace the file, so that at any moment there is one that is whole."""
+        self._write(_plain_stage(stage), done=done)
+        self._empty = False
+
+    def discard_empty(self) -> None:
+        """Remove the file of a fit that began and came to no point."""
+        if self._empty:
+            self.path.unlink(missing_ok=True)
+
+    def _write(self, state: Plain | None, *, done: bool) -> None:
+        document = {
+            "schema": SCHEMA, "done": done, "fit": self._fit, "asked": self._asked,
+            "versions": versions(), "state": state,
+        }  # fmt: skip
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(document) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            msg = f"{self.path}: the checkpoint cannot be written: {error.strerror}"
+            raise InputError(msg) from error
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _read(self) -> Plain:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            msg = f"{self.path}: there is no checkpoint to go on from"
+            raise InputNotFoundError(msg) from None
+        except (OSError, ValueError) as error:
+            msg = f"{self.path}: is not a checkpoint: {error}"
+            raise InputError(msg) from error
+        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+            msg = f"{self.path}: is not a checkpoint, expected the schema {SCHEMA!r}"
+            raise InputError(msg)
+        return found
+
+
+# --- what a fit is of ------------------------------------------------------------------
+
+
+def identity(datasets: Datasets, models: Models, backend: str) -> Plain:
+    """What has to be the same where a fit goes on.
+
+    Datasets stand for their stored content, or for their counts where they are in memory; models
+    for all but the values of free parameters, and errors.
+    """
+    return {
+        "datasets": _digest([_dataset(dataset) for dataset in datasets]),
+        "models": _digest(_without_values(models.to_dict())),
+        "backend": backend,
+    }
+
+
+def _dataset(dataset: Any) -> list[Any]:
+    if dataset.stored is not None:
+        return [dataset.name, dataset.stored.manifest, dataset.stored.row]
+    counts = np.ascontiguousarray(dataset.cube["counts"].values)
+    return [dataset.name, hashlib.sha256(counts.tobytes()).hexdigest(), list(counts.shape)]
+
+
+def _without_values(data: Any) -> Any:
+    if isinstance(data, dict):
+        left_out = {"error"} if data.get("frozen") else {"error", "value"}
+        left_out = left_out if "value" in data and "name" in data else set()
+        return {key: _without_values(item) for key, item in data.items() if key not in left_out}
+    if isinstance(data, list | tuple):
+        return [_without_values(item) for item in data]
+    return data
+
+
+def _digest(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the libraries, and the type of the processor, on which the last bits may depend."""
+    found = {"python": platform.python_version(), "processor": _processor()}
+    return found | {package: version(package) for package in PACKAGES}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+# --- states as plain data --------------------------------------------------------------
+
+
+def _plain_stage(stage: Stage) -> Plain:
+    search, earlier = stage.search, stage.earlier
+    return {
+        "passes": stage.passes,
+        "search": {
+            "point": _plain_pass(search.point),
+            "passes": search.passes,
+            "damping": float(search.damping),
+            "held": np.flatnonzero(search.held).tolist(),
+            "releases": search.releases,
+        },
+        "earlier": None
+        if earlier is None
+        else {"point": _plain_pass(earlier.point), "edm": earlier.edm, "end": earlier.end.name},
+    }
+
+
+def stage_from(data: Plain, objective: Objective) -> Stage:
+    """The stage that was written, of the same objective."""
+    search, earlier = data["search"], data["earlier"]
+    held: NDArray[np.bool_] = np.zeros(len(objective.shared), dtype=bool)
+    held[search["held"]] = True
+    state = State(
+        _pass_from(search["point"], objective), search["passes"], search["damping"], held, search["releases"]
+    )  # fmt: skip
+    first = None
+    if earlier is not None:
+        point = _pass_from(earlier["point"], objective)
+        first = Minimum(point, earlier["edm"], End[earlier["end"]])
+    return Stage(data["passes"], state, first)
+
+
+def _plain_pass(point: Pass) -> Plain:
+    assert point.gradient is not None
+    assert point.hessian is not None
+    return {
+        "values": point.values.tolist(), "stat": point.stat, "stats": point.stats.tolist(),
+        "gradient": point.gradient.tolist(), "hessian": point.hessian.tolist(), "floors": point.floors.tolist(),
+    }  # fmt: skip
+
+
+def _pass_from(data: Plain, objective: Objective) -> Pass:
+    values = np.array(data["values"], dtype=float)
+    n = len(objective.shared)
+    return Pass(
+        values, values[objective.shared], data["stat"], np.array(data["stats"], dtype=float),
+        np.array(data["gradient"], dtype=float), np.array(data["hessian"], dtype=float).reshape(n, n),
+        None, np.array(data["floors"], dtype=np.intp), [],
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Pulls of many small simulated surveys: do fitted values scatter around the truth as errors say?
+
+    python -m tests.benchmarks.pulls [--surveys N] [--pixel DEG] [--seed SEED]
+
+Each survey has its own seed: three runs with free background norms, two point sources and a
+Gaussian with fluxes, indices and places drawn anew. Sources count whose TS, from a fit without
+them, is above 25. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+import gmdask as gm
+from gmdask.datasets.simulation import Survey, simulate_observation
+
+CENTRE = (83.6, 22.0)  # deg
+RUNS = 3
+KINDS = {
+    "lon_0": "position", "lat_0": "position", "sigma": "size", "amplitude": "flux", "index": "index",
+}  # fmt: skip
+TS = 25.0
+
+
+def survey(pixel: float) -> Survey:
+    """Axes, pixels and IRFs of all runs."""
+    return Survey(
+        energy=np.geomspace(0.5, 20, 7), energy_true=np.geomspace(0.3, 30, 13),
+        npix=round(2.4 / pixel), pixel=pixel,
+    )  # fmt: skip
+
+
+def truth(rng: np.random.Generator) -> gm.Models:
+    """Two points and a Gaussian at random, and a background norm per run."""
+    sources = []
+    for name, x, y in (("a", 0.4, 0.3), ("b", -0.4, 0.3), ("c", 0.0, -0.4)):
+        amplitude = 10 ** rng.uniform(-12.0, -11.3) * (3 if name == "c" else 1)
+        spectrum = gm.PowerLawSpectralModel(index=rng.uniform(2.0, 2.8), amplitude=amplitude)
+        x, y = np.array([x, y]) + rng.uniform(-0.1, 0.1, size=2)
+        place = {"lon_0": CENTRE[0] + x / np.cos(np.radians(CENTRE[1])), "lat_0": CENTRE[1] + y}
+        shape = (
+            gm.GaussianSpatialModel(**place, sigma=rng.uniform(0.1, 0.2), frame="icrs")
+            if name == "c"
+            else gm.PointSpatialModel(**place, frame="icrs")
+        )
+        sources.append(gm.SkyModel(spectrum, shape, name=name))
+    backgrounds = [gm.BackgroundIRFModel(dataset_name=f"run-{i}") for i in range(RUNS)]
+    for background in backgrounds:
+        background.spectral_model.norm.value = rng.normal(1.0, 0.1)
+    return gm.Models([*sources, *backgrounds])
+
+
+def simulated(axes: Survey, models: gm.Models, seed: int) -> gm.Datasets:
+    """Runs around the centre."""
+    around = [
+        (CENTRE[0] + 0.4 * np.cos(2 * i), CENTRE[1] + 0.4 * np.sin(2 * i)) for i in range(RUNS)
+    ]
+    return gm.Datasets([
+        gm.MapDataset(simulate_observation(axes, f"run-{i}", pointing, models, seed=1000 * seed + i))
+        for i, pointing in enumerate(around)
+    ])  # fmt: skip
+
+
+def significant(datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str) -> bool:
+    """Whether the TS of a source is above 25."""
+    others = gm.Models([model.copy(name=model.name) for model in fitted if model.name != name])
+    return gm.Fit(datasets).optimize(others).total_stat - stat > TS
+
+
+def pulls_of(axes: Survey, seed: int) -> list[tuple[str, str, float]]:
+    """Source, kind of parameter and pull, of the significant sources of one survey."""
+    rng = np.random.default_rng(seed)
+    true = truth(rng)
+    datasets = simulated(axes, true, seed)
+    own = true.copy()
+    for source in (own["a"], own["b"], own["c"]):
+        source.spatial_model.lon_0.value += rng.normal(0, 0.02)
+        source.spatial_model.lat_0.value += rng.normal(0, 0.02)
+        source.spectral_model.amplitude.value *= rng.uniform(0.6, 1.5)
+    result = gm.Fit(datasets).run(own)
+    if not result.success:
+        print(f"survey {seed}: {result.message}")
+        return []
+    found = []
+    for name in ("a", "b", "c"):
+        if not significant(datasets, own, result.total_stat, name):
+            continue
+        for full, parameter in own[name].named_parameters():
+            if not parameter.frozen and parameter.error > 0:
+                pull = (parameter.value - true.parameters[full].value) / parameter.error
+                kind = KINDS[full.rsplit(".", 1)[-1]]
+                if kind == "position":
+                    kind += " (point)" if name != "c" else " (Gaussian)"
+                found.append((name, kind, float(pull)))
+    return found
+
+
+def main() -> None:
+    """Simulate, fit, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--surveys", type=int, default=60)
+    parser.add_argument("--pixel", type=float, default=0.04)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    axes = survey(options.pixel)
+    found = [p for i in range(options.surveys) for p in pulls_of(axes, options.seed + i)]
+    print(f"{'':<22} {'n':>5} {'mean':>14} {'width':>14}")
+    for kind in [*sorted({kind for _, kind, _ in found}), "all"]:
+        pulls = np.array([pull for _, k, pull in found if kind in (k, "all")])
+        n, width = len(pulls), float(np.sqrt(np.mean(pulls**2)))
+        print(
+            f"{kind:<22} {n:5d} {pulls.mean():6.3f} ± {width / n**0.5:5.3f} "
+            f"{width:6.3f} ± {width / (2 * n) ** 0.5:5.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

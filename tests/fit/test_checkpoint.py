@@ -1,0 +1,258 @@
+"""Checkpoints: a fit that was stopped anywhere goes on to the same bits, and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gmdask.data_schemas
+import jsonschema
+import numpy as np
+import pytest
+from problems import bits
+from synthetic import models
+
+import gmdask as gm
+from gmdask.errors import FitInterrupted, InputError, InputNotFoundError
+from gmdask.events import FitPass
+
+SHAPE = (0.15, 0.4, 10.0)  # becomes round on the way, which costs a second search
+
+
+class CrashError(Exception):
+    """The process is gone."""
+
+
+class Watch:
+    """Counts passes, and ends the fit at one of them."""
+
+    def __init__(self, at=None, error=CrashError):
+        self.at, self.error, self.passes = at, error, []
+
+    def __call__(self, event):
+        if isinstance(event, FitPass):
+            self.passes.append(event)
+            if event.number == self.at:
+                raise self.error
+
+
+def start_of(datasets, *, extended=False):
+    own = models(datasets.names, extended=extended)
+    own["source"].spatial_model.lon_0.value += 0.07
+    own["source"].spectral_model.amplitude.value *= 0.4
+    if extended:
+        shape = own["source"].spatial_model
+        shape.sigma.value, shape.e.value, shape.phi.value = SHAPE
+    return own
+
+
+@pytest.fixture(scope="module")
+def round_source(extended_store):
+    return gm.Datasets.read(extended_store)
+
+
+def undisturbed(datasets, **options):
+    own, watch = start_of(datasets, extended=options.pop("extended", False)), Watch()
+    result = gm.Fit(datasets, on_event=watch, **options).run(own)
+    assert result.success, result.message
+    return bits(result, own), result, len(watch.passes)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "backend"),
+    [("datasets", "newton"), ("round_source", "newton"), ("datasets", "minuit")],
+)
+def test_stopped_at_every_pass(fixture, backend, request, tmp_path):
+    datasets, extended = request.getfixturevalue(fixture), fixture == "round_source"
+    expected, result, n_passes = undisturbed(datasets, backend=backend, extended=extended)
+    schema = json.loads(Path(gmdask.data_schemas.__file__).with_name("checkpoint.json").read_text())
+    stages = set()
+    for at in range(2, n_passes + 1, 4 if extended else 2):
+        path = tmp_path / f"{at}.json"
+        with pytest.raises(CrashError):
+            gm.Fit(datasets, backend=backend, checkpoint=path, on_event=Watch(at)).run(
+                start_of(datasets, extended=extended)
+            )
+        kept = json.loads(path.read_text())
+        jsonschema.validate(kept, schema)
+        assert not kept["done"]
+        before = kept["state"]["passes"]
+        stages.add(kept["state"]["earlier"] is None)
+        watch, own = Watch(), start_of(datasets, extended=extended)
+        resumed = gm.Fit(
+            datasets, backend=backend, checkpoint=path, resume=True, on_event=watch
+        ).run(own)
+        assert bits(resumed, own) == expected
+        assert (resumed.passes, resumed.message) == (result.passes, result.message)
+        assert [event.number for event in watch.passes] == list(range(before + 1, n_passes + 1))
+        assert json.loads(path.read_text())["done"]
+        path.unlink()
+    assert stages == ({True, False} if extended else {True})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_bits_where_it_was_not_resumed_from_all(datasets, tmp_path):
+    """The comparison above can fail: less damping than there was is another path."""
+    expected, _, _ = undisturbed(datasets)
+    path = tmp_path / "fit.json"
+    with pytest.raises(CrashError):
+        gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
+    kept = json.loads(path.read_text())
+    kept["state"]["search"]["damping"] = 0.3
+    path.write_text(json.dumps(kept))
+    own = start_of(datasets)
+    assert bits(gm.Fit(datasets, checkpoint=path, resume=True).run(own), own) != expected
+
+
+def test_resumed_twice_and_on_workers(datasets, two_workers, tmp_path):
+    expected, _result, n_passes = undisturbed(datasets)
+    path, number = tmp_path / "fit.json", 0
+    for at, client in ((2, None), (4, two_workers), (None, two_workers)):
+        own, watch = start_of(datasets), Watch(at)
+        fit = gm.Fit(datasets, client, checkpoint=path, resume=number > 0, on_event=watch)
+        if at is not None:
+            with pytest.raises(CrashError):
+                fit.run(own)
+            assert watch.passes[0].number == max(number, 1)
+            number = at
+        else:
+            assert bits(fit.run(own), own) == expected
+    assert watch.passes[-1].number == n_passes
+
+
+def test_killed_process(datasets, survey_store, tmp_path):
+    expected, _result, n_passes = undisturbed(datasets)
+    path = tmp_path / "fit.json"
+    code = (
+        "import os, signal, sys; sys.path[:0] = sys.argv[3:]\n"
+        "import gmdask as gm; from test_checkpoint import start_of\n"
+        "def kill(event):\n"
+        "    if getattr(event, 'edm', None) is not None and event.number == 4:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "datasets = gm.Datasets.read(sys.argv[1])\n"
+        "gm.Fit(datasets, checkpoint=sys.argv[2], on_event=kill).run(start_of(datasets))\n"
+    )
+    here = Path(__file__).parent
+    folders = [str(here), str(here.parent / "datasets")]
+    done = subprocess.run([sys.executable, "-c", code, survey_store, path, *folders], check=False)
+    assert done.returncode == -9
+    own, watch = start_of(datasets), Watch()
+    assert bits(gm.Fit(datasets, checkpoint=path, resume=True, on_event=watch).run(own), own) == (
+        expected
+    )
+    assert len(watch.passes) <= n_passes - 3
+
+
+def test_interrupted_keeps_the_best_point(datasets, tmp_path):
+    expected, _, _ = undisturbed(datasets)
+    path, own = tmp_path / "fit.json", start_of(datasets)
+    start = own.parameters.value
+    watch = Watch(4, KeyboardInterrupt)
+    with pytest.raises(FitInterrupted) as caught:
+        gm.Fit(datasets, checkpoint=path, on_event=watch).run(own)
+    result = caught.value.result
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert not result.success
+    assert "interrupted" in result.message
+    best = [event for event in watch.passes[:3] if event.accepted][-1]
+    assert result.total_stat == best.stat
+    assert not np.array_equal(own.parameters.value, start)
+    np.testing.assert_array_equal(result.parameters.value, own.parameters.value)
+    assert datasets.stat_sum() == pytest.approx(result.total_stat, abs=1e-8)
+    assert not own.parameters.error.any()
+    # with the models as they are now
+    resumed = gm.Fit(datasets, checkpoint=path, resume=True).run(own)
+    assert bits(resumed, own) == expected
+
+
+def test_interrupted_before_a_point(datasets, tmp_path):
+    own = start_of(datasets)
+    before = own.parameters.value
+
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        gm.Fit(datasets, checkpoint=tmp_path / "fit.json", on_event=interrupt).run(own)
+    assert not isinstance(caught.value, FitInterrupted)
+    np.testing.assert_array_equal(own.parameters.value, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["newton", "minuit"])
+def test_limits_of_time_and_passes(backend, datasets, tmp_path):
+    expected, result, _n_passes = undisturbed(datasets, backend=backend)
+    own, path = start_of(datasets), tmp_path / "fit.json"
+    first = gm.Fit(datasets, backend=backend, time_limit="1 ns", checkpoint=path).run(own)
+    assert not first.success
+    assert "time limit" in first.message
+    assert (first.passes, first.passes_errors) == (1, 0)
+    second = gm.Fit(datasets, backend=backend, max_passes=4, checkpoint=path, resume=True).run(own)
+    assert not second.success
+    assert "number of passes" in second.message
+    third = gm.Fit(datasets, backend=backend, checkpoint=path, resume=True).run(own)
+    assert bits(third, own) == expected
+    assert third.passes == result.passes
+    again = gm.Fit(datasets, backend=backend, checkpoint=path).run(start_of(datasets))  # is done
+    assert again.success
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, "1 m", "soon", float("nan"), [1, 2]])
+def test_no_time(limit, datasets):
+    with pytest.raises(InputError, match="time_limit"):
+        gm.Fit(datasets, time_limit=limit)
+
+
+def test_another_fit_is_refused(datasets, tmp_path):
+    path = tmp_path / "fit.json"
+    with pytest.raises(InputNotFoundError, match=r"fit\.json: there is no checkpoint"):
+        gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets))
+    with pytest.raises(CrashError):
+        gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
+    kept = path.read_bytes()
+    for options, word in (({"backend": "minuit"}, "backend"), ({}, "models"), ({}, "datasets")):
+        own, some = start_of(datasets), datasets
+        if word == "models":
+            own["source"].spectral_model.index.frozen = True
+        if word == "datasets":
+            some = datasets[:2]
+            own = start_of(some)
+        with pytest.raises(InputError, match=word):
+            gm.Fit(some, checkpoint=path, resume=True, **options).run(own)
+    with pytest.raises(InputError, match="did not end"):
+        gm.Fit(datasets, checkpoint=path).run(start_of(datasets))
+    assert path.read_bytes() == kept
+    with pytest.raises(InputError, match="resume needs"):
+        gm.Fit(datasets, resume=True)
+    path.write_text("{")
+    for resume in (True, False):
+        with pytest.raises(InputError, match=r"fit\.json: is not a checkpoint"):
+            gm.Fit(datasets, checkpoint=path, resume=resume).run(start_of(datasets))
+    with pytest.raises(InputError, match="cannot be written"):
+        gm.Fit(datasets, checkpoint=tmp_path / "no" / "fit.json").run(start_of(datasets))
+
+
+def test_other_versions_are_told(datasets, tmp_path):
+    path = tmp_path / "fit.json"
+    with pytest.raises(CrashError):
+        gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
+    kept = json.loads(path.read_text())
+    kept["versions"]["numpy"] = "0.9"
+    path.write_text(json.dumps(kept))
+    result = gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets))
+    assert f"other versions: numpy 0.9, now {np.__version__}" in result.message
+
+
+def test_datasets_in_memory(datasets, tmp_path):
+    path = tmp_path / "fit.json"
+    held = gm.Datasets([gm.MapDataset(dataset.cube.load()) for dataset in datasets])
+    with pytest.raises(CrashError):
+        gm.Fit(held, checkpoint=path, on_event=Watch(3)).run(start_of(held))
+    cubes = [dataset.cube.copy(deep=True) for dataset in held]
+    cubes[1]["counts"][0, 3, 4] += 1
+    other = gm.Datasets([gm.MapDataset(cube) for cube in cubes])
+    with pytest.raises(InputError, match="datasets"):
+        gm.Fit(other, checkpoint=path, resume=True).run(start_of(other))
+    assert gm.Fit(held, checkpoint=path, resume=True).run(start_of(held)).success
