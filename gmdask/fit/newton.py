@@ -122,12 +122,15 @@ class Problem:
         most, and never through zero.
     kinked : boolean array of shape (S,), or False
         Parameters along which the slope may jump.
+    reach : callable, or None
+        Gives the largest changes (S,) in one step at some values.
     """
 
     lower: Array
     upper: Array
     amplitudes: Mask | None = None
     kinked: Mask | bool = False
+    reach: Callable[[Array], Array] | None = None
 
 
 Evaluate = Callable[[P | None, Array, bool], P]
@@ -203,6 +206,9 @@ class _Search(Generic[P]):
         gradient, hessian = _derivatives(self.point)
         lower, upper = self._problem.lower, self._problem.upper
         x, amplitudes = self.point.shared, self._problem.amplitudes
+        if self._problem.reach is not None:
+            reach = self._problem.reach(x)
+            lower, upper = np.maximum(lower, x - reach), np.minimum(upper, x + reach)
         if amplitudes is not None:
             lower = amplitude_floor(x, np.diag(hessian), amplitudes, lower)
         step = newton_step(x, gradient, hessian, self.damping, lower, upper, self.held)

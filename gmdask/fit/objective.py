@@ -6,18 +6,18 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.cluster import Engine, MemoryPlan, plan_memory, room_on_workers
-from gmdask.datasets import Datasets, MapDataset
-from gmdask.errors import FitError, PlanError
+from gmdask.cluster import Engine
+from gmdask.datasets import Datasets
+from gmdask.errors import FitError
+from gmdask.fit.grouping import cube_of, cut_runs, describe, group_runs, index_per_group, plan_of
 from gmdask.fit.newton import Problem
+from gmdask.fit.reach import reach_of
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
     CompiledGroup,
@@ -25,11 +25,9 @@ from gmdask.likelihood.group import (
     GroupSpec,
     Point,
     RunResult,
-    StoredCube,
     compile_group,
     evaluate_group,
 )
-from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
 from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
 
 __all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass"]
@@ -38,12 +36,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-Run = list[DatasetSpec]
-
 NOTHING: Index = np.zeros(0, dtype=np.intp)
-MAX_RUN = 8  # datasets that are added up where they are
-FEW = 32  # below so many runs, shorter ones
-GROUPS_PER_THREAD = 3
 
 
 @dataclass(frozen=True)
@@ -152,18 +145,18 @@ class Objective:
             components = models.positions_for(dataset.name)
             index = _once(np.concatenate([NOTHING, *(of_component[k] for k in components)]))
             shared = place[index[self.free[index] & ~self.local[index]]]
-            cube = _cube_of(dataset, client)
+            cube = cube_of(dataset, client)
             specs.append(DatasetSpec(
                 dataset.name, cube, tuple(components), self.free[index], self.local[index], shared,
             ))  # fmt: skip
             self._indices.append(index)
         self.passes, self.end_time = 0, math.inf
         self._periods = _periods(models)
-        self.plan = None if client is None else _plan(client, datasets, specs)
+        self.plan = None if client is None else plan_of(client, datasets, specs)
         budget = None if self.plan is None else self.plan.budget
-        groups = _group(_runs(specs), client)
-        self._group_index = _index_per_group(groups, self._indices)
-        described = [_describe(runs, models, budget) for runs in groups]
+        groups = group_runs(cut_runs(specs), client)
+        self._group_index = index_per_group(groups, self._indices)
+        described = [describe(runs, models, budget) for runs in groups]
         self._engine: Engine[GroupSpec, CompiledGroup, Point, list[RunResult]] = Engine(
             compile_group, evaluate_group, described, client
         )
@@ -216,7 +209,8 @@ class Objective:
         }
         amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
         kinked = np.array([int(i) in at for i in self.shared], dtype=bool)
-        return Problem(*self.limits(), amplitudes, kinked)
+        reach = reach_of(self._models, self.shared)
+        return Problem(*self.limits(), amplitudes, kinked, reach)
 
     def with_shared(self, values: Array, shared: Array) -> Array:
         """All parameters, with other values of the shared ones; angles within their limits."""
@@ -345,63 +339,9 @@ def _periods(models: Models) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Dataset:
-    if dataset.stored is not None and client is not None:
-        return dataset.stored
-    if client is not None:
-        msg = (
-            f"dataset {dataset.name!r} is in the memory of this process, where workers cannot read it: "
-            "import it into a store on disk, or fit without a client"
-        )
-        raise PlanError(msg)
-    return dataset.cube
-
-
-def _runs(specs: Sequence[DatasetSpec]) -> list[Run]:
-    """Cut datasets into fixed stretches; their length follows from the number of datasets alone."""
-    length = min(max(len(specs) // FEW, 1), MAX_RUN)
-    return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
-
-
-def _group(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
-    """Contiguous groups of runs: a few per thread of the cluster."""
-    threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
-    n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
-    edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
-    return [list(runs[a:b]) for a, b in pairwise(edges)]
-
-
-def _plan(client: Client, datasets: Datasets, specs: Sequence[DatasetSpec]) -> MemoryPlan | None:
-    """Share the memory of the workers out; None where they have no limit."""
-    room = room_on_workers(client, compile_group)
-    if room is None or not specs:
-        return None
-    n_components = max(len(spec.components) for spec in specs)
-    per_task = max(peak_bytes(dataset.cube) for dataset in datasets)
-    per_dataset = HELD + HELD_PER_COMPONENT * n_components
-    return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
-
-
-def _describe(runs: Sequence[Run], models: Models, budget: int | None) -> GroupSpec:
-    """Plain data of a group: its datasets, and those of the models that they have."""
-    chosen = sorted({k for run in runs for spec in run for k in spec.components})
-    place = {k: i for i, k in enumerate(chosen)}
-    own = Models([models[k] for k in chosen])
-    renumbered = [
-        [replace(spec, components=tuple(place[k] for k in spec.components)) for spec in run]
-        for run in runs
-    ]
-    return GroupSpec(own.to_dict(), renumbered, budget)
-
-
 def _once(index: Index) -> Index:
     """Without repetitions, in the order of first occurrence."""
     return index[np.sort(np.unique(index, return_index=True)[1])]
-
-
-def _index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:
-    remaining = iter(indices)
-    return [np.concatenate([next(remaining) for run in runs for _ in run]) for runs in groups]
 
 
 def _sum(parts: Iterable[tuple[Index, Array | None]], n: int) -> Array:

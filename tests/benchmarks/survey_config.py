@@ -110,13 +110,14 @@ def template(folder: Path, name: str, lon: float, width: float, sigma: float) ->
 def truth(folder: Path) -> Models:
     """True sources; the maps of the templates are written."""
     rng = np.random.default_rng([SEED, 1])
-    sources = [
-        (name, shape, 10 ** rng.uniform(-2, -1) * CRAB, rng.uniform(2.0, 2.6))
-        for name, shape in shapes(rng)
-    ]
+    sources = []
+    for name, shape in shapes(rng):
+        low, high = (-1.7, -1.0) if isinstance(shape, PointSpatialModel) else (-0.8, -0.2)
+        amplitude = 10 ** rng.uniform(low, high) * CRAB
+        sources.append((name, shape, amplitude, rng.uniform(2.0, 2.6)))
     band = template(folder, "band", LON + WIDTH / 2, WIDTH + 6, 0.5)
     cloud = template(folder, "cloud", LON + 0.4 * WIDTH, 2.4, 0.3)
-    sources += [("band", band, 2.3 * CRAB, 2.5), ("cloud", cloud, 0.08 * CRAB, 2.3)]
+    sources += [("band", band, 2.3 * CRAB, 2.5), ("cloud", cloud, 0.3 * CRAB, 2.3)]
     return Models(
         SkyModel(
             PowerLawSpectralModel(index=round(index, 3), amplitude=f"{amplitude:.4g} cm-2 s-1 TeV-1"),

@@ -21,7 +21,7 @@ from gmdask.errors import ClusterLostError, FitError, InputError
 N = 6
 
 
-def build_until(spec):
+def build_until(spec, folder):
     """Build, unless there is a file of this name."""
     path, seed = spec
     if Path(path).exists():

@@ -1,0 +1,91 @@
+"""How datasets are put together: runs that are added up, groups that are evaluated, and their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+from distributed import Client
+from numpy.typing import NDArray
+
+from gmdask.cluster import MemoryPlan, plan_memory, room_on_workers
+from gmdask.datasets import Datasets, MapDataset
+from gmdask.errors import PlanError
+from gmdask.likelihood.group import DatasetSpec, GroupSpec, StoredCube, compile_group
+from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
+from gmdask.models import Models
+
+__all__ = ["Run", "cube_of", "cut_runs", "describe", "group_runs", "index_per_group", "plan_of"]
+
+Index = NDArray[np.intp]
+
+Run = list[DatasetSpec]
+
+MAX_RUN = 8  # datasets that are added up where they are
+FEW = 32  # below so many runs, shorter ones
+GROUPS_PER_THREAD = 3
+
+
+def cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Dataset:
+    """Where the evaluation finds the data of a dataset.
+
+    Raises
+    ------
+    PlanError
+        If workers cannot reach them.
+    """
+    if dataset.stored is not None and client is not None:
+        return dataset.stored
+    if client is not None:
+        msg = (
+            f"dataset {dataset.name!r} is in the memory of this process, where workers cannot read it: "
+            "import it into a store on disk, or fit without a client"
+        )
+        raise PlanError(msg)
+    return dataset.cube
+
+
+def cut_runs(specs: Sequence[DatasetSpec]) -> list[Run]:
+    """Cut datasets into fixed stretches; their length follows from the number of datasets alone."""
+    length = min(max(len(specs) // FEW, 1), MAX_RUN)
+    return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
+
+
+def group_runs(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
+    """Contiguous groups of runs: a few per thread of the cluster."""
+    threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
+    n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
+    edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
+    return [list(runs[a:b]) for a, b in pairwise(edges)]
+
+
+def plan_of(client: Client, datasets: Datasets, specs: Sequence[DatasetSpec]) -> MemoryPlan | None:
+    """Share the memory of the workers out; None where they have no limit."""
+    room = room_on_workers(client, compile_group)
+    if room is None or not specs:
+        return None
+    n_components = max(len(spec.components) for spec in specs)
+    per_task = max(peak_bytes(dataset.cube) for dataset in datasets)
+    per_dataset = HELD + HELD_PER_COMPONENT * n_components
+    return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
+
+
+def describe(runs: Sequence[Run], models: Models, budget: int | None) -> GroupSpec:
+    """Plain data of a group: its datasets, and those of the models that they have."""
+    chosen = sorted({k for run in runs for spec in run for k in spec.components})
+    place = {k: i for i, k in enumerate(chosen)}
+    own = Models([models[k] for k in chosen])
+    renumbered = [
+        [replace(spec, components=tuple(place[k] for k in spec.components)) for spec in run]
+        for run in runs
+    ]
+    return GroupSpec(own.to_dict(), renumbered, budget)
+
+
+def index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:
+    """Positions of the parameters of each group, from those of each dataset."""
+    remaining = iter(indices)
+    return [np.concatenate([next(remaining) for run in runs for _ in run]) for runs in groups]
