@@ -110,7 +110,7 @@ class Objective:
     ----------
     free, local : boolean array of shape (N,)
         Free parameters, and those of them that are minimised over where the data are: the
-        free parameters of a background model that belong to nothing else and have no prior.
+        free parameters of a background model that belong to nothing else.
     shared : array
         Positions of the other free ones.
     passes : int
@@ -132,7 +132,6 @@ class Objective:
         self.free: Mask = np.array([not p.frozen for p in parameters], dtype=bool)
         self._prior = models.prior_sum
         self.local = self.free & _local_parameters(models, datasets)
-        self.local[self._prior.index] = False
         self.shared: Index = np.flatnonzero(self.free & ~self.local)
         place = np.full(len(parameters), -1, dtype=np.intp)
         place[self.shared] = np.arange(len(self.shared))

@@ -29,6 +29,7 @@ from gmdask.models import (
     DatasetModels,
     EnergyGrid,
     ModelBase,
+    PriorSum,
     SkyModel,
     TemplateNPredModel,
 )
@@ -50,13 +51,13 @@ class Evaluation(NamedTuple):
     Attributes
     ----------
     stat : float
-        ``-2 log L`` (Cash).
+        ``-2 log L`` (Cash), without priors.
     values : array of shape (N,)
         All parameters of the dataset's models; local ones at their optimum.
     gradient : array of shape (P,), or None
-        By the free parameters.
+        By the free parameters, priors of the local ones included.
     gauss_newton, observed : array of shape (P, P), or None
-        Hessians by the free parameters.
+        Hessians by the free parameters, likewise.
     active : boolean array of shape (P,), or None
         Free parameters that are not local ones held at a limit.
     n_floor : int
@@ -108,7 +109,7 @@ class CompiledDataset:
     free : boolean array of shape (N,), optional
         Parameters to derive by, P in all; by default those that are not frozen.
     local : boolean array of shape (N,), optional
-        Free parameters to minimise over; by default none.
+        Free parameters to minimise over, with their priors; by default none.
     bins : {"occupied", "masked", "all"}
         Bins to evaluate in. "occupied" is exact where no spectrum, norm or background is
         negative; where one is, "masked" takes its place by itself. "all" is for `npred`.
@@ -148,6 +149,11 @@ class CompiledDataset:
         self._background, self._norm = self._make_background(models, positions, column)
         self._norms = np.array([p.name == "norm" for p in parameters], dtype=bool)
         self._lower, self._upper = limits(models, self._norms & self.local)
+        self._own = np.flatnonzero(self.local)
+        self._prior = PriorSum(parameters[k] for k in self._own.tolist())
+        low, high = self._prior.limits()
+        self._lower[self._own] = np.maximum(self._lower[self._own], low)
+        self._upper[self._own] = np.minimum(self._upper[self._own], high)
         self._dense: CompiledDataset | None = None
         values = parameters.value
         for moves in (False, True):
@@ -314,14 +320,20 @@ class CompiledDataset:
         background, slot = self._background, self._norm
         moving = np.flatnonzero(self.local[slot.index])
         places, factors = slot.index[moving], slot.factors[moving]
-        at = slot.internal(values)
+        at, order = slot.internal(values), np.searchsorted(self._own, places)
+        own = values[self._own]
 
         def function(local: Array) -> tuple[float, Array, Array]:
             at[moving] = local * factors
             counts, total, _ = background.predict(at)
             terms = self._cash(source + counts, source_sum + total)
             gradient, hessian = background.derivatives(at, moving, terms)
-            return terms.stat, gradient * factors, hessian * np.outer(factors, factors)
+            gradient, hessian = gradient * factors, hessian * np.outer(factors, factors)
+            if not len(self._prior):
+                return terms.stat, gradient, hessian
+            own[order] = local
+            prior, slope, curvature = self._prior(own)
+            return terms.stat + prior, gradient + slope[order], hessian + np.diag(curvature[order])
 
         result = values.copy()
         limits = self._lower[places], self._upper[places]
@@ -350,6 +362,13 @@ class CompiledDataset:
             for part in parts:
                 self._source_second(values, part, terms, observed)
             self._background_second(values, terms, observed)
+        if len(self._prior):
+            _, slope, curvature = self._prior(values[self._own])
+            own = np.cumsum(self.free)[self._own] - 1
+            gradient[own] += slope
+            gauss_newton[own, own] += np.maximum(curvature, 0.0)
+            if observed is not None:
+                observed[own, own] += curvature
         held = at_limit(values[self.free], gradient, self._lower[self.free], self._upper[self.free])
         active = ~(held & self.local[self.free])
         return Evaluation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+from contextlib import ExitStack
 from threading import Lock
 from typing import IO, Any
 from weakref import finalize
@@ -80,7 +81,12 @@ class Memory:
         self._file: IO[bytes] | None = None
         self._parts: list[mmap.mmap] = []
         self._held: dict[int | None, int] = {None: 0}  # for good, and by who may be asked to forget
-        finalize(self, _give_all, self._held)
+        self._files = ExitStack()
+        finalize(self, _end, self._held, self._files)
+
+    def __reduce__(self) -> Any:
+        msg = "what is kept in a file of this process cannot be sent to another"
+        raise TypeError(msg)
 
     @property
     def resident(self) -> int:
@@ -99,36 +105,33 @@ class Memory:
         if POOL.take(array.nbytes, budget):
             self._held[None] += array.nbytes
             return array
-        room = sum(len(part) for part in self._parts)
-        start = -(-self.in_file // ALIGNED) * ALIGNED
-        if start + array.nbytes > room:
-            start, size = room, -(-array.nbytes // PART) * PART
-            self._extend(start, size)
-            room += size
-        self._write(start, array)
-        self.in_file = start + array.nbytes
-        part = self._parts[-1]
-        offset = start - (room - len(part))
-        return np.frombuffer(part, array.dtype, array.size, offset).reshape(array.shape)
-
-    def _extend(self, start: int, size: int) -> None:
-        """Map another part of the file; what is not written takes no room on the disk."""
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (as long as this)
-        self._file.truncate(start + size)
-        mapped = mmap.mmap(self._file.fileno(), size, prot=mmap.PROT_READ, offset=start)
-        self._parts.append(mapped)
-
-    def _write(self, start: int, array: NDArray[Any]) -> None:
-        assert self._file is not None
         try:
-            self._file.seek(start)
-            self._file.write(np.ascontiguousarray(array).data.cast("B"))
-            self._file.flush()
+            return self._in_file(np.ascontiguousarray(array))
         except OSError as error:
             folder = self._folder or tempfile.gettempdir()
             msg = f"{folder}: no room for {array.nbytes} more bytes of operators ({error.strerror})"
             raise PlanError(msg) from error
+
+    def _in_file(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Write an array to the file, and give back what is mapped from there."""
+        if self._file is None:
+            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (as long as this)
+            self._file = self._files.enter_context(file)
+        mapped = sum(len(part) for part in self._parts)
+        start = -(-self.in_file // ALIGNED) * ALIGNED
+        if start + array.nbytes > mapped:
+            start, size = mapped, -(-array.nbytes // PART) * PART
+            self._file.truncate(start + size)  # what is not written takes no room on the disk
+            new = mmap.mmap(self._file.fileno(), size, prot=mmap.PROT_READ, offset=start)
+            self._parts.append(new)
+            mapped += size
+        self._file.seek(start)
+        self._file.write(array.data.cast("B"))
+        self._file.flush()
+        self.in_file = start + array.nbytes
+        part = self._parts[-1]
+        offset = start - (mapped - len(part))
+        return np.frombuffer(part, array.dtype, array.size, offset).reshape(array.shape)
 
     def rest(self) -> None:
         """Let the system take the pages of the file: they are read again where they are needed."""
@@ -152,5 +155,6 @@ class Memory:
         return False
 
 
-def _give_all(held: dict[int | None, int]) -> None:
+def _end(held: dict[int | None, int], files: ExitStack) -> None:
     POOL.give(sum(held.values()))
+    files.close()

@@ -1,0 +1,221 @@
+"""The standard survey at several sizes: time per phase, passes, memory, what Dask costs; and Gammapy.
+
+    python -m tests.benchmarks.survey --datasets 10 100 1000 [--gammapy 10] [--workers 2]
+        [--memory-limit 1GB] [--folder FOLDER]
+
+Simulates the survey of `survey_config` for each size (or takes it from FOLDER/<size>), fits all its
+parameters from moved starts, and prints one table. Gammapy's columns are of sizes up to
+``--gammapy``, in the same run: setting the models, the first statistic, and one more with changed values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gmdask as gm
+from gmdask.cluster import Engine
+from gmdask.events import CompileEnd, FitEnd, FitPass
+from gmdask.fit.objective import Objective
+from tests.benchmarks import survey_config
+
+N_PASSES = 30  # of those in which nothing may move between workers
+GROUPS = 16
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Time of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@dataclass
+class Row:
+    """What is printed of one size."""
+
+    datasets: int
+    found: dict[str, str] = field(default_factory=dict)
+
+
+class Times:
+    """When the parts of a fit ended."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.compiled = self.end = 0.0
+        self.passes: list[float] = []
+
+    def __call__(self, event: object) -> None:
+        now = time.perf_counter() - self.start
+        if isinstance(event, CompileEnd):
+            self.compiled = now
+        elif isinstance(event, FitPass):
+            self.passes.append(now)
+        elif isinstance(event, FitEnd):
+            self.end = now
+
+
+def _io() -> tuple[int, float, float]:
+    """Bytes read by this process, its peak memory and present memory in MB."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    read = int(lines[0].split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return read, peak, 0.0
+
+
+def _moved(dask_worker: Any) -> int:
+    """Bytes this worker got from others."""
+    return int(dask_worker.transfer_incoming_bytes_total)
+
+
+def simulate(n: int, folder: Path, client: Any) -> Path:
+    """The survey of some size, simulated if it is not there."""
+    store = folder / "survey.zarr"
+    if not store.exists():
+        path = survey_config.write(n, folder)
+        print(f"{n}: simulated in {seconds(lambda: gm.simulate(path, store, client)):.1f} s")
+    return store
+
+
+def fit(store: Path, start: Path, client: Any) -> Row:
+    """Fit one survey, and tell."""
+    opened: list[gm.Datasets] = []
+    open_s = seconds(lambda: opened.append(gm.Datasets.read(store)))
+    datasets, models = opened[0], gm.Models.read(start)
+    row = Row(len(datasets))
+    set_s = seconds(lambda: datasets.set_models(models))
+    before, times = sum(read for read, *_ in client.run(_io).values()), Times()
+    result = gm.Fit(datasets, client, on_event=times).run(models)
+    inside = list(client.run(_io).values())
+    per_pass = float(np.median(np.diff(times.passes)))
+    row.found = {
+        "free": str(len(models.parameters.free)),
+        "open s": f"{open_s:.2f}",
+        "set models s": f"{set_s:.2f}",
+        "compile s": f"{times.passes[0]:.1f}",
+        "pass s": f"{per_pass:.2f}",
+        "ms/dataset": f"{1e3 * per_pass / len(datasets):.1f}",
+        "passes": f"{result.passes}+{result.passes_errors}",
+        "errors s": f"{times.end - times.passes[-1]:.1f}",
+        "fit s": f"{result.wall_s:.1f}",
+        "read GB": f"{(sum(read for read, *_ in inside) - before) / 1e9:.2f}",
+        "peak MB": f"{max(peak for _, peak, _ in inside):.0f}",
+        "end": result.message[:40],
+    }
+    return row
+
+
+def _build(spec: int, folder: str | None) -> int:
+    del folder
+    return spec
+
+
+def _answer(group: int, payload: tuple[Any, int]) -> bytes:
+    return bytes(payload[1])
+
+
+def dask_overhead(datasets: gm.Datasets, models: gm.Models, client: Any) -> tuple[float, float]:
+    """Time of a pass without work, in ms, and bytes moved between workers over many real ones."""
+    n = len(datasets)
+    values = np.zeros(max(1, n // GROUPS) * (84 + 4))
+    results = 8 * (values.size + 40 * 41 * max(1, n // GROUPS // 8))
+    engine: Engine[int, int, tuple[Any, int], bytes] = Engine(
+        _build, _answer, list(range(min(GROUPS, n))), client
+    )
+    payloads = [(values, results)] * len(engine)
+    for _ in range(3):
+        engine(payloads)
+    empty = np.median([seconds(lambda: engine(payloads)) for _ in range(N_PASSES)])
+    engine.close()
+    datasets.set_models(models)
+    return 1e3 * float(empty), 0.0
+
+
+def moved_bytes(datasets: gm.Datasets, models: gm.Models, client: Any) -> int:
+    """Bytes that workers sent each other over real passes."""
+    objective = Objective(datasets, models, client)
+    objective(objective.start)
+    before = sum(client.run(_moved).values())
+    for _ in range(N_PASSES):
+        objective(objective.start)
+    objective.close()
+    return sum(client.run(_moved).values()) - before
+
+
+def gammapy(store: Path, start: Path) -> dict[str, str]:
+    """The same by Gammapy: models, first statistic, and another one."""
+    import warnings
+
+    from tests.benchmarks.gammapy_datasets import gammapy_datasets, gammapy_models
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs, models = gammapy_datasets(store), gammapy_models(start)
+
+        def set_models() -> None:
+            theirs.models = models
+
+        def change() -> float:
+            for name in ("point-0", "gauss-0"):
+                models[name].spectral_model.index.value += 1e-3
+                models[name].spatial_model.lon_0.value += 1e-3
+            return float(theirs.stat_sum())
+
+        found = {"G set s": seconds(set_models), "G first s": seconds(theirs.stat_sum)}
+        found["G value s"] = seconds(change)
+    return {key: f"{value:.2f}" for key, value in found.items()}
+
+
+def table(rows: list[Row]) -> str:
+    """All rows, one per line."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.found))
+    lines = [["datasets", *keys]]
+    lines += [[str(row.datasets), *(row.found.get(key, "") for key in keys)] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(keys) + 1)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+
+
+def main() -> None:
+    """Run the sizes of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--memory-limit", default="1GB")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--gammapy", type=int, default=10)
+    arguments = parser.parse_args()
+    rows = []
+    with (
+        nullcontext(arguments.folder) if arguments.folder else tempfile.TemporaryDirectory()
+    ) as base:
+        for n in arguments.datasets:
+            folder = Path(base) / str(n)
+            with gm.connect(workers=arguments.workers) as client:
+                store = simulate(n, folder, client)
+            limit = arguments.memory_limit
+            with gm.connect(workers=arguments.workers, memory_limit=limit) as client:
+                row = fit(store, folder / "start.yaml", client)
+                datasets, models = gm.Datasets.read(store), gm.Models.read(folder / "start.yaml")
+                row.found["Dask ms"] = f"{dask_overhead(datasets, models, client)[0]:.0f}"
+            if n <= arguments.gammapy:
+                row.found |= gammapy(store, folder / "start.yaml")
+            rows.append(row)
+            print(table([row]), flush=True)
+    print(f"\n{arguments.workers} workers, {arguments.memory_limit} each\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()
