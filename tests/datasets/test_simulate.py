@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from simulated import CONFIG, write_config
 import gmdask as gm
 from gmdask.datasets import simulating
 from gmdask.datasets.simulating import plan_simulation, simulate, truth_path
+from gmdask.datasets.simulation import simulate_observation
 from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import InputError, StoreExistsError
 from gmdask.store import Store
@@ -109,7 +111,7 @@ def test_counts_are_as_predicted(store):
     """Pearson's chi2 in quarters of every image, and in single bins, against the true models."""
     datasets = gm.Datasets.read(store.url)
     datasets.set_models(gm.Models.read(truth_path(store.url)))
-    quarters, bins = [], []
+    quarters, bins, total = [], [], np.zeros(2)
     for dataset in datasets:
         npred, counts = dataset.npred().values, dataset.counts.values
         assert np.array_equal(counts, np.round(counts))
@@ -118,12 +120,28 @@ def test_counts_are_as_predicted(store):
                 mu, n = npred[:, y, x].sum(axis=(1, 2)), counts[:, y, x].sum(axis=(1, 2))
                 quarters.append((n - mu) / np.sqrt(mu))
         bins.append(((counts - npred) ** 2 / npred)[npred > 0.2])
+        total += counts.sum(), npred.sum()
+    assert abs(total[0] - total[1]) < 3 * np.sqrt(total[1])
     z = np.concatenate(quarters)
     assert len(z) == N * 4 * 4
     assert abs(z.mean()) < 4 / np.sqrt(len(z))
     assert abs((z**2).sum() - len(z)) < 4 * np.sqrt(2 * len(z))
     pearson = np.concatenate(bins)  # of variance 2 + 1/mu, so below 7
     assert abs(pearson.mean() - 1) < 4 * np.sqrt(7 / len(pearson))
+
+
+def test_equal_observations_have_other_counts(tmp_path):
+    place = {"lon": "20.4 deg", "lat": "0 deg", "livetime": "20 min", "zenith": "20 deg"}
+    rate = {"rate": CONFIG["background"]["rate"]}
+    survey = read_survey(write_config(tmp_path, pointings={"list": [place] * 2}, background=rate))
+    one, two = (simulate_observation(survey, observed) for observed in survey.observations)
+    xr.testing.assert_identical(one["background"], two["background"])
+    counts = [cube["counts"].values for cube in (one, two)]
+    assert abs(np.corrcoef([c[0].ravel() for c in counts])[0, 1]) < 0.1
+    again = simulate_observation(survey, survey.observations[1])
+    np.testing.assert_array_equal(again["counts"], counts[1])
+    other = simulate_observation(dataclasses.replace(survey, seed=8), survey.observations[1])
+    assert (other["counts"].values != counts[1]).any()
 
 
 def test_observations_are_as_the_configuration_says(config, store):

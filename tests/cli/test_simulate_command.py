@@ -1,0 +1,93 @@
+"""The command ``gmdask simulate``, run as a user runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from simulated import write_config
+
+import gmdask as gm
+from gmdask.datasets.survey_file import read_survey
+
+GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GMDASK, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Folder with a small survey, simulated by two workers."""
+    folder = tmp_path_factory.mktemp("survey")
+    cluster = ["--cluster", "local", "--workers", "2", "--memory-limit", "1GB"]
+    return folder, run("simulate", write_config(folder), "survey.zarr", *cluster, cwd=folder)
+
+
+def test_simulate(made: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = made
+    assert done.returncode == 0, done.stderr
+    assert "8 datasets" in done.stdout
+    assert "survey-truth.yaml" in done.stdout
+    assert "simulate: 8 of 8 datasets" in done.stderr
+    files = {"config.yaml", "sky.yaml", "cloud.fits", "survey.zarr", "survey-truth.yaml"}
+    assert {path.name for path in folder.iterdir()} == files
+    assert gm.Models.read(folder / "survey-truth.yaml").names[-1] == "obs-0008-bkg"
+    assert run("verify", "survey.zarr", cwd=folder).returncode == 0
+
+
+def test_it_is_not_made_twice(made: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    before = (made[0] / "survey-truth.yaml").read_bytes()
+    again = run("simulate", "config.yaml", "survey.zarr", cwd=made[0])
+    assert again.returncode == 1
+    assert "there is a store of 8 datasets" in again.stderr
+    assert (made[0] / "survey-truth.yaml").read_bytes() == before
+
+
+def test_dry_run(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    there = sorted(tmp_path.iterdir())
+    done = run("simulate", config, "new.zarr", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("8 datasets", "GB", "min", "new-truth.yaml", "nothing was written"):
+        assert word in done.stdout
+    assert sorted(tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing.yaml", "x.zarr"], 1, ["missing.yaml", "does not exist"]),
+        (["bad.yaml", "x.zarr"], 1, ["bad.yaml", "geometry", "pixel"]),
+        (["bad.yaml"], 2, ["STORE"]),
+        (["bad.yaml", "x.zarr", "--workers", "2"], 2, ["--cluster local"]),
+        (["bad.yaml", "x.zarr", "--workers", "2", "--dry-run"], 2, ["--cluster local"]),
+    ],
+)
+def test_mistakes_are_told(
+    tmp_path: Path, arguments: list[str], code: int, words: list[str]
+) -> None:
+    config = yaml.safe_load(write_config(tmp_path).read_text())
+    config["geometry"]["pixel"] = 0.04
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(config))
+    done = run("simulate", *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_the_configuration_of_the_readme(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(seed:.*?)```", readme, flags=re.DOTALL)
+    write_config(tmp_path).with_name("survey.yaml").write_text(text)
+    survey = read_survey(tmp_path / "survey.yaml")
+    assert len(survey.observations) == 600
