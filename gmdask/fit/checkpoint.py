@@ -233,6 +233,7 @@ def _plain_stage(stage: Stage) -> Plain:
             "damping": float(search.damping),
             "held": np.flatnonzero(search.held).tolist(),
             "releases": search.releases,
+            "stiff": search.stiff.tolist(),
         },
         "earlier": None
         if earlier is None
@@ -246,8 +247,13 @@ def stage_from(data: Plain, objective: Objective) -> Stage:
     held: NDArray[np.bool_] = np.zeros(len(objective.shared), dtype=bool)
     held[search["held"]] = True
     state = State(
-        _pass_from(search["point"], objective), search["passes"], search["damping"], held, search["releases"]
-    )  # fmt: skip
+        _pass_from(search["point"], objective),
+        search["passes"],
+        search["damping"],
+        held,
+        search["releases"],
+        np.array(search["stiff"], dtype=float),
+    )
     first = None
     if earlier is not None:
         point = _pass_from(earlier["point"], objective)

@@ -158,4 +158,5 @@ class Minimisation:
 
 def _state_of(point: Pass) -> State[Pass]:
     """State of a minimiser that goes on from its point alone."""
-    return State(point, 0, 0.0, np.zeros(len(point.shared), dtype=bool), 0)
+    n = len(point.shared)
+    return State(point, 0, 0.0, np.zeros(n, dtype=bool), 0, np.zeros(n))

@@ -100,6 +100,8 @@ class State(Generic[P]):
         Parameters left where they are, at a kink.
     releases : int
         Times that what is held was tried again.
+    stiff : array of shape (S,)
+        Curvature of the kinks that the last step went across.
     """
 
     point: P
@@ -107,6 +109,7 @@ class State(Generic[P]):
     damping: float
     held: Mask
     releases: int
+    stiff: Array
 
 
 @dataclass(frozen=True)
@@ -176,19 +179,20 @@ class _Search(Generic[P]):
         self._evaluate, self._problem, self._on_pass = evaluate, problem, on_pass
         self.passes, self.damping, self.refused, self.releases = 0, FIRST_DAMPING, 0, 0
         self.held: Mask = np.zeros(len(problem.lower), dtype=bool)
+        self.stiff: Array = np.zeros(len(problem.lower))
         self.point: P
         self.distance = float("nan")
 
     @property
     def state(self) -> State[P]:
         """Where it stands, while no step was refused since the last one accepted."""
-        return State(self.point, self.passes, self.damping, self.held, self.releases)
+        return State(self.point, self.passes, self.damping, self.held, self.releases, self.stiff)
 
     def start(self, x: Array | State[P]) -> None:
         """Evaluate the first point, or go on from a state."""
         if isinstance(x, State):
             self.point, self.passes, self.damping = x.point, x.passes, x.damping
-            self.held, self.releases = x.held, x.releases
+            self.held, self.releases, self.stiff = x.held, x.releases, x.stiff
             self.distance = self.distance_of(self.point)
             return
         start = np.clip(x, self._problem.lower, self._problem.upper)
@@ -211,6 +215,7 @@ class _Search(Generic[P]):
             lower, upper = np.maximum(lower, x - reach), np.minimum(upper, x + reach)
         if amplitudes is not None:
             lower = amplitude_floor(x, np.diag(hessian), amplitudes, lower)
+        hessian = hessian + np.diag(self.stiff)
         step = newton_step(x, gradient, hessian, self.damping, lower, upper, self.held)
         return step, float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
@@ -221,11 +226,24 @@ class _Search(Generic[P]):
         trial = self._evaluate(self.point, target, hold_response)
         self.passes += 1
         taken = bool(trial.stat < self.point.stat) and not hold_response
+        if not hold_response:
+            self._stiffen(trial, step)
         if taken:
             self.point, self.refused = trial, 0
             self.distance = self.distance_of(trial)
         self._tell(trial, taken)
         return trial, taken
+
+    def _stiffen(self, trial: P, step: Array) -> None:
+        """Learn the curvature of kinks that a step went across, from the slopes on both sides.
+
+        Without it, steps go to and fro across a minimum at a kink, since the Hessian of either side
+        does not know of the other.
+        """
+        (g0, hessian), g1 = _derivatives(self.point), _derivatives(trial)[0]
+        moving = (step != 0) & self._problem.kinked & np.isfinite(g1)
+        excess = (g1 - g0 - hessian @ step) / np.where(moving, step, 1.0)
+        self.stiff = np.where(moving & (g0 * g1 < 0), np.maximum(excess, 0.0), 0.0)
 
     def hold(self, which: Mask) -> None:
         """Leave parameters where they are, and start anew with the others."""
@@ -295,7 +313,10 @@ def damped_newton(
         else:
             before = search.point
             trial, taken = search.attempt(step)
-            search.damping = _next_damping(search.damping, (before.stat - trial.stat) / expected)
+            # a step that went across a kink is made shorter by what it showed, at first
+            if taken or search.refused or not search.stiff.any():
+                gain = (before.stat - trial.stat) / expected
+                search.damping = _next_damping(search.damping, gain)
             if not taken:
                 end = _after_refusal(search, trial, step, expected, problem, max_passes)
     return Minimum(search.point, search.distance, end)

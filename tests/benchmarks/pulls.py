@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import xarray as xr
 
 import gmdask as gm
 from gmdask.datasets.simulation import Survey, simulate_observation
@@ -32,7 +33,7 @@ def survey(pixel: float) -> Survey:
     )  # fmt: skip
 
 
-def truth(rng: np.random.Generator) -> gm.Models:
+def truth(rng: np.random.Generator, runs: int = RUNS) -> gm.Models:
     """Two points and a Gaussian at random, and a background norm per run."""
     sources = []
     for name, x, y in (("a", 0.4, 0.3), ("b", -0.4, 0.3), ("c", 0.0, -0.4)):
@@ -46,21 +47,32 @@ def truth(rng: np.random.Generator) -> gm.Models:
             else gm.PointSpatialModel(**place, frame="icrs")
         )
         sources.append(gm.SkyModel(spectrum, shape, name=name))
-    backgrounds = [gm.BackgroundIRFModel(dataset_name=f"run-{i}") for i in range(RUNS)]
+    backgrounds = [gm.BackgroundIRFModel(dataset_name=f"run-{i}") for i in range(runs)]
     for background in backgrounds:
         background.spectral_model.norm.value = rng.normal(1.0, 0.1)
     return gm.Models([*sources, *backgrounds])
 
 
-def simulated(axes: Survey, models: gm.Models, seed: int) -> gm.Datasets:
+def simulated(axes: Survey, models: gm.Models, seed: int, runs: int = RUNS) -> list[xr.Dataset]:
     """Runs around the centre."""
-    around = [
-        (CENTRE[0] + 0.4 * np.cos(2 * i), CENTRE[1] + 0.4 * np.sin(2 * i)) for i in range(RUNS)
-    ]
-    return gm.Datasets([
-        gm.MapDataset(simulate_observation(axes, f"run-{i}", pointing, models, seed=1000 * seed + i))
-        for i, pointing in enumerate(around)
-    ])  # fmt: skip
+    return [
+        simulate_observation(
+            axes, f"run-{i}",
+            (CENTRE[0] + 0.4 * np.cos(2 * i), CENTRE[1] + 0.4 * np.sin(2 * i)),
+            models, seed=1000 * seed + i,
+        )
+        for i in range(runs)
+    ]  # fmt: skip
+
+
+def start_of(true: gm.Models, rng: np.random.Generator) -> gm.Models:
+    """The models away from the truth."""
+    own = true.copy()
+    for source in (own["a"], own["b"], own["c"]):
+        source.spatial_model.lon_0.value += rng.normal(0, 0.02)
+        source.spatial_model.lat_0.value += rng.normal(0, 0.02)
+        source.spectral_model.amplitude.value *= rng.uniform(0.6, 1.5)
+    return own
 
 
 def significant(datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str) -> bool:
@@ -73,12 +85,8 @@ def pulls_of(axes: Survey, seed: int) -> list[tuple[str, str, float]]:
     """Source, kind of parameter and pull, of the significant sources of one survey."""
     rng = np.random.default_rng(seed)
     true = truth(rng)
-    datasets = simulated(axes, true, seed)
-    own = true.copy()
-    for source in (own["a"], own["b"], own["c"]):
-        source.spatial_model.lon_0.value += rng.normal(0, 0.02)
-        source.spatial_model.lat_0.value += rng.normal(0, 0.02)
-        source.spectral_model.amplitude.value *= rng.uniform(0.6, 1.5)
+    datasets = gm.Datasets([gm.MapDataset(cube) for cube in simulated(axes, true, seed)])
+    own = start_of(true, rng)
     result = gm.Fit(datasets).run(own)
     if not result.success:
         print(f"survey {seed}: {result.message}")

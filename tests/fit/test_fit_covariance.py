@@ -8,7 +8,9 @@ from problems import bits, numeric_hessian
 from synthetic import models
 
 import gmdask as gm
+from gmdask.fit import fit
 from gmdask.fit.objective import Objective
+from gmdask.models import model_files
 
 
 def with_tilts(own):
@@ -120,3 +122,61 @@ def test_covariance_is_one(datasets):
         > 0
     ).all()
     np.testing.assert_allclose(np.sqrt(np.diag(matrix)), own.parameters.error, rtol=1e-12)
+
+
+def test_inverse_of_the_full_analytic_hessian(datasets):
+    """Profile errors and the covariance in blocks, against one matrix over all free parameters."""
+    own = with_tilts(models(datasets.names))
+    result = gm.Fit(datasets).run(own)
+    everything, linked = with_shared_norms(datasets, own.copy())
+    objective = Objective(everything, linked)
+    full = objective(objective.start, order=2, profile=False)
+    names = [linked.parameters.names[i] for i in objective.shared]
+    objective.close()
+    scale = np.sqrt(np.diag(full.observed))
+    expected = 2 * np.linalg.inv(full.observed / np.outer(scale, scale)) / np.outer(scale, scale)
+    at = [own.parameters.names.index(name) for name in names]
+    assert len(at) == 4 + 2 * len(datasets)
+    errors = np.sqrt(np.diag(expected))
+    np.testing.assert_allclose(own.parameters.error[at], errors, rtol=1e-6)
+    found = result.covariance.data[np.ix_(at, at)]
+    np.testing.assert_allclose(
+        found / np.outer(errors, errors), expected / np.outer(errors, errors), atol=1e-6
+    )
+
+
+def test_in_blocks(datasets, tmp_path, monkeypatch, caplog):
+    own, many = with_tilts(models(datasets.names)), with_tilts(models(datasets.names))
+    expected = gm.Fit(datasets).run(own).covariance
+    monkeypatch.setattr(fit, "DENSE", 5)
+    monkeypatch.setattr(model_files, "TABLE_LIMIT", 5)
+    found = gm.Fit(datasets).run(many).covariance
+    assert expected.blocks is None
+    assert len(found.blocks.blocks) == len(datasets)
+    error = np.where(own.parameters.error > 0, own.parameters.error, 1.0)
+    np.testing.assert_allclose(many.parameters.error, own.parameters.error, rtol=1e-12)
+    np.testing.assert_allclose(
+        found.data / np.outer(error, error), expected.data / np.outer(error, error), atol=1e-12
+    )
+    cross = ["run-0-bkg.spectral.norm", "run-2-bkg.spectral.tilt"]  # of two datasets
+    np.testing.assert_allclose(
+        found.get_subcovariance(cross).data, expected.get_subcovariance(cross).data, rtol=1e-9
+    )
+    many.write(tmp_path / "models.yaml")
+    assert "in blocks" in caplog.text
+    again = gm.Models.read(tmp_path / "models.yaml")
+    np.testing.assert_array_equal(again.covariance.data, found.data)
+    np.testing.assert_array_equal(again.parameters.error, many.parameters.error)
+
+
+def test_local_parameter_at_a_limit_in_blocks(datasets, monkeypatch):
+    monkeypatch.setattr(fit, "DENSE", 5)
+    own = with_tilts(models(datasets.names))
+    tilt = own["run-1-bkg"].spectral_model.tilt
+    tilt.min, tilt.value = 0.3, 0.4
+    result = gm.Fit(datasets).run(own)
+    assert result.success, result.message
+    assert tilt.value == 0.3
+    assert "run-1-bkg.spectral.tilt" in result.message
+    assert tilt.error == 0
+    assert own["run-1-bkg"].spectral_model.norm.error > 0
