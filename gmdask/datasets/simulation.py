@@ -19,6 +19,7 @@ from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import DatasetModels, Models
+from gmdask.store.axes import axis_coords
 
 __all__ = ["Survey", "simulate_observation"]
 
@@ -94,15 +95,6 @@ def _offsets(grid: WcsGrid, lon: float, lat: float) -> Array:
     return separation(*grid.pixel_centers, lon, lat)
 
 
-def _axis_coords(axis: Axis, dim: str, unit: str) -> dict[str, Any]:
-    """Coordinates of a dimension: centres, and edges."""
-    attrs = {"unit": unit, "interp": axis.interp, "node_type": "edges"}
-    return {
-        dim: (dim, axis.center, attrs),
-        f"{dim}_edges": (f"{dim}_edge", axis.nodes, {"unit": unit}),
-    }
-
-
 def _psf(survey: Survey, energy: Array, rad: Axis, offset: Array) -> Array:
     """PSF (energy, rad, lat, lon) in deg-2, normalised on the rad axis."""
     sigma = survey.psf_sigma(energy[:, None, None], offset)[:, None]
@@ -151,14 +143,17 @@ def simulate_observation(
     InputError
         If the models predict counts that cannot be drawn.
     """
-    energy, true = Axis("energy", survey.energy), Axis("energy_true", survey.energy_true)
+    energy, true = (
+        Axis("energy", survey.energy, unit="TeV"),
+        Axis("energy_true", survey.energy_true, unit="TeV"),
+    )
     header = _header(*pointing, survey.npix, survey.pixel)
     grid = WcsGrid(header, (survey.npix, survey.npix))
     offset = _offsets(grid, *pointing)
     n_irf = int(np.ceil(survey.npix * survey.pixel / IRF_PIXEL)) + 1
     irf_header = _header(*pointing, n_irf, IRF_PIXEL)
     irf_offset = _offsets(WcsGrid(irf_header, (n_irf, n_irf)), *pointing)
-    rad = Axis("rad", np.linspace(0, RAD_MAX, N_RAD + 1), "lin")
+    rad = Axis("rad", np.linspace(0, RAD_MAX, N_RAD + 1), "lin", unit="deg")
     width = np.diff(energy.edges)[:, None, None]
     rate = survey.background_rate(energy.center[:, None, None], offset)
     background = rate * width * survey.livetime * grid.solid_angle
@@ -176,9 +171,9 @@ def simulate_observation(
                       _edisp(survey, true.center, irf_offset), {"unit": ""}),
         },
         coords={
-            **_axis_coords(energy, "energy", "TeV"), **_axis_coords(true, "energy_true", "TeV"),
-            **_axis_coords(true, "psf_energy_true", "TeV"), **_axis_coords(true, "edisp_energy_true", "TeV"),
-            **_axis_coords(rad, "rad", "deg"), **_axis_coords(Axis("migra", MIGRA, "lin"), "migra", ""),
+            **axis_coords("energy", energy), **axis_coords("energy_true", true),
+            **axis_coords("psf_energy_true", true), **axis_coords("edisp_energy_true", true),
+            **axis_coords("rad", rad), **axis_coords("migra", Axis("migra", MIGRA, "lin")),
         },
         attrs={"name": name, "kind": "MapDataset", "wcs": header, "psf_wcs": irf_header, "edisp_wcs": irf_header},
     )  # fmt: skip

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets, MapDataset
+from gmdask.datasets.altered import computed
 from gmdask.errors import FitError, PlanError
 from gmdask.fit.newton import Problem
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
     CompiledGroup,
+    CubeSource,
     DatasetSpec,
     Point,
     RunResult,
-    StoredCube,
     compile_group,
     evaluate_group,
 )
@@ -318,7 +319,7 @@ def _periods(models: Models) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Dataset:
+def _cube_of(dataset: MapDataset, client: Client | None) -> CubeSource | xr.Dataset:
     if dataset.stored is not None and client is not None:
         return dataset.stored
     if client is not None:
@@ -327,7 +328,7 @@ def _cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Data
             "import it into a store on disk, or fit without a client"
         )
         raise PlanError(msg)
-    return dataset.cube
+    return computed(dataset.cube)
 
 
 def _runs(specs: Sequence[DatasetSpec]) -> list[Run]:

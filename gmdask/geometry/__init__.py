@@ -1,8 +1,20 @@
 """Grids on the sky, energy axes and cutouts: plain numbers, no data."""
 
+from gmdask.geometry.aligned import downsampled_cards, pixel_offset, shifted_cards
 from gmdask.geometry.axes import Axis
 from gmdask.geometry.cutout import Window, cutout_window, round_up_to_odd
 from gmdask.geometry.frames import rotate, separation
 from gmdask.geometry.wcs import WcsGrid
 
-__all__ = ["Axis", "WcsGrid", "Window", "cutout_window", "rotate", "round_up_to_odd", "separation"]
+__all__ = [
+    "Axis",
+    "WcsGrid",
+    "Window",
+    "cutout_window",
+    "downsampled_cards",
+    "pixel_offset",
+    "rotate",
+    "round_up_to_odd",
+    "separation",
+    "shifted_cards",
+]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -24,6 +24,7 @@ from gmdask.store import Block, open_block
 
 __all__ = [
     "CompiledGroup",
+    "CubeSource",
     "DatasetSpec",
     "Point",
     "RunResult",
@@ -38,9 +39,17 @@ Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 
+class CubeSource(Protocol):
+    """Where the cube of a dataset is found, or how it is made: plain data that travels."""
+
+    def open(self) -> xr.Dataset:
+        """The cube."""
+        ...
+
+
 @dataclass(frozen=True)
 class StoredCube:
-    """Where the cube of a dataset is found.
+    """Where the cube of a dataset is found in a store.
 
     Attributes
     ----------
@@ -57,6 +66,10 @@ class StoredCube:
     manifest: str
     row: int
 
+    def open(self) -> xr.Dataset:
+        """The cube, lazy."""
+        return _block(self.url, self.block, self.manifest).open_row(self.row)
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
@@ -66,7 +79,7 @@ class DatasetSpec:
     ----------
     name : str
         Name of the dataset, which may differ from that in the store.
-    cube : `StoredCube` or `xarray.Dataset`
+    cube : `CubeSource` or `xarray.Dataset`
         Where the data are, or the data.
     models : dict
         Plain data of its `DatasetModels`.
@@ -77,7 +90,7 @@ class DatasetSpec:
     """
 
     name: str
-    cube: StoredCube | xr.Dataset
+    cube: CubeSource | xr.Dataset
     models: dict[str, Any]
     free: Mask
     local: Mask
@@ -230,10 +243,9 @@ class CompiledGroup:
         return sum(dataset.nbytes for run in self.runs for dataset in run.datasets)
 
 
-def _open(name: str, cube: StoredCube | xr.Dataset) -> xr.Dataset:
-    if isinstance(cube, StoredCube):
-        cube = _block(cube.url, cube.block, cube.manifest).open_row(cube.row)
-    return cube.assign_attrs(name=name)
+def _open(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
+    opened = cube if isinstance(cube, xr.Dataset) else cube.open()
+    return opened.assign_attrs(name=name)
 
 
 def _compile(spec: DatasetSpec) -> CompiledDataset:
@@ -241,7 +253,7 @@ def _compile(spec: DatasetSpec) -> CompiledDataset:
     return CompiledDataset(_open(spec.name, spec.cube), models, spec.free, spec.local)
 
 
-def npred_cube(name: str, cube: StoredCube | xr.Dataset, models: dict[str, Any]) -> Array:
+def npred_cube(name: str, cube: CubeSource | xr.Dataset, models: dict[str, Any]) -> Array:
     """Predicted counts in all bins of a dataset, clipped at zero.
 
     Parameters

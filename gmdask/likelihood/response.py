@@ -13,23 +13,15 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
-from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry import WcsGrid, Window, cutout_window, rotate, round_up_to_odd
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
+from gmdask.store.axes import cube_axis
 
 __all__ = ["CUTOUT_MARGIN", "Anchor", "Observation"]
 
 Array = NDArray[np.float64]
 
 CUTOUT_MARGIN = 0.1  # deg, as in Gammapy's datasets/evaluator.py
-
-
-def _axis(cube: xr.Dataset, dim: str, unit: str) -> Axis:
-    """Axis of a dimension of the cube, in `unit`."""
-    coord = cube[dim]
-    node_type = str(coord.attrs.get("node_type", "edges"))
-    nodes = (cube[f"{dim}_edges"] if node_type == "edges" else coord).values
-    factor = Unit(coord.attrs.get("unit", "")).to(unit)
-    return Axis(dim, np.asarray(nodes, dtype=float) * factor, str(coord.attrs["interp"]), node_type)
 
 
 def _factor(array: xr.DataArray, unit: str) -> float:
@@ -77,8 +69,8 @@ class Observation:
         self._cube = cube
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
-        self.energy = _axis(cube, "energy", "TeV")
-        self.energy_true = _axis(cube, "energy_true", "TeV")
+        self.energy = cube_axis(cube, "energy", "TeV")
+        self.energy_true = cube_axis(cube, "energy_true", "TeV")
 
     @cached_property
     def counts(self) -> Array:
@@ -128,12 +120,12 @@ class Observation:
             return None
         psf = self._cube["psf"]
         grid = WcsGrid(self._cube.attrs["psf_wcs"], (psf.shape[-2], psf.shape[-1]))
-        energy = _axis(self._cube, str(psf.dims[0]), "TeV")
+        energy = cube_axis(self._cube, str(psf.dims[0]), "TeV")
         return PSFMap(
             TiledMap(_Lazy(psf)),
             _factor(psf, "deg-2"),
             energy,
-            _axis(self._cube, "rad", "deg"),
+            cube_axis(self._cube, "rad", "deg"),
             grid,
         )
 
@@ -144,14 +136,14 @@ class Observation:
             return None
         edisp = self._cube["edisp"]
         grid = WcsGrid(self._cube.attrs["edisp_wcs"], (edisp.shape[-2], edisp.shape[-1]))
-        true = _axis(self._cube, str(edisp.dims[0]), "TeV")
+        true = cube_axis(self._cube, str(edisp.dims[0]), "TeV")
         if true.nbin != self.energy_true.nbin:
             msg = (
                 f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, "
                 f"exposure {self.energy_true.nbin}"
             )
             raise InputError(msg)
-        migra = _axis(self._cube, "migra", "") if "migra" in edisp.dims else None
+        migra = cube_axis(self._cube, "migra", "") if "migra" in edisp.dims else None
         return EDispMap(TiledMap(_Lazy(edisp)), grid, true.center, self.energy.edges, migra)
 
     @property

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.units import Unit
 from astropy.wcs import WCS, WcsError
 from numpy.typing import NDArray
 
@@ -16,9 +15,8 @@ from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.fits_header import read_bands, vounit, wcs_cards
 
-__all__ = ["SkyMap", "read_map", "same_axis", "same_wcs"]
+__all__ = ["SkyMap", "read_map", "same_wcs"]
 
-AXIS_RTOL = 1e-6
 WCS_RTOL = 1e-9
 
 
@@ -123,17 +121,6 @@ def _read_axes(hdus: fits.HDUList, hdu: Any, where: str) -> tuple[Axis, ...]:
     if "NPIX" in bands.columns.names:
         raise InputError(f"{where}: grids that change with energy are not supported yet")
     return read_bands(bands, where)
-
-
-def same_axis(one: Axis, other: Axis) -> bool:
-    """Whether two axes have the same bins, whatever their units and names."""
-    if one.nbin != other.nbin or one.node_type != other.node_type:
-        return False
-    unit, other_unit = Unit(one.unit), Unit(other.unit)
-    if not unit.is_equivalent(other_unit):
-        return False
-    nodes = other.nodes * other_unit.to(unit)
-    return bool(np.allclose(one.nodes, nodes, rtol=AXIS_RTOL, atol=0))
 
 
 def same_wcs(one: dict[str, Any], other: dict[str, Any]) -> bool:

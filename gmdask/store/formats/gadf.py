@@ -26,7 +26,8 @@ from astropy.utils.exceptions import AstropyWarning
 
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.geometry import Axis
-from gmdask.store.formats.fits_map import SkyMap, read_map, same_axis, same_wcs
+from gmdask.store.axes import axis_coords, same_axis
+from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.validity import check_values
 
 __all__ = ["read_map_dataset"]
@@ -141,7 +142,7 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
             raise InputError(f"{where}: HDU {key.upper()} is missing or has no data")
     counts = maps["counts"]
     energy = _expect_axes(counts, (("energy",),), where)[0]
-    dataset = xr.Dataset(coords=_axis_coords("energy", energy))
+    dataset = xr.Dataset(coords=axis_coords("energy", energy))
     dataset.attrs["wcs"] = counts.wcs
     for key in COUNTS_LIKE:
         if key in maps:
@@ -154,7 +155,7 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
     exposure = maps["exposure"]
     axis = _expect_axes(exposure, (("energy_true", "energy"),), where)[0]
     _expect_same_grid(exposure, counts, where)
-    dataset = dataset.assign_coords(_axis_coords("energy_true", axis))
+    dataset = dataset.assign_coords(axis_coords("energy_true", axis))
     _put(dataset, "exposure", ("energy_true", "lat", "lon"), exposure, exposure.data)
     for key in ("psf", "edisp"):
         if key in maps:
@@ -173,12 +174,12 @@ def _add_irf(dataset: xr.Dataset, key: str, maps: dict[str, SkyMap], where: str)
     inner, outer = _expect_axes(irf, expected, where)
     grid = (f"{key}_lat", f"{key}_lon")
     dims = (f"{key}_{outer.name}", inner.name, *grid)
-    coords = _axis_coords(dims[0], outer)
+    coords = axis_coords(dims[0], outer)
     if inner.name == "energy":
         counts = maps["counts"]
         _expect_same_axis(irf, inner, counts, counts.axes[0], where)
     else:
-        coords |= _axis_coords(inner.name, inner)
+        coords |= axis_coords(inner.name, inner)
     dataset = dataset.assign_coords(coords)
     _put(dataset, key, dims, irf, irf.data)
     dataset.attrs[f"{key}_wcs"] = irf.wcs
@@ -200,14 +201,6 @@ def _put(dataset: xr.Dataset, key: str, dims: tuple[str, ...], sky_map: SkyMap, 
     if sky_map.meta:
         attrs["meta"] = sky_map.meta
     dataset[key] = xr.Variable(dims, data, attrs)
-
-
-def _axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
-    attrs = {"unit": axis.unit, "interp": axis.interp, "node_type": axis.node_type}
-    coords = {dim: xr.Variable((dim,), axis.center, attrs)}
-    if axis.node_type == "edges":
-        coords[f"{dim}_edges"] = xr.Variable((f"{dim}_edge",), axis.nodes, {"unit": axis.unit})
-    return coords
 
 
 def _expect_axes(
