@@ -20,7 +20,7 @@ __all__ = ["background_factors", "ratio"]
 
 
 def background_factors(cube: xr.Dataset, model: Mapping[str, Any] | None) -> xr.Variable:
-    """Norm (energy, lat, lon) of the background of a cube.
+    """Norm of the background of a cube, by energy and, with a spatial model, pixel.
 
     Parameters
     ----------
@@ -30,15 +30,17 @@ def background_factors(cube: xr.Dataset, model: Mapping[str, Any] | None) -> xr.
     """
     energy = cube_axis(cube, "energy", "TeV")
     if model is None:
-        return xr.Variable(("energy", "lat", "lon"), np.ones((energy.nbin, 1, 1)))
+        return xr.Variable(("energy",), np.ones(energy.nbin))
+    background = BackgroundIRFModel.from_dict(dict(model))
+    if background.spatial_model is None:
+        return xr.Variable(("energy",), background.factors(energy.center, None)[:, 0, 0])
     grid = WcsGrid(cube.attrs["wcs"], (cube.sizes["lat"], cube.sizes["lon"]))
-    values = BackgroundIRFModel.from_dict(dict(model)).factors(energy.center, grid)
-    return xr.Variable(("energy", "lat", "lon"), np.nan_to_num(values))
+    values = np.nan_to_num(background.factors(energy.center, grid))
+    return xr.Variable(("energy", "lat", "lon"), values)
 
 
 def ratio(before: xr.Variable, after: xr.Variable) -> xr.Variable:
-    """Ratio of two norms (energy, lat, lon), 1 where there is none."""
-    one, other = np.broadcast_arrays(before.values, after.values)
-    result = np.ones(one.shape)
-    np.divide(one, other, out=result, where=other > 0)
-    return xr.Variable(before.dims, result)
+    """Ratio of two norms, 1 where there is none."""
+    some = after > 0
+    share = before / (after * some + ~some)
+    return share * some + ~some

@@ -151,7 +151,8 @@ def resample_energy(
             groups = np.searchsorted(bins, np.arange(old.nbin), "right") - 1
             after = background_factors(new, background)
             after = after.isel(energy=np.clip(groups, 0, axis.nbin - 1))
-            template = template * ratio(background_factors(cube, background), after)
+            share = ratio(background_factors(cube, background), after)
+            template = (template * share).transpose(*template.dims)
         new["background"] = _grouped(template, bins, mask)
         new["background"].attrs = dict(arrays["background"].attrs)
     if "edisp" in arrays and "energy" in arrays["edisp"].dims:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from gmdask.datasets.arrays import double, finite, kept, ordered
@@ -142,7 +143,8 @@ def downsample(
             before = background_factors(cube, background)
             shape = cube.sizes["lat"] // factor, cube.sizes["lon"] // factor
             grid = WcsGrid(new.attrs["wcs"], shape)
-            values = values * ratio(before, _repeated(background, cube, grid, factor))
+            share = ratio(before, _repeated(background, cube, grid, factor))
+            values = (values * share).transpose(*variable.dims)
         if values.dtype == bool:
             coarse = _blocks(values, factor).any(("y", "x"))
         elif key in ("counts", "background"):
@@ -171,7 +173,6 @@ def _repeated(
     )
     coarse = coarse.expand_dims(lat=grid.shape[0], lon=grid.shape[1])
     factors = background_factors(coarse, background)
-    values = factors.values
-    if values.shape[1] > 1 or values.shape[2] > 1:
-        values = values.repeat(factor, axis=1).repeat(factor, axis=2)
-    return xr.Variable(factors.dims, values)
+    for dim in set(factors.dims) & {"lat", "lon"}:
+        factors = factors.isel({dim: np.arange(factors.sizes[dim]).repeat(factor)})
+    return factors
