@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gmdask.cluster import connect
-    from gmdask.datasets import Datasets, MapDataset, import_datasets
+    from gmdask.datasets import Datasets, MapDataset, SpectrumDataset, import_datasets
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
         BackgroundIRFModel,
@@ -45,6 +45,7 @@ _HOMES = {
     "PowerLawNormSpectralModel": "models",
     "PowerLawSpectralModel": "models",
     "SkyModel": "models",
+    "SpectrumDataset": "datasets",
     "Store": "store",
     "connect": "cluster",
     "import_datasets": "datasets",
@@ -69,6 +70,7 @@ __all__ = [
     "PowerLawNormSpectralModel",
     "PowerLawSpectralModel",
     "SkyModel",
+    "SpectrumDataset",
     "Store",
     "__version__",
     "connect",

@@ -2,6 +2,6 @@
 
 from gmdask.datasets.collection import Datasets
 from gmdask.datasets.importing import import_datasets
-from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
 
-__all__ = ["Datasets", "MapDataset", "import_datasets"]
+__all__ = ["Datasets", "MapDataset", "SpectrumDataset", "import_datasets"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -25,13 +25,17 @@ from gmdask.datasets.model_algebra import (
     sliced_models,
     stacked_models,
 )
+from gmdask.datasets.region_algebra import check_region, to_region
 from gmdask.datasets.sky_algebra import cutout, cutout_windows, downsample, pad
 from gmdask.datasets.stacking import stack, to_masked
 from gmdask.errors import InputError
+from gmdask.geometry.regions import Region
 from gmdask.models import DatasetModels
 from gmdask.store.axes import cube_axis
 
 __all__ = ["Alterations"]
+
+Made = TypeVar("Made", bound=CubeDataset)
 
 SLICED = ("energy", "energy_true", "rad", "migra")
 
@@ -51,11 +55,7 @@ class Alterations(CubeDataset):
         name: str | None = None,
     ) -> Self:
         """Dataset that an operation makes of this one."""
-        cube = operation(lazy(self._cube), **options)
-        stored = None if self._stored is None else AlteredCube(operation, (self._stored,), options)
-        new = type(self)(cube.assign_attrs(name=name or self._name), stored)
-        new._models = models
-        return new
+        return _made(type(self), self, operation, options, models, name)
 
     @property
     def _where(self) -> str:
@@ -290,3 +290,55 @@ class Alterations(CubeDataset):
             self._stored = AlteredCube(stack, (sources[0], sources[1]), options)
         self._take_models(models)
         return self
+
+    # --- regions -----------------------------------------------------------------------
+
+    def to_region_map_dataset(self, region: Any, name: str | None = None) -> Self:
+        """Sum the dataset within a region, with the PSF at its centre.
+
+        Counts and background, as its model predicts it, are summed within the safe mask, exposure
+        is averaged, and the responses are those at the centre. The models are left behind.
+
+        Parameters
+        ----------
+        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+            See `gmdask.geometry.regions.read_region`.
+        name : str, optional
+            Name of the new dataset, by default that of this one.
+
+        Raises
+        ------
+        InputError
+            If the region is not wholly inside the map, or a mask is not the same all over it.
+        """
+        return self._in_region(type(self), self._region(region), {"kind": "MapDataset"}, name)
+
+    def _region(self, region: Any) -> Region:
+        self._check_is_map("a region of it")
+        found = Region(region, self._cube.attrs["wcs"])
+        check_region(self._cube, found, self._where)
+        return found
+
+    def _in_region(
+        self, kind: type[Made], region: Region, options: Mapping[str, Any], name: str | None
+    ) -> Made:
+        plain = {"region": region.to_dict(), "background": background_of(self._models), **options}
+        return _made(kind, self, to_region, plain, DatasetModels(), name)
+
+
+def _made(
+    kind: type[Made],
+    source: CubeDataset,
+    operation: Callable[..., xr.Dataset],
+    options: Mapping[str, Any],
+    models: DatasetModels,
+    name: str | None,
+) -> Made:
+    """Dataset of a kind that an operation makes of another."""
+    cube = operation(lazy(source._cube), **options)
+    stored = None
+    if source._stored is not None:
+        stored = AlteredCube(operation, (source._stored,), options)
+    new = kind(cube.assign_attrs(name=name or source._name), stored)
+    new._take_models(models)
+    return new

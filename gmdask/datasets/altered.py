@@ -13,7 +13,7 @@ import xarray as xr
 
 from gmdask.likelihood.group import CubeSource
 
-__all__ = ["AlteredCube", "computed", "lazy"]
+__all__ = ["AlteredCube", "computed", "in_dask", "lazy"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,26 @@ def lazy(cube: xr.Dataset) -> xr.Dataset:
     cube : `xarray.Dataset`
         Lazy or in memory.
     """
-    token = uuid4().hex  # what an array is made of is not hashed
     arrays = {
-        str(key): array.variable.chunk("auto", name=f"{key}-{token}")
+        str(key): in_dask(array.variable, str(key))
         for key, array in cube.data_vars.items()
-        if array.ndim > 1 and array.chunks is None
+        if array.ndim > 1
     }
     return cube.assign(arrays)
+
+
+def in_dask(variable: xr.Variable, name: str) -> xr.Variable:
+    """Array as a Dask array, which is not read; what it is made of is not hashed either.
+
+    Parameters
+    ----------
+    variable : `xarray.Variable`
+    name : str
+        Part of the names of its tasks.
+    """
+    if variable.chunks is not None:
+        return variable
+    return variable.chunk("auto", name=f"{name}-{uuid4().hex}")
 
 
 def computed(cube: xr.Dataset) -> xr.Dataset:

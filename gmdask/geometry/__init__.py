@@ -2,7 +2,7 @@
 
 from gmdask.geometry.aligned import downsampled_cards, pixel_offset, shifted_cards
 from gmdask.geometry.axes import Axis
-from gmdask.geometry.cutout import Window, cutout_window, round_up_to_odd
+from gmdask.geometry.cutout import Window, cutout_window, nearest_pixel, round_up_to_odd
 from gmdask.geometry.frames import rotate, separation
 from gmdask.geometry.wcs import WcsGrid
 
@@ -12,6 +12,7 @@ __all__ = [
     "Window",
     "cutout_window",
     "downsampled_cards",
+    "nearest_pixel",
     "pixel_offset",
     "rotate",
     "round_up_to_odd",

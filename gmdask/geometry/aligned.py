@@ -29,14 +29,15 @@ def shifted_cards(cards: Mapping[str, Any], y0: int, x0: int) -> dict[str, Any]:
     return {**cards, **moved}
 
 
-def downsampled_cards(cards: Mapping[str, Any], factor: int) -> dict[str, Any]:
+def downsampled_cards(cards: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """WCS cards of pixels of which each stands for `factor` times `factor` of the old ones.
 
     Parameters
     ----------
     cards : mapping
         FITS WCS cards.
-    factor : int
+    factor : float
+        One over a number for sub-pixels.
     """
     scaled = {key: cards[key] * factor for key in cards if key.startswith("CD") and "_" in key}
     if not scaled:

@@ -70,6 +70,11 @@ class StoredCube:
         """The cube, lazy."""
         return _block(self.url, self.block, self.manifest).open_row(self.row)
 
+    def nbytes_stored(self) -> float:
+        """Bytes it takes in the store: those of its block, shared evenly."""
+        manifest = _block(self.url, self.block, self.manifest).manifest
+        return sum(file.size for file in manifest.files.values()) / max(len(manifest.rows), 1)
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
@@ -253,21 +258,29 @@ def _compile(spec: DatasetSpec) -> CompiledDataset:
     return CompiledDataset(_open(spec.name, spec.cube), models, spec.free, spec.local)
 
 
-def npred_cube(name: str, cube: CubeSource | xr.Dataset, models: dict[str, Any]) -> Array:
+def npred_cube(
+    name: str, cube: CubeSource | xr.Dataset, models: dict[str, Any], *, background: bool = True
+) -> Array:
     """Predicted counts in all bins of a dataset, clipped at zero.
 
     Parameters
     ----------
     name, cube, models
         See `DatasetSpec`.
+    background : bool
+        False for the sources alone, which are not clipped.
 
     Returns
     -------
     npred : array of shape (energy, lat, lon)
     """
     opened, own = _open(name, cube), DatasetModels.from_dict(models)
+    if not background:
+        opened = opened.drop_vars("background", errors="ignore")
     npred = CompiledDataset(opened, own, bins="all").npred(own.parameters.value)
-    return np.clip(npred, 0.0, None).reshape(opened["counts"].shape)
+    if background:
+        npred = np.clip(npred, 0.0, None)
+    return npred.reshape(opened["counts"].shape)
 
 
 def compile_group(runs: Sequence[Sequence[DatasetSpec]]) -> CompiledGroup:

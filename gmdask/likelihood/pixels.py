@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import Window, cutout_window, rotate
-from gmdask.likelihood.response import Observation
+from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate
 from gmdask.models import SkyGrid, SpatialModel
 
-__all__ = ["PixelIntegral"]
+__all__ = ["Field", "PixelIntegral"]
 
 Array = NDArray[np.float64]
 
 MAX_OVERSAMPLING = 200
+
+
+class Field(Protocol):
+    """Pixels and true energies that shapes are integrated over."""
+
+    @property
+    def grid(self) -> WcsGrid:
+        """Pixels."""
+        ...
+
+    @property
+    def energy_true(self) -> Axis:
+        """Energies, for models that depend on them."""
+        ...
 
 
 class PixelIntegral:
@@ -26,7 +40,8 @@ class PixelIntegral:
 
     Parameters
     ----------
-    observation : `Observation`
+    observation : `Field`
+        Or an `Observation`, which has the same.
     window : `Window`
         Pixels to integrate over.
     model : `SpatialModel`
@@ -43,7 +58,7 @@ class PixelIntegral:
     """
 
     def __init__(
-        self, observation: Observation, window: Window, model: SpatialModel, values: Array
+        self, observation: Field, window: Window, model: SpatialModel, values: Array
     ) -> None:
         self._model = model
         grid = observation.grid
@@ -62,7 +77,7 @@ class PixelIntegral:
         self.shape = window.shape
 
     def _plan(
-        self, observation: Observation, window: Window, values: Array
+        self, observation: Field, window: Window, values: Array
     ) -> tuple[tuple[slice, slice], int]:
         """Inner cut, as slices into the window, and oversampling factor."""
         grid, model = observation.grid, self._model

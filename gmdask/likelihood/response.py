@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, Window, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry.regions import Region
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
 from gmdask.store.axes import cube_axis
 
@@ -69,6 +70,8 @@ class Observation:
         self._cube = cube
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
+        plain = cube.attrs.get("region")
+        self.region = None if plain is None else Region.from_dict(plain)
         self.energy = cube_axis(cube, "energy", "TeV")
         self.energy_true = cube_axis(cube, "energy_true", "TeV")
 
@@ -201,7 +204,7 @@ class Observation:
                 return None
             window, kernel = cutout, kernel if apply_irf["psf"] else None
         exposure = self.exposure if apply_irf["exposure"] else self._no_exposure
-        edisp = self._edisp_matrix(position, frame, apply_irf["edisp"])
+        edisp = self.edisp_at(position, frame, apply_irf["edisp"])
         return Anchor(kernel, edisp, window, exposure)
 
     @property
@@ -215,7 +218,9 @@ class Observation:
         npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]
         return npix[0], npix[1]
 
-    def _kernel(self, position: tuple[float, float] | None, frame: str) -> PSFKernel | None:
+    def _kernel(
+        self, position: tuple[float, float] | None, frame: str, target: WcsGrid | None = None
+    ) -> PSFKernel | None:
         psf = self.psf
         if psf is None:
             return None
@@ -224,9 +229,34 @@ class Observation:
             position, frame = center, (self.grid if position is not None else psf.grid).frame
         lon, lat = rotate(*position, frame, psf.grid.frame)
         axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
-        return psf.kernel(float(lon), float(lat), axis.center, self.grid)
+        return psf.kernel(float(lon), float(lat), axis.center, target or self.grid)
 
-    def _edisp_matrix(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
+    def kernel_on(
+        self, position: tuple[float, float] | None, frame: str, target: WcsGrid
+    ) -> PSFKernel:
+        """PSF kernels at a position, for other pixels than those of the dataset.
+
+        Parameters
+        ----------
+        position, frame
+            See `anchor`.
+        target : `WcsGrid`
+            Pixels.
+        """
+        kernel = self._kernel(position, frame, target)
+        assert kernel is not None
+        return kernel
+
+    def edisp_at(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
+        """Energy dispersion (energy_true, energy) at a position.
+
+        Parameters
+        ----------
+        position, frame
+            See `anchor`.
+        apply : bool
+            Whether there is any, but for the overlap of bins.
+        """
         if self.edisp is None or not apply:
             return overlap_matrix(self.energy_true.edges, self.energy.edges)
         if position is None:

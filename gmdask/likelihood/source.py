@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.corners import point_corners
 from gmdask.likelihood.extended import ExtendedResponse
 from gmdask.likelihood.operators import MatrixOperator, Operator, PixelGather, corner_operator
 from gmdask.likelihood.pixels import PixelIntegral
+from gmdask.likelihood.region import RegionResponse, region_response
 from gmdask.likelihood.response import Observation
 from gmdask.likelihood.temporal import GtiNorm
 from gmdask.models import (
@@ -27,9 +26,8 @@ __all__ = ["Source", "SpectrumCache", "shape_of"]
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+Response = PixelGather | ExtendedResponse | RegionResponse
 SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
-
-STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg, of the differences of the pixel coordinates
 
 
 class Source:
@@ -66,7 +64,7 @@ class Source:
         if model.spatial_model is None:  # the same flux in every pixel, whatever the PSF
             self._apply["psf"] = False
         self._observation, self._bins, self._free = observation, bins, free
-        self._anchored: tuple[bytes, PixelGather | ExtendedResponse | None, Index] | None = None
+        self._anchored: tuple[bytes, Response | None, Index] | None = None
         self._operator: tuple[bytes, bool, Operator | None] | None = None
 
     @property
@@ -74,7 +72,9 @@ class Source:
         """Bytes held."""
         held = self._operator[2].nbytes if self._operator and self._operator[2] else 0
         response = self._anchored[1] if self._anchored else None
-        return held + (response.nbytes if isinstance(response, ExtendedResponse) else 0)
+        return held + (
+            0 if response is None or isinstance(response, PixelGather) else response.nbytes
+        )
 
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
@@ -106,7 +106,13 @@ class Source:
             kept = self._operator = (key, derivatives, self._compute(response, values, derivatives))
         return kept[2], index
 
-    def _anchor(self, values: Array) -> tuple[PixelGather | ExtendedResponse | None, Index]:
+    def _anchor(self, values: Array) -> tuple[Response | None, Index]:
+        region = self._observation.region
+        if region is not None:
+            seen = region_response(
+                self._observation, region, self.spatial, values, self._apply, self._bins, self._free
+            )
+            return seen, np.arange(0 if seen is None else len(self._bins.r))
         center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
         anchor = self._observation.anchor(center, self.spatial.frame, radius, self._apply)
         if anchor is None:
@@ -119,12 +125,18 @@ class Source:
         return ExtendedResponse(self._observation, anchor, bins, integral, self._free), index
 
     def _compute(
-        self, response: PixelGather | ExtendedResponse | None, values: Array, derivatives: bool
+        self, response: Response | None, values: Array, derivatives: bool
     ) -> Operator | None:
         if response is None:
             return None
         if isinstance(response, PixelGather):
-            pixels, weights = self._corners(values, derivatives)
+            pixels, weights = point_corners(
+                self._observation.grid,
+                self.spatial.frame,
+                values,
+                self._free,
+                derivatives=derivatives,
+            )
             return corner_operator(response, pixels, weights)
         operator = response.operator(values, derivatives=derivatives)
         if not self._free and not isinstance(
@@ -133,59 +145,6 @@ class Source:
             whole = operator.forward(np.eye(self._observation.energy_true.nbin))
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
-
-    def _corners(self, values: Array, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
-        """The four pixels around a point and their shares, with derivatives if asked.
-
-        Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the
-        centroid is kept.
-        """
-        x, y = (float(v) for v in self._pixel(values[0], values[1]))
-        if not (math.isfinite(x) and math.isfinite(y)):
-            n_shape = len(self._free) if derivatives else 0
-            return [], np.zeros((1 + n_shape + n_shape**2, 0))
-        column, row = math.floor(x), math.floor(y)
-        pixels = [(row + i, column + j) for i in (0, 1) for j in (0, 1)]
-        v, u = y - row, x - column
-        in_y, in_x = np.array([1 - v, v]), np.array([1 - u, u])
-        slope = np.array([-1.0, 1.0])
-        share = np.outer(in_y, in_x).ravel()
-        if not derivatives:
-            return pixels, share[None]
-        by_y, by_x = np.outer(slope, in_x).ravel(), np.outer(in_y, slope).ravel()
-        mixed = np.outer(slope, slope).ravel()
-        (x_1, y_1), (x_2, y_2) = self._pixel_derivatives(values)
-        first = np.outer(x_1, by_x) + np.outer(y_1, by_y)
-        cross = np.outer(x_1, y_1)
-        second = (
-            (cross + cross.T)[..., None] * mixed + x_2[..., None] * by_x + y_2[..., None] * by_y
-        )
-        free = self._free
-        return pixels, np.concatenate(
-            [share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)]
-        )
-
-    def _pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
-        grid = self._observation.grid
-        return grid.to_pixel(*rotate(lon, lat, self.spatial.frame, grid.frame))
-
-    def _pixel_derivatives(self, values: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """First (2,) and second (2, 2) derivatives of x and y by (lon, lat), by differences.
-
-        The projection is smooth on the scale of degrees: central differences are good to
-        1e-9 of the first derivatives.
-        """
-        h, k = STEP_FIRST, STEP_SECOND
-        lon = values[0] + np.array([h, -h, 0, 0, k, -k, 0, 0, 0, k, k, -k, -k])
-        lat = values[1] + np.array([0, 0, h, -h, 0, 0, k, -k, 0, k, -k, k, -k])
-        firsts, seconds = [], []
-        for p in self._pixel(lon, lat):
-            firsts.append(np.array([p[0] - p[1], p[2] - p[3]]) / (2 * h))
-            mixed = (p[9] - p[10] - p[11] + p[12]) / (4 * k * k)
-            seconds.append(np.array([
-                [(p[4] - 2 * p[8] + p[5]) / k**2, mixed], [mixed, (p[6] - 2 * p[8] + p[7]) / k**2],
-            ]))  # fmt: skip
-        return (firsts[0], firsts[1]), (seconds[0], seconds[1])
 
     def spectrum(
         self, grid: EnergyGrid, values: Array, cache: SpectrumCache, *, derivatives: bool
