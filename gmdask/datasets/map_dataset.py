@@ -142,9 +142,10 @@ class SpectrumDataset(MapDataset):
             raise InputError(msg)
 
     @property
-    def region(self) -> Region:
-        """The region."""
-        return Region.from_dict(self._cube.attrs["region"])
+    def region(self) -> Region | None:
+        """The region, None if it is not known."""
+        plain = self._cube.attrs["region"]
+        return Region.from_dict(plain) if plain else None
 
 
 KINDS: dict[str, type[MapDataset]] = {"MapDataset": MapDataset, "SpectrumDataset": SpectrumDataset}

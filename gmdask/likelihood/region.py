@@ -157,7 +157,6 @@ class RegionResponse:
 
 def region_response(
     observation: Observation,
-    region: Region,
     spatial: SpatialModel,
     values: Array,
     apply_irf: dict[str, bool],
@@ -169,8 +168,7 @@ def region_response(
     Parameters
     ----------
     observation : `Observation`
-        Of one region.
-    region : Region
+        Of one region; if this is not known, every source is in it.
     spatial : `SpatialModel`
     values : array
         Its parameters, in its internal units.
@@ -191,50 +189,62 @@ def region_response(
     shapes are integrated over pixels, convolved, and weighted with the share of each pixel
     that is in the region.
     """
+    region = observation.region
     center, radius = spatial.center(values), spatial.evaluation_radius(values)
     n_true = observation.energy_true.nbin
     share: _Share = _ConstantShare(np.ones(n_true), len(free))
     kernel: PSFKernel | None = None
-    seen = observation.psf is not None and not isinstance(spatial, ConstantFluxSpatialModel)
-    in_circle = isinstance(spatial, PointSpatialModel) and region.radius is not None
-    if seen and observation.psf_energy != "energy_true":
-        msg = f"dataset {observation.name!r}: a PSF in reconstructed energy cannot be used on a region"
-        raise ModelError(msg)
-    if seen and in_circle and apply_irf["psf"]:
-        share = _ConstantShare(_containment(observation, region), len(free))
-    elif seen and apply_irf["psf"]:
-        kernel = observation.kernel_on(center, spatial.frame, region.grid())
-    width = 0.0 if kernel is None else kernel.width
-    if center is not None and radius is not None:
-        reach = 2 * radius + CUTOUT_MARGIN + width
-        if not _reaches(region, center, spatial.frame, reach):
-            return None
-    if seen and not (in_circle and apply_irf["psf"]):
-        grid = region.grid(width + 2 * ((radius or 0.0) + CUTOUT_MARGIN))
-        inside = np.broadcast_to(region.weights(grid), (n_true, *grid.shape))
-        planes = None if kernel is None else kernel.values
-        weights = Convolution(planes, n_true, grid.shape).correlate(inside)
-        if isinstance(spatial, PointSpatialModel):
-            share = _PointShare(weights, grid, spatial, free)
-        else:
-            field = _Field(grid, observation.energy_true)
-            window = Window(0, grid.shape[0], 0, grid.shape[1])
-            share = _ExtendedShare(weights, PixelIntegral(field, window, spatial, values), free)
     anchor = Anchor(
         None,
         observation.edisp_at(center, spatial.frame, apply_irf["edisp"]),
         Window(0, 1, 0, 1),
         observation.exposure if apply_irf["exposure"] else np.ones((n_true, 1, 1)),
     )
+    if region is None:
+        return RegionResponse(share, observation, anchor, bins)
+    psf = None if isinstance(spatial, ConstantFluxSpatialModel) else observation.psf
+    if psf is not None and observation.psf_energy != "energy_true":
+        msg = f"dataset {observation.name!r}: a PSF in reconstructed energy cannot be used on a region"
+        raise ModelError(msg)
+    contained = (
+        isinstance(spatial, PointSpatialModel) and region.radius is not None and apply_irf["psf"]
+    )
+    if psf is not None and contained and region.radius is not None:
+        energies = observation.energy_true.center
+        held = psf.containment(*psf.grid.center, energies, region.radius)
+        share = _ConstantShare(held, len(free))
+    elif psf is not None and apply_irf["psf"]:
+        kernel = observation.kernel_on(center, spatial.frame, region.grid())
+    width = 0.0 if kernel is None else kernel.width
+    if center is not None and radius is not None:
+        reach = 2 * radius + CUTOUT_MARGIN + width
+        if not _reaches(region, center, spatial.frame, reach):
+            return None
+    if psf is not None and not contained:
+        grid = region.grid(width + 2 * ((radius or 0.0) + CUTOUT_MARGIN))
+        share = _integrated(observation, region, grid, kernel, spatial, values, free)
     return RegionResponse(share, observation, anchor, bins)
 
 
-def _containment(observation: Observation, region: Region) -> Array:
-    psf = observation.psf
-    assert psf is not None
-    assert region.radius is not None
-    lon, lat = psf.grid.center
-    return psf.containment(lon, lat, observation.energy_true.center, region.radius)
+def _integrated(
+    observation: Observation,
+    region: Region,
+    grid: WcsGrid,
+    kernel: PSFKernel | None,
+    spatial: SpatialModel,
+    values: Array,
+    free: list[int],
+) -> _Share:
+    """Share of a shape by an integral over pixels."""
+    n_true = observation.energy_true.nbin
+    inside = np.broadcast_to(region.weights(grid), (n_true, *grid.shape))
+    planes = None if kernel is None else kernel.values
+    weights = Convolution(planes, n_true, grid.shape).correlate(inside)
+    if isinstance(spatial, PointSpatialModel):
+        return _PointShare(weights, grid, spatial, free)
+    window = Window(0, grid.shape[0], 0, grid.shape[1])
+    field = _Field(grid, observation.energy_true)
+    return _ExtendedShare(weights, PixelIntegral(field, window, spatial, values), free)
 
 
 def _reaches(region: Region, center: tuple[float, float], frame: str, width: float) -> bool:

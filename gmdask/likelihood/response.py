@@ -71,7 +71,8 @@ class Observation:
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
         plain = cube.attrs.get("region")
-        self.region = None if plain is None else Region.from_dict(plain)
+        self.is_region = plain is not None
+        self.region = Region.from_dict(plain) if plain else None
         self.energy = cube_axis(cube, "energy", "TeV")
         self.energy_true = cube_axis(cube, "energy_true", "TeV")
 

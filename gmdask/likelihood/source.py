@@ -107,10 +107,9 @@ class Source:
         return kept[2], index
 
     def _anchor(self, values: Array) -> tuple[Response | None, Index]:
-        region = self._observation.region
-        if region is not None:
+        if self._observation.is_region:
             seen = region_response(
-                self._observation, region, self.spatial, values, self._apply, self._bins, self._free
+                self._observation, self.spatial, values, self._apply, self._bins, self._free
             )
             return seen, np.arange(0 if seen is None else len(self._bins.r))
         center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)

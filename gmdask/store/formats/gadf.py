@@ -1,4 +1,4 @@
-"""Gammapy's MapDataset in FITS ("gadf") as one `xarray.Dataset`.
+"""Gammapy's MapDataset and SpectrumDataset in FITS ("gadf") as one `xarray.Dataset`.
 
 No Gammapy is needed: the file is read with astropy alone. Arrays are ordered
 (energy, lat, lon), keep their dtype and their units, and come in native byte
@@ -45,7 +45,7 @@ _PARSING = threading.Lock()
 
 
 def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
-    """Read one MapDataset from a FITS file (plain or gzipped).
+    """Read one MapDataset or SpectrumDataset from a FITS file (plain or gzipped).
 
     Parameters
     ----------
@@ -78,7 +78,9 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
         found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
         dataset = _assemble(found, where)
         _add_tables(dataset, hdus, where)
-        dataset.attrs = {"name": name, "kind": "MapDataset", **dataset.attrs}
+        spectrum = "region" in dataset.attrs and "psf" not in dataset
+        kind = "SpectrumDataset" if spectrum else "MapDataset"
+        dataset.attrs = {"name": name, "kind": kind, **dataset.attrs}
         dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
     check_values(dataset, where)
     return dataset
@@ -130,7 +132,7 @@ def _check_hdus(hdus: fits.HDUList, where: str) -> None:
     if "COUNTS_OFF" in names:
         raise InputError(f"{where}: HDU COUNTS_OFF found: on/off maps are not supported yet")
     known = {key.upper() for key in MAPS} | set(TABLES)
-    known |= {f"{key}_BANDS" for key in known}
+    known |= {f"{key}_{table}" for key in known for table in ("BANDS", "REGION")}
     known |= {hdu.header["BANDSHDU"] for hdu in hdus[1:] if "BANDSHDU" in hdu.header}
     for unknown in (name for name in names if name not in known):
         log.warning("%s: HDU %s is not known and is left out", where, unknown or "(no name)")
@@ -144,6 +146,8 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
     energy = _expect_axes(counts, (("energy",),), where)[0]
     dataset = xr.Dataset(coords=axis_coords("energy", energy))
     dataset.attrs["wcs"] = counts.wcs
+    if counts.region is not None:
+        dataset.attrs["region"] = counts.region
     for key in COUNTS_LIKE:
         if key in maps:
             axes = _expect_axes(maps[key], (("energy",),), where)
