@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import xarray as xr
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 
 from gmdask.datasets.alteration import Alterations
+from gmdask.datasets.creation import (
+    BINSZ_IRF,
+    ResponseMap,
+    array_cube,
+    axis_from,
+    default_rad,
+    empty_cube,
+    empty_responses,
+    irf_cards,
+    pixel_cards,
+)
 from gmdask.datasets.prediction import Predictions
 from gmdask.datasets.summary import html_table
 from gmdask.errors import InputError
+from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
 from gmdask.likelihood.group import CubeSource, StoredCube
 
@@ -37,6 +53,116 @@ class MapDataset(Alterations, Predictions):
     InputError
         If counts or exposure are missing.
     """
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        position: SkyCoord,
+        width: Any,
+        binsz: Any,
+        energy: Any,
+        energy_true: Any = None,
+        *,
+        proj: str = "CAR",
+        rad: Any = None,
+        migra: Any = None,
+        binsz_irf: float = BINSZ_IRF,
+        reco_psf: bool = False,
+    ) -> Self:
+        """Make an empty dataset, to stack others onto: zeros, outside its safe mask everywhere.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        position : `~astropy.coordinates.SkyCoord`
+            Centre; its frame ("icrs" or "galactic") is that of the maps.
+        width : Quantity, float or pair of these
+            In longitude and latitude; numbers are deg.
+        binsz : Quantity or float
+            Size of a pixel; a number is deg.
+        energy, energy_true : `Axis` or Quantity
+            Axes, or the edges of their bins in logarithmic scale; true ones are by default the
+            reconstructed ones.
+        proj : str
+            Code of the projection.
+        rad : `Axis` or Quantity, optional
+            Offsets of the PSF, by default those of Gammapy.
+        migra : `Axis` or Quantity, optional
+            Migration; without it the energy dispersion is one of kernels.
+        binsz_irf : float
+            Size of the pixels of the responses in deg.
+        reco_psf : bool
+            Whether the PSF is given in reconstructed energy.
+
+        Raises
+        ------
+        InputError
+            If an axis is not one.
+        """
+        where = f"dataset {name!r}"
+        axes = _energy_axes(energy, energy_true, where)
+        sides = np.broadcast_to(u.Quantity(width, "deg").value, 2)
+        frame = "galactic" if position.frame.name == "galactic" else "icrs"
+        size = float(sides[0]), float(sides[1])
+        cards, shape = pixel_cards(
+            position, size, float(u.Quantity(binsz, "deg").value), proj, frame
+        )
+        offsets = default_rad() if rad is None else axis_from("rad", rad, where, "lin")
+        migration = None if migra is None else axis_from("migra", migra, where, "lin")
+        pixels = irf_cards(cards, shape, binsz_irf)
+        responses = empty_responses(*pixels, axes, offsets, migration, reco_psf=reco_psf)
+        return cls(empty_cube(name, cards, shape, axes, responses))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        *,
+        wcs: Mapping[str, Any],
+        energy: Any,
+        energy_true: Any,
+        counts: Any,
+        exposure: Any,
+        exposure_unit: str = "cm2 s",
+        background: Any = None,
+        mask_safe: Any = None,
+        mask_fit: Any = None,
+        psf: ResponseMap | None = None,
+        edisp: ResponseMap | None = None,
+    ) -> Self:
+        """Make a dataset of arrays, which are not copied.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        wcs : mapping
+            FITS WCS cards of the pixels.
+        energy, energy_true : `Axis` or Quantity
+            Axes, or the edges of their bins in logarithmic scale.
+        counts, background, mask_safe, mask_fit : array of shape (energy, lat, lon)
+            NumPy's or Dask's.
+        exposure : array of shape (energy_true, lat, lon)
+            In `exposure_unit`.
+        exposure_unit : str
+            VOUnit.
+        psf, edisp : `ResponseMap`, optional
+            Responses.
+
+        Raises
+        ------
+        InputError
+            If shapes do not agree, or values in the mask cannot be used.
+        """
+        arrays = {
+            "counts": counts, "background": background, "mask_safe": mask_safe,
+            "mask_fit": mask_fit, "exposure": exposure,
+        }  # fmt: skip
+        axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
+        responses = {"psf": psf, "edisp": edisp}
+        return cls(array_cube(name, wcs, axes, arrays, exposure_unit, responses))
 
     def to_spectrum_dataset(
         self, on_region: Any, containment_correction: bool = False, name: str | None = None
@@ -116,6 +242,12 @@ class MapDataset(Alterations, Predictions):
         return self._stored.nbytes_stored()
 
 
+def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:
+    """Axes "energy" and "energy_true"."""
+    true = energy if energy_true is None else energy_true
+    return axis_from("energy", energy, where), axis_from("energy_true", true, where)
+
+
 class SpectrumDataset(MapDataset):
     """Counts, exposure, background, masks and energy dispersion of a region of the sky, with models.
 
@@ -140,6 +272,83 @@ class SpectrumDataset(MapDataset):
         if "region" not in cube.attrs:
             msg = f"dataset {self._name!r}: attribute 'region' is missing"
             raise InputError(msg)
+
+    @classmethod
+    def create(  # type: ignore[override]
+        cls, name: str, region: Any, energy: Any, energy_true: Any = None, *, migra: Any = None
+    ) -> Self:
+        """Make an empty spectrum, to stack others onto: zeros, outside its safe mask everywhere.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+            See `gmdask.geometry.regions.read_region`.
+        energy, energy_true, migra
+            See `MapDataset.create`.
+        """
+        where = f"dataset {name!r}"
+        axes = _energy_axes(energy, energy_true, where)
+        found = Region(region)
+        migration = None if migra is None else axis_from("migra", migra, where, "lin")
+        responses = empty_responses(found.pixel(), (1, 1), axes, None, migration)
+        return cls(empty_cube(name, found.pixel(), (1, 1), axes, responses, found))
+
+    @classmethod
+    def from_arrays(  # type: ignore[override]
+        cls,
+        name: str,
+        *,
+        region: Any,
+        energy: Any,
+        energy_true: Any,
+        counts: Any,
+        exposure: Any,
+        exposure_unit: str = "cm2 s",
+        background: Any = None,
+        mask_safe: Any = None,
+        mask_fit: Any = None,
+        edisp: Any = None,
+    ) -> Self:
+        """Make a spectrum of arrays.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+            See `gmdask.geometry.regions.read_region`.
+        energy, energy_true : `Axis` or Quantity
+            Axes, or the edges of their bins in logarithmic scale.
+        counts, background, mask_safe, mask_fit : array of shape (energy,)
+        exposure : array of shape (energy_true,)
+            In `exposure_unit`.
+        exposure_unit : str
+            VOUnit.
+        edisp : array of shape (energy_true, energy), optional
+            Probabilities; without them those of a perfect instrument.
+
+        Raises
+        ------
+        InputError
+            If shapes do not agree, or values in the mask cannot be used.
+        """
+        found = Region(region)
+        arrays = {
+            "counts": counts, "background": background, "mask_safe": mask_safe,
+            "mask_fit": mask_fit, "exposure": exposure,
+        }  # fmt: skip
+        pixels = {
+            k: None if v is None else np.asarray(v)[..., None, None] for k, v in arrays.items()
+        }
+        axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
+        response = None
+        if edisp is not None:
+            values = np.asarray(edisp)[..., None, None]
+            response = ResponseMap(values, (axes[1], axes[0]), found.pixel())
+        cards = found.pixel()
+        return cls(array_cube(name, cards, axes, pixels, exposure_unit, {"edisp": response}, found))
 
     @property
     def region(self) -> Region | None:
