@@ -25,6 +25,7 @@ from gmdask.datasets.creation import (
 )
 from gmdask.datasets.prediction import Predictions
 from gmdask.datasets.summary import html_table
+from gmdask.datasets.xarray_citizen import as_cube, as_xarray
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
@@ -163,6 +164,29 @@ class MapDataset(Alterations, Predictions):
         axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
         responses = {"psf": psf, "edisp": edisp}
         return cls(array_cube(name, wcs, axes, arrays, exposure_unit, responses))
+
+    def to_xarray(self) -> xr.Dataset:
+        """The arrays as an `xarray.Dataset` of Dask arrays, none of them read.
+
+        Coordinates ``lat``, ``lon`` and ``sky`` say where the pixels lie, whatever is done to them;
+        the accessor ``.gmdask`` gives the WCS, and selects by energy and position.
+        """
+        return as_xarray(self._cube)
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> Self:
+        """Dataset of what `to_xarray` gave, after whatever was done to it.
+
+        Parameters
+        ----------
+        data : `xarray.Dataset`
+
+        Raises
+        ------
+        InputError
+            If counts or exposure are missing, or the pixels are not evenly spaced.
+        """
+        return cls(as_cube(data))
 
     def to_spectrum_dataset(
         self, on_region: Any, containment_correction: bool = False, name: str | None = None

@@ -18,6 +18,7 @@ from gmdask.datasets.background_algebra import background_factors
 from gmdask.datasets.base import CubeDataset
 from gmdask.datasets.model_algebra import background_of
 from gmdask.datasets.summary import counts_summary, exposure_summary, rates
+from gmdask.datasets.xarray_citizen import sky_coords
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.likelihood.cash import cash_per_bin
 from gmdask.likelihood.group import npred_cube
@@ -39,8 +40,8 @@ class Predictions(CubeDataset):
     """Counts that the models of a dataset predict, and what is made of them. All are lazy."""
 
     def _labelled(self, name: str, data: xr.Variable) -> xr.DataArray:
-        """Array (energy, lat, lon) with the axis of energy."""
-        coords = {"energy": self._cube["energy"]}
+        """Array (energy, lat, lon) with the axis of energy and the place of its pixels."""
+        coords = {"energy": self._cube["energy"], **sky_coords(self._cube, [""])}
         return xr.DataArray(data, coords, name=name, attrs={"unit": ""})
 
     def _npred(self, name: str, models: dict[str, Any], *, background: bool = True) -> xr.DataArray:

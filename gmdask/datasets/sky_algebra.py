@@ -21,9 +21,31 @@ from gmdask.geometry import (
     shifted_cards,
 )
 
-__all__ = ["IRF_MIN_PIXELS", "cutout", "cutout_windows", "downsample", "pad"]
+__all__ = ["IRF_MIN_PIXELS", "cutout", "cutout_windows", "downsample", "pad", "pixel_window"]
 
 IRF_MIN_PIXELS = 3  # of a cutout, so that it can be interpolated
+
+
+def pixel_window(
+    grid: WcsGrid, at: tuple[float, float], width: tuple[float, float], least: int
+) -> Window | None:
+    """Rectangle of pixels around a position, None where it lies outside.
+
+    Parameters
+    ----------
+    grid : WcsGrid
+    at : tuple of float
+        Pixel coordinate (y, x).
+    width : tuple of float
+        In longitude and latitude, in deg.
+    least : int
+        Pixels along each side.
+    """
+    npix = [
+        round(max(side / scale, float(least)))
+        for side, scale in zip(width[::-1], grid.pixel_scales[::-1], strict=True)
+    ]
+    return cutout_window(grid.shape, at, (npix[0], npix[1]))
 
 
 def cutout_windows(
@@ -62,12 +84,8 @@ def cutout_windows(
     for key in ("", *(key for key in IRFS if key in cube)):
         grid = grid_of(cube, key)
         x, y = grid.to_pixel(*rotate(*position, frame, grid.frame))
-        least = 1.0 if key == "" else IRF_MIN_PIXELS
-        npix = [
-            round(max(side / scale, least))
-            for side, scale in zip(width[::-1], grid.pixel_scales[::-1], strict=True)
-        ]
-        window = cutout_window(grid.shape, (float(y), float(x)), (npix[0], npix[1]))
+        at = float(y), float(x)
+        window = pixel_window(grid, at, width, 1 if key == "" else IRF_MIN_PIXELS)
         if window is None and key == "":
             msg = f"{where}: a cutout of {width} deg at {position} deg ({frame}) lies outside its maps"
             raise InputError(msg)
