@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -92,7 +92,7 @@ class _Accessor(Generic[Data]):
     """Energies and the sky, of a dataset or an array: ``data.gmdask``."""
 
     def __init__(self, data: Data) -> None:
-        self._data = data
+        self._data: Data = data
 
     def cards(self, key: str = "") -> dict[str, Any]:
         """WCS cards of the pixels as they are now.
@@ -174,10 +174,10 @@ class _Accessor(Generic[Data]):
             for key in ("", *IRFS):
                 if f"{key}_sky".lstrip("_") in self._data.coords:
                     cuts |= self._pixels(key, position, width)
-        return cast("Data", self._data.isel(cuts))
+        return self._data.isel(cuts)
 
     def _energies(self, energy: Any) -> dict[str, slice]:
-        axis = cube_axis(cast("xr.Dataset", self._data), "energy")
+        axis = cube_axis(self._data, "energy")
         if isinstance(energy, tuple):
             low, high = energy
             start, stop = energy_bins(axis, low, high, "selection")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from astropy.units import Unit
@@ -38,21 +35,23 @@ def axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
     return coords
 
 
-def cube_axis(cube: xr.Dataset | Mapping[str, Any], dim: str, unit: str | None = None) -> Axis:
+def cube_axis(cube: xr.Dataset | xr.DataArray, dim: str, unit: str | None = None) -> Axis:
     """Axis of a dimension of a cube.
 
     Parameters
     ----------
-    cube : xarray.Dataset
+    cube : xarray.Dataset or xarray.DataArray
     dim : str
         Dimension, by which the axis is named.
     unit : str, optional
         Unit of its nodes; by default that of the cube.
     """
-    coord = cube[dim]
+    coord = cube.coords[dim]
     own = str(coord.attrs.get("unit", ""))
     node_type = str(coord.attrs.get("node_type", "edges"))
-    nodes = np.asarray((cube[f"{dim}_edges"] if node_type == "edges" else coord).values, float)
+    nodes = np.asarray(
+        (cube.coords[f"{dim}_edges"] if node_type == "edges" else coord).values, float
+    )
     if unit is not None:
         nodes = nodes * Unit(own).to(unit)
     return Axis(dim, nodes, str(coord.attrs["interp"]), node_type, own if unit is None else unit)
