@@ -7,6 +7,7 @@ decided in the plane of a projection, as in Gammapy's ``RegionGeom``.
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import regions as shapes
 from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -62,16 +64,27 @@ def read_region(region: Any) -> list[Any]:
             raise InputNotFoundError(msg)
         region = path.read_text(encoding="utf-8")
     if isinstance(region, str):
-        try:
-            region = list(shapes.Regions.parse(region, format="ds9"))
-        except (ValueError, KeyError, shapes.DS9ParserError) as error:
-            msg = f"{region!r} is not a region in DS9's text ({error})"
-            raise InputError(msg) from error
+        region = _read_text(region)
     if isinstance(region, SkyCoord):
         region = shapes.PointSkyRegion(region)
     found = _parts(region)
     if not found:
         msg = "a region without any shape"
+        raise InputError(msg)
+    return found
+
+
+def _read_text(text: str) -> list[Any]:
+    """Shapes of DS9's text; what the parser would skip with a warning is an error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)
+            found = list(shapes.Regions.parse(text, format="ds9"))
+    except (ValueError, TypeError, KeyError, IndexError, AstropyUserWarning) as error:
+        msg = f"{text!r} is not a region in DS9's text ({error})"
+        raise InputError(msg) from error
+    if not found:
+        msg = f"{text!r} is not a region in DS9's text: there is no shape in it"
         raise InputError(msg)
     return found
 
@@ -118,7 +131,7 @@ class Region:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Region of plain data."""
-        return cls(data["ds9"], data["wcs"])
+        return cls(list(shapes.Regions.parse(data["ds9"], format="ds9")), data["wcs"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: DS9's text, and the cards."""
