@@ -115,7 +115,9 @@ def stack_irf(cube: xr.Dataset, other: xr.Dataset, key: str, where: str) -> dict
     Returns
     -------
     arrays : dict of `xarray.Variable`
-        The map and its exposure; where there is no exposure, the map is 0.
+        The map and its exposure. Where neither has any, the map is 0. Of maps whose exposures are 0
+        everywhere, as Fermi's, the first stays, or the second comes where the first is 0 (in Gammapy no
+        response is left of them).
 
     Raises
     ------
@@ -141,11 +143,14 @@ def stack_irf(cube: xr.Dataset, other: xr.Dataset, key: str, where: str) -> dict
     mask = irf_mask(other, key)
     image = mask.any("energy") if mask is not None and "energy" in mask.dims else mask
     total = exposure + onto_pixels(kept(weight, image), offset, sizes, dims)
-    product = onto_pixels(
-        kept((others * weight).transpose(*others.dims), mask), offset, sizes, dims
-    )
-    product = (values * exposure).transpose(*values.dims) + product
+    added = onto_pixels(kept((others * weight).transpose(*others.dims), mask), offset, sizes, dims)
+    product = (values * exposure).transpose(*values.dims) + added
     mean = (product / (total + (total == 0))).transpose(*values.dims)
+    # of maps without any exposure the first stays, or the second comes where there is no first
+    some = (values != 0).any(values.dims[:2])
+    second = onto_pixels(kept(others, mask), offset, sizes, dims)
+    instead = kept(values, some) + kept(second, ~some)
+    mean = mean + kept(instead, (total == 0).all())
     mean.attrs, total.attrs = dict(cube[key].attrs), dict(cube[exposure_key].attrs)
     return {key: mean, exposure_key: total}
 
