@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gmdask.cluster import connect
-    from gmdask.datasets import Datasets, MapDataset, import_datasets, simulate
+    from gmdask.datasets import (
+        Datasets,
+        MapDataset,
+        SpectrumDataset,
+        import_datasets,
+        simulate,
+    )
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
         BackgroundIRFModel,
@@ -45,6 +51,7 @@ _HOMES = {
     "PowerLawNormSpectralModel": "models",
     "PowerLawSpectralModel": "models",
     "SkyModel": "models",
+    "SpectrumDataset": "datasets",
     "Store": "store",
     "connect": "cluster",
     "import_datasets": "datasets",
@@ -70,6 +77,7 @@ __all__ = [
     "PowerLawNormSpectralModel",
     "PowerLawSpectralModel",
     "SkyModel",
+    "SpectrumDataset",
     "Store",
     "__version__",
     "connect",

@@ -2,7 +2,7 @@
 
 from gmdask.datasets.collection import Datasets
 from gmdask.datasets.importing import import_datasets
-from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
 from gmdask.datasets.simulating import simulate
 
-__all__ = ["Datasets", "MapDataset", "import_datasets", "simulate"]
+__all__ = ["Datasets", "MapDataset", "SpectrumDataset", "import_datasets", "simulate"]

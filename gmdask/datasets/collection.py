@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 
 from gmdask.datasets.broadcast import Broadcast
-from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
 from gmdask.likelihood.group import StoredCube
 from gmdask.models import Component, Models, Parameters
@@ -72,7 +72,7 @@ class Datasets(Sequence[MapDataset]):
         """Datasets of an open store."""
         in_memory = store.url.startswith("memory:")
         return cls(
-            MapDataset(
+            KINDS[row.kind](
                 store.open_row(row),
                 None
                 if in_memory

@@ -1,36 +1,43 @@
-"""One observation: a lazy cube, and copies of the models that touch it."""
+"""One observation, on the sky or in a region of it: a lazy cube, and copies of its models."""
 
 from __future__ import annotations
 
-from functools import cache, cached_property, partial
-from html import escape
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 
-from gmdask.datasets.broadcast import Broadcast
-from gmdask.errors import InputError, ModelError
-from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import StoredCube, npred_cube
-from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
-from gmdask.store.lazy import lazy_variable
+from gmdask.datasets.alteration import Alterations
+from gmdask.datasets.creation import (
+    BINSZ_IRF,
+    ResponseMap,
+    array_cube,
+    axis_from,
+    default_rad,
+    empty_cube,
+    empty_responses,
+    irf_cards,
+    pixel_cards,
+)
+from gmdask.datasets.prediction import Predictions
+from gmdask.datasets.summary import html_table
+from gmdask.datasets.xarray_citizen import as_cube, as_xarray
+from gmdask.errors import InputError
+from gmdask.geometry import Axis
+from gmdask.geometry.regions import Region
+from gmdask.likelihood.group import CubeSource, StoredCube
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gmdask.models import Component
-
-__all__ = ["MapDataset"]
-
-Array = NDArray[np.float64]
+__all__ = ["KINDS", "MapDataset", "SpectrumDataset"]
 
 
-class MapDataset:
-    """Counts, exposure, background, masks and IRFs of one observation, with models.
+class MapDataset(Alterations, Predictions):
+    """Counts, exposure, background, masks and IRFs of one observation on the sky, with models.
 
-    Nothing is read from the store before it is used. The dataset holds its own copies of the
+    Nothing is read or computed before it is used. The dataset holds its own copies of the
     models; nothing it does changes the global `Models`.
 
     Parameters
@@ -38,8 +45,9 @@ class MapDataset:
     cube : `xarray.Dataset`
         The observation as stored: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat,
         lon)``, and where there are any ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
-    stored : `StoredCube`, optional
-        Where workers find the same cube; without it the dataset lives in this process.
+    stored : `StoredCube` or `AlteredCube`, optional
+        Where workers find the same cube, or what they make it from; without it the dataset
+        lives in this process.
 
     Raises
     ------
@@ -47,179 +55,176 @@ class MapDataset:
         If counts or exposure are missing.
     """
 
-    def __init__(self, cube: xr.Dataset, stored: StoredCube | None = None) -> None:
-        name = str(cube.attrs.get("name", ""))
-        for key in ("counts", "exposure"):
-            if key not in cube:
-                msg = f"dataset {name!r}: {key!r} is missing"
-                raise InputError(msg)
-        self._cube, self._stored, self._name = cube, stored, name
-        self._models = DatasetModels()
-        self._compiled: CompiledDataset | None = None
-        # which broadcast of a collection these models and values are, if they are of any
-        self._structure: Broadcast | None = None
-        self._values: Array | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the dataset."""
-        return self._name
-
-    @property
-    def cube(self) -> xr.Dataset:
-        """All arrays of the dataset, lazy, with axes and units."""
-        return self._cube
-
-    @property
-    def stored(self) -> StoredCube | None:
-        """Where the cube is kept, None for a dataset in memory."""
-        return self._stored
-
-    def _array(self, key: str) -> xr.DataArray | None:
-        return self._cube.get(key)
-
-    @property
-    def counts(self) -> xr.DataArray:
-        """Counts (energy, lat, lon), lazy."""
-        return self._cube["counts"]
-
-    @property
-    def exposure(self) -> xr.DataArray:
-        """Exposure (energy_true, lat, lon), lazy; its unit is an attribute."""
-        return self._cube["exposure"]
-
-    @property
-    def background(self) -> xr.DataArray | None:
-        """Background (energy, lat, lon) as it was made, lazy."""
-        return self._array("background")
-
-    @property
-    def psf(self) -> xr.DataArray | None:
-        """PSF (energy, rad, lat, lon), lazy."""
-        return self._array("psf")
-
-    @property
-    def edisp(self) -> xr.DataArray | None:
-        """Energy dispersion (energy_true, energy or migra, lat, lon), lazy."""
-        return self._array("edisp")
-
-    @property
-    def mask_safe(self) -> xr.DataArray | None:
-        """Bins that can be trusted (energy, lat, lon), lazy."""
-        return self._array("mask_safe")
-
-    @property
-    def mask_fit(self) -> xr.DataArray | None:
-        """Bins chosen for the fit (energy, lat, lon), lazy."""
-        return self._array("mask_fit")
-
-    # --- models ------------------------------------------------------------------------
-
-    @property
-    def models(self) -> DatasetModels:
-        """A copy of the models of this dataset, to look at."""
-        return self._models.copy()
-
-    def set_models(self, models: Models | Iterable[Component] | None) -> None:
-        """Give the dataset copies of the models that touch it.
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        position: SkyCoord,
+        width: Any,
+        binsz: Any,
+        energy: Any,
+        energy_true: Any = None,
+        *,
+        proj: str = "CAR",
+        rad: Any = None,
+        migra: Any = None,
+        binsz_irf: float = BINSZ_IRF,
+        reco_psf: bool = False,
+    ) -> Self:
+        """Make an empty dataset, to stack others onto: zeros, outside its safe mask everywhere.
 
         Parameters
         ----------
-        models : `Models` or iterable of components, or None
-            The global models; None takes all away.
+        name : str
+            Name of the dataset.
+        position : `~astropy.coordinates.SkyCoord`
+            Centre; its frame ("icrs" or "galactic") is that of the maps.
+        width : Quantity, float or pair of these
+            In longitude and latitude; numbers are deg.
+        binsz : Quantity or float
+            Size of a pixel; a number is deg.
+        energy, energy_true : `Axis` or Quantity
+            Axes, or the edges of their bins in logarithmic scale; true ones are by default the
+            reconstructed ones.
+        proj : str
+            Code of the projection.
+        rad : `Axis` or Quantity, optional
+            Offsets of the PSF, by default those of Gammapy.
+        migra : `Axis` or Quantity, optional
+            Migration; without it the energy dispersion is one of kernels.
+        binsz_irf : float
+            Size of the pixels of the responses in deg.
+        reco_psf : bool
+            Whether the PSF is given in reconstructed energy.
 
         Raises
         ------
-        ModelError
-            If a model cannot be used on this dataset, or the class of a user returns what it
-            must not.
+        InputError
+            If an axis is not one.
         """
-        models = models if isinstance(models, Models) else Models(models or [])
-        models.check()
-        own = models.for_dataset(self._name)
-        self._check_models(own)
-        self._take_models(own)
+        where = f"dataset {name!r}"
+        axes = _energy_axes(energy, energy_true, where)
+        sides = np.broadcast_to(u.Quantity(width, "deg").value, 2)
+        frame = "galactic" if position.frame.name == "galactic" else "icrs"
+        size = float(sides[0]), float(sides[1])
+        cards, shape = pixel_cards(
+            position, size, float(u.Quantity(binsz, "deg").value), proj, frame
+        )
+        offsets = default_rad() if rad is None else axis_from("rad", rad, where, "lin")
+        migration = None if migra is None else axis_from("migra", migra, where, "lin")
+        pixels = irf_cards(cards, shape, binsz_irf)
+        responses = empty_responses(*pixels, axes, offsets, migration, reco_psf=reco_psf)
+        return cls(empty_cube(name, cards, shape, axes, responses))
 
-    def _take_models(self, models: DatasetModels) -> None:
-        self._models, self._compiled = models, None
-        self._structure = self._values = None
-
-    def _check_models(self, models: DatasetModels) -> None:
-        for model in models:
-            if isinstance(model, BackgroundIRFModel) and "background" not in self._cube:
-                msg = f"model {model.name!r}: dataset {self._name!r} has no background"
-                raise ModelError(msg)
-
-    def set_models_parameters(self, parameters: Parameters) -> None:
-        """Take parameter values from the global models.
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        *,
+        wcs: Mapping[str, Any],
+        energy: Any,
+        energy_true: Any,
+        counts: Any,
+        exposure: Any,
+        exposure_unit: str = "cm2 s",
+        background: Any = None,
+        mask_safe: Any = None,
+        mask_fit: Any = None,
+        psf: ResponseMap | None = None,
+        edisp: ResponseMap | None = None,
+    ) -> Self:
+        """Make a dataset of arrays, which are not copied.
 
         Parameters
         ----------
-        parameters : `Parameters`
-            Of the global models, found by full name.
+        name : str
+            Name of the dataset.
+        wcs : mapping
+            FITS WCS cards of the pixels.
+        energy, energy_true : `Axis` or Quantity
+            Axes, or the edges of their bins in logarithmic scale.
+        counts, background, mask_safe, mask_fit : array of shape (energy, lat, lon)
+            NumPy's or Dask's.
+        exposure : array of shape (energy_true, lat, lon)
+            In `exposure_unit`.
+        exposure_unit : str
+            VOUnit.
+        psf, edisp : `ResponseMap`, optional
+            Responses.
+
+        Raises
+        ------
+        InputError
+            If shapes do not agree, or values in the mask cannot be used.
         """
-        self._models.set_parameters(parameters)
-        self._values = None
+        arrays = {
+            "counts": counts, "background": background, "mask_safe": mask_safe,
+            "mask_fit": mask_fit, "exposure": exposure,
+        }  # fmt: skip
+        axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
+        responses = {"psf": psf, "edisp": edisp}
+        return cls(array_cube(name, wcs, axes, arrays, exposure_unit, responses))
 
-    @property
-    def models_named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Full names and parameters of the models, shared ones repeated."""
-        return self._models.named_parameters()
+    def to_xarray(self) -> xr.Dataset:
+        """The arrays as an `xarray.Dataset` of Dask arrays, none of them read.
 
-    def copy(self, name: str | None = None) -> MapDataset:
-        """Copy the dataset; its arrays stay where they are, its models are copied.
+        Coordinates ``lat``, ``lon`` and ``sky`` say where the pixels lie, whatever is done to them;
+        the accessor ``.gmdask`` gives the WCS, and selects by energy and position.
+        """
+        return as_xarray(self._cube)
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset) -> Self:
+        """Dataset of what `to_xarray` gave, after whatever was done to it.
 
         Parameters
         ----------
+        data : `xarray.Dataset`
+
+        Raises
+        ------
+        InputError
+            If counts or exposure are missing, or the pixels are not evenly spaced.
+        """
+        return cls(as_cube(data))
+
+    def to_spectrum_dataset(
+        self, on_region: Any, containment_correction: bool = False, name: str | None = None
+    ) -> SpectrumDataset:
+        """Spectrum of a region, with a background that is fixed.
+
+        Counts and background, as its model predicts it, are summed within the safe mask, exposure
+        is averaged, and the energy dispersion is that at the centre. The models are left behind.
+
+        Parameters
+        ----------
+        on_region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+            See `gmdask.geometry.regions.read_region`.
+        containment_correction : bool
+            Whether the exposure is that of a point source at the centre of a circle, of which the PSF
+            leaves a part outside.
         name : str, optional
-            Name of the copy; the ``datasets_names`` of its models follow.
+            Name of the new dataset, by default that of this one.
+
+        Raises
+        ------
+        InputError
+            If the region is not wholly inside the map, a mask is not the same all over it, or a
+            correction is asked for without a circle or a PSF in true energy.
         """
-        new = MapDataset(self._cube, self._stored)
-        if name is not None and name != self._name:
-            new._name, new._cube = name, self._cube.assign_attrs(name=name)
-        memo: dict[int, Any] = {}
-        new._models = DatasetModels([self._copied(c, new.name, memo) for c in self._models])
-        return new
-
-    def _copied(self, component: Component, name: str, memo: dict[int, Any]) -> Component:
-        """Copy of a component that follows the dataset to a new name."""
-        if isinstance(component, BackgroundIRFModel):
-            return component.copy(memo=memo, dataset_name=name)
-        copied = component.copy(memo=memo)
-        if copied.datasets_names is not None:
-            copied.datasets_names = [name if n == self._name else n for n in copied.datasets_names]
-        return copied
-
-    # --- numbers -----------------------------------------------------------------------
-
-    def _compile(self) -> CompiledDataset:
-        if self._compiled is None:
-            self._compiled = CompiledDataset(self._cube, self._models)
-        return self._compiled
-
-    def stat_sum(self) -> float:
-        """Cash statistic ``-2 log L`` over the mask, at the present parameters."""
-        return self._compile().evaluate(self._models.parameters.value).stat
-
-    def npred(self) -> xr.DataArray:
-        """Predicted counts (energy, lat, lon) of all models and the background, lazy.
-
-        Backed by Dask for a dataset of a store on disk; one in memory is computed in this process.
-        Negative sums are clipped at zero, as in Gammapy.
-        """
-        import dask
-        import dask.array
-
-        dims, shape = tuple(map(str, self.counts.dims)), self.counts.shape
-        models = self._models.to_dict()
-        if self._stored is None:  # its arrays do not leave this process
-            compute = cache(partial(npred_cube, self._name, self._cube, models))
-            lazy = lazy_variable(dims, lambda index: compute()[index], shape, np.dtype(np.float64))
-        else:
-            task = dask.delayed(npred_cube, pure=False)(self._name, self._stored, models)
-            lazy = xr.Variable(dims, dask.array.from_delayed(task, shape, dtype=np.float64))
-        coords = {"energy": self._cube["energy"]}
-        return xr.DataArray(lazy, coords, name="npred", attrs={"unit": ""})
+        region = self._region(on_region)
+        if containment_correction:
+            if region.radius is None:
+                msg = f"{self._where}: containment is known for circles only, not for {region}"
+                raise InputError(msg)
+            psf = self.psf
+            if psf is None or psf.dims[0] != "psf_energy_true":
+                msg = (
+                    f"{self._where}: there is no PSF in true energy to correct the containment with"
+                )
+                raise InputError(msg)
+        options = {"kind": "SpectrumDataset", "contained": containment_correction}
+        return self._in_region(SpectrumDataset, region, options, name)
 
     # --- looks -------------------------------------------------------------------------
 
@@ -228,17 +233,152 @@ class MapDataset:
         energy, lat, lon = self.counts.shape
         return f"{energy} energies × {lat} × {lon} pixels, {self.exposure.shape[0]} true energies"
 
+    @property
+    def _kept(self) -> str:
+        if isinstance(self._stored, StoredCube):
+            return f"kept in {self._stored.url}"
+        return "kept in memory" if self._stored is None else "made when it is used"
+
     def __repr__(self) -> str:
-        return f"<MapDataset {self._name!r}: {self._shape_text}, {len(self._models)} models>"
+        return f"<{type(self).__name__} {self._name!r}: {self._shape_text}, {len(self._models)} models>"
 
     def __str__(self) -> str:
         arrays = ", ".join(str(key) for key in self._cube.data_vars)
-        where = "memory" if self._stored is None else self._stored.url
         models = ", ".join(self._models.names) or "none"
         return (
-            f"MapDataset {self._name!r}\n  axes    {self._shape_text}\n  arrays  {arrays}\n"
-            f"  kept in {where}\n  models  {models}"
+            f"{type(self).__name__} {self._name!r}\n  axes    {self._shape_text}\n  arrays  {arrays}\n"
+            f"  {self._kept}\n  models  {models}"
         )
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        models = ", ".join(self._models.names) or "none"
+        disk = self._bytes_on_disk
+        lines = [("kept", self._kept), ("models", models)]
+        if disk is not None:
+            lines.insert(1, ("on disk", f"{disk / 1e6:.3g} MB"))
+        return html_table(f"{type(self).__name__} {self._name!r}", self._cube, lines)
+
+    @property
+    def _bytes_on_disk(self) -> float | None:
+        """Bytes of the block of a stored dataset, shared evenly by its datasets."""
+        if not isinstance(self._stored, StoredCube):
+            return None
+        return self._stored.nbytes_stored()
+
+
+def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:
+    """Axes "energy" and "energy_true"."""
+    true = energy if energy_true is None else energy_true
+    return axis_from("energy", energy, where), axis_from("energy_true", true, where)
+
+
+class SpectrumDataset(MapDataset):
+    """Counts, exposure, background, masks and energy dispersion of a region of the sky, with models.
+
+    All arrays have one pixel, which stands for the region. Without a PSF the shape of a source
+    is not looked at: what it emits is taken to be in the region.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        As of a `MapDataset`, with ``attrs["region"]``.
+    stored : `StoredCube` or `AlteredCube`, optional
+        See `MapDataset`.
+
+    Raises
+    ------
+    InputError
+        If arrays are missing, or the region.
+    """
+
+    def __init__(self, cube: xr.Dataset, stored: CubeSource | None = None) -> None:
+        super().__init__(cube, stored)
+        if "region" not in cube.attrs:
+            msg = f"dataset {self._name!r}: attribute 'region' is missing"
+            raise InputError(msg)
+
+    @classmethod
+    def create(  # type: ignore[override]
+        cls, name: str, region: Any, energy: Any, energy_true: Any = None, *, migra: Any = None
+    ) -> Self:
+        """Make an empty spectrum, to stack others onto: zeros, outside its safe mask everywhere.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+            See `gmdask.geometry.regions.read_region`.
+        energy, energy_true, migra
+            See `MapDataset.create`.
+        """
+        where = f"dataset {name!r}"
+        axes = _energy_axes(energy, energy_true, where)
+        found = Region(region)
+        migration = None if migra is None else axis_from("migra", migra, where, "lin")
+        responses = empty_responses(found.pixel(), (1, 1), axes, None, migration)
+        return cls(empty_cube(name, found.pixel(), (1, 1), axes, responses, found))
+
+    @classmethod
+    def from_arrays(  # type: ignore[override]
+        cls,
+        name: str,
+        *,
+        region: Any,
+        energy: Any,
+        energy_true: Any,
+        counts: Any,
+        exposure: Any,
+        exposure_unit: str = "cm2 s",
+        background: Any = None,
+        mask_safe: Any = None,
+        mask_fit: Any = None,
+        edisp: Any = None,
+    ) -> Self:
+        """Make a spectrum of arrays.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+            See `gmdask.geometry.regions.read_region`.
+        energy, energy_true : `Axis` or Quantity
+            Axes, or the edges of their bins in logarithmic scale.
+        counts, background, mask_safe, mask_fit : array of shape (energy,)
+        exposure : array of shape (energy_true,)
+            In `exposure_unit`.
+        exposure_unit : str
+            VOUnit.
+        edisp : array of shape (energy_true, energy), optional
+            Probabilities; without them those of a perfect instrument.
+
+        Raises
+        ------
+        InputError
+            If shapes do not agree, or values in the mask cannot be used.
+        """
+        found = Region(region)
+        arrays = {
+            "counts": counts, "background": background, "mask_safe": mask_safe,
+            "mask_fit": mask_fit, "exposure": exposure,
+        }  # fmt: skip
+        pixels = {
+            k: None if v is None else np.asarray(v)[..., None, None] for k, v in arrays.items()
+        }
+        axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
+        response = None
+        if edisp is not None:
+            values = np.asarray(edisp)[..., None, None]
+            response = ResponseMap(values, (axes[1], axes[0]), found.pixel())
+        cards = found.pixel()
+        return cls(array_cube(name, cards, axes, pixels, exposure_unit, {"edisp": response}, found))
+
+    @property
+    def region(self) -> Region | None:
+        """The region, None if it is not known."""
+        plain = self._cube.attrs["region"]
+        return Region.from_dict(plain) if plain else None
+
+
+KINDS: dict[str, type[MapDataset]] = {"MapDataset": MapDataset, "SpectrumDataset": SpectrumDataset}

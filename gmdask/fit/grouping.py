@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import MemoryPlan, plan_memory, room_on_workers
 from gmdask.datasets import Datasets, MapDataset
+from gmdask.datasets.altered import computed
 from gmdask.errors import PlanError
-from gmdask.likelihood.group import DatasetSpec, GroupSpec, StoredCube, compile_group
+from gmdask.likelihood.group import CubeSource, DatasetSpec, GroupSpec, compile_group
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
 from gmdask.models import Models
 
@@ -29,7 +30,7 @@ FEW = 32  # below so many runs, shorter ones
 GROUPS_PER_THREAD = 3
 
 
-def cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Dataset:
+def cube_of(dataset: MapDataset, client: Client | None) -> CubeSource | xr.Dataset:
     """Where the evaluation finds the data of a dataset.
 
     Raises
@@ -45,7 +46,7 @@ def cube_of(dataset: MapDataset, client: Client | None) -> StoredCube | xr.Datas
             "import it into a store on disk, or fit without a client"
         )
         raise PlanError(msg)
-    return dataset.cube
+    return computed(dataset.cube)
 
 
 def cut_runs(specs: Sequence[DatasetSpec]) -> list[Run]:

@@ -1,7 +1,8 @@
 """Grids on the sky, energy axes and cutouts: plain numbers, no data."""
 
+from gmdask.geometry.aligned import downsampled_cards, pixel_offset, shifted_cards
 from gmdask.geometry.axes import Axis
-from gmdask.geometry.cutout import Window, cutout_window, round_up_to_odd
+from gmdask.geometry.cutout import Window, cutout_window, nearest_pixel, round_up_to_odd
 from gmdask.geometry.frames import rotate, separation
 from gmdask.geometry.wcs import CommonGrid, WcsGrid, common_grid
 
@@ -12,7 +13,11 @@ __all__ = [
     "Window",
     "common_grid",
     "cutout_window",
+    "downsampled_cards",
+    "nearest_pixel",
+    "pixel_offset",
     "rotate",
     "round_up_to_odd",
     "separation",
+    "shifted_cards",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["Window", "cutout_window", "round_up_to_odd"]
+__all__ = ["Window", "cutout_window", "nearest_pixel", "round_up_to_odd"]
 
 
 class Window(NamedTuple):
@@ -49,6 +49,11 @@ class Window(NamedTuple):
 def round_up_to_odd(value: float) -> int:
     """Round up to an odd integer, as Gammapy does: ``ceil(f) // 2 * 2 + 1``."""
     return int(math.ceil(value) // 2 * 2 + 1)
+
+
+def nearest_pixel(pix: float, n: int) -> int:
+    """Nearest of n pixels; the lower one at the border between two, the middle if there is none."""
+    return min(max(math.ceil(pix - 0.5), 0), n - 1) if math.isfinite(pix) else n // 2
 
 
 def cutout_window(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import Axis, WcsGrid
+from gmdask.geometry import Axis, WcsGrid, nearest_pixel
 from gmdask.irf.position import nearest_valid_pixel
 from gmdask.irf.tiles import TiledMap
 
@@ -56,7 +54,7 @@ class EDispMap:
             x, y = nearest_valid_pixel(self._values, self.grid, lon, lat)
         else:
             x, y = (float(v) for v in self.grid.to_pixel(lon, lat))
-        return _nearest(y, self.grid.shape[0]), _nearest(x, self.grid.shape[1])
+        return nearest_pixel(y, self.grid.shape[0]), nearest_pixel(x, self.grid.shape[1])
 
     def matrix(self, row: int, column: int) -> Array:
         """Probabilities (energy_true, energy) of a pixel."""
@@ -72,11 +70,6 @@ class EDispMap:
         matrix = np.clip(np.diff(cumulative, axis=1), 0.0, None)
         matrix[matrix < THRESHOLD] = 0.0
         return matrix
-
-
-def _nearest(pix: float, n: int) -> int:
-    """Nearest of n pixels; the lower one at the border between two."""
-    return min(max(math.ceil(pix - 0.5), 0), n - 1) if math.isfinite(pix) else n // 2
 
 
 def overlap_matrix(energy_true: Array, energy: Array) -> Array:

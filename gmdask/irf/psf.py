@@ -131,6 +131,33 @@ class PSFMap:
         np.divide(values, total, out=values, where=total > 0)
         return PSFKernel(values, size * pixel)
 
+    def containment(self, lon: float, lat: float, energies: Array, radius: float) -> Array:
+        """Share of the flux of a point within a circle around it.
+
+        Gammapy's ``PSFMap.containment``: the cumulative sum over offset, linear between the edges of
+        its bins, in energy and in position.
+
+        Parameters
+        ----------
+        lon, lat : float
+            Position in the frame of the map's grid, in deg.
+        energies : array
+            In the unit of the map's energy axis.
+        radius : float
+            Of the circle, in deg.
+
+        Returns
+        -------
+        share : array of shape (energy,)
+        """
+        x, y = (float(v) for v in self.grid.to_pixel(lon, lat))
+        nodes = self._at_position(x, y)
+        cumulative = np.zeros((self.rad.nbin + 1, len(nodes)))
+        np.cumsum((self._ring * nodes).T, axis=0, out=cumulative[1:])
+        pix = Axis("rad", self.rad.edges, self.rad.interp, "center").to_pix([radius])
+        within = _interpolate_rows(cumulative, np.clip(pix, 0.0, self.rad.nbin))[0]
+        return _interpolate_rows(within[:, None], self.energy.to_pix(energies))[:, 0]
+
     def _at_position(self, x: float, y: float) -> Array:
         """Profiles (energy, rad) at pixel coordinate (x, y), bilinear, extrapolating."""
         n_y, n_x = self.grid.shape

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TRUNCATION", "CashTerms", "cash_dense", "cash_occupied"]
+__all__ = ["TRUNCATION", "CashTerms", "cash_dense", "cash_occupied", "cash_per_bin"]
 
 Array = NDArray[np.float64]
 
@@ -89,3 +89,16 @@ def cash_dense(npred: Array, counts: Array) -> CashTerms:
     first = np.where(floor, 0.0, 2 * (1 - ratio))
     second = np.where(floor, 0.0, 2 * ratio / safe)
     return CashTerms(float(stat), first, second, 0.0, int(np.count_nonzero(floor & (counts > 0))))
+
+
+def cash_per_bin(npred: Array, counts: Array) -> Array:
+    """Statistic of each bin.
+
+    Parameters
+    ----------
+    npred, counts : array
+        Of one shape; below the truncation npred counts as that, as in Gammapy.
+    """
+    at_least = np.where(npred > TRUNCATION, npred, TRUNCATION)
+    result: Array = 2 * (at_least - np.asarray(counts, dtype=np.float64) * np.log(at_least))
+    return result

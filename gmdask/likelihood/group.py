@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,7 @@ from gmdask.store import Block, open_block
 
 __all__ = [
     "CompiledGroup",
+    "CubeSource",
     "DatasetSpec",
     "GroupSpec",
     "Point",
@@ -42,9 +43,17 @@ Index = NDArray[np.intp]
 T = TypeVar("T")
 
 
+class CubeSource(Protocol):
+    """Where the cube of a dataset is found, or how it is made: plain data that travels."""
+
+    def open(self) -> xr.Dataset:
+        """The cube."""
+        ...
+
+
 @dataclass(frozen=True)
 class StoredCube:
-    """Where the cube of a dataset is found.
+    """Where the cube of a dataset is found in a store.
 
     Attributes
     ----------
@@ -61,6 +70,15 @@ class StoredCube:
     manifest: str
     row: int
 
+    def open(self) -> xr.Dataset:
+        """The cube, lazy."""
+        return _block(self.url, self.block, self.manifest).open_row(self.row)
+
+    def nbytes_stored(self) -> float:
+        """Bytes it takes in the store: those of its block, shared evenly."""
+        manifest = _block(self.url, self.block, self.manifest).manifest
+        return sum(file.size for file in manifest.files.values()) / max(len(manifest.rows), 1)
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
@@ -70,7 +88,7 @@ class DatasetSpec:
     ----------
     name : str
         Name of the dataset, which may differ from that in the store.
-    cube : `StoredCube` or `xarray.Dataset`
+    cube : `CubeSource` or `xarray.Dataset`
         Where the data are, or the data.
     components : tuple of int
         Its models: positions among the components of the group.
@@ -81,7 +99,7 @@ class DatasetSpec:
     """
 
     name: str
-    cube: StoredCube | xr.Dataset
+    cube: CubeSource | xr.Dataset
     components: tuple[int, ...]
     free: Mask
     local: Mask
@@ -274,10 +292,9 @@ class CompiledGroup:
         return self.memory.resident
 
 
-def _open(name: str, cube: StoredCube | xr.Dataset) -> xr.Dataset:
-    if isinstance(cube, StoredCube):
-        cube = _block(cube.url, cube.block, cube.manifest).open_row(cube.row)
-    return cube.assign_attrs(name=name)
+def _open(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
+    opened = cube if isinstance(cube, xr.Dataset) else cube.open()
+    return opened.assign_attrs(name=name)
 
 
 def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> CompiledDataset:
@@ -286,20 +303,32 @@ def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> CompiledDatas
     return CompiledDataset(cube, own, spec.free, spec.local, keep=memory.keep)
 
 
-def npred_cube(name: str, cube: StoredCube | xr.Dataset, models: dict[str, Any]) -> Array:
+def npred_cube(
+    name: str, cube: CubeSource | xr.Dataset, models: dict[str, Any], *, background: bool = True
+) -> Array:
     """Predicted counts in all bins of a dataset, clipped at zero.
 
     Parameters
     ----------
     name, cube, models
         See `DatasetSpec`.
+    background : bool
+        False for the sources alone, which are not clipped.
 
     Returns
     -------
     npred : array of shape (energy, lat, lon)
     """
     opened, own = _open(name, cube), DatasetModels.from_dict(models)
-    return np.clip(npred_images(opened, own), 0.0, None)
+    if not background:
+        opened = opened.drop_vars("background", errors="ignore")
+    if opened.attrs.get("region") is None:
+        npred = npred_images(opened, own)
+    else:
+        npred = CompiledDataset(opened, own, bins="all").npred(own.parameters.value)
+    if background:
+        npred = np.clip(npred, 0.0, None)
+    return npred.reshape(opened["counts"].shape)
 
 
 def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:

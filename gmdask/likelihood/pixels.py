@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from gmdask.geometry import CommonGrid, WcsGrid, Window, common_grid, cutout_window, rotate
-from gmdask.likelihood.response import Observation
+from gmdask.geometry import Axis, CommonGrid, WcsGrid, Window, common_grid, cutout_window, rotate
 from gmdask.likelihood.shared import CACHE
 from gmdask.models import SkyGrid, SpatialModel
 
-__all__ = ["Images", "PixelIntegral"]
+__all__ = ["Field", "Images", "PixelIntegral"]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +48,20 @@ def _transform(images: Array, size: tuple[int, int]) -> NDArray[np.complex128]:
     return result
 
 
+class Field(Protocol):
+    """Pixels and true energies that shapes are integrated over."""
+
+    @property
+    def grid(self) -> WcsGrid:
+        """Pixels."""
+        ...
+
+    @property
+    def energy_true(self) -> Axis:
+        """Energies, for models that depend on them."""
+        ...
+
+
 class PixelIntegral:
     """Integral of a spatial model over the pixels of a window.
 
@@ -57,7 +70,8 @@ class PixelIntegral:
 
     Parameters
     ----------
-    observation : `Observation`
+    observation : `Field`
+        Or an `Observation`, which has the same.
     window : `Window`
         Pixels to integrate over.
     model : `SpatialModel`
@@ -74,7 +88,7 @@ class PixelIntegral:
     """
 
     def __init__(
-        self, observation: Observation, window: Window, model: SpatialModel, values: Array
+        self, observation: Field, window: Window, model: SpatialModel, values: Array
     ) -> None:
         self._model = model
         grid = observation.grid
@@ -93,7 +107,7 @@ class PixelIntegral:
         self.shape = window.shape
 
     def _plan(
-        self, observation: Observation, window: Window, values: Array
+        self, observation: Field, window: Window, values: Array
     ) -> tuple[tuple[slice, slice], int]:
         """Inner cut, as slices into the window, and oversampling factor."""
         grid, model = observation.grid, self._model

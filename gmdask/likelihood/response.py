@@ -12,8 +12,10 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
-from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry import WcsGrid, Window, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry.regions import Region
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
+from gmdask.store.axes import cube_axis
 
 __all__ = ["CUTOUT_MARGIN", "Anchor", "Keep", "Observation"]
 
@@ -23,15 +25,6 @@ Keep = Callable[[NDArray[Any]], NDArray[Any]]
 
 CUTOUT_MARGIN = 0.1  # deg, as in Gammapy's datasets/evaluator.py
 PATCH_MARGIN = 4  # pixels around a component that it may move by before more is read
-
-
-def _axis(cube: xr.Dataset, dim: str, unit: str) -> Axis:
-    """Axis of a dimension of the cube, in `unit`."""
-    coord = cube[dim]
-    node_type = str(coord.attrs.get("node_type", "edges"))
-    nodes = (cube[f"{dim}_edges"] if node_type == "edges" else coord).values
-    factor = Unit(coord.attrs.get("unit", "")).to(unit)
-    return Axis(dim, np.asarray(nodes, dtype=float) * factor, str(coord.attrs["interp"]), node_type)
 
 
 def _factor(array: xr.DataArray, unit: str) -> float:
@@ -95,8 +88,11 @@ class Observation:
         self._released = self._keeps_tiles = False
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
-        self.energy = _axis(cube, "energy", "TeV")
-        self.energy_true = _axis(cube, "energy_true", "TeV")
+        plain = cube.attrs.get("region")
+        self.is_region = plain is not None
+        self.region = Region.from_dict(plain) if plain else None
+        self.energy = cube_axis(cube, "energy", "TeV")
+        self.energy_true = cube_axis(cube, "energy_true", "TeV")
 
     @cached_property
     def counts(self) -> Array:
@@ -164,7 +160,7 @@ class Observation:
             return self._exposure[:, y, x], self.mask[:, y, x]
         return self._cube["exposure"][:, y, x].values, self._mask_of(window)
 
-    def _window(self, window: Window, owner: str | None) -> tuple[Array, Mask]:
+    def exposure_and_mask(self, window: Window, owner: str | None) -> tuple[Array, Mask]:
         """Exposure in cm2 s, what is not finite being 0, and mask of a window."""
         if owner is None:
             exposure, mask = self._read(window)
@@ -191,12 +187,12 @@ class Observation:
             return None
         psf = self._cube["psf"]
         grid = WcsGrid(self._cube.attrs["psf_wcs"], (psf.shape[-2], psf.shape[-1]))
-        energy = _axis(self._cube, str(psf.dims[0]), "TeV")
+        energy = cube_axis(self._cube, str(psf.dims[0]), "TeV")
         return PSFMap(
             self._tiles(psf),
             _factor(psf, "deg-2"),
             energy,
-            _axis(self._cube, "rad", "deg"),
+            cube_axis(self._cube, "rad", "deg"),
             grid,
         )
 
@@ -207,14 +203,14 @@ class Observation:
             return None
         edisp = self._cube["edisp"]
         grid = WcsGrid(self._cube.attrs["edisp_wcs"], (edisp.shape[-2], edisp.shape[-1]))
-        true = _axis(self._cube, str(edisp.dims[0]), "TeV")
+        true = cube_axis(self._cube, str(edisp.dims[0]), "TeV")
         if true.nbin != self.energy_true.nbin:
             msg = (
                 f"dataset {self.name!r}: energy dispersion has {true.nbin} true energies, "
                 f"exposure {self.energy_true.nbin}"
             )
             raise InputError(msg)
-        migra = _axis(self._cube, "migra", "") if "migra" in edisp.dims else None
+        migra = cube_axis(self._cube, "migra", "") if "migra" in edisp.dims else None
         return EDispMap(self._tiles(edisp), grid, true.center, self.energy.edges, migra)
 
     def _tiles(self, array: xr.DataArray) -> TiledMap:
@@ -288,10 +284,10 @@ class Observation:
             if cutout is None or not self._reaches(at, diameter + width):
                 return None
             window, kernel = cutout, kernel if apply_irf["psf"] else None
-        exposure, mask = self._window(window, owner)
+        exposure, mask = self.exposure_and_mask(window, owner)
         if not apply_irf["exposure"]:
             exposure = np.broadcast_to(np.ones(()), exposure.shape)
-        edisp = self._edisp_matrix(position, frame, apply_irf["edisp"])
+        edisp = self.edisp_at(position, frame, apply_irf["edisp"])
         return Anchor(kernel, edisp, window, exposure, mask)
 
     def _reaches(self, at: tuple[float, float], width: float) -> bool:
@@ -305,7 +301,9 @@ class Observation:
         npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]
         return npix[0], npix[1]
 
-    def _kernel(self, position: tuple[float, float] | None, frame: str) -> PSFKernel | None:
+    def _kernel(
+        self, position: tuple[float, float] | None, frame: str, target: WcsGrid | None = None
+    ) -> PSFKernel | None:
         psf = self.psf
         if psf is None:
             return None
@@ -314,9 +312,34 @@ class Observation:
             position, frame = center, (self.grid if position is not None else psf.grid).frame
         lon, lat = rotate(*position, frame, psf.grid.frame)
         axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
-        return psf.kernel(float(lon), float(lat), axis.center, self.grid)
+        return psf.kernel(float(lon), float(lat), axis.center, target or self.grid)
 
-    def _edisp_matrix(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
+    def kernel_on(
+        self, position: tuple[float, float] | None, frame: str, target: WcsGrid
+    ) -> PSFKernel:
+        """PSF kernels at a position, for other pixels than those of the dataset.
+
+        Parameters
+        ----------
+        position, frame
+            See `anchor`.
+        target : `WcsGrid`
+            Pixels.
+        """
+        kernel = self._kernel(position, frame, target)
+        assert kernel is not None
+        return kernel
+
+    def edisp_at(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
+        """Energy dispersion (energy_true, energy) at a position.
+
+        Parameters
+        ----------
+        position, frame
+            See `anchor`.
+        apply : bool
+            Whether there is any, but for the overlap of bins.
+        """
         if self.edisp is None or not apply:
             return overlap_matrix(self.energy_true.edges, self.energy.edges)
         if position is None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.corners import point_corners
 from gmdask.likelihood.extended import ExtendedResponse
 from gmdask.likelihood.operators import MatrixOperator, Operator
 from gmdask.likelihood.pixels import PixelIntegral
 from gmdask.likelihood.point import PointResponse
+from gmdask.likelihood.region import RegionResponse, region_response
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.temporal import GtiNorm
 from gmdask.models import (
@@ -28,12 +27,10 @@ __all__ = ["Source", "SpectrumCache", "shape_of"]
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-Response = PointResponse | ExtendedResponse
+Response = PointResponse | ExtendedResponse | RegionResponse
 Places = Index | slice
 
 SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
-
-STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg, of the differences of the pixel coordinates
 
 
 class Source:
@@ -144,6 +141,11 @@ class Source:
         return kept[2], index
 
     def _anchor(self, values: Array) -> tuple[Response | None, Places]:
+        if self._observation.is_region:
+            seen = region_response(
+                self._observation, self.spatial, values, self._apply, self._bins, self._free
+            )
+            return seen, slice(None)
         center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
         frame, owner = self.spatial.frame, self._owner
         anchor = self._observation.anchor(center, frame, radius, self._apply, owner)
@@ -171,57 +173,9 @@ class Source:
         return operator
 
     def corners(self, values: Array, *, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
-        """The four pixels around a point and their shares, with derivatives if asked.
-
-        Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the
-        centroid is kept.
-        """
-        x, y = (float(v) for v in self._pixel(values[0], values[1]))
-        if not (math.isfinite(x) and math.isfinite(y)):
-            n_shape = len(self._free) if derivatives else 0
-            return [], np.zeros((1 + n_shape + n_shape**2, 0))
-        column, row = math.floor(x), math.floor(y)
-        pixels = [(row + i, column + j) for i in (0, 1) for j in (0, 1)]
-        v, u = y - row, x - column
-        in_y, in_x = np.array([1 - v, v]), np.array([1 - u, u])
-        slope = np.array([-1.0, 1.0])
-        share = np.outer(in_y, in_x).ravel()
-        if not derivatives:
-            return pixels, share[None]
-        by_y, by_x = np.outer(slope, in_x).ravel(), np.outer(in_y, slope).ravel()
-        mixed = np.outer(slope, slope).ravel()
-        (x_1, y_1), (x_2, y_2) = self._pixel_derivatives(values)
-        first = np.outer(x_1, by_x) + np.outer(y_1, by_y)
-        cross = np.outer(x_1, y_1)
-        second = (
-            (cross + cross.T)[..., None] * mixed + x_2[..., None] * by_x + y_2[..., None] * by_y
-        )
-        free = self._free
-        return pixels, np.concatenate(
-            [share[None], first[free], second[np.ix_(free, free)].reshape(-1, 4)]
-        )
-
-    def _pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
-        grid = self._observation.grid
-        return grid.to_pixel(*rotate(lon, lat, self.spatial.frame, grid.frame))
-
-    def _pixel_derivatives(self, values: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """First (2,) and second (2, 2) derivatives of x and y by (lon, lat), by differences.
-
-        The projection is smooth on the scale of degrees: central differences are good to
-        1e-9 of the first derivatives.
-        """
-        h, k = STEP_FIRST, STEP_SECOND
-        lon = values[0] + np.array([h, -h, 0, 0, k, -k, 0, 0, 0, k, k, -k, -k])
-        lat = values[1] + np.array([0, 0, h, -h, 0, 0, k, -k, 0, k, -k, k, -k])
-        firsts, seconds = [], []
-        for p in self._pixel(lon, lat):
-            firsts.append(np.array([p[0] - p[1], p[2] - p[3]]) / (2 * h))
-            mixed = (p[9] - p[10] - p[11] + p[12]) / (4 * k * k)
-            seconds.append(np.array([
-                [(p[4] - 2 * p[8] + p[5]) / k**2, mixed], [mixed, (p[6] - 2 * p[8] + p[7]) / k**2],
-            ]))  # fmt: skip
-        return (firsts[0], firsts[1]), (seconds[0], seconds[1])
+        """The four pixels around a point and their shares; see `point_corners`."""
+        grid, frame = self._observation.grid, self.spatial.frame
+        return point_corners(grid, frame, values, self._free, derivatives=derivatives)
 
     def spectrum(
         self, grid: EnergyGrid, values: Array, cache: SpectrumCache, *, derivatives: bool

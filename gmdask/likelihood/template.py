@@ -7,7 +7,7 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.geometry import rotate
+from gmdask.geometry import pixel_offset, rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.operators import Operator
 from gmdask.likelihood.response import Keep, Observation
@@ -18,8 +18,6 @@ __all__ = ["TemplateOperator", "TemplateSource"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
-
-ALIGNED = 1e-3  # pixels
 
 
 class TemplateOperator:
@@ -154,16 +152,12 @@ def _on_grid(observation: Observation, model: TemplateNPredModel) -> Array:
 
 def _place(observation: Observation, sky_map: SkyMap, where: str) -> tuple[Index, Index]:
     """Rows and columns of the dataset's grid that the pixels of a map are."""
-    n_y, n_x = sky_map.grid.shape
-    y, x = np.array([0.0, 0.0, n_y - 1.0, n_y - 1.0]), np.array([0.0, n_x - 1.0, 0.0, n_x - 1.0])
-    sky = rotate(*sky_map.grid.to_sky(x, y), sky_map.frame, observation.grid.frame)
-    at_x, at_y = observation.grid.to_pixel(*sky)
-    shift = np.round(at_x[0]), np.round(at_y[0])
-    away = np.abs(np.array([at_x - x - shift[0], at_y - y - shift[1]]))
-    if not np.isfinite(away).all() or away.max() > ALIGNED:
+    offset = pixel_offset(observation.grid, sky_map.grid, sky_map.frame)
+    if offset is None:
         msg = f"{where} does not lie on the pixels of dataset {observation.name!r}"
         raise ModelError(msg)
-    return np.arange(n_y) + int(shift[1]), np.arange(n_x) + int(shift[0])
+    n_y, n_x = sky_map.grid.shape
+    return np.arange(n_y) + offset[0], np.arange(n_x) + offset[1]
 
 
 def _spatial_norm(model: TemplateNPredModel, sky_map: SkyMap) -> Array:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 from astropy import units as u
+from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
+from gmdask.geometry import WcsGrid, rotate
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
 from gmdask.models.parameter import Parameter
@@ -21,6 +24,8 @@ from gmdask.models.spatial import SkyGrid, SpatialModel
 from gmdask.models.spectral import PowerLawNormSpectralModel, SpectralModel
 
 __all__ = ["BackgroundIRFModel"]
+
+Array = NDArray[np.float64]
 
 
 @register
@@ -133,26 +138,44 @@ class BackgroundIRFModel(Component):
         values = self.spatial_model(lon, lat, at).value * self.spatial_model.norm_factor
         return norm * values
 
-    def _evaluate_map(self, background: Any) -> Any:
-        from gmdask.geometry import WcsGrid, rotate
+    def factors(self, energy: Array, grid: WcsGrid | None) -> Array:
+        """Norm at energies and, with a spatial model, pixels.
 
+        Parameters
+        ----------
+        energy : array of shape (energy,)
+            In TeV.
+        grid : WcsGrid or None
+            Pixels; without them there is no spatial norm.
+
+        Returns
+        -------
+        norm : array of shape (energy, 1, 1) or (energy, lat, lon)
+        """
+        norm = self.spectral_model.evaluate(energy, *self.spectral_model.internal_values)
+        norm, spatial = norm[:, None, None], self.spatial_model
+        if spatial is None or grid is None:
+            return norm
+        sky = rotate(*grid.pixel_centers, grid.frame, spatial.frame)
+        where = SkyGrid(*sky, energy if spatial.is_energy_dependent else None)
+        values = spatial.evaluate(where, *spatial.internal_values.tolist())
+        result: Array = norm * (values * spatial.norm_factor)
+        return result
+
+    def _evaluate_map(self, background: Any) -> Any:
         energy = background["energy"]
-        norm = self.spectral_model(u.Quantity(energy.values, energy.attrs.get("unit", "TeV")))
-        shape = [-1 if dim == "energy" else 1 for dim in background.dims]
-        values = background.values * u.Quantity(norm).to_value("").reshape(shape)
+        at = u.Quantity(energy.values, energy.attrs.get("unit", "TeV")).to_value("TeV")
+        grid = None
         if self.spatial_model is not None and {"lat", "lon"} <= set(background.dims):
             cards = background.attrs.get("wcs")
             if cards is None:
                 message = f"{self._name}: the WCS cards of the map, attrs['wcs'], are missing"
                 raise ModelError(message)
             grid = WcsGrid(cards, background.shape[-2:])
-            spatial = self.spatial_model
-            sky = rotate(*grid.pixel_centers, grid.frame, spatial.frame)
-            at = u.Quantity(energy.values, energy.attrs.get("unit", "TeV")).to_value("TeV")
-            where = SkyGrid(*sky, at if spatial.is_energy_dependent else None)
-            factor = spatial.evaluate(where, *spatial.internal_values.tolist())
-            values = values * (factor * spatial.norm_factor)
-        return background.copy(data=values)
+        norm = self.factors(np.atleast_1d(at), grid)
+        if grid is None:
+            norm = norm.reshape([-1 if dim == "energy" else 1 for dim in background.dims])
+        return background.copy(data=background.values * norm)
 
     def copy(
         self,

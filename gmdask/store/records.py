@@ -42,7 +42,7 @@ class Row:
     name : str
         Unique in the store.
     kind : str
-        ``MapDataset``.
+        ``MapDataset`` or ``SpectrumDataset``.
     block : str
         Its block.
     row : int

@@ -8,23 +8,27 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.units import Unit
 from astropy.wcs import WCS, WcsError
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.fits_header import read_bands, vounit, wcs_cards
+from gmdask.store.formats.region_map import (
+    NOWHERE,
+    is_region_table,
+    read_region,
+    read_values,
+)
 
-__all__ = ["SkyMap", "read_map", "same_axis", "same_wcs"]
+__all__ = ["SkyMap", "read_map", "same_wcs"]
 
-AXIS_RTOL = 1e-6
 WCS_RTOL = 1e-9
 
 
 @dataclass(frozen=True)
 class SkyMap:
-    """A map on a WCS grid: data in the order (axes reversed, lat, lon)."""
+    """A map on a WCS grid, or of a region in one pixel: data in the order (axes reversed, lat, lon)."""
 
     hdu: str
     data: NDArray[Any]
@@ -32,6 +36,7 @@ class SkyMap:
     wcs: dict[str, Any]
     unit: str
     meta: dict[str, Any] = field(default_factory=dict)
+    region: dict[str, Any] | None = None
 
 
 def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
@@ -54,13 +59,15 @@ def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
     Raises
     ------
     InputError
-        The HDU is not an image on a WCS grid, or its axes do not fit it.
+        The HDU is neither an image on a WCS grid nor a table of a region, or its axes do not fit.
     """
     if name not in hdus:
         return None
     hdu = hdus[name]
-    where = f"{where}: HDU {name}"
-    _check_is_image(hdus, hdu, where)
+    file, where = where, f"{where}: HDU {name}"
+    if is_region_table(hdu):
+        return _read_region_map(hdus, hdu, name, file)
+    _check_is_image(hdu, where)
     if hdu.data is None:
         return None
     axes = _read_axes(hdus, hdu, where)
@@ -81,13 +88,28 @@ def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
     )
 
 
-def _check_is_image(hdus: fits.HDUList, hdu: Any, where: str) -> None:
+def _read_region_map(hdus: fits.HDUList, hdu: Any, name: str, file: str) -> SkyMap:
+    where = f"{file}: HDU {name}"
+    axes = _read_axes(hdus, hdu, where)
+    region = read_region(hdus, name, file)
+    index = hdu.columns.names.index("DATA")
+    return SkyMap(
+        hdu=name,
+        data=read_values(hdu, axes, where),
+        axes=axes,
+        wcs=NOWHERE if region is None else region.pixel(),
+        unit=vounit(hdu.columns[index].unit or "", where),
+        meta=_read_meta(hdu.header, where),
+        region={} if region is None else region.to_dict(),
+    )
+
+
+def _check_is_image(hdu: Any, where: str) -> None:
     if str(hdu.header.get("PIXTYPE", "")).upper() == "HEALPIX":
         raise InputError(f"{where}: HEALPix maps are not supported yet (a WCS image is expected)")
     if isinstance(hdu, fits.ImageHDU | fits.CompImageHDU | fits.PrimaryHDU):
         return
-    kind = "region maps" if f"{hdu.name}_REGION" in hdus else "maps as tables"
-    raise InputError(f"{where}: {kind} are not supported yet (a WCS image is expected)")
+    raise InputError(f"{where}: maps as tables are not supported yet (a WCS image is expected)")
 
 
 def _read_meta(header: fits.Header, where: str) -> dict[str, Any]:
@@ -123,17 +145,6 @@ def _read_axes(hdus: fits.HDUList, hdu: Any, where: str) -> tuple[Axis, ...]:
     if "NPIX" in bands.columns.names:
         raise InputError(f"{where}: grids that change with energy are not supported yet")
     return read_bands(bands, where)
-
-
-def same_axis(one: Axis, other: Axis) -> bool:
-    """Whether two axes have the same bins, whatever their units and names."""
-    if one.nbin != other.nbin or one.node_type != other.node_type:
-        return False
-    unit, other_unit = Unit(one.unit), Unit(other.unit)
-    if not unit.is_equivalent(other_unit):
-        return False
-    nodes = other.nodes * other_unit.to(unit)
-    return bool(np.allclose(one.nodes, nodes, rtol=AXIS_RTOL, atol=0))
 
 
 def same_wcs(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Gammapy's MapDataset in FITS ("gadf") as one `xarray.Dataset`.
+"""Gammapy's MapDataset and SpectrumDataset in FITS ("gadf") as one `xarray.Dataset`.
 
 No Gammapy is needed: the file is read with astropy alone. Arrays are ordered
 (energy, lat, lon), keep their dtype and their units, and come in native byte
@@ -26,7 +26,8 @@ from astropy.utils.exceptions import AstropyWarning
 
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.geometry import Axis
-from gmdask.store.formats.fits_map import SkyMap, read_map, same_axis, same_wcs
+from gmdask.store.axes import axis_coords, same_axis
+from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.validity import check_values
 
 __all__ = ["read_map_dataset"]
@@ -44,7 +45,7 @@ _PARSING = threading.Lock()
 
 
 def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
-    """Read one MapDataset from a FITS file (plain or gzipped).
+    """Read one MapDataset or SpectrumDataset from a FITS file (plain or gzipped).
 
     Parameters
     ----------
@@ -77,7 +78,9 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
         found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
         dataset = _assemble(found, where)
         _add_tables(dataset, hdus, where)
-        dataset.attrs = {"name": name, "kind": "MapDataset", **dataset.attrs}
+        spectrum = "region" in dataset.attrs and "psf" not in dataset
+        kind = "SpectrumDataset" if spectrum else "MapDataset"
+        dataset.attrs = {"name": name, "kind": kind, **dataset.attrs}
         dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
     check_values(dataset, where)
     return dataset
@@ -129,7 +132,7 @@ def _check_hdus(hdus: fits.HDUList, where: str) -> None:
     if "COUNTS_OFF" in names:
         raise InputError(f"{where}: HDU COUNTS_OFF found: on/off maps are not supported yet")
     known = {key.upper() for key in MAPS} | set(TABLES)
-    known |= {f"{key}_BANDS" for key in known}
+    known |= {f"{key}_{table}" for key in known for table in ("BANDS", "REGION")}
     known |= {hdu.header["BANDSHDU"] for hdu in hdus[1:] if "BANDSHDU" in hdu.header}
     for unknown in (name for name in names if name not in known):
         log.warning("%s: HDU %s is not known and is left out", where, unknown or "(no name)")
@@ -141,8 +144,10 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
             raise InputError(f"{where}: HDU {key.upper()} is missing or has no data")
     counts = maps["counts"]
     energy = _expect_axes(counts, (("energy",),), where)[0]
-    dataset = xr.Dataset(coords=_axis_coords("energy", energy))
+    dataset = xr.Dataset(coords=axis_coords("energy", energy))
     dataset.attrs["wcs"] = counts.wcs
+    if counts.region is not None:
+        dataset.attrs["region"] = counts.region
     for key in COUNTS_LIKE:
         if key in maps:
             axes = _expect_axes(maps[key], (("energy",),), where)
@@ -154,7 +159,7 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
     exposure = maps["exposure"]
     axis = _expect_axes(exposure, (("energy_true", "energy"),), where)[0]
     _expect_same_grid(exposure, counts, where)
-    dataset = dataset.assign_coords(_axis_coords("energy_true", axis))
+    dataset = dataset.assign_coords(axis_coords("energy_true", axis))
     _put(dataset, "exposure", ("energy_true", "lat", "lon"), exposure, exposure.data)
     for key in ("psf", "edisp"):
         if key in maps:
@@ -173,12 +178,12 @@ def _add_irf(dataset: xr.Dataset, key: str, maps: dict[str, SkyMap], where: str)
     inner, outer = _expect_axes(irf, expected, where)
     grid = (f"{key}_lat", f"{key}_lon")
     dims = (f"{key}_{outer.name}", inner.name, *grid)
-    coords = _axis_coords(dims[0], outer)
+    coords = axis_coords(dims[0], outer)
     if inner.name == "energy":
         counts = maps["counts"]
         _expect_same_axis(irf, inner, counts, counts.axes[0], where)
     else:
-        coords |= _axis_coords(inner.name, inner)
+        coords |= axis_coords(inner.name, inner)
     dataset = dataset.assign_coords(coords)
     _put(dataset, key, dims, irf, irf.data)
     dataset.attrs[f"{key}_wcs"] = irf.wcs
@@ -200,14 +205,6 @@ def _put(dataset: xr.Dataset, key: str, dims: tuple[str, ...], sky_map: SkyMap, 
     if sky_map.meta:
         attrs["meta"] = sky_map.meta
     dataset[key] = xr.Variable(dims, data, attrs)
-
-
-def _axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
-    attrs = {"unit": axis.unit, "interp": axis.interp, "node_type": axis.node_type}
-    coords = {dim: xr.Variable((dim,), axis.center, attrs)}
-    if axis.node_type == "edges":
-        coords[f"{dim}_edges"] = xr.Variable((f"{dim}_edge",), axis.nodes, {"unit": axis.unit})
-    return coords
 
 
 def _expect_axes(

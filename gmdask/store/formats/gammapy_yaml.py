@@ -12,7 +12,7 @@ from gmdask.errors import DuplicateNameError, InputError, InputNotFoundError
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
 
-SUPPORTED = ("MapDataset",)
+SUPPORTED = ("MapDataset", "SpectrumDataset")
 
 
 @dataclass(frozen=True)

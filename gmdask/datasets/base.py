@@ -1,0 +1,202 @@
+"""What all datasets are: a lazy cube, and copies of the models that touch it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.datasets.altered import computed
+from gmdask.datasets.broadcast import Broadcast
+from gmdask.errors import InputError, ModelError
+from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.group import CubeSource
+from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gmdask.models import Component
+
+__all__ = ["CubeDataset"]
+
+Array = NDArray[np.float64]
+
+
+class CubeDataset:
+    """Counts, exposure, background, masks and IRFs, with models.
+
+    Nothing is read or computed before it is used. The dataset holds its own copies of the
+    models; nothing it does changes the global `Models`.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        The observation as stored: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat,
+        lon)``, and where there are any ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
+    stored : `StoredCube` or `AlteredCube`, optional
+        Where workers find the same cube, or what they make it from; without it the dataset
+        lives in this process.
+
+    Raises
+    ------
+    InputError
+        If counts or exposure are missing.
+    """
+
+    def __init__(self, cube: xr.Dataset, stored: CubeSource | None = None) -> None:
+        name = str(cube.attrs.get("name", ""))
+        for key in ("counts", "exposure"):
+            if key not in cube:
+                msg = f"dataset {name!r}: {key!r} is missing"
+                raise InputError(msg)
+        self._cube, self._stored, self._name = cube, stored, name
+        self._models = DatasetModels()
+        self._compiled: CompiledDataset | None = None
+        # which broadcast of a collection these models and values are, if they are of any
+        self._structure: Broadcast | None = None
+        self._values: Array | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self._name
+
+    @property
+    def cube(self) -> xr.Dataset:
+        """All arrays of the dataset, lazy, with axes and units."""
+        return self._cube
+
+    @property
+    def stored(self) -> CubeSource | None:
+        """Where the cube is kept or what it is made from, None for a dataset in memory."""
+        return self._stored
+
+    def _array(self, key: str) -> xr.DataArray | None:
+        return self._cube.get(key)
+
+    @property
+    def counts(self) -> xr.DataArray:
+        """Counts (energy, lat, lon), lazy."""
+        return self._cube["counts"]
+
+    @property
+    def exposure(self) -> xr.DataArray:
+        """Exposure (energy_true, lat, lon), lazy; its unit is an attribute."""
+        return self._cube["exposure"]
+
+    @property
+    def background(self) -> xr.DataArray | None:
+        """Background (energy, lat, lon) as it was made, lazy."""
+        return self._array("background")
+
+    @property
+    def psf(self) -> xr.DataArray | None:
+        """PSF (energy, rad, lat, lon), lazy."""
+        return self._array("psf")
+
+    @property
+    def edisp(self) -> xr.DataArray | None:
+        """Energy dispersion (energy_true, energy or migra, lat, lon), lazy."""
+        return self._array("edisp")
+
+    @property
+    def mask_safe(self) -> xr.DataArray | None:
+        """Bins that can be trusted (energy, lat, lon), lazy."""
+        return self._array("mask_safe")
+
+    @property
+    def mask_fit(self) -> xr.DataArray | None:
+        """Bins chosen for the fit (energy, lat, lon), lazy."""
+        return self._array("mask_fit")
+
+    # --- models ------------------------------------------------------------------------
+
+    @property
+    def models(self) -> DatasetModels:
+        """A copy of the models of this dataset, to look at."""
+        return self._models.copy()
+
+    def set_models(self, models: Models | Iterable[Component] | None) -> None:
+        """Give the dataset copies of the models that touch it.
+
+        Parameters
+        ----------
+        models : `Models` or iterable of components, or None
+            The global models; None takes all away.
+
+        Raises
+        ------
+        ModelError
+            If a model cannot be used on this dataset.
+        """
+        models = models if isinstance(models, Models) else Models(models or [])
+        models.check()
+        own = models.for_dataset(self._name)
+        self._check_models(own)
+        self._take_models(own)
+
+    def _take_models(self, models: DatasetModels) -> None:
+        self._models, self._compiled = models, None
+        self._structure = self._values = None
+
+    def _check_models(self, models: DatasetModels) -> None:
+        for model in models:
+            if isinstance(model, BackgroundIRFModel) and "background" not in self._cube:
+                msg = f"model {model.name!r}: dataset {self._name!r} has no background"
+                raise ModelError(msg)
+
+    def set_models_parameters(self, parameters: Parameters) -> None:
+        """Take parameter values from the global models.
+
+        Parameters
+        ----------
+        parameters : `Parameters`
+            Of the global models, found by full name.
+        """
+        self._models.set_parameters(parameters)
+        self._values = None
+
+    @property
+    def models_named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Full names and parameters of the models, shared ones repeated."""
+        return self._models.named_parameters()
+
+    def copy(self, name: str | None = None) -> Self:
+        """Copy the dataset; its arrays stay where they are, its models are copied.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of the copy; the ``datasets_names`` of its models follow.
+        """
+        new = type(self)(self._cube.assign_attrs(name=name or self._name), self._stored)
+        new._models = self._models_for(new.name)
+        return new
+
+    def _models_for(self, name: str) -> DatasetModels:
+        """Copies of the models, which follow the dataset to a new name."""
+        memo: dict[int, Any] = {}
+        return DatasetModels([self._copied(c, name, memo) for c in self._models])
+
+    def _copied(self, component: Component, name: str, memo: dict[int, Any]) -> Component:
+        """Copy of a component that follows the dataset to a new name."""
+        if isinstance(component, BackgroundIRFModel):
+            return component.copy(memo=memo, dataset_name=name)
+        copied = component.copy(memo=memo)
+        if copied.datasets_names is not None:
+            copied.datasets_names = [name if n == self._name else n for n in copied.datasets_names]
+        return copied
+
+    # --- numbers -----------------------------------------------------------------------
+
+    def _compile(self) -> CompiledDataset:
+        if self._compiled is None:
+            self._compiled = CompiledDataset(computed(self._cube), self._models)
+        return self._compiled
+
+    def stat_sum(self) -> float:
+        """Cash statistic ``-2 log L`` over the mask, at the present parameters."""
+        return self._compile().evaluate(self._models.parameters.value).stat

@@ -1,0 +1,176 @@
+"""Cubes with other energies: slices of axes, and bins summed. Functions of (lazy) cubes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from numpy.typing import NDArray
+
+from gmdask.datasets.arrays import double, joined, kept, ordered
+from gmdask.datasets.background_algebra import background_factors, ratio
+from gmdask.datasets.irf_algebra import irf_mask
+from gmdask.errors import InputError
+from gmdask.geometry import Axis
+from gmdask.store.axes import axis_coords, cube_axis
+
+__all__ = ["energy_bins", "grouped_bins", "resample_energy", "slice_axes"]
+
+Array = NDArray[np.float64]
+
+
+def energy_bins(axis: Axis, low: Any, high: Any, where: str) -> tuple[int, int]:
+    """Bins of an axis between two energies, which are rounded to its edges.
+
+    Parameters
+    ----------
+    axis : Axis
+    low, high : Quantity, str or None
+        None for the end of the axis.
+    where : str
+        To begin messages with.
+
+    Returns
+    -------
+    start, stop : int
+
+    Raises
+    ------
+    InputError
+        No bin is left.
+    """
+    pix = [-0.5, axis.nbin - 0.5]
+    for k, value in enumerate((low, high)):
+        if value is not None:
+            pix[k] = float(axis.to_pix(_energies(value, axis, where)))
+    start, stop = (int(n) for n in _round_to_edges(np.array(pix), axis.nbin))
+    if start >= stop:
+        msg = f"{where}: no energy bin between {low} and {high}: its axis goes {_bounds(axis)}"
+        raise InputError(msg)
+    return start, stop
+
+
+def grouped_bins(axis: Axis, edges: Any, where: str) -> list[int]:
+    """First bins of the groups that other edges make of an axis, and the end of the last.
+
+    Parameters
+    ----------
+    axis : Axis
+    edges : Quantity, `Axis`, or anything with `edges`
+        Rounded to those of the axis.
+    where : str
+        To begin messages with.
+
+    Raises
+    ------
+    InputError
+        No group is left.
+    """
+    given = getattr(edges, "edges", edges)
+    if not isinstance(given, u.Quantity):
+        given = u.Quantity(given, getattr(edges, "unit", ""))
+    pix = axis.to_pix(_energies(given, axis, where))
+    bins = sorted({int(n) for n in _round_to_edges(np.atleast_1d(pix), axis.nbin)})
+    if len(bins) < 2:
+        msg = f"{where}: the edges {given} make no bin of its axis, which goes {_bounds(axis)}"
+        raise InputError(msg)
+    return bins
+
+
+def _energies(value: Any, axis: Axis, where: str) -> Array:
+    try:
+        return np.asarray(u.Quantity(value).to_value(axis.unit), dtype=float)
+    except (TypeError, ValueError, u.UnitConversionError) as error:
+        msg = f"{where}: {value!r} is not an energy"
+        raise InputError(msg) from error
+
+
+def _round_to_edges(pix: Array, n: int) -> Array:
+    """Numbers of the edges next to pixel coordinates, as Gammapy's ``MapAxis.group_table``."""
+    return np.asarray(np.round(np.clip(pix, -0.5, n - 0.5) + 0.5))
+
+
+def _bounds(axis: Axis) -> str:
+    return f"from {axis.edges[0]:.4g} to {axis.edges[-1]:.4g} {axis.unit}"
+
+
+def slice_axes(cube: xr.Dataset, slices: Mapping[str, tuple[int, int]]) -> xr.Dataset:
+    """Cut axes wherever they occur: in maps, in the PSF and in the energy dispersion.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    slices : mapping
+        First bin and end by name of axis: "energy", "energy_true", "rad" or "migra".
+    """
+    cuts: dict[str, slice] = {}
+    for name, (start, stop) in slices.items():
+        for dim in {name, f"psf_{name}", f"edisp_{name}"} & set(map(str, cube.dims)):
+            cuts[dim] = slice(start, stop)
+            if f"{dim}_edge" in cube.dims:
+                cuts[f"{dim}_edge"] = slice(start, stop + 1)
+    return cube.isel(cuts)
+
+
+def resample_energy(
+    cube: xr.Dataset, bins: Sequence[int], background: Mapping[str, Any] | None = None
+) -> xr.Dataset:
+    """Sum bins of reconstructed energy, within the safe mask.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    bins : sequence of int
+        First bins of the groups, and the end of the last.
+    background : mapping, optional
+        Plain data of the background model: the template is summed such that this goes on
+        predicting the sum.
+
+    Notes
+    -----
+    Gammapy's ``MapDataset.resample_energy_axis``. Exposure and PSF stay as they are, and so does an
+    energy dispersion that is given in migration.
+    """
+    old = cube_axis(cube, "energy")
+    axis = Axis("energy", old.edges[list(bins)], old.interp, "edges", old.unit)
+    arrays = {str(key): array.variable for key, array in cube.data_vars.items()}
+    mask = arrays.get("mask_safe")
+    new = cube.drop_vars([key for key, v in arrays.items() if "energy" in v.dims])
+    new = new.drop_vars(["energy", "energy_edges"]).assign_coords(axis_coords("energy", axis))
+    for key in ("mask_safe", "mask_fit"):
+        if key in arrays:
+            new[key] = _grouped(arrays[key], bins)
+    new["counts"] = _grouped(arrays["counts"], bins, mask)
+    if "background" in arrays:
+        template = arrays["background"].astype(np.float64)
+        if background is not None:
+            groups = np.searchsorted(bins, np.arange(old.nbin), "right") - 1
+            after = background_factors(new, background)
+            after = after.isel(energy=np.clip(groups, 0, axis.nbin - 1))
+            share = ratio(background_factors(cube, background), after)
+            template = (template * share).transpose(*template.dims)
+        new["background"] = _grouped(template, bins, mask)
+        new["background"].attrs = dict(arrays["background"].attrs)
+    if "edisp" in arrays and "energy" in arrays["edisp"].dims:
+        new["edisp"] = _grouped(arrays["edisp"], bins, irf_mask(cube, "edisp"))
+    return ordered(new, cube)
+
+
+def _grouped(
+    variable: xr.Variable, bins: Sequence[int], weights: xr.Variable | None = None
+) -> xr.Variable:
+    """Sum (of masks: any) over groups of energies, of what has a weight."""
+    values = kept(double(variable), weights)
+    parts = []
+    for start, stop in pairwise(bins):
+        group = values.isel(energy=slice(start, stop))
+        parts.append(
+            group.any("energy") if group.dtype == bool else group.sum("energy", skipna=False)
+        )
+    result = joined(parts, "energy").transpose(*variable.dims)
+    result.attrs = dict(variable.attrs)
+    return result

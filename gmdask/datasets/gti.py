@@ -1,0 +1,74 @@
+"""Good time intervals of a cube: their union with those of another, and their sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.time import Time
+from numpy.typing import NDArray
+
+from gmdask.datasets.arrays import ordered
+
+__all__ = ["gti_union", "ontime"]
+
+Array = NDArray[np.float64]
+
+DAY = 86400.0  # s
+
+
+def ontime(cube: xr.Dataset) -> float | None:
+    """Sum of the good time intervals of a cube in s; None without any table of them.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    """
+    if "gti_start" not in cube:
+        return None
+    return float((cube["gti_stop"].values - cube["gti_start"].values).sum())
+
+
+def gti_union(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Cube with the good time intervals of both, in time, overlaps and touching ones merged.
+
+    Parameters
+    ----------
+    cube, other : `xarray.Dataset`
+        Nothing changes where one has no table of them.
+    """
+    if "gti_start" not in cube or "gti_start" not in other:
+        return cube
+    shift = _shift(cube.attrs["gti"], other.attrs["gti"])
+    start, stop = (
+        np.concatenate([cube[key].values, other[key].values + shift])
+        for key in ("gti_start", "gti_stop")
+    )
+    merged = dict(zip(("gti_start", "gti_stop"), _merge(start, stop), strict=True))
+    arrays = {k: xr.Variable(("gti",), v, dict(cube[k].attrs)) for k, v in merged.items()}
+    return ordered(cube.drop_vars(list(merged)).assign(arrays), cube)
+
+
+def _merge(start: Array, stop: Array) -> tuple[Array, Array]:
+    order = np.argsort(start, kind="stable")
+    start, stop = start[order], np.maximum.accumulate(stop[order])
+    first = np.ones(len(start), dtype=bool)
+    first[1:] = stop[:-1] < start[1:]
+    last = np.append(first[1:], True)[: len(start)]
+    return start[first], stop[last]
+
+
+def _shift(own: Mapping[str, Any], its: Mapping[str, Any]) -> float:
+    """Seconds to add to times of one reference to count them from another."""
+    if str(own["timesys"]).lower() == str(its["timesys"]).lower():
+        days = float(its["mjdrefi"]) - float(own["mjdrefi"])
+        return (days + float(its["mjdreff"]) - float(own["mjdreff"])) * DAY
+    one, other = (
+        Time(
+            float(r["mjdrefi"]), float(r["mjdreff"]), format="mjd", scale=str(r["timesys"]).lower()
+        )
+        for r in (own, its)
+    )
+    return float((other.tt - one.tt).to_value("s"))

@@ -1,0 +1,167 @@
+"""What becomes of the models of a dataset that is altered: of the dataset's own copies alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from numpy.typing import NDArray
+
+from gmdask.datasets.irf_algebra import grid_of
+from gmdask.geometry import Axis, downsampled_cards, pixel_offset
+from gmdask.models import (
+    BackgroundIRFModel,
+    Component,
+    DatasetModels,
+    SkyMap,
+    TemplateNPredModel,
+)
+
+__all__ = [
+    "background_of",
+    "coarser_models",
+    "resampled_models",
+    "sliced_models",
+    "stacked_models",
+]
+
+Array = NDArray[np.float64]
+
+
+def background_of(models: DatasetModels) -> dict[str, Any] | None:
+    """Plain data of the background model among some models."""
+    for model in models:
+        if isinstance(model, BackgroundIRFModel):
+            return model.to_dict()
+    return None
+
+
+def stacked_models(own: DatasetModels, its: DatasetModels, cube: xr.Dataset) -> DatasetModels:
+    """Models of a sum: those of both, each name once, with one background model.
+
+    Parameters
+    ----------
+    own, its : `DatasetModels`
+        Of the dataset and of the one that is added to it, bound to the name of the first.
+    cube : `xarray.Dataset`
+        The second; only what is inside its safe mask counts of its templates.
+    """
+    has_background = any(isinstance(model, BackgroundIRFModel) for model in own)
+    models: dict[str, Component] = {model.name: model for model in own.copy()}
+    for model in its:
+        if isinstance(model, BackgroundIRFModel):
+            if not has_background:
+                models[model.name] = model
+            continue
+        if isinstance(model, TemplateNPredModel):
+            model = _masked_template(model, cube)
+            twin = models.get(model.name)
+            if isinstance(twin, TemplateNPredModel):
+                model = _with_map(twin, _sum_of_maps(twin.map, model.map))
+            models[model.name] = model
+        else:
+            models.setdefault(model.name, model)
+    return DatasetModels(models.values())
+
+
+def sliced_models(models: DatasetModels, bins: tuple[int, int]) -> DatasetModels:
+    """Models of some bins of energy: those of templates are cut."""
+
+    def cut(template: TemplateNPredModel) -> SkyMap:
+        sky_map = template.map
+        axis = _axis_of(sky_map, sky_map.axes[0].edges[bins[0] : bins[1] + 1])
+        return _map_like(sky_map, sky_map.data[bins[0] : bins[1]], axis)
+
+    return _with_maps(models, cut)
+
+
+def resampled_models(models: DatasetModels, bins: Sequence[int]) -> DatasetModels:
+    """Models of sums over energy: templates are summed such that they predict the sum."""
+
+    def group(template: TemplateNPredModel) -> SkyMap:
+        sky_map = template.map
+        axis = _axis_of(sky_map, sky_map.axes[0].edges[list(bins)])
+        before, after = _norm(template, sky_map.axes[0]), _norm(template, axis)
+        parts = [
+            np.tensordot(_ratio(before[a:b], after[k]), sky_map.data[a:b], axes=1)
+            for k, (a, b) in enumerate(pairwise(bins))
+        ]
+        return _map_like(sky_map, np.stack(parts), axis)
+
+    return _with_maps(models, group)
+
+
+def coarser_models(models: DatasetModels, factor: int) -> DatasetModels:
+    """Models on coarser pixels: those of templates are summed, if they are as many as fit."""
+
+    def sum_pixels(template: TemplateNPredModel) -> SkyMap:
+        sky_map = template.map
+        n_e, n_y, n_x = sky_map.data.shape
+        data = sky_map.data.reshape(n_e, n_y // factor, factor, n_x // factor, factor)
+        cards = downsampled_cards(sky_map.grid.header, factor)
+        return SkyMap(data.sum(axis=(2, 4)), cards, sky_map.axes, sky_map.unit)
+
+    return _with_maps(models, sum_pixels)
+
+
+def _with_maps(
+    models: DatasetModels, change: Callable[[TemplateNPredModel], SkyMap]
+) -> DatasetModels:
+    return DatasetModels(
+        _with_map(model, change(model)) if isinstance(model, TemplateNPredModel) else model
+        for model in models
+    )
+
+
+def _with_map(model: TemplateNPredModel, sky_map: SkyMap) -> TemplateNPredModel:
+    """The same model (the same parameters) with another map, which is in no file."""
+    return TemplateNPredModel(
+        sky_map,
+        model.spectral_model,
+        model.name,
+        datasets_names=model.datasets_names,
+        spatial_model=model.spatial_model,
+    )
+
+
+def _axis_of(sky_map: SkyMap, edges: Array) -> Axis:
+    old = sky_map.axes[0]
+    return Axis(old.name, edges, old.interp, "edges", old.unit)
+
+
+def _map_like(sky_map: SkyMap, data: Array, axis: Axis) -> SkyMap:
+    return SkyMap(data, sky_map.grid.header, (axis,), sky_map.unit)
+
+
+def _norm(model: TemplateNPredModel, axis: Axis) -> Array:
+    energy = u.Quantity(axis.center, axis.unit or "TeV")
+    return np.asarray(model.spectral_model(energy).to_value(""), dtype=float)
+
+
+def _ratio(before: Array, after: float) -> Array:
+    return before / after if after > 0 else np.ones_like(before)
+
+
+def _masked_template(model: TemplateNPredModel, cube: xr.Dataset) -> TemplateNPredModel:
+    """Template without the bins outside the safe mask of a cube."""
+    if "mask_safe" not in cube:
+        return model
+    sky_map, mask = model.map, cube["mask_safe"].values
+    offset = pixel_offset(grid_of(cube), sky_map.grid, sky_map.frame)
+    if offset is None:  # compiling it says so
+        return model
+    n_e, n_y, n_x = sky_map.data.shape
+    y, x = np.arange(n_y) + offset[0], np.arange(n_x) + offset[1]
+    rows, columns = (y >= 0) & (y < mask.shape[1]), (x >= 0) & (x < mask.shape[2])
+    inside = np.zeros((n_e, n_y, n_x), dtype=bool)
+    at = np.ix_(np.arange(n_e), rows.nonzero()[0], columns.nonzero()[0])
+    inside[at] = mask[np.ix_(np.arange(n_e), y[rows], x[columns])]
+    return _with_map(model, _map_like(sky_map, sky_map.data * inside, sky_map.axes[0]))
+
+
+def _sum_of_maps(one: SkyMap, other: SkyMap) -> SkyMap:
+    return SkyMap(one.data + other.data, one.grid.header, one.axes, one.unit)

@@ -1,0 +1,274 @@
+"""What the models of a dataset predict, and how its counts compare with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, Self
+
+import dask
+import dask.array
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.datasets.altered import AlteredCube, computed, in_dask, lazy
+from gmdask.datasets.background_algebra import background_factors
+from gmdask.datasets.base import CubeDataset
+from gmdask.datasets.model_algebra import background_of
+from gmdask.datasets.summary import counts_summary, exposure_summary, rates
+from gmdask.datasets.xarray_citizen import sky_coords
+from gmdask.errors import InputError, UnknownNameError
+from gmdask.likelihood.cash import cash_per_bin
+from gmdask.likelihood.group import npred_cube
+from gmdask.models import BackgroundIRFModel
+from gmdask.store.lazy import lazy_variable
+
+__all__ = ["RESIDUALS", "Predictions", "with_asimov_counts", "with_fake_counts"]
+
+Array = NDArray[np.float64]
+
+RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {
+    "diff": lambda data, model: data - model,
+    "diff/model": lambda data, model: (data - model) / model,
+    "diff/sqrt(model)": lambda data, model: (data - model) / np.sqrt(model),
+}
+
+
+class Predictions(CubeDataset):
+    """Counts that the models of a dataset predict, and what is made of them. All are lazy."""
+
+    def _labelled(self, name: str, data: xr.Variable) -> xr.DataArray:
+        """Array (energy, lat, lon) with the axis of energy and the place of its pixels."""
+        coords = {"energy": self._cube["energy"], **sky_coords(self._cube, [""])}
+        return xr.DataArray(data, coords, name=name, attrs={"unit": ""})
+
+    def _npred(self, name: str, models: dict[str, Any], *, background: bool = True) -> xr.DataArray:
+        dims, shape = tuple(map(str, self.counts.dims)), self.counts.shape
+        if self._stored is None:  # its arrays do not leave this process
+
+            @cache
+            def compute() -> Array:
+                return npred_cube(self._name, computed(self._cube), models, background=background)
+
+            lazy_npred = lazy_variable(
+                dims, lambda index: compute()[index], shape, np.dtype(np.float64)
+            )
+        else:
+            task = dask.delayed(npred_cube, pure=False)
+            delayed = task(self._name, self._stored, models, background=background)
+            lazy_npred = xr.Variable(
+                dims, dask.array.from_delayed(delayed, shape, dtype=np.float64)
+            )
+        return self._labelled(name, lazy_npred)
+
+    def npred(self) -> xr.DataArray:
+        """Predicted counts (energy, lat, lon) of all models and the background, lazy.
+
+        Backed by Dask for a dataset of a store on disk; one in memory is computed in this process.
+        Negative sums are clipped at zero, as in Gammapy.
+        """
+        return self._npred("npred", self._models.to_dict())
+
+    def npred_signal(self, model_names: str | Iterable[str] | None = None) -> xr.DataArray:
+        """Predicted counts (energy, lat, lon) of the sources, lazy; not clipped.
+
+        Parameters
+        ----------
+        model_names : str or list of str, optional
+            Which; by default all but the background model.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such source.
+        """
+        sources = {m.name: m for m in self._models if not isinstance(m, BackgroundIRFModel)}
+        names = [model_names] if isinstance(model_names, str) else model_names
+        chosen = list(sources if names is None else names)
+        for name in chosen:
+            if name not in sources:
+                msg = f"dataset {self._name!r}: no source {name!r} among: {', '.join(sources) or 'none'}"
+                raise UnknownNameError(msg)
+        models = type(self._models)(sources[name] for name in chosen)
+        return self._npred("npred_signal", models.to_dict(), background=False)
+
+    def npred_background(self) -> xr.DataArray | None:
+        """Predicted counts (energy, lat, lon) of the background, lazy; None without one."""
+        if "background" not in self._cube:
+            return None
+        template = lazy(self._cube)["background"].variable.astype(np.float64)
+        factors = background_factors(self._cube, background_of(self._models))
+        return self._labelled("npred_background", (template * factors).transpose(*template.dims))
+
+    @property
+    def excess(self) -> xr.DataArray | None:
+        """Counts above the background as it was made (energy, lat, lon), lazy."""
+        if "background" not in self._cube:
+            return None
+        cube = lazy(self._cube)
+        excess = cube["counts"].variable - cube["background"].variable.astype(np.float64)
+        return self._labelled("excess", excess)
+
+    @property
+    def mask(self) -> xr.DataArray | None:
+        """``mask_safe & mask_fit`` (energy, lat, lon), lazy; None where there is neither."""
+        cube = lazy(self._cube)
+        masks = [cube[key].variable for key in ("mask_safe", "mask_fit") if key in cube]
+        if not masks:
+            return None
+        return self._labelled("mask", masks[0] & masks[-1])
+
+    def residuals(self, method: str = "diff") -> xr.DataArray:
+        """Counts above what is predicted (energy, lat, lon), lazy; NaN outside the mask.
+
+        Parameters
+        ----------
+        method : {"diff", "diff/model", "diff/sqrt(model)"}
+            What they are divided by.
+
+        Raises
+        ------
+        InputError
+            If the method is another one.
+        """
+        if method not in RESIDUALS:
+            msg = f"residuals of method {method!r}, expected one of {', '.join(RESIDUALS)}"
+            raise InputError(msg)
+        mask = self.mask
+
+        def compare(counts: Array, npred: Array, *masks: Array) -> Array:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values = np.asarray(RESIDUALS[method](counts.astype(np.float64), npred))
+            return np.where(masks[0], values, np.nan) if masks else values
+
+        masks = [] if mask is None else [mask]
+        return self._labelled("residuals", _by_bin(compare, self.counts, self.npred(), *masks))
+
+    def stat_array(self) -> xr.DataArray:
+        """Cash statistic of each bin (energy, lat, lon), in and outside the mask, lazy."""
+        return self._labelled("stat", _by_bin(cash_per_bin, self.npred(), self.counts))
+
+    def info_dict(self, in_safe_data_range: bool = True) -> dict[str, Any]:
+        """Sums over the dataset, exposure and rates, with the keys of Gammapy's ``info_dict``.
+
+        Parameters
+        ----------
+        in_safe_data_range : bool
+            Whether only the safe mask counts.
+        """
+        cube = computed(lazy(self._cube))
+        safe = cube["mask_safe"].values if "mask_safe" in cube else None
+        mask: Any = ... if safe is None or not in_safe_data_range else safe
+        background = self.npred_background()
+        info: dict[str, Any] = {"name": self._name}
+        info |= counts_summary(cube["counts"], background, cube.get("background"), mask)
+        sources = [m for m in self._models if not isinstance(m, BackgroundIRFModel)]
+        some = len(self._models) > 0 or background is not None
+        predicted = {
+            "npred": self.npred() if some else None,
+            "npred_background": background,
+            "npred_signal": self.npred_signal() if sources else None,
+        }
+        info |= {
+            k: math.nan if v is None else float(v.values[mask].sum()) for k, v in predicted.items()
+        }
+        info |= exposure_summary(cube["exposure"], None if safe is None else safe.any(axis=0))
+        info |= rates(info, cube)
+        bins = self.mask
+        info["n_bins"] = int(cube["counts"].size)
+        info["n_fit_bins"] = 0 if bins is None else int(bins.values.sum())
+        info["stat_type"] = "cash"
+        info["stat_sum"] = self.stat_sum() if len(self._models) else math.nan
+        return info
+
+    # --- simulated counts --------------------------------------------------------------
+
+    def fake(self, seed: int) -> Self:
+        """Replace the counts by ones drawn from what the models predict, in place.
+
+        Parameters
+        ----------
+        seed : int
+            Of the generator; equal seeds give equal counts.
+
+        Returns
+        -------
+        dataset
+            This one.
+        """
+        return self._with_counts(with_fake_counts, {"seed": seed})
+
+    def to_asimov(self, name: str | None = None) -> Self:
+        """Dataset whose counts are what the models predict.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of the new dataset, by default that of this one.
+        """
+        return self.copy(name)._with_counts(with_asimov_counts, {})
+
+    def _with_counts(self, operation: Callable[..., xr.Dataset], options: dict[str, Any]) -> Self:
+        options = {**options, "models": self._models.to_dict()}
+        cube = operation(self._cube, **options)
+        if self._stored is not None:
+            self._stored = AlteredCube(operation, (self._stored,), options)
+        self._cube, self._compiled = cube, None
+        return self
+
+
+def with_fake_counts(cube: xr.Dataset, models: dict[str, Any], seed: int) -> xr.Dataset:
+    """Cube with counts drawn from what models predict.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    models : dict
+        Plain data of its models.
+    seed : int
+        Of the generator.
+    """
+
+    def draw(npred: Array) -> Array:
+        return np.random.default_rng(seed).poisson(npred).astype(np.float64)
+
+    return _predicted_counts(cube, models, draw)
+
+
+def with_asimov_counts(cube: xr.Dataset, models: dict[str, Any]) -> xr.Dataset:
+    """Cube with what models predict as its counts.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    models : dict
+        Plain data of its models.
+    """
+    return _predicted_counts(cube, models, lambda npred: npred)
+
+
+def _predicted_counts(
+    cube: xr.Dataset, models: dict[str, Any], change: Callable[[Array], Array]
+) -> xr.Dataset:
+    counts = cube["counts"].variable
+
+    @cache
+    def compute() -> Array:
+        return change(npred_cube(str(cube.attrs["name"]), computed(cube), models))
+
+    values = lazy_variable(
+        tuple(map(str, counts.dims)), lambda index: compute()[index], counts.shape,
+        np.dtype(np.float64), dict(counts.attrs),
+    )  # fmt: skip
+    return cube.assign(counts=values)
+
+
+def _by_bin(function: Callable[..., Array], *arrays: xr.DataArray) -> xr.Variable:
+    """Function of arrays, bin by bin, lazy."""
+    parts = [in_dask(array.variable, str(array.name)) for array in arrays]
+    result: xr.Variable = xr.apply_ufunc(
+        function, *parts, dask="parallelized", output_dtypes=[np.float64]
+    )
+    return result

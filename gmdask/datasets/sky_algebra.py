@@ -1,0 +1,196 @@
+"""Cubes with other pixels: a part of them, more of them, or coarser ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gmdask.datasets.arrays import double, finite, kept, ordered
+from gmdask.datasets.background_algebra import background_factors, ratio
+from gmdask.datasets.irf_algebra import IRFS, grid_of
+from gmdask.errors import InputError
+from gmdask.geometry import (
+    WcsGrid,
+    Window,
+    cutout_window,
+    downsampled_cards,
+    rotate,
+    shifted_cards,
+)
+
+__all__ = ["IRF_MIN_PIXELS", "cutout", "cutout_windows", "downsample", "pad", "pixel_window"]
+
+IRF_MIN_PIXELS = 3  # of a cutout, so that it can be interpolated
+
+
+def pixel_window(
+    grid: WcsGrid, at: tuple[float, float], width: tuple[float, float], least: int
+) -> Window | None:
+    """Rectangle of pixels around a position, None where it lies outside.
+
+    Parameters
+    ----------
+    grid : WcsGrid
+    at : tuple of float
+        Pixel coordinate (y, x).
+    width : tuple of float
+        In longitude and latitude, in deg.
+    least : int
+        Pixels along each side.
+    """
+    npix = [
+        round(max(side / scale, float(least)))
+        for side, scale in zip(width[::-1], grid.pixel_scales[::-1], strict=True)
+    ]
+    return cutout_window(grid.shape, at, (npix[0], npix[1]))
+
+
+def cutout_windows(
+    cube: xr.Dataset,
+    position: tuple[float, float],
+    frame: str,
+    width: tuple[float, float],
+    where: str,
+) -> dict[str, Window]:
+    """Pixels that a cutout takes from the maps of a cube.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    position : tuple of float
+        Longitude and latitude of the centre in deg.
+    frame : str
+        Of the position.
+    width : tuple of float
+        In longitude and latitude, in deg.
+    where : str
+        To begin messages with.
+
+    Returns
+    -------
+    windows : dict
+        Of the counts under "", of the response maps under "psf" and "edisp"; one that does not
+        reach the position is taken whole.
+
+    Raises
+    ------
+    InputError
+        The cutout lies outside the maps.
+    """
+    windows = {}
+    for key in ("", *(key for key in IRFS if key in cube)):
+        grid = grid_of(cube, key)
+        x, y = grid.to_pixel(*rotate(*position, frame, grid.frame))
+        at = float(y), float(x)
+        window = pixel_window(grid, at, width, 1 if key == "" else IRF_MIN_PIXELS)
+        if window is None and key == "":
+            msg = f"{where}: a cutout of {width} deg at {position} deg ({frame}) lies outside its maps"
+            raise InputError(msg)
+        windows[key] = window or Window(0, grid.shape[0], 0, grid.shape[1])
+    return windows
+
+
+def cutout(cube: xr.Dataset, windows: Mapping[str, tuple[int, int, int, int]]) -> xr.Dataset:
+    """Take some pixels, of response maps with their exposure too.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    windows : mapping
+        See `cutout_windows`.
+    """
+    cuts: dict[str, slice] = {}
+    cards = {}
+    for key, limits in windows.items():
+        window, prefix = Window(*limits), f"{key}_" if key else ""
+        cuts |= dict(zip((f"{prefix}lat", f"{prefix}lon"), window.slices, strict=True))
+        cards[f"{prefix}wcs"] = shifted_cards(cube.attrs[f"{prefix}wcs"], window.y0, window.x0)
+    return cube.isel(cuts).assign_attrs(cards)
+
+
+def pad(cube: xr.Dataset, pixels: tuple[int, int]) -> xr.Dataset:
+    """Add pixels on all sides: without counts, background and exposure, and outside the masks.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    pixels : tuple of int
+        How many on each side in longitude, and in latitude.
+    """
+    widths = {"lon": (pixels[0], pixels[0]), "lat": (pixels[1], pixels[1])}
+    arrays = {}
+    for key, array in cube.data_vars.items():
+        if "lat" in array.dims:
+            fill = False if array.dtype == bool else 0
+            padded = array.variable.pad(widths, mode="constant", constant_values=fill)
+            padded.attrs = dict(array.attrs)
+            arrays[str(key)] = padded
+    cards = shifted_cards(cube.attrs["wcs"], -pixels[1], -pixels[0])
+    padded_cube = cube.drop_vars(list(arrays)).assign(arrays).assign_attrs(wcs=cards)
+    return ordered(padded_cube, cube)
+
+
+def downsample(
+    cube: xr.Dataset, factor: int, background: Mapping[str, Any] | None = None
+) -> xr.Dataset:
+    """Make one pixel of `factor` times `factor`; the response maps stay as they are.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        The factor divides its numbers of pixels.
+    factor : int
+    background : mapping, optional
+        Plain data of the background model, which goes on predicting the sum.
+
+    Notes
+    -----
+    Gammapy's ``MapDataset.downsample``: counts and background are summed within the safe mask,
+    exposure is averaged, and a pixel belongs to a mask if any of its parts does.
+    """
+    arrays = {k: v.variable for k, v in cube.data_vars.items() if "lat" in v.dims}
+    mask = arrays.get("mask_safe")
+    new = cube.drop_vars(list(arrays))
+    new.attrs["wcs"] = downsampled_cards(cube.attrs["wcs"], factor)
+    for key, variable in arrays.items():
+        values = double(variable)
+        if key == "background" and background is not None:
+            before = background_factors(cube, background)
+            shape = cube.sizes["lat"] // factor, cube.sizes["lon"] // factor
+            grid = WcsGrid(new.attrs["wcs"], shape)
+            share = ratio(before, _repeated(background, cube, grid, factor))
+            values = (values * share).transpose(*variable.dims)
+        if values.dtype == bool:
+            coarse = _blocks(values, factor).any(("y", "x"))
+        elif key in ("counts", "background"):
+            coarse = _blocks(kept(values, mask), factor).sum(("y", "x"), skipna=False)
+        else:
+            coarse = _blocks(finite(values), factor).mean(("y", "x"), skipna=False)
+        coarse.attrs = dict(variable.attrs)
+        new[key] = coarse
+    return ordered(new, cube)
+
+
+def _blocks(variable: xr.Variable, factor: int) -> xr.Variable:
+    """The same with blocks of pixels along two further dimensions."""
+    shape = variable.sizes["lat"] // factor, factor, variable.sizes["lon"] // factor, factor
+    values = variable.transpose(..., "lat", "lon")
+    data = values.data.reshape(*values.shape[:-2], *shape)
+    return xr.Variable((*values.dims[:-2], "lat", "y", "lon", "x"), data)
+
+
+def _repeated(
+    background: Mapping[str, Any], cube: xr.Dataset, grid: WcsGrid, factor: int
+) -> xr.Variable:
+    """Norm of the background at coarse pixels, at each of their parts."""
+    coarse = xr.Dataset(
+        coords={key: cube[key] for key in ("energy", "energy_edges")}, attrs={"wcs": grid.header}
+    )
+    coarse = coarse.expand_dims(lat=grid.shape[0], lon=grid.shape[1])
+    factors = background_factors(coarse, background)
+    for dim in set(factors.dims) & {"lat", "lon"}:
+        factors = factors.isel({dim: np.arange(factors.sizes[dim]).repeat(factor)})
+    return factors

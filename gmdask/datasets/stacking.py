@@ -1,0 +1,168 @@
+"""Two cubes as one: counts and background are summed where they are safe, responses averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.units import Quantity
+
+from gmdask.datasets.arrays import finite, kept, ordered, unit_factor
+from gmdask.datasets.background_algebra import background_factors, ratio
+from gmdask.datasets.gti import gti_union
+from gmdask.datasets.irf_algebra import IRFS, grid_of, onto_pixels, stack_irf
+from gmdask.errors import InputError
+from gmdask.geometry import pixel_offset
+from gmdask.store.axes import cube_axis, same_axis
+
+__all__ = ["stack", "to_masked"]
+
+Model = Mapping[str, Any] | None
+
+SKY = ("lat", "lon")
+
+
+def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> xr.Dataset:
+    """Add another cube, which has the same pixels or a part of them.
+
+    Parameters
+    ----------
+    cube, other : `xarray.Dataset`
+        The safe mask of the second is applied, that of the first is not.
+    models : tuple
+        Plain data of the background models of both, or None. The template is summed such that
+        the first of them that is there goes on predicting the sum of both backgrounds.
+
+    Raises
+    ------
+    InputError
+        Axes or pixels differ, or the exposure of a response is missing.
+
+    Notes
+    -----
+    Gammapy's ``MapDataset.stack`` (NUMERICS.md 2.6): counts and background are summed over the
+    safe bins of the other, exposure over its safe pixels, the PSF and the energy
+    dispersion are averaged with their exposure, and the masks joined. Sums are in double precision.
+    """
+    where = f"dataset {other.attrs['name']!r} stacked onto {cube.attrs['name']!r}"
+    offset = _offset(cube, other, where)
+    mask = other["mask_safe"].variable if "mask_safe" in other else None
+    image = None if mask is None else mask.any("energy")
+    arrays: dict[str, xr.Variable] = {}
+
+    def place(variable: xr.Variable, like: xr.DataArray) -> xr.Variable:
+        sizes = cube.sizes["lat"], cube.sizes["lon"]
+        return onto_pixels(variable.transpose(*like.dims), offset, sizes, SKY)
+
+    for key in ("counts", "exposure", "background"):
+        if key in cube and key in other:
+            added = finite(other[key].variable) * unit_factor(other[key], cube[key])
+            total = cube[key].variable.astype(np.float64)
+            if key == "background":
+                total, added = _as_one(cube, other, total, added, models)
+            added = kept(added, image if key == "exposure" else mask)
+            arrays[key] = total + place(added, cube[key])
+    for key in IRFS:
+        if key in cube and key in other:
+            arrays |= stack_irf(cube, other, key, where)
+    if "mask_safe" in cube and mask is not None:
+        arrays["mask_safe"] = cube["mask_safe"].variable | place(mask, cube["mask_safe"])
+    if "mask_fit" in other:
+        fit = place(other["mask_fit"].variable, cube["counts"])
+        arrays["mask_fit"] = cube["mask_fit"].variable | fit if "mask_fit" in cube else fit
+    for key, variable in arrays.items():
+        like = cube[key] if key in cube else other[key]
+        variable.attrs = dict(like.attrs)
+    if image is None or bool(image.any().values):
+        arrays["exposure"].attrs["meta"] = _livetime(cube, other)
+    new = cube.assign(arrays)
+    return _meta_tables(gti_union(new, other), other)
+
+
+def to_masked(cube: xr.Dataset) -> xr.Dataset:
+    """Cube with nothing outside its safe mask: no counts, background, exposure and response.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    """
+    arrays = {
+        str(key): xr.zeros_like(array.variable)
+        for key, array in cube.data_vars.items()
+        if array.ndim > 1 and key != "mask_fit"
+    }
+    empty = cube.drop_vars([k for k in cube.data_vars if k not in arrays]).assign(arrays)
+    exposure = empty["exposure"]
+    meta = {k: v for k, v in exposure.attrs.get("meta", {}).items() if k != "livetime"}
+    exposure.attrs["meta"] = meta
+    stacked = stack(empty, cube, (None, None))
+    times = {key: cube[key].variable for key in ("gti_start", "gti_stop") if key in cube}
+    return ordered(stacked.assign(times), cube)
+
+
+def _offset(cube: xr.Dataset, other: xr.Dataset, where: str) -> tuple[int, int]:
+    for dim in ("energy", "energy_true"):
+        if not same_axis(cube_axis(cube, dim), cube_axis(other, dim)):
+            msg = f"{where}: the axes {dim!r} are not the same"
+            raise InputError(msg)
+    if ("region" in cube.attrs) != ("region" in other.attrs):
+        msg = f"{where}: one is a map and the other a spectrum"
+        raise InputError(msg)
+    if "region" in cube.attrs:
+        return 0, 0
+    grid = grid_of(other)
+    offset = pixel_offset(grid_of(cube), grid, grid.frame)
+    if offset is None:
+        msg = f"{where}: the pixels are not the same, nor a part of them"
+        raise InputError(msg)
+    return offset
+
+
+def _as_one(
+    cube: xr.Dataset,
+    other: xr.Dataset,
+    total: xr.Variable,
+    added: xr.Variable,
+    models: tuple[Model, Model],
+) -> tuple[xr.Variable, xr.Variable]:
+    """Templates of both, such that one model predicts the background of both."""
+    own, its = models
+    if own is None and its is None:
+        return total, added
+    kept = own if own is not None else its
+    total = total * ratio(background_factors(cube, own), background_factors(cube, kept))
+    share = ratio(background_factors(other, its), background_factors(other, kept))
+    return total, added * share
+
+
+def _livetime(cube: xr.Dataset, other: xr.Dataset) -> dict[str, Any]:
+    """Metadata of the exposure of the sum."""
+    meta, added = (dict(c["exposure"].attrs.get("meta", {})) for c in (cube, other))
+    if "livetime" in added:
+        total = Quantity(added["livetime"])
+        if "livetime" in meta:
+            total = Quantity(meta["livetime"]) + total
+        meta["livetime"] = str(total)
+    return meta
+
+
+def _meta_tables(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Cube with the entries of both tables, column by column, in one row."""
+    own, its = cube.attrs.get("meta_table"), other.attrs.get("meta_table")
+    if its is None:
+        return cube
+    if own is None:
+        return cube.assign_attrs(meta_table=its)
+    columns = {
+        name: {**column, "values": [_entries(column) + _entries(its["columns"][name])]}
+        for name, column in own["columns"].items()
+        if name in its["columns"]
+    }
+    return cube.assign_attrs(meta_table={"columns": columns})
+
+
+def _entries(column: Mapping[str, Any]) -> list[Any]:
+    first = column["values"][0] if column["values"] else []
+    return list(first) if isinstance(first, list | tuple) else [first]

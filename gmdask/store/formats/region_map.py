@@ -1,0 +1,93 @@
+"""Reading the HDUs of a map of one region: a table of values, its axes, and the region's shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import regions
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.units import UnitsError
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from gmdask.errors import InputError
+from gmdask.geometry import Axis
+from gmdask.geometry.fits_header import wcs_cards
+from gmdask.geometry.regions import Region
+
+__all__ = ["NOWHERE", "is_region_table", "read_region", "read_values"]
+
+# a spectrum whose region is not known lies in this pixel
+NOWHERE: dict[str, Any] = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 1.0, "CRPIX2": 1.0, "CRVAL1": 0.0, "CRVAL2": 0.0,
+    "CDELT1": -1.0, "CDELT2": 1.0, "CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS",
+}  # fmt: skip
+
+
+def is_region_table(hdu: Any) -> bool:
+    """Whether an HDU is a table of the values of a region."""
+    return isinstance(hdu, fits.BinTableHDU) and {"CHANNEL", "DATA"} <= set(hdu.columns.names)
+
+
+def read_values(hdu: fits.BinTableHDU, axes: tuple[Axis, ...], where: str) -> NDArray[Any]:
+    """Values of a region, as a map of one pixel.
+
+    Parameters
+    ----------
+    hdu : astropy.io.fits.BinTableHDU
+        With a column DATA.
+    axes : tuple of Axis
+        The fastest first.
+    where : str
+        To begin messages with.
+
+    Returns
+    -------
+    values : array of shape (axes reversed, 1, 1)
+    """
+    values = np.asarray(hdu.data["DATA"])
+    shape = tuple(axis.nbin for axis in reversed(axes))
+    if values.size != np.prod(shape):
+        names = ", ".join(axis.name for axis in axes)
+        raise InputError(f"{where}: {values.size} values, where its axes ({names}) ask for {shape}")
+    return values.astype(values.dtype.newbyteorder("=")).reshape(*shape, 1, 1)
+
+
+def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
+    """Region of a map, from the HDU of its shapes.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        The open file.
+    name : str
+        Name of the HDU of the map.
+    where : str
+        To begin messages with.
+
+    Returns
+    -------
+    Region or None
+        None if the file does not say.
+
+    Raises
+    ------
+    InputError
+        The shapes cannot be read.
+    """
+    if f"{name}_REGION" not in hdus:
+        return None
+    hdu = hdus[f"{name}_REGION"]
+    where = f"{where}: HDU {name}_REGION"
+    cards = wcs_cards(hdu.header)
+    wcs = WCS(fits.Header(list(cards.items())), naxis=2, fix=False)
+    try:
+        found = regions.Regions.parse(QTable.read(hdu), format="fits")
+        for shape in found:
+            shape.meta["include"] = True  # "+" in the table; needed to turn it into one of the sky
+        return Region([shape.to_sky(wcs) for shape in found], cards)
+    except (ValueError, KeyError, TypeError, UnitsError, AstropyUserWarning) as error:
+        raise InputError(f"{where}: its shapes cannot be read ({error})") from error
