@@ -4,8 +4,10 @@
         [--memory-limit 1GB] [--folder FOLDER]
 
 Simulates the survey of `survey_config` for each size (or takes it from FOLDER/<size>), fits all its
-parameters from moved starts, and prints one table. Gammapy's columns are of sizes up to
-``--gammapy``, in the same run: setting the models, the first statistic, and one more with changed values.
+parameters from moved starts, and prints one table. "Dask" is a pass without work, "moved" what workers
+sent each other over 30 passes with frozen shapes, "warm/read" such a pass per dataset in one process beside
+the time of reading its operators once. Gammapy's columns are of sizes up to ``--gammapy``, in the
+same run: setting the models, the first statistic, and one more with changed values.
 """
 
 from __future__ import annotations
@@ -65,12 +67,10 @@ class Times:
             self.end = now
 
 
-def _io() -> tuple[int, float, float]:
-    """Bytes read by this process, its peak memory and present memory in MB."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    read = int(lines[0].split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return read, peak, 0.0
+def _io() -> tuple[int, float]:
+    """Bytes read by this process, and its peak memory in MB."""
+    read = int(Path("/proc/self/io").read_text().splitlines()[0].split()[1])
+    return read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def _moved(dask_worker: Any) -> int:
@@ -94,7 +94,7 @@ def fit(store: Path, start: Path, client: Any) -> Row:
     datasets, models = opened[0], gm.Models.read(start)
     row = Row(len(datasets))
     set_s = seconds(lambda: datasets.set_models(models))
-    before, times = sum(read for read, *_ in client.run(_io).values()), Times()
+    before, times = sum(read for read, _ in client.run(_io).values()), Times()
     result = gm.Fit(datasets, client, on_event=times).run(models)
     inside = list(client.run(_io).values())
     per_pass = float(np.median(np.diff(times.passes)))
@@ -108,8 +108,8 @@ def fit(store: Path, start: Path, client: Any) -> Row:
         "passes": f"{result.passes}+{result.passes_errors}",
         "errors s": f"{times.end - times.passes[-1]:.1f}",
         "fit s": f"{result.wall_s:.1f}",
-        "read GB": f"{(sum(read for read, *_ in inside) - before) / 1e9:.2f}",
-        "peak MB": f"{max(peak for _, peak, _ in inside):.0f}",
+        "read GB": f"{(sum(read for read, _ in inside) - before) / 1e9:.2f}",
+        "peak MB": f"{max(peak for _, peak in inside):.0f}",
         "end": result.message[:40],
     }
     return row
@@ -124,10 +124,9 @@ def _answer(group: int, payload: tuple[Any, int]) -> bytes:
     return bytes(payload[1])
 
 
-def dask_overhead(datasets: gm.Datasets, models: gm.Models, client: Any) -> tuple[float, float]:
-    """Time of a pass without work, in ms, and bytes moved between workers over many real ones."""
-    n = len(datasets)
-    values = np.zeros(max(1, n // GROUPS) * (84 + 4))
+def dask_overhead(n: int, client: Any) -> float:
+    """Time in ms of a pass without work: payloads and results of the sizes of a real one."""
+    values = np.zeros(max(1, n // GROUPS) * 88)
     results = 8 * (values.size + 40 * 41 * max(1, n // GROUPS // 8))
     engine: Engine[int, int, tuple[Any, int], bytes] = Engine(
         _build, _answer, list(range(min(GROUPS, n))), client
@@ -137,19 +136,61 @@ def dask_overhead(datasets: gm.Datasets, models: gm.Models, client: Any) -> tupl
         engine(payloads)
     empty = np.median([seconds(lambda: engine(payloads)) for _ in range(N_PASSES)])
     engine.close()
-    datasets.set_models(models)
-    return 1e3 * float(empty), 0.0
+    return 1e3 * float(empty)
 
 
 def moved_bytes(datasets: gm.Datasets, models: gm.Models, client: Any) -> int:
-    """Bytes that workers sent each other over real passes."""
-    objective = Objective(datasets, models, client)
+    """Bytes that workers sent each other over real passes, shapes being frozen."""
+    own = frozen(models)
+    datasets.set_models(own)
+    objective = Objective(datasets, own, client)
     objective(objective.start)
     before = sum(client.run(_moved).values())
     for _ in range(N_PASSES):
         objective(objective.start)
     objective.close()
     return sum(client.run(_moved).values()) - before
+
+
+def frozen(models: gm.Models) -> gm.Models:
+    """The same with all shapes frozen."""
+    own = models.copy()
+    for model in own:
+        if isinstance(model, gm.SkyModel):
+            model.spatial_model.freeze()
+    return own
+
+
+def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
+    """Time in ms per dataset of a pass with frozen shapes here, and of reading its operators."""
+    own = frozen(models)
+    chosen = gm.Models(
+        [m for m in own if {*(m.datasets_names or datasets.names)} & {*datasets.names}]
+    )
+    datasets.set_models(chosen)
+    objective = Objective(datasets, chosen)
+    objective(objective.start)
+    at = objective.start
+    amplitudes = np.array([name.endswith("amplitude") for name in chosen.parameters.names])
+
+    def once() -> None:
+        nonlocal at
+        at = np.where(amplitudes, at * (1 + 1e-6), at)
+        objective(at)
+
+    terms = [
+        term.source._operator[2]
+        for group in objective._engine._groups
+        for run in group.runs
+        for dataset in run.datasets
+        for term in dataset._terms
+        if term.source._operator[2] is not None
+    ]
+    arrays = [getattr(t, "_m", None) if hasattr(t, "_m") else t._flux for t in terms]
+    pass_s = min(seconds(once) for _ in range(7))
+    read_s = min(seconds(lambda: [array.sum() for array in arrays]) for _ in range(7))
+    scale = 1e3 / len(datasets)
+    return f"{scale * pass_s:.2f}/{scale * read_s:.2f}"
 
 
 def gammapy(store: Path, start: Path) -> dict[str, str]:
@@ -209,7 +250,9 @@ def main() -> None:
             with gm.connect(workers=arguments.workers, memory_limit=limit) as client:
                 row = fit(store, folder / "start.yaml", client)
                 datasets, models = gm.Datasets.read(store), gm.Models.read(folder / "start.yaml")
-                row.found["Dask ms"] = f"{dask_overhead(datasets, models, client)[0]:.0f}"
+                row.found["Dask ms"] = f"{dask_overhead(n, client):.0f}"
+                row.found["moved B"] = str(moved_bytes(datasets, models, client))
+            row.found["warm/read ms"] = warm_pass(datasets[: min(n, 100)], models)
             if n <= arguments.gammapy:
                 row.found |= gammapy(store, folder / "start.yaml")
             rows.append(row)
