@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,15 +173,18 @@ def test_what_is_drawn_does_not_depend_on_the_others(config, tmp_path):
     assert shorter.observations == read_survey(config).observations[: N // 2]
 
 
-def test_plan(config, store):
+def test_plan(config, tmp_path):
     plan = plan_simulation(config)
-    written = {path: f for _, files in content(store) for path, f in files.items()}
-    assert written
-    assert plan.datasets == N
-    assert plan.nbytes == sum(store.open_row(row).drop_vars(
-        list(store.open_row(row).coords)).nbytes for row in store.rows)  # fmt: skip
-    real = sum(p.stat().st_size for p in Path(store.url).rglob("*") if p.is_file())
-    assert 0.5 * real < plan.stored < 1.5 * real
+    whole = simulate(config, tmp_path / "whole.zarr")
+    cubes = [whole.open_row(row) for row in whole.rows]
+    assert (plan.datasets, plan.blocks) == (N, 1)
+    assert plan.nbytes == sum(array.nbytes for cube in cubes for array in cube.data_vars.values())
+    real = sum(
+        path.stat().st_size
+        for path in (tmp_path / "whole.zarr/blocks").rglob("c/**/*")
+        if path.is_file()
+    )
+    assert plan.stored == pytest.approx(real, rel=0.1)
     assert plan.seconds > 0
 
 
