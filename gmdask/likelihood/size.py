@@ -8,8 +8,9 @@ from gmdask.likelihood.shared import MAX_BYTES
 
 __all__ = ["FIXED", "HELD", "HELD_PER_COMPONENT", "peak_bytes"]
 
-# measured: besides what is shared by all datasets, tables of the PSF and plans of transforms
-FIXED = MAX_BYTES + 30_000_000
+# measured: besides what is shared by all datasets, tables of the PSF, plans of transforms, and
+# what the heap keeps when arrays are freed
+FIXED = MAX_BYTES + 30_000_000 + (1 << 26)
 # what a compiled dataset holds whatever is kept in files: objects of its axes, grids and models
 HELD, HELD_PER_COMPONENT = 110_000, 4_000
 
