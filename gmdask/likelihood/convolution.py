@@ -198,16 +198,17 @@ class WeightedSums:
 
     def __call__(self, images: Images) -> Array:
         """Sums (I, plane) of images of a shape."""
+        # one by one: the bits of one do not depend on how many there are
         own = self._convolution
         if own._kernels is None:
-            rule = "pyx,ipyx->ip" if images.values.ndim == 4 else "pyx,iyx->ip"
-            return np.asarray(np.einsum(rule, self._weights, images.values, optimize=True))
+            per_plane = images.values.ndim == 4
+            rule = "pyx,pyx->p" if per_plane else "pyx,yx->p"
+            return np.stack([np.einsum(rule, self._weights, image) for image in images.values])
         transforms = images.transforms(own.size)
         flat = transforms.reshape(*transforms.shape[:-2], -1).view(np.float64)
         if images.values.ndim == 4:
-            return np.asarray(np.einsum("pk,ipk->ip", self._transform, flat))
-        result: Array = flat @ self._transform.T
-        return result
+            return np.stack([np.einsum("pk,pk->p", self._transform, image) for image in flat])
+        return np.stack([self._transform @ image for image in flat])
 
     def adjoint(self, share: Array) -> Array:
         """Image (lat, lon): the sums, with a share for each plane, derived by the image."""
