@@ -115,24 +115,37 @@ def settled(client, workers: int) -> dict[str, int]:
             time.sleep(0.1)
 
 
-def killed(folder: Path, expected: str, kills: int) -> int:
-    """Fits during which workers are killed."""
+def end(pids: list[int]) -> None:
+    """End processes without notice."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def killed(folder: Path, expected: str, kills: int, total: int) -> int:
+    """Fits during which workers are killed: some time after one of the passes, or the start."""
     wrong = 0
     for workers, numbers in ((2, [k for k in range(kills) if k % 4]), (4, range(0, kills, 4))):
         with gm.connect("local", workers=workers, memory_limit="1GB") as client:
-            _, _, seconds = fit(folder, client)
+            begin, first = time.monotonic(), []
+            told = Passes(
+                lambda _, begin=begin, first=first: first.append(time.monotonic() - begin)
+            )
+            _, _, seconds = fit(folder, client, passes=told)
             for seed in numbers:
                 rng = np.random.default_rng(seed)
                 pids = list(settled(client, workers).values())
                 lost = rng.permutation(pids)[: workers - 1].tolist()
-                after = rng.uniform(0, seconds)
-                timer = threading.Timer(
-                    after, lambda lost=lost: [os.kill(p, signal.SIGKILL) for p in lost]
-                )
-                timer.start()
-                found, passes, took = fit(folder, client)
-                timer.join()
-                what = f"kill -9 of {len(lost)} of {workers} workers after {after:4.1f} s"
+                stop = int(rng.integers(0, total))
+                delay = rng.uniform(0, (seconds - first[0]) / total if stop else first[0])
+
+                def kill(number: int, stop=stop, delay=delay, lost=lost) -> None:
+                    if number == stop:
+                        threading.Timer(delay, end, [lost]).start()
+
+                kill(0)
+                found, passes, took = fit(folder, client, passes=Passes(kill))
+                when = f"pass {stop}" if stop else "the start"
+                what = f"kill -9 of {len(lost)} of {workers}, {1e3 * delay:4.0f} ms after {when}"
                 wrong += not row(
                     what, found, expected, f"{took:5.1f} s, {len(passes.numbers)} passes"
                 )
@@ -213,7 +226,7 @@ def main() -> None:
         total = len(passes.numbers)
         row("in process", expected, expected, f"{seconds:5.1f} s, {total} passes")
         wrong = alike(folder, expected)
-        wrong += killed(folder, expected, options.kills)
+        wrong += killed(folder, expected, options.kills, total)
         wrong += hung(folder, expected)
         wrong += drivers(folder, expected, options.drivers, total, seconds / total)
     print(f"{wrong} fits with other bits, or passes repeated")
