@@ -11,6 +11,7 @@ from pathlib import Path
 from distributed import Client
 
 from gmdask.cluster import run_tasks
+from gmdask.datasets.blocks import write_blocks
 from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import ImportProgress, Listener
 from gmdask.store import (
@@ -87,7 +88,13 @@ def import_datasets(
         raise PlanError(msg)
     chosen = [tuple(entries[i] for i in block) for block in plan_blocks(shapes)]
     tasks = [_BlockTask(block, _digest(block)) for block in chosen]
-    store.commit(_write_blocks(store, tasks, client, on_event))
+
+    def on_done(done: int) -> None:
+        if on_event is not None:
+            on_event(ImportProgress(done, len(entries)))
+
+    write, digests = partial(_write_task, url=store.url), [task.digest for task in tasks]
+    store.commit(write_blocks(store, tasks, digests, write, client, on_done))
     return store
 
 
@@ -145,23 +152,3 @@ def _digest(entries: Sequence[DatasetEntry]) -> str:
 def _write_task(task: _BlockTask, url: str) -> BlockRecord:
     cubes = [read_map_dataset(entry.path, entry.name) for entry in task.entries]
     return write_block(url, cubes, task.digest)
-
-
-def _write_blocks(
-    store: Store, tasks: Sequence[_BlockTask], client: Client | None, on_event: Listener | None
-) -> list[BlockRecord]:
-    total = sum(len(task.entries) for task in tasks)
-    records: dict[int, BlockRecord] = {}
-    for number, task in enumerate(tasks):
-        finished = store.find_uncommitted(task.digest)
-        if finished is not None:
-            records[number] = finished
-    missing = [number for number in range(len(tasks)) if number not in records]
-    done = sum(len(tasks[number].entries) for number in records)
-    todo = [tasks[number] for number in missing]
-    for index, record in run_tasks(partial(_write_task, url=store.url), todo, client, in_flight=2):
-        records[missing[index]] = record
-        done += len(todo[index].entries)
-        if on_event is not None:
-            on_event(ImportProgress(done, total))
-    return [records[number] for number in range(len(tasks))]
