@@ -6,7 +6,7 @@ import math
 import sys
 import time
 
-from gmdask.events import CompileEnd, Event, FitEnd, FitPass, ImportProgress
+from gmdask.events import CompileEnd, DatasetsProgress, Event, FitEnd, FitPass, ImportProgress
 
 __all__ = ["Progress"]
 
@@ -34,7 +34,9 @@ class Progress:
             self._write_over(text, final=isinstance(event, FitEnd))
         else:
             self._log(
-                text, always=not isinstance(event, FitPass | ImportProgress) or _is_last(event)
+                text,
+                always=not isinstance(event, FitPass | ImportProgress | DatasetsProgress)
+                or _is_last(event),
             )
 
     def _write_over(self, text: str, *, final: bool) -> None:
@@ -57,12 +59,14 @@ class Progress:
 
 
 def _is_last(event: Event) -> bool:
-    return isinstance(event, ImportProgress) and event.done == event.total
+    return isinstance(event, ImportProgress | DatasetsProgress) and event.done == event.total
 
 
 def _text(event: Event) -> str | None:
     if isinstance(event, ImportProgress):
         return f"import: {event.done} of {event.total} datasets"
+    if isinstance(event, DatasetsProgress):
+        return f"{event.work}: {event.done} of {event.total} datasets"
     if isinstance(event, CompileEnd):
         return f"fit: {event.datasets} datasets in {event.groups} groups"
     if isinstance(event, FitPass):
