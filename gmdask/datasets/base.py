@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.altered import computed
+from gmdask.datasets.altered import computed, lazy
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
@@ -178,6 +178,12 @@ class CubeDataset:
         """
         new = type(self)(self._cube.assign_attrs(name=name or self._name), self._stored)
         new._models = self._models_for(new.name)
+        return new
+
+    def compute(self) -> Self:
+        """The same dataset with its arrays in memory, for one that is used again and again."""
+        new = type(self)(computed(lazy(self._cube)), self._stored)
+        new._models = self._models_for(self._name)
         return new
 
     def _models_for(self, name: str) -> DatasetModels:

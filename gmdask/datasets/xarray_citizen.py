@@ -24,7 +24,7 @@ from gmdask.datasets.energy_algebra import energy_bins
 from gmdask.datasets.irf_algebra import IRFS
 from gmdask.datasets.sky_algebra import IRF_MIN_PIXELS, pixel_window
 from gmdask.errors import InputError, UnknownNameError
-from gmdask.geometry import WcsGrid, Window, nearest_pixel, rotate
+from gmdask.geometry import Axis, WcsGrid, Window, nearest_pixel, rotate
 from gmdask.store import Row, Store
 from gmdask.store.axes import cube_axis
 
@@ -83,9 +83,39 @@ def as_cube(data: xr.Dataset) -> xr.Dataset:
         if f"{prefix}sky" in data.coords:
             attrs[f"{prefix}wcs"] = data.gmdask.cards(key)
             coords += [f"{prefix}sky", f"{prefix}lat", f"{prefix}lon"]
-    result = data.drop_vars(coords)
+    result = _with_edges(data.drop_vars(coords))
     result.attrs = attrs
     return result
+
+
+def _axis(data: xr.Dataset | xr.DataArray, dim: str) -> Axis:
+    """Axis of a dimension, from its centres where an array has lost the edges."""
+    edges = data.coords.get(f"{dim}_edges")
+    coord = data.coords[dim]
+    if edges is not None and edges.size == coord.size + 1:
+        return cube_axis(data, dim)
+    attrs = coord.attrs
+    return Axis(
+        dim, np.atleast_1d(coord.values), str(attrs["interp"]), "center", str(attrs["unit"])
+    )
+
+
+def _with_edges(data: xr.Dataset) -> xr.Dataset:
+    """Dataset with the edges of the bins that are left of its axes."""
+    cuts = {}
+    for name, coord in data.coords.items():
+        dim = str(name)
+        edges = data.coords.get(f"{dim}_edges")
+        if edges is None or edges.size == coord.size + 1:
+            continue
+        whole = Axis(dim, edges.values, str(coord.attrs["interp"])).center
+        first = int(np.argmin(np.abs(whole - coord.values[0])))
+        found = whole[first : first + coord.size]
+        if found.size != coord.size or not np.allclose(found, coord.values, rtol=EVEN, atol=0):
+            msg = f"the bins along {dim!r} do not follow one upon the other as they did"
+            raise InputError(msg)
+        cuts[f"{dim}_edge"] = slice(first, first + coord.size + 1)
+    return data.isel(cuts)
 
 
 class _Accessor(Generic[Data]):
@@ -177,7 +207,7 @@ class _Accessor(Generic[Data]):
         return self._data.isel(cuts)
 
     def _energies(self, energy: Any) -> dict[str, slice]:
-        axis = cube_axis(self._data, "energy")
+        axis = _axis(self._data, "energy")
         if isinstance(energy, tuple):
             low, high = energy
             start, stop = energy_bins(axis, low, high, "selection")

@@ -65,6 +65,8 @@ def read_region(region: Any) -> list[Any]:
         region = path.read_text(encoding="utf-8")
     if isinstance(region, str):
         region = _read_text(region)
+    if isinstance(region, shapes.Regions):
+        region = region.regions
     if isinstance(region, SkyCoord):
         region = shapes.PointSkyRegion(region)
     found = _parts(region)
@@ -142,14 +144,21 @@ class Region:
         return isinstance(self.shapes[index], shapes.PolygonSkyRegion)
 
     def _tangential(self) -> dict[str, Any]:
+        """Cards of a plane that touches the sky at the centre of the region.
+
+        As in Gammapy, the centre is that of a grid of as many pixels as hold the region.
+        """
         lon, lat = rotate(*self.center, "icrs", self.frame)
         first, second = ("GLON", "GLAT") if self.frame == "galactic" else ("RA--", "DEC-")
         cards = {
-            "CTYPE1": f"{first}-TAN", "CTYPE2": f"{second}-TAN", "CRPIX1": 1.0, "CRPIX2": 1.0,
+            "CTYPE1": f"{first}-TAN", "CTYPE2": f"{second}-TAN", "CRPIX1": 0.5, "CRPIX2": 0.5,
             "CRVAL1": float(lon), "CRVAL2": float(lat), "CDELT1": -BINSZ, "CDELT2": BINSZ,
             "CUNIT1": "deg", "CUNIT2": "deg",
         }  # fmt: skip
-        return cards if self.frame == "galactic" else {**cards, "RADESYS": "ICRS"}
+        if self.frame == "icrs":
+            cards["RADESYS"] = "ICRS"
+        y0, y1, x0, x1 = _box([shape.to_pixel(WcsGrid(cards, (1, 1)).wcs) for shape in self.shapes])
+        return {**cards, "CRPIX1": (x1 - x0 + 1) / 2, "CRPIX2": (y1 - y0 + 1) / 2}
 
     # --- places ------------------------------------------------------------------------
 
@@ -195,10 +204,7 @@ class Region:
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
         """Rows ``y0:y1`` and columns ``x0:x1`` of the plane that hold the region."""
-        boxes = [shape.bounding_box for shape in self._pixel_shapes]
-        y0, x0 = min(b.iymin for b in boxes), min(b.ixmin for b in boxes)
-        y1, x1 = max(b.iymax for b in boxes), max(b.ixmax for b in boxes)
-        return y0, max(y1, y0 + 1), x0, max(x1, x0 + 1)
+        return _box(self._pixel_shapes)
 
     def grid(self, width: float = 0.0) -> WcsGrid:
         """Pixels of the plane around the middle of the box.
@@ -273,6 +279,14 @@ class Region:
     def __repr__(self) -> str:
         kinds = " | ".join(type(shape).__name__.removesuffix("SkyRegion") for shape in self.shapes)
         return f"<Region {kinds} at {self.center[0]:.4f}, {self.center[1]:.4f} deg>"
+
+
+def _box(pixel_shapes: list[Any]) -> tuple[int, int, int, int]:
+    """Rows and columns that hold some shapes, one at least."""
+    boxes = [shape.bounding_box for shape in pixel_shapes]
+    y0, x0 = min(b.iymin for b in boxes), min(b.ixmin for b in boxes)
+    y1, x1 = max(b.iymax for b in boxes), max(b.ixmax for b in boxes)
+    return y0, max(y1, y0 + 1), x0, max(x1, x0 + 1)
 
 
 def _center(shape: Any) -> tuple[float, float]:

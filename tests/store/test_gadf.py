@@ -276,7 +276,7 @@ REFUSED = {
     on_off: "HDU COUNTS_OFF found",
     healpix_image: "HDU COUNTS: HEALPix maps are not supported yet",
     healpix_table: "HDU EXPOSURE: HEALPix maps are not supported yet",
-    region: "HDU COUNTS: region maps are not supported yet",
+    region: "HDU COUNTS: maps as tables are not supported yet",
     table: "HDU COUNTS: maps as tables are not supported yet",
     other_shape: r"HDU BACKGROUND has \(8, 9\) pixels \(lat, lon\), where HDU COUNTS has \(8, 10\)",
     other_wcs: "HDU EXPOSURE has another WCS than HDU COUNTS",
