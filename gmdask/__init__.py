@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gmdask.cluster import connect
-    from gmdask.datasets import Datasets, MapDataset, SpectrumDataset, import_datasets
+    from gmdask.datasets import (
+        Datasets,
+        MapDataset,
+        SpectrumDataset,
+        compact,
+        export_datasets,
+        from_gammapy,
+        import_datasets,
+        to_gammapy,
+    )
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
         BackgroundIRFModel,
@@ -47,8 +56,12 @@ _HOMES = {
     "SkyModel": "models",
     "SpectrumDataset": "datasets",
     "Store": "store",
+    "compact": "datasets",
     "connect": "cluster",
+    "export_datasets": "datasets",
+    "from_gammapy": "datasets",
     "import_datasets": "datasets",
+    "to_gammapy": "datasets",
 }
 
 __version__ = "0.1.0"
@@ -73,8 +86,12 @@ __all__ = [
     "SpectrumDataset",
     "Store",
     "__version__",
+    "compact",
     "connect",
+    "export_datasets",
+    "from_gammapy",
     "import_datasets",
+    "to_gammapy",
 ]
 
 

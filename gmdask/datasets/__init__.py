@@ -1,7 +1,18 @@
 """What a user holds: datasets with their own copies of models, and collections of them."""
 
 from gmdask.datasets.collection import Datasets
+from gmdask.datasets.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.importing import import_datasets
 from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
+from gmdask.datasets.writing import compact
 
-__all__ = ["Datasets", "MapDataset", "SpectrumDataset", "import_datasets"]
+__all__ = [
+    "Datasets",
+    "MapDataset",
+    "SpectrumDataset",
+    "compact",
+    "export_datasets",
+    "from_gammapy",
+    "import_datasets",
+    "to_gammapy",
+]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from distributed import Client
 
@@ -61,6 +62,31 @@ class Collected(DatasetList):
             if bins is not None:
                 sliced.append(dataset.slice_by_idx({"energy": bins}))
         return type(self)(sliced)
+
+    def cutout(self, position: SkyCoord, width: Any) -> Self:
+        """Parts of the fields of view, without the datasets that have none there.
+
+        Parameters
+        ----------
+        position : `~astropy.coordinates.SkyCoord`
+            Centre.
+        width : Quantity, float or pair of these
+            Of the part in longitude and latitude; numbers are deg.
+
+        Raises
+        ------
+        InputError
+            If position or width are none, or the part lies outside of all fields of view.
+        """
+        parts, outside = [], None
+        for dataset in self:
+            try:
+                parts.append(dataset.cutout(position, width))
+            except InputError as error:
+                outside = error
+        if outside is not None and not parts:
+            raise outside
+        return type(self)(parts)
 
     def select_time(self, time_min: Any, time_max: Any, atol: Any = "1e-6 s") -> Self:
         """Datasets whose good time intervals lie between two times.
