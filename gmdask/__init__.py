@@ -14,8 +14,12 @@ if TYPE_CHECKING:
         Datasets,
         MapDataset,
         SpectrumDataset,
+        compact,
+        export_datasets,
+        from_gammapy,
         import_datasets,
         simulate,
+        to_gammapy,
     )
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
@@ -53,9 +57,13 @@ _HOMES = {
     "SkyModel": "models",
     "SpectrumDataset": "datasets",
     "Store": "store",
+    "compact": "datasets",
     "connect": "cluster",
+    "export_datasets": "datasets",
+    "from_gammapy": "datasets",
     "import_datasets": "datasets",
     "simulate": "datasets",
+    "to_gammapy": "datasets",
 }
 
 __version__ = "0.1.0"
@@ -80,9 +88,13 @@ __all__ = [
     "SpectrumDataset",
     "Store",
     "__version__",
+    "compact",
     "connect",
+    "export_datasets",
+    "from_gammapy",
     "import_datasets",
     "simulate",
+    "to_gammapy",
 ]
 
 

@@ -41,6 +41,23 @@ class SimulationProgress(Event):
 
 
 @dataclass(frozen=True)
+class DatasetsProgress(Event):
+    """Some datasets of a collection went through long work.
+
+    Attributes
+    ----------
+    work : {"write", "stack", "export"}
+        What is done with them.
+    done, total : int
+        How many of how many.
+    """
+
+    work: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class CompileEnd(Event):
     """The operators of all datasets were requested."""
 

@@ -19,7 +19,8 @@ def shared() -> Path:
     return folder
 
 
-sys.path.insert(0, str(Path(__file__).parent / "datasets"))
+for _folder in ("datasets", "store"):
+    sys.path.insert(0, str(Path(__file__).parent / _folder))
 
 from survey_fixtures import (  # noqa: E402, F401  (of several folders)
     _clusters,

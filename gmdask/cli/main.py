@@ -7,6 +7,7 @@ import sys
 import click
 
 from gmdask import __version__
+from gmdask.cli.collection_commands import append, compact, cutout, export, ls, stack
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.simulate_command import simulate
@@ -27,7 +28,9 @@ def cli() -> None:
     """
 
 
-for command in (demo, simulate, import_command, info, verify, fit):
+for command in (
+    demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -6,7 +6,15 @@ import math
 import sys
 import time
 
-from gmdask.events import CompileEnd, Event, FitEnd, FitPass, ImportProgress, SimulationProgress
+from gmdask.events import (
+    CompileEnd,
+    DatasetsProgress,
+    Event,
+    FitEnd,
+    FitPass,
+    ImportProgress,
+    SimulationProgress,
+)
 
 __all__ = ["Progress"]
 
@@ -33,7 +41,9 @@ class Progress:
         if self._terminal:
             self._write_over(text, final=isinstance(event, FitEnd))
         else:
-            often = isinstance(event, FitPass | ImportProgress | SimulationProgress)
+            often = isinstance(
+                event, FitPass | ImportProgress | SimulationProgress | DatasetsProgress
+            )
             self._log(text, always=not often or _is_last(event))
 
     def _write_over(self, text: str, *, final: bool) -> None:
@@ -56,7 +66,8 @@ class Progress:
 
 
 def _is_last(event: Event) -> bool:
-    return isinstance(event, ImportProgress | SimulationProgress) and event.done == event.total
+    kinds = ImportProgress | SimulationProgress | DatasetsProgress
+    return isinstance(event, kinds) and event.done == event.total
 
 
 def _text(event: Event) -> str | None:
@@ -64,6 +75,8 @@ def _text(event: Event) -> str | None:
         return f"import: {event.done} of {event.total} datasets"
     if isinstance(event, SimulationProgress):
         return f"simulate: {event.done} of {event.total} datasets"
+    if isinstance(event, DatasetsProgress):
+        return f"{event.work}: {event.done} of {event.total} datasets"
     if isinstance(event, CompileEnd):
         return f"fit: {event.datasets} datasets in {event.groups} groups"
     if isinstance(event, FitPass):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -9,7 +10,15 @@ import click
 
 from gmdask.cli.progress import Progress
 
-__all__ = ["check_cluster", "cluster_options", "connected", "import_command", "info", "verify"]
+__all__ = [
+    "check_cluster",
+    "cluster_options",
+    "connected",
+    "echo_rows",
+    "import_command",
+    "info",
+    "verify",
+]
 
 DAMAGED = 1
 SHOWN = 20
@@ -93,20 +102,29 @@ def info(store: str) -> None:
     blocks = len({row.block for row in rows})
     click.echo(f"{opened.url}: {len(rows)} datasets in {blocks} blocks, commit {opened.version}")
     click.echo(f"digest {opened.digest}")
-    width = max([len(row.name) for row in rows[:SHOWN]] + [7])
-    click.echo(
-        f"{'dataset':<{width}}  {'kind':<12} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}"
-    )
-    for row in rows[:SHOWN]:
-        pointing, livetime = row.pointing, "" if row.livetime is None else f"{row.livetime:.1f}"
-        click.echo(
-            f"{row.name:<{width}}  {row.kind:<12} {pointing.lon:9.4f} {pointing.lat:9.4f} {pointing.frame:<9} "
-            f"{livetime:>10} {row.counts:10.0f}"
-        )
+    echo_rows(rows[:SHOWN])
     if len(rows) > SHOWN:
         click.echo(f"... and {len(rows) - SHOWN} more")
     if rows:
         _show_arrays(opened)
+
+
+def echo_rows(rows: Sequence[Any]) -> None:
+    """Print rows of a store as a table."""
+    width = max([len(row.name) for row in rows] + [7])
+    click.echo(
+        f"{'dataset':<{width}}  {'kind':<15} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}"
+    )
+    for row in rows:
+        lon, lat = (_number(value, ".4f") for value in (row.pointing.lon, row.pointing.lat))
+        click.echo(
+            f"{row.name:<{width}}  {row.kind:<15} {lon:>9} {lat:>9} {row.pointing.frame:<9} "
+            f"{_number(row.livetime, '.1f'):>10} {row.counts:10.0f}"
+        )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
 
 
 def _show_arrays(opened: Any) -> None:

@@ -4,6 +4,7 @@ from gmdask.cluster.connect import connect
 from gmdask.cluster.engine import Engine
 from gmdask.cluster.plan import MemoryPlan, Room, plan_memory, room_on_workers
 from gmdask.cluster.tasks import run_tasks
+from gmdask.cluster.tree import reduce_tree
 
 __all__ = [
     "Engine",
@@ -11,6 +12,7 @@ __all__ = [
     "Room",
     "connect",
     "plan_memory",
+    "reduce_tree",
     "room_on_workers",
     "run_tasks",
 ]

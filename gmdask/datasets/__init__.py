@@ -1,8 +1,20 @@
 """What a user holds: datasets with their own copies of models, and collections of them."""
 
 from gmdask.datasets.collection import Datasets
+from gmdask.datasets.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.importing import import_datasets
 from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
 from gmdask.datasets.simulating import simulate
+from gmdask.datasets.writing import compact
 
-__all__ = ["Datasets", "MapDataset", "SpectrumDataset", "import_datasets", "simulate"]
+__all__ = [
+    "Datasets",
+    "MapDataset",
+    "SpectrumDataset",
+    "compact",
+    "export_datasets",
+    "from_gammapy",
+    "import_datasets",
+    "simulate",
+    "to_gammapy",
+]

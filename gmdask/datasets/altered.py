@@ -13,7 +13,7 @@ import xarray as xr
 
 from gmdask.likelihood.group import CubeSource
 
-__all__ = ["AlteredCube", "computed", "in_dask", "lazy"]
+__all__ = ["AlteredCube", "computed", "in_dask", "lazy", "opened"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,17 @@ def computed(cube: xr.Dataset) -> xr.Dataset:
     (values,) = dask.compute(arrays, scheduler="synchronous")
     found = {key: cube.variables[key].copy(data=value) for key, value in values.items()}
     return cube.assign(found)
+
+
+def opened(source: CubeSource | xr.Dataset, name: str) -> xr.Dataset:
+    """Cube in the memory of this process.
+
+    Parameters
+    ----------
+    source : `CubeSource` or `xarray.Dataset`
+        Where it is found, or the cube.
+    name : str
+        Name of the dataset, which may differ from that of the cube.
+    """
+    cube = source if isinstance(source, xr.Dataset) else source.open()
+    return computed(cube).load().assign_attrs(name=name)

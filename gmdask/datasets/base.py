@@ -74,6 +74,11 @@ class CubeDataset:
         """Where the cube is kept or what it is made from, None for a dataset in memory."""
         return self._stored
 
+    @property
+    def source(self) -> CubeSource | xr.Dataset:
+        """What a worker is sent to make the cube: where it is kept, or the cube in memory."""
+        return self._cube if self._stored is None else self._stored
+
     def _array(self, key: str) -> xr.DataArray | None:
         return self._cube.get(key)
 

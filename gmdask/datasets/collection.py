@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from gmdask.datasets.broadcast import Broadcast
-from gmdask.datasets.map_dataset import KINDS, MapDataset
-from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
-from gmdask.likelihood.group import StoredCube
+from gmdask.datasets.collected import Collected
+from gmdask.datasets.map_dataset import MapDataset, stored_dataset
+from gmdask.errors import UnknownNameError
 from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
 
 __all__ = ["Datasets"]
 
 
-class Datasets(Sequence[MapDataset]):
+class Datasets(Collected):
     """Datasets with unique names, from one store or several.
 
     Parameters
@@ -33,19 +32,9 @@ class Datasets(Sequence[MapDataset]):
         If a name occurs twice.
     """
 
-    def __init__(self, datasets: Iterable[object]) -> None:
-        self._datasets: list[MapDataset] = []
+    def __init__(self, datasets: Iterable[object] = ()) -> None:
+        super().__init__(datasets)
         self._sent: Broadcast | None = None
-        self._index: dict[str, int] = {}
-        for i, dataset in enumerate(datasets):
-            if not isinstance(dataset, MapDataset):
-                msg = f"{dataset!r} is not a dataset"
-                raise InputError(msg)
-            if dataset.name in self._index:
-                msg = f"there is a dataset named {dataset.name!r} already"
-                raise DuplicateNameError(msg)
-            self._index[dataset.name] = i
-            self._datasets.append(dataset)
 
     @classmethod
     def read(cls, url: str | Path) -> Datasets:
@@ -70,46 +59,7 @@ class Datasets(Sequence[MapDataset]):
     @classmethod
     def from_store(cls, store: Store) -> Datasets:
         """Datasets of an open store."""
-        in_memory = store.url.startswith("memory:")
-        return cls(
-            KINDS[row.kind](
-                store.open_row(row),
-                None
-                if in_memory
-                else StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row),
-            )
-            for row in store.rows
-        )
-
-    @property
-    def names(self) -> list[str]:
-        """Names, in order."""
-        return list(self._index)
-
-    def __len__(self) -> int:
-        return len(self._datasets)
-
-    def __iter__(self) -> Iterator[MapDataset]:
-        return iter(self._datasets)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._index if isinstance(key, str) else key in self._datasets
-
-    @overload
-    def __getitem__(self, key: int | str) -> MapDataset: ...
-    @overload
-    def __getitem__(self, key: slice) -> Datasets: ...
-    def __getitem__(self, key: int | str | slice) -> MapDataset | Datasets:
-        """Dataset by number or name, or several by slice."""
-        if isinstance(key, slice):
-            return Datasets(self._datasets[key])
-        if isinstance(key, str):
-            if key not in self._index:
-                shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
-                msg = f"no dataset named {key!r} among: {shown or 'none'}"
-                raise UnknownNameError(msg)
-            return self._datasets[self._index[key]]
-        return self._datasets[key]
+        return cls(stored_dataset(store, row) for row in store.rows)
 
     def set_models(self, models: Models | Iterable[Component] | None) -> None:
         """Give every dataset copies of the models that touch it.

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy import units as u
 from astropy.time import Time
 from numpy.typing import NDArray
 
 from gmdask.datasets.arrays import ordered
 
-__all__ = ["gti_union", "ontime"]
+__all__ = ["gti_union", "ontime", "time_intervals"]
 
 Array = NDArray[np.float64]
 
@@ -29,6 +30,26 @@ def ontime(cube: xr.Dataset) -> float | None:
     if "gti_start" not in cube:
         return None
     return float((cube["gti_stop"].values - cube["gti_start"].values).sum())
+
+
+def time_intervals(cube: xr.Dataset) -> tuple[Time, Time] | None:
+    """Beginnings and ends of the good time intervals of a cube; None if there are none.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    """
+    if "gti_start" not in cube or cube.sizes["gti"] == 0:
+        return None
+    reference = _reference(cube.attrs["gti"])
+    start, stop = (reference + cube[key].values * u.s for key in ("gti_start", "gti_stop"))
+    return start, stop
+
+
+def _reference(gti: Mapping[str, Any]) -> Time:
+    """Time from which the intervals are counted."""
+    scale = str(gti["timesys"]).lower()
+    return Time(float(gti["mjdrefi"]), float(gti["mjdreff"]), format="mjd", scale=scale)
 
 
 def gti_union(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
@@ -65,10 +86,5 @@ def _shift(own: Mapping[str, Any], its: Mapping[str, Any]) -> float:
     if str(own["timesys"]).lower() == str(its["timesys"]).lower():
         days = float(its["mjdrefi"]) - float(own["mjdrefi"])
         return (days + float(its["mjdreff"]) - float(own["mjdreff"])) * DAY
-    one, other = (
-        Time(
-            float(r["mjdrefi"]), float(r["mjdreff"]), format="mjd", scale=str(r["timesys"]).lower()
-        )
-        for r in (own, its)
-    )
+    one, other = _reference(own), _reference(its)
     return float((other.tt - one.tt).to_value("s"))

@@ -26,7 +26,7 @@ from gmdask.store import (
 from gmdask.store.formats.gadf import read_map_dataset
 from gmdask.store.formats.gammapy_yaml import DatasetEntry, read_datasets_yaml
 
-__all__ = ["import_datasets", "import_to_memory"]
+__all__ = ["import_datasets", "import_to_memory", "refuse_existing"]
 
 
 def import_datasets(
@@ -78,7 +78,8 @@ def import_datasets(
     if append:
         store = _open_to_append(url, entries)
     else:
-        _refuse_existing(url, overwrite=overwrite)
+        if not overwrite:
+            refuse_existing(url)
         store = None
     found = dict(run_tasks(_describe_file, entries, client))
     shapes = [found[i] for i in range(len(entries))]
@@ -135,9 +136,20 @@ def _open_to_append(url: str | Path, entries: Sequence[DatasetEntry]) -> Store:
     return store
 
 
-def _refuse_existing(url: str | Path, *, overwrite: bool) -> None:
-    """Refuse a place that is taken before any work is done, and leave no trace there."""
-    if not overwrite and os.path.lexists(url):
+def refuse_existing(url: str | Path) -> None:
+    """Refuse a place that is taken before any work is done, and leave no trace there.
+
+    Parameters
+    ----------
+    url : str or path
+        Where a store shall be.
+
+    Raises
+    ------
+    StoreExistsError
+        If there is a store with datasets, or something else.
+    """
+    if os.path.lexists(url):
         Store.create(url)  # raises unless the place is empty
 
 

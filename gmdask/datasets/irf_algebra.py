@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import xarray as xr
@@ -28,7 +29,13 @@ def grid_of(cube: xr.Dataset, key: str = "") -> WcsGrid:
     """
     prefix = f"{key}_" if key else ""
     shape = cube.sizes[f"{prefix}lat"], cube.sizes[f"{prefix}lon"]
-    return WcsGrid(cube.attrs[f"{prefix}wcs"], shape)
+    return _grid(tuple(cube.attrs[f"{prefix}wcs"].items()), shape)
+
+
+@lru_cache(maxsize=256)
+def _grid(cards: tuple[tuple[str, Any], ...], shape: tuple[int, int]) -> WcsGrid:
+    """Pixels, made once: that takes longer than to stack small maps."""
+    return WcsGrid(dict(cards), shape)
 
 
 def irf_mask(cube: xr.Dataset, key: str) -> xr.Variable | None:

@@ -30,8 +30,9 @@ from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
 from gmdask.likelihood.group import CubeSource, StoredCube
+from gmdask.store import Row, Store
 
-__all__ = ["KINDS", "MapDataset", "SpectrumDataset"]
+__all__ = ["KINDS", "MapDataset", "SpectrumDataset", "stored_dataset"]
 
 
 class MapDataset(Alterations, Predictions):
@@ -382,3 +383,18 @@ class SpectrumDataset(MapDataset):
 
 
 KINDS: dict[str, type[MapDataset]] = {"MapDataset": MapDataset, "SpectrumDataset": SpectrumDataset}
+
+
+def stored_dataset(store: Store, row: Row) -> MapDataset:
+    """One of the datasets of an open store.
+
+    Parameters
+    ----------
+    store : `Store`
+    row : `Row`
+        One of its rows.
+    """
+    stored = None
+    if not store.url.startswith("memory:"):
+        stored = StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row)
+    return KINDS[row.kind](store.open_row(row), stored)

@@ -17,7 +17,7 @@ from gmdask.errors import InputError
 from gmdask.geometry import pixel_offset
 from gmdask.store.axes import cube_axis, same_axis
 
-__all__ = ["stack", "to_masked"]
+__all__ = ["emptied", "merged", "stack", "to_masked"]
 
 Model = Mapping[str, Any] | None
 
@@ -88,18 +88,44 @@ def to_masked(cube: xr.Dataset) -> xr.Dataset:
     ----------
     cube : `xarray.Dataset`
     """
+    stacked = stack(emptied(cube), cube, (None, None))
+    times = {key: cube[key].variable for key in ("gti_start", "gti_stop") if key in cube}
+    return ordered(stacked.assign(times), cube)
+
+
+def emptied(cube: xr.Dataset) -> xr.Dataset:
+    """Cube with the axes and pixels of another, and nothing in it: zeros, outside its safe mask.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        None of its arrays are read if they are Dask's.
+    """
     arrays = {
         str(key): xr.zeros_like(array.variable)
         for key, array in cube.data_vars.items()
         if array.ndim > 1 and key != "mask_fit"
     }
-    empty = cube.drop_vars([k for k in cube.data_vars if k not in arrays]).assign(arrays)
-    exposure = empty["exposure"]
+    exposure = arrays["exposure"]
     meta = {k: v for k, v in exposure.attrs.get("meta", {}).items() if k != "livetime"}
     exposure.attrs["meta"] = meta
-    stacked = stack(empty, cube, (None, None))
-    times = {key: cube[key].variable for key in ("gti_start", "gti_stop") if key in cube}
-    return ordered(stacked.assign(times), cube)
+    times = {key: cube[key].variable[:0] for key in ("gti_start", "gti_stop") if key in cube}
+    attrs = {key: value for key, value in cube.attrs.items() if key != "meta_table"}
+    return xr.Dataset({**arrays, **times}, coords=cube.coords, attrs=attrs)
+
+
+def merged(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Sum of two stacks on the same pixels, in which nothing is outside the safe masks.
+
+    Parameters
+    ----------
+    cube, other : `xarray.Dataset`
+        Backgrounds of both for the same model.
+    """
+    total = stack(cube, other.drop_vars("mask_safe", errors="ignore"), (None, None))
+    if "mask_safe" in cube and "mask_safe" in other:
+        total["mask_safe"] = cube["mask_safe"] | other["mask_safe"]
+    return total
 
 
 def _offset(cube: xr.Dataset, other: xr.Dataset, where: str) -> tuple[int, int]:

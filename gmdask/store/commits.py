@@ -26,6 +26,7 @@ __all__ = [
     "newest_commit",
     "publish",
     "read_commit",
+    "replace_blocks",
     "write_first",
 ]
 
@@ -172,6 +173,52 @@ def publish(files: Files, records: Sequence[BlockRecord], replaced: int | None =
         data = _encode(number + 1, parent, blocks, (*rows, *added))
         if files.put_if_absent(commit_path(number + 1), data):
             return read_commit(files, number + 1)
+
+
+def replace_blocks(
+    files: Files, replacements: Sequence[tuple[Sequence[str], BlockRecord]]
+) -> Commit:
+    """Put finished blocks in the place of others that hold the same datasets.
+
+    Parameters
+    ----------
+    files : Files
+        The store.
+    replacements : sequence
+        Names of the blocks that go, and the block that comes in the place of their first dataset.
+
+    Returns
+    -------
+    Commit
+        The new state; what others added meanwhile is part of it.
+
+    Raises
+    ------
+    StoreError
+        A block that shall go is not there any more.
+    CorruptStoreError
+        The newest commit or the manifest of a block is missing or damaged.
+    """
+    for _, record in replacements:
+        _check_sealed(files, record)
+    comes = {old: record for blocks, record in replacements for old in blocks}
+    while True:
+        commit = newest_commit(files)
+        if gone := set(comes) - set(commit.blocks):
+            raise StoreError(f"{files.url}: block {min(gone)} was replaced by somebody else")
+        rows: dict[str, Row] = {}
+        blocks: dict[str, str] = {}
+        for block, manifest in commit.blocks.items():
+            new = comes.get(block)
+            blocks[new.block if new else block] = new.manifest if new else manifest
+        for row in commit.rows:
+            added = comes[row.block].rows if row.block in comes else (row,)
+            rows |= {one.name: one for one in added if one.name not in rows}
+        if len(rows) != len(commit.rows):
+            raise StoreError(f"{files.url}: the new blocks hold other datasets than the old ones")
+        data = _encode(commit.version + 1, commit.digest, blocks, tuple(rows.values()))
+        if files.put_if_absent(commit_path(commit.version + 1), data):
+            return read_commit(files, commit.version + 1)
 
 
 def _state(files: Files, replaced: int | None) -> tuple[int, str, dict[str, str], tuple[Row, ...]]:

@@ -14,6 +14,7 @@ from gmdask.store.commits import (
     commit_numbers,
     newest_commit,
     publish,
+    replace_blocks,
     write_first,
 )
 from gmdask.store.files import Files, MemoryFiles, files_at
@@ -206,6 +207,21 @@ class Store:
         """
         self._commit = publish(self._files, records, self._replaced)
         self._replaced = None
+
+    def replace_blocks(self, replacements: Sequence[tuple[Sequence[str], BlockRecord]]) -> None:
+        """Put finished blocks in the place of others with the same datasets, all or none.
+
+        Parameters
+        ----------
+        replacements : sequence of (sequence of str, BlockRecord)
+            Names of the blocks that go, and the block that comes.
+
+        Raises
+        ------
+        StoreError
+            A block that shall go is not there any more.
+        """
+        self._commit = replace_blocks(self._files, replacements)
 
     def find_uncommitted(self, source_digest: str) -> BlockRecord | None:
         """Return a finished, sound block of the same input that was never committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import uuid
@@ -21,7 +22,7 @@ from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.store.checksums import LAYOUT_VERSION
 from gmdask.store.files import Files
 from gmdask.store.layout import GTI_DIM, describe, flat_codecs, shard_grid, sharding
-from gmdask.store.manifest import seal
+from gmdask.store.manifest import manifest_path, seal
 from gmdask.store.records import BlockRecord, summarise
 
 __all__ = ["DATASET_DIM", "META", "RESERVED", "write_cubes"]
@@ -80,9 +81,18 @@ def write_cubes(files: Files, cubes: Sequence[xr.Dataset], source_digest: str) -
         rows = [summarise(cube, block, number) for number, cube in enumerate(cubes)]
         return seal(files, block, source_digest, rows)
     except GmdaskError:
+        _give_up(files, block)
         raise
     except OSError as error:
+        _give_up(files, block)
         raise StoreError(f"{files.url}: block {block} cannot be written ({error})") from error
+
+
+def _give_up(files: Files, block: str) -> None:
+    """Free the space of a block that cannot be written, and that no manifest names."""
+    with contextlib.suppress(StoreError):
+        files.remove(manifest_path(block))
+        files.remove(f"blocks/{block}")
 
 
 def _check(cubes: Sequence[xr.Dataset], source_digest: str) -> None:

@@ -54,3 +54,19 @@ def touch(path):
         message = f"{path} is bad"
         raise InputError(message)
     return path
+
+
+def leaf_or_error(item):
+    """Return the item as text, unless it is negative."""
+    if isinstance(item, int) and item < 0:
+        message = f"item {item} is negative"
+        raise InputError(message)
+    return str(item)
+
+
+def pair(one, other):
+    """Return both in brackets, unless they are x."""
+    if one == other == "x":
+        message = "x and x cannot be paired"
+        raise InputError(message)
+    return f"({one}{other})"

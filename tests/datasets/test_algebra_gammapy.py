@@ -7,6 +7,7 @@ import pytest
 from astropy import units as u
 from real_pairs import compare_maps, compare_stat, ours, quiet, start_models, theirs
 
+import gmdask as gm
 from gmdask.datasets.irf_algebra import irf_mask
 from gmdask.errors import InputError
 
@@ -195,12 +196,14 @@ def test_stack(shared, analysis, check):
     with quiet():
         first = with_exact_mask(own[0], theirs(shared, analysis))
         expected = first.to_masked(name="stack")
-    found = own[0].to_masked(name="stack")
+    found, stacked = own[0].to_masked(name="stack"), [own[0]]
     for k in (1, 2):
         if own[k].counts.shape == own[0].counts.shape and aligned(own[k], own[0]):
             found.stack(own[k])
+            stacked.append(own[k])
             with quiet():
                 expected.stack(with_exact_mask(own[k], theirs(shared, analysis, k)))
+    assert len(stacked) > 1
     reference = found.cube.attrs["gti"]
     days = reference["mjdrefi"] + reference["mjdreff"] + found.cube["gti_start"] / 86400
     np.testing.assert_allclose(days, expected.gti.time_start.tt.mjd, rtol=0, atol=1e-9)
@@ -209,6 +212,7 @@ def test_stack(shared, analysis, check):
         livetime.to_value("s"), expected.exposure.meta["livetime"].to_value("s")
     )
     check(found, expected)
+    check(gm.Datasets(stacked).stack_reduce("stack"), expected)
 
 
 def aligned(one, other) -> bool:

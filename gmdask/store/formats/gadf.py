@@ -30,7 +30,7 @@ from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.validity import check_values
 
-__all__ = ["read_map_dataset"]
+__all__ = ["COUNTS_LIKE", "read_content", "read_map_dataset"]
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,31 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
         The file is damaged, or holds something else than is expected.
     """
     path = Path(path)
-    with _open(path) as hdus:
-        name = name or str(hdus[0].header.get("NAME", "")).strip() or _stem(path)
-        where = f"{path}: dataset {name!r}"
+    return read_content(_read_bytes(path), str(path), name, _stem(path))
+
+
+def read_content(content: bytes, file: str, name: str | None, default: str) -> xr.Dataset:
+    """Read one MapDataset or SpectrumDataset from the bytes of a FITS file.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file, not gzipped.
+    file : str
+        Its name, to begin messages with.
+    name : str or None
+        Name of the dataset; by default the keyword NAME.
+    default : str
+        Its name if there is no such keyword.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or holds something else than is expected.
+    """
+    with _open(content, file) as hdus:
+        name = name or str(hdus[0].header.get("NAME", "")).strip() or default
+        where = f"{file}: dataset {name!r}"
         _check_hdus(hdus, where)
         maps = {key: read_map(hdus, key.upper(), where) for key in MAPS}
         found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
@@ -101,30 +123,29 @@ def _read_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[fits.HDUList]:
+def _open(content: bytes, file: str) -> Iterator[fits.HDUList]:
     """Open a FITS file; what astropy warns of is logged or, if truncated, raised."""
-    content = _read_bytes(path)
     with _PARSING, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AstropyWarning)
         try:
             with fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as hdus:
-                _check_complete(hdus, len(content), path)
+                _check_complete(hdus, len(content), file)
                 yield hdus
         except InputError:
             raise
         except Exception as error:  # whatever astropy makes of damaged bytes
-            raise InputError(f"{path}: not a FITS file, or damaged ({error})") from error
+            raise InputError(f"{file}: not a FITS file, or damaged ({error})") from error
     for message in caught:
-        log.warning("%s: %s", path, message.message)
+        log.warning("%s: %s", file, message.message)
 
 
-def _check_complete(hdus: fits.HDUList, size: int, path: Path) -> None:
+def _check_complete(hdus: fits.HDUList, size: int, file: str) -> None:
     last = hdus[-1].fileinfo()
     end = last["datLoc"] + last["datSpan"]
     if end > size:
-        raise InputError(f"{path}: truncated, {size} bytes where its headers ask for {end}")
+        raise InputError(f"{file}: truncated, {size} bytes where its headers ask for {end}")
     if end < size:
-        raise InputError(f"{path}: damaged, bytes {end} to {size} belong to no HDU")
+        raise InputError(f"{file}: damaged, bytes {end} to {size} belong to no HDU")
 
 
 def _check_hdus(hdus: fits.HDUList, where: str) -> None:

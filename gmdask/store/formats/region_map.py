@@ -1,4 +1,4 @@
-"""Reading the HDUs of a map of one region: a table of values, its axes, and the region's shapes."""
+"""HDUs of a map of one region: a table of values, its axes, and the region's shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gmdask.geometry import Axis
 from gmdask.geometry.fits_header import wcs_cards
 from gmdask.geometry.regions import Region
 
-__all__ = ["NOWHERE", "is_region_table", "read_region", "read_values"]
+__all__ = ["NOWHERE", "is_region_table", "read_region", "read_values", "region_table"]
 
 # a spectrum whose region is not known lies in this pixel
 NOWHERE: dict[str, Any] = {
@@ -91,3 +91,21 @@ def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
         return Region([shape.to_sky(wcs) for shape in found], cards)
     except (ValueError, KeyError, TypeError, UnitsError, AstropyUserWarning) as error:
         raise InputError(f"{where}: its shapes cannot be read ({error})") from error
+
+
+def region_table(region: Region, name: str) -> fits.BinTableHDU:
+    """HDU of the shapes of a region, in pixels of its projection.
+
+    Parameters
+    ----------
+    region : Region
+    name : str
+        Name of the HDU.
+    """
+    wcs = WCS(fits.Header(list(region.cards.items())), naxis=2, fix=False)
+    pixels = [shape.to_pixel(wcs) for shape in region.shapes]
+    hdu = fits.BinTableHDU(regions.Regions(pixels).serialize(format="fits"), name=name)
+    hdu.header.update(region.cards)
+    y0, y1, x0, x1 = region.box
+    hdu.header["WCSSHAPE"] = f"({x1 - x0},{y1 - y0})"  # Gammapy asks for it
+    return hdu

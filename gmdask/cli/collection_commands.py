@@ -1,0 +1,154 @@
+"""Commands that make stores of stores: append, compact, stack, cutout; and ls, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gmdask.cli.progress import Progress
+from gmdask.cli.store_commands import cluster_options, connected, echo_rows
+
+if TYPE_CHECKING:  # commands that need none of these start without them
+    from gmdask.datasets import Datasets
+    from gmdask.store import Store
+
+__all__ = ["append", "compact", "cutout", "export", "ls", "stack"]
+
+where_option = click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="Only datasets such as 'livetime > 1000' or 'name ~ hess-*'; all of several must hold.",
+)  # fmt: skip
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the datasets of a store that is there."
+)
+
+
+@click.command()
+@click.argument("store")
+@click.argument("sources", nargs=-1, required=True)
+@cluster_options
+def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
+    """Add to a STORE the datasets of SOURCES: other stores, or Gammapy's datasets.yaml."""
+    from gmdask.datasets import Datasets, import_datasets
+    from gmdask.store import Store
+
+    progress = Progress()
+    with connected(**where_to) as client:
+        for source in sources:
+            if source.endswith((".yaml", ".yml")):
+                import_datasets(source, store, client, append=True, on_event=progress)
+            else:
+                Datasets.read(source).write(store, client, append=True, on_event=progress)
+    progress.close()
+    _tell(Store.open(store))
+
+
+@click.command()
+@click.argument("store")
+@click.option(
+    "--remove-old", is_flag=True,
+    help="Then remove what is not in use any more; nobody may be reading or writing the store.",
+)  # fmt: skip
+@cluster_options
+def compact(store: str, remove_old: bool, **where_to: Any) -> None:
+    """Merge the small blocks of a STORE, such as many appends leave."""
+    from gmdask.datasets import compact as run
+
+    progress = Progress()
+    with connected(**where_to) as client:
+        made = run(store, client, on_event=progress)
+    progress.close()
+    if remove_old:
+        made.gc(older_than_s=0)
+    _tell(made)
+
+
+@click.command()
+@click.argument("store")
+@where_option
+def ls(store: str, where: tuple[str, ...]) -> None:
+    """List the datasets of a STORE."""
+    from gmdask.store import Store, chosen_rows
+
+    rows = Store.open(store).rows
+    echo_rows([row for row, chosen in zip(rows, chosen_rows(rows, where), strict=True) if chosen])
+
+
+@click.command()
+@click.argument("store")
+@click.argument("out")
+@where_option
+@click.option("--name", help="Name of the sum (default: that of OUT).")
+@overwrite_option
+@cluster_options
+def stack(
+    store: str, out: str, where: tuple[str, ...], name: str | None, overwrite: bool, **where_to: Any
+) -> None:  # fmt: skip
+    """Stack the datasets of a STORE onto the pixels of the first, into the store OUT."""
+    from gmdask.datasets import Datasets
+    from gmdask.datasets.importing import refuse_existing
+
+    chosen, progress = _chosen(store, where), Progress()
+    if not overwrite:
+        refuse_existing(out)
+    with connected(**where_to) as client:
+        found = chosen.stack_reduce(name or Path(out).stem, client, on_event=progress)
+    made = Datasets([found]).write(out, overwrite=overwrite)
+    progress.close()
+    _tell(made)
+
+
+@click.command()
+@click.argument("store")
+@click.argument("out")
+@click.option("--lon", type=float, required=True, help="Longitude of the centre in deg.")
+@click.option("--lat", type=float, required=True, help="Latitude of the centre in deg.")
+@click.option("--frame", type=click.Choice(["icrs", "galactic"]), default="icrs", show_default=True)
+@click.option("--width", type=click.FloatRange(min=0, min_open=True), required=True, help="Sides in deg.")  # fmt: skip
+@where_option
+@overwrite_option
+@cluster_options
+def cutout(
+    store: str, out: str, lon: float, lat: float, frame: str, width: float, where: tuple[str, ...],
+    overwrite: bool, **where_to: Any,
+) -> None:  # fmt: skip
+    """Cut a square of the sky out of the datasets of a STORE, into the store OUT."""
+    from astropy.coordinates import SkyCoord
+
+    progress = Progress()
+    parts = _chosen(store, where).cutout(SkyCoord(lon, lat, unit="deg", frame=frame), width)
+    with connected(**where_to) as client:
+        made = parts.write(out, client, overwrite=overwrite, on_event=progress)
+    progress.close()
+    _tell(made)
+
+
+@click.command()
+@click.argument("store")
+@click.argument("folder")
+@where_option
+@cluster_options
+def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> None:
+    """Export the datasets of a STORE into a new FOLDER, as Gammapy's FITS files and datasets.yaml."""
+    from gmdask.datasets import export_datasets
+
+    progress = Progress()
+    with connected(**where_to) as client:
+        made = export_datasets(_chosen(store, where), folder, client, on_event=progress)
+    progress.close()
+    click.echo(f"{made}")
+
+
+def _chosen(store: str, where: tuple[str, ...]) -> Datasets:
+    from gmdask.datasets import Datasets
+    from gmdask.store import Store, chosen_rows
+
+    opened = Store.open(store)
+    return Datasets.from_store(opened)[chosen_rows(opened.rows, where)]
+
+
+def _tell(store: Store) -> None:
+    blocks = len({row.block for row in store.rows})
+    click.echo(f"{store.url}: {len(store.rows)} datasets in {blocks} blocks")

@@ -1,0 +1,132 @@
+"""Many items reduced to one result, as a tree whose shape depends on their number alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from distributed import Client, Future, as_completed
+
+from gmdask.cluster.told import Told, raise_told, tell
+
+__all__ = ["reduce_tree"]
+
+T = TypeVar("T")
+S = TypeVar("S")
+Node = tuple[int, int]  # level, and number in it; the leaves are level 0
+
+
+def reduce_tree(
+    leaf: Callable[[S], T],
+    merge: Callable[[T, T], T],
+    items: Sequence[S],
+    client: Client | None,
+    on_leaf: Callable[[int], None] | None = None,
+) -> T:
+    """Make a result of each item, and merge neighbours until one is left.
+
+    Two results are merged only if they are neighbours of one level, so that what is added to what
+    depends neither on the cluster nor on which task ends first. What waits to be merged stays on the
+    workers, and is the less of it the deeper it goes: about one result per level of the tree, and
+    two per thread.
+
+    Parameters
+    ----------
+    leaf : callable
+        Makes a result of an item.
+    merge : callable
+        Makes one result of two, the earlier first.
+    items : sequence
+        Plain data, at least one.
+    client : `distributed.Client` or None
+        None works here.
+    on_leaf : callable, optional
+        Gets the number of each item that is done.
+
+    Returns
+    -------
+    result
+        The first error of gmdask is raised instead, and the rest cancelled.
+    """
+    done = on_leaf if on_leaf is not None else _nothing
+    if client is None:
+        return _here(leaf, merge, items, done)
+    return _there(leaf, merge, items, client, done)
+
+
+def _nothing(index: int) -> None:
+    """Tell nobody."""
+
+
+def _here(
+    leaf: Callable[[S], T], merge: Callable[[T, T], T], items: Sequence[S], done: Callable[[int], None]
+) -> T:  # fmt: skip
+    waiting: list[tuple[Node, T]] = []
+    for index, item in enumerate(items):
+        node, result = (0, index), leaf(item)
+        done(index)
+        while (parent := _parent(node, len(items))) is not None:
+            if node[1] % 2:
+                result = merge(waiting.pop()[1], result)
+            elif _sibling_exists(node, len(items)):
+                break
+            node = parent
+        waiting.append((node, result))
+    return waiting[0][1]
+
+
+def _parent(node: Node, n: int) -> Node | None:
+    """The node above, None for the root."""
+    level, index = node
+    return None if (1 << level) >= n else (level + 1, index // 2)
+
+
+def _sibling_exists(node: Node, n: int) -> bool:
+    level, index = node
+    return ((index ^ 1) << level) < n
+
+
+def _there(
+    leaf: Callable[[S], T],
+    merge: Callable[[T, T], T],
+    items: Sequence[S],
+    client: Client,
+    done: Callable[[int], None],
+) -> T:
+    in_flight = 2 * max(sum(client.nthreads().values()), 1)
+    node_of: dict[str, Node] = {}
+    finished: dict[Node, Future] = {}
+    running = as_completed()
+    n, submitted, leaves = len(items), 0, 0
+
+    def submit(node: Node, *task: object) -> None:
+        # deeper ones first, so that little waits to be merged
+        future = client.submit(*task, pure=False, priority=node[0])
+        node_of[future.key] = node
+        running.add(future)
+
+    try:
+        while True:
+            while submitted < n and leaves < in_flight:
+                submit((0, submitted), partial(tell, leaf), items[submitted])
+                submitted, leaves = submitted + 1, leaves + 1
+            future = next(running)
+            node = node_of.pop(future.key)
+            if future.status == "error" or future.type is Told:
+                raise_told(future.result())
+            if node[0] == 0:
+                leaves -= 1
+                done(node[1])
+            while (parent := _parent(node, n)) is not None and not _sibling_exists(node, n):
+                node = parent
+            if parent is None:
+                result: T = raise_told(future.result())
+                return result
+            finished[node] = future
+            left, right = ((node[0], node[1] & ~1), (node[0], node[1] | 1))
+            if left in finished and right in finished:
+                pair = finished.pop(left), finished.pop(right)
+                submit(parent, partial(tell, merge), *pair)
+    finally:
+        client.cancel([*running.futures, *finished.values()])

@@ -1,0 +1,140 @@
+"""Datasets with unique names, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self, overload
+
+import numpy as np
+
+from gmdask.datasets.map_dataset import MapDataset
+from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
+
+__all__ = ["DatasetList"]
+
+
+class DatasetList(Sequence[MapDataset]):
+    """Datasets with unique names.
+
+    Parameters
+    ----------
+    datasets : iterable of `MapDataset`
+
+    Raises
+    ------
+    DuplicateNameError
+        If a name occurs twice.
+    """
+
+    def __init__(self, datasets: Iterable[object] = ()) -> None:
+        self._datasets: list[MapDataset] = []
+        self._index: dict[str, int] = {}
+        self.extend(datasets)
+
+    @property
+    def names(self) -> list[str]:
+        """Names, in order."""
+        return list(self._index)
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
+    def __iter__(self) -> Iterator[MapDataset]:
+        return iter(self._datasets)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index if isinstance(key, str) else key in self._datasets
+
+    @overload
+    def __getitem__(self, key: int | str) -> MapDataset: ...
+    @overload
+    def __getitem__(self, key: Any) -> Self: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Dataset by number or name, or several by slice, mask, or a list of numbers or names."""
+        if isinstance(key, slice):
+            return type(self)(self._datasets[key])
+        if isinstance(key, str):
+            return self._datasets[self._number(key)]
+        if isinstance(key, int | np.integer):
+            return self._datasets[int(key)]
+        return type(self)(self._datasets[number] for number in self._numbers(key))
+
+    def _number(self, name: str) -> int:
+        if name not in self._index:
+            shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
+            msg = f"no dataset named {name!r} among: {shown or 'none'}"
+            raise UnknownNameError(msg)
+        return self._index[name]
+
+    def _numbers(self, key: Any) -> list[int]:
+        """Numbers of a mask, or of a list of names or numbers."""
+        if not isinstance(key, Iterable):
+            msg = f"{key!r}, expected a number, a name, a slice, a mask, or a list of these"
+            raise InputError(msg)
+        items: list[Any] = list(key)
+        if items and all(isinstance(item, bool | np.bool_) for item in items):
+            if len(items) != len(self):
+                msg = f"a mask of {len(items)} for {len(self)} datasets"
+                raise InputError(msg)
+            return [number for number, chosen in enumerate(items) if chosen]
+        return [self._number(item) if isinstance(item, str) else range(len(self))[item] for item in items]  # fmt: skip
+
+    def append(self, dataset: object) -> None:
+        """Add a dataset at the end.
+
+        Parameters
+        ----------
+        dataset : `MapDataset`
+
+        Raises
+        ------
+        DuplicateNameError
+            If there is one of its name.
+        """
+        self.extend([dataset])
+
+    def extend(self, datasets: Iterable[object]) -> None:
+        """Add datasets at the end, all or none.
+
+        Parameters
+        ----------
+        datasets : iterable of `MapDataset`
+
+        Raises
+        ------
+        DuplicateNameError
+            If a name would occur twice.
+        """
+        index, added = dict(self._index), []
+        for dataset in datasets:
+            if not isinstance(dataset, MapDataset):
+                msg = f"{dataset!r} is not a dataset"
+                raise InputError(msg)
+            if dataset.name in index:
+                msg = f"there is a dataset named {dataset.name!r} already"
+                raise DuplicateNameError(msg)
+            index[dataset.name] = len(index)
+            added.append(dataset)
+        self._datasets.extend(added)
+        self._index = index
+
+    def remove(self, dataset: MapDataset | str) -> None:
+        """Take a dataset away; where it is kept it stays.
+
+        Parameters
+        ----------
+        dataset : `MapDataset` or str
+            The dataset, or its name.
+
+        Raises
+        ------
+        UnknownNameError
+            If it is not here.
+        """
+        name = dataset if isinstance(dataset, str) else dataset.name
+        number = self._number(name)
+        if not isinstance(dataset, str) and self._datasets[number] is not dataset:
+            msg = f"dataset {name!r} is another one than that of this name"
+            raise UnknownNameError(msg)
+        del self._datasets[number]
+        self._index = {one.name: i for i, one in enumerate(self._datasets)}

@@ -1,0 +1,114 @@
+"""Many datasets stacked into one, as a tree of stacks: on a cluster or in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import xarray as xr
+from distributed import Client
+
+from gmdask.cluster import reduce_tree
+from gmdask.datasets.altered import lazy, opened
+from gmdask.datasets.map_dataset import KINDS, MapDataset
+from gmdask.datasets.model_algebra import background_of, stacked_models
+from gmdask.datasets.stacking import emptied, merged, stack
+from gmdask.errors import InputError
+from gmdask.events import DatasetsProgress, Listener
+from gmdask.likelihood.group import CubeSource
+
+__all__ = ["stack_datasets"]
+
+RUN = 8  # datasets that are stacked one after the other: a leaf of the tree
+
+
+def stack_datasets(
+    datasets: Sequence[MapDataset],
+    name: str | None = None,
+    client: Client | None = None,
+    on_event: Listener | None = None,
+) -> MapDataset:
+    """Stack datasets onto the pixels of the first, see `MapDataset.stack`.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+        At least one.
+    name : str, optional
+        Name of the sum, by default that of the first.
+    client : `distributed.Client`, optional
+        Cluster to stack on; by default this process.
+    on_event : callable, optional
+        Gets a `DatasetsProgress` as datasets are stacked.
+
+    Returns
+    -------
+    stacked : `MapDataset`
+        In memory, with the models that are left of all.
+
+    Raises
+    ------
+    InputError
+        If there are none, their kinds, axes or pixels differ, or a response has no exposure.
+    """
+    first = _first(datasets)
+    name = first.name if name is None else name
+    backgrounds = [background_of(dataset._models) for dataset in datasets]
+    model = next((background for background in backgrounds if background is not None), None)
+    parts = [
+        _Part(dataset.name, dataset.source, background)
+        for dataset, background in zip(datasets, backgrounds, strict=True)
+    ]
+    runs = [tuple(parts[start : start + RUN]) for start in range(0, len(parts), RUN)]
+    done = 0
+
+    def on_leaf(index: int) -> None:
+        nonlocal done
+        done += len(runs[index])
+        if on_event is not None:
+            on_event(DatasetsProgress("stack", done, len(parts)))
+
+    empty = emptied(lazy(first.cube)).assign_attrs(name=name)
+    leaf = partial(_stack_run, empty=empty, model=model)
+    cube = reduce_tree(leaf, merged, runs, client, on_leaf)
+    made = KINDS[type(first).__name__](cube)
+    models = first._models_for(name)
+    for dataset in datasets[1:]:
+        models = stacked_models(models, dataset._models_for(name), dataset.cube)
+    made._take_models(models)
+    return made
+
+
+def _first(datasets: Sequence[MapDataset]) -> MapDataset:
+    """The first dataset, if all are of its kind."""
+    if not datasets:
+        msg = "there are no datasets to stack"
+        raise InputError(msg)
+    first = datasets[0]
+    for dataset in datasets:
+        if type(dataset) is not type(first):
+            msg = (
+                f"dataset {dataset.name!r} is a {type(dataset).__name__}, expected a "
+                f"{type(first).__name__} as {first.name!r} is"
+            )
+            raise InputError(msg)
+    return first
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A dataset to be stacked, and its background model as plain data."""
+
+    name: str
+    source: CubeSource | xr.Dataset
+    background: dict[str, Any] | None
+
+
+def _stack_run(run: Sequence[_Part], empty: xr.Dataset, model: dict[str, Any] | None) -> xr.Dataset:
+    """Stack datasets onto nothing, one after the other; one model predicts all backgrounds."""
+    total = empty.load(scheduler="synchronous")
+    for part in run:
+        total = stack(total, opened(part.source, part.name), (model, part.background))
+    return total

@@ -1,0 +1,144 @@
+"""Tables of many datasets: sums, metadata, good time intervals, energies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Column, QTable, Table, vstack
+from astropy.time import Time
+
+from gmdask.datasets.altered import lazy, opened
+from gmdask.datasets.gti import time_intervals
+from gmdask.datasets.irf_algebra import IRFS
+from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.stacking import emptied, stack
+from gmdask.errors import InputError
+from gmdask.store.axes import cube_axis
+
+__all__ = ["chosen_by_time", "energy_ranges", "gti_table", "info_table", "meta_table"]
+
+
+def info_table(datasets: Sequence[MapDataset], cumulative: bool = False) -> QTable:
+    """One row per dataset with the keys of `MapDataset.info_dict`.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+    cumulative : bool
+        Whether row n is of the stack of the first n, in which the backgrounds are those that the
+        models predict.
+    """
+    rows = _stacks(datasets) if cumulative else datasets
+    return QTable(rows=[dataset.info_dict() for dataset in rows])
+
+
+def _stacks(datasets: Sequence[MapDataset]) -> Iterator[MapDataset]:
+    """The first dataset, the first two, ...; without responses, which no sum needs."""
+    total = None
+    for dataset in datasets:
+        cube = dataset.cube
+        names = [f"{key}{rest}" for key in IRFS for rest in ("", "_exposure")]
+        cube = cube.drop_vars([name for name in names if name in cube])
+        background = dataset.npred_background()
+        if background is not None:
+            template = cube["background"]
+            cube = cube.assign(background=(template.dims, background.values, template.attrs))
+        if total is None:
+            total = emptied(lazy(cube)).load(scheduler="synchronous")
+        total = stack(total, opened(cube, dataset.name), (None, None))
+        yield type(dataset)(total.assign_attrs(name="stacked"))
+
+
+def meta_table(datasets: Sequence[MapDataset]) -> Table:
+    """Metadata of the observations, after name and kind of the dataset.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+        Where one has no such column, the table is masked.
+    """
+    return vstack([_meta_rows(dataset) for dataset in datasets] or [Table()], join_type="outer")
+
+
+def _meta_rows(dataset: MapDataset) -> Table:
+    columns: dict[str, Any] = dataset.cube.attrs.get("meta_table", {}).get("columns", {})
+    n = max((len(column["values"]) for column in columns.values()), default=1)
+    rows = Table({"NAME": [dataset.name] * n, "TYPE": [type(dataset).__name__] * n})
+    for name, column in columns.items():
+        values = column["values"]
+        if any(isinstance(value, list | tuple) for value in values):  # of a stack
+            cells = np.empty(len(values), dtype=object)
+            cells[:] = [list(value) for value in values]
+            values = cells
+        rows[name] = Column(values, unit=column["unit"] or None)
+    return rows
+
+
+def gti_table(datasets: Sequence[MapDataset]) -> QTable | None:
+    """Begin and end of the good time intervals of each dataset, as times in columns START and STOP.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+        Those without intervals are left out; None if all are.
+    """
+    found = [time_intervals(dataset.cube) for dataset in datasets]
+    spans = [(start[0], stop[-1]) for start, stop in filter(None, found)]
+    if not spans:
+        return None
+    columns = zip(*spans, strict=True)
+    return QTable([Time(list(times)) for times in columns], names=("START", "STOP"))
+
+
+def chosen_by_time(
+    datasets: Sequence[MapDataset], time_min: Any, time_max: Any, atol: Any = "1e-6 s"
+) -> list[bool]:
+    """Whether the good time intervals of each dataset lie between two times.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+    time_min, time_max : `~astropy.time.Time` or str
+    atol : Quantity or str
+        By how much they may lie outside.
+
+    Raises
+    ------
+    InputError
+        If a time is none, or a dataset has no intervals.
+    """
+    try:
+        low, high = Time(time_min), Time(time_max)
+        tolerance = u.Quantity(atol, "s")
+    except (ValueError, TypeError, u.UnitsError) as error:
+        msg = f"{time_min!r} to {time_max!r} within {atol!r}: not times ({error})"
+        raise InputError(msg) from error
+    chosen = []
+    for dataset in datasets:
+        intervals = time_intervals(dataset.cube)
+        if intervals is None:
+            msg = f"dataset {dataset.name!r} has no good time intervals to be selected by"
+            raise InputError(msg)
+        start, stop = intervals
+        chosen.append(bool(start[0] >= low - tolerance and stop[-1] <= high + tolerance))
+    return chosen
+
+
+def energy_ranges(datasets: Sequence[MapDataset]) -> tuple[u.Quantity, u.Quantity]:
+    """Lowest and highest reconstructed energy of each dataset.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+
+    Returns
+    -------
+    energy_min, energy_max : Quantity of shape (dataset,)
+        In TeV.
+    """
+    edges = [cube_axis(dataset.cube, "energy", "TeV").edges[[0, -1]] for dataset in datasets]
+    low, high = np.array(edges).reshape(-1, 2).T
+    return u.Quantity(low, "TeV"), u.Quantity(high, "TeV")

@@ -1,0 +1,177 @@
+"""Datasets written into a store, block by block, wherever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import xarray as xr
+from dask.base import tokenize
+from distributed import Client
+
+from gmdask.datasets.altered import opened
+from gmdask.datasets.blocks import write_blocks
+from gmdask.datasets.map_dataset import MapDataset, stored_dataset
+from gmdask.errors import DuplicateNameError, InputError
+from gmdask.events import DatasetsProgress, Listener
+from gmdask.likelihood.group import CubeSource
+from gmdask.store import BlockRecord, CubeShape, Store, describe, plan_blocks, write_block
+
+__all__ = ["compact", "write_datasets"]
+
+BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while it writes
+RECIPE = 1  # another one when the same description comes to give other numbers
+
+
+def write_datasets(
+    datasets: Sequence[MapDataset],
+    url: str | Path,
+    client: Client | None = None,
+    *,
+    overwrite: bool = False,
+    append: bool = False,
+    on_event: Listener | None = None,
+) -> Store:
+    """Write datasets into a store, without their models.
+
+    What is described lazily is computed block by block, where it is written. A run that was killed
+    can be repeated: blocks that were finished are taken up.
+
+    Parameters
+    ----------
+    datasets : sequence of `MapDataset`
+    url : str or path
+        The store.
+    client : `distributed.Client`, optional
+        Cluster to write on, one block per task; by default this process.
+    overwrite : bool
+        Replace the datasets of a store that is there, which may be the one they come from.
+    append : bool
+        Add to a store that is there.
+    on_event : callable, optional
+        Gets a `DatasetsProgress` as blocks are written.
+
+    Returns
+    -------
+    store : `Store`
+
+    Raises
+    ------
+    InputError
+        If append and overwrite are both given.
+    StoreExistsError
+        If there is a store, and neither is given.
+    DuplicateNameError
+        If a dataset of the same name is in the store already.
+    """
+    if append and overwrite:
+        msg = f"{url}: append and overwrite exclude each other"
+        raise InputError(msg)
+    store = Store.open(url) if append else Store.create(url, overwrite=overwrite)
+    there = {row.name for row in store.rows}
+    for dataset in datasets:
+        if dataset.name in there:
+            msg = f"{store.url}: there is a dataset named {dataset.name!r} already"
+            raise DuplicateNameError(msg)
+    plan = plan_blocks([describe(dataset.cube) for dataset in datasets], BLOCK_BYTES)
+    blocks = [[datasets[number] for number in block] for block in plan]
+    store.commit(_write(store, blocks, client, on_event))
+    return store
+
+
+def compact(
+    url: str | Path, client: Client | None = None, *, on_event: Listener | None = None
+) -> Store:
+    """Merge the small blocks of a store: neighbours that can share one.
+
+    What is appended meanwhile stays. Readers of the old state go on reading it until ``Store.gc``
+    frees its space.
+
+    Parameters
+    ----------
+    url : str or path
+        The store.
+    client : `distributed.Client`, optional
+        Cluster to write on, one block per task; by default this process.
+    on_event : callable, optional
+        Gets a `DatasetsProgress` as blocks are written.
+
+    Returns
+    -------
+    store : `Store`
+
+    Raises
+    ------
+    StoreError
+        If somebody else merged or replaced the same blocks meanwhile; nothing is changed then.
+    """
+    store = Store.open(url)
+    runs: dict[str, list[MapDataset]] = {}
+    for row in store.rows:
+        runs.setdefault(row.block, []).append(stored_dataset(store, row))
+    shapes = [_shape(run) for run in runs.values()]
+    names = list(runs)
+    plan = [block for block in plan_blocks(shapes, BLOCK_BYTES) if len(block) > 1]
+    old = [tuple(names[number] for number in block) for block in plan]
+    new = [[dataset for name in block for dataset in runs[name]] for block in old]
+    if plan:
+        store.replace_blocks(list(zip(old, _write(store, new, client, on_event), strict=True)))
+    return store
+
+
+def _shape(run: Sequence[MapDataset]) -> CubeShape:
+    """Shape of a block that there is."""
+    one = describe(run[0].cube)
+    return CubeShape(one.signature, sum(dataset.cube.nbytes for dataset in run))
+
+
+# --- blocks -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A dataset to be written."""
+
+    name: str
+    kind: str
+    source: CubeSource | xr.Dataset
+
+
+@dataclass(frozen=True)
+class _BlockTask:
+    """Datasets that become one block, and a digest of what they are made from."""
+
+    parts: tuple[_Part, ...]
+    digest: str
+
+
+def _write(
+    store: Store,
+    blocks: Sequence[Sequence[MapDataset]],
+    client: Client | None,
+    on_event: Listener | None,
+) -> list[BlockRecord]:
+    total = sum(map(len, blocks))
+
+    def on_done(done: int) -> None:
+        if on_event is not None:
+            on_event(DatasetsProgress("write", done, total))
+
+    tasks = [_task(block) for block in blocks]
+    digests = [task.digest for task in tasks]
+    return write_blocks(store, tasks, digests, partial(_write_task, url=store.url), client, on_done)
+
+
+def _task(block: Sequence[MapDataset]) -> _BlockTask:
+    parts = tuple(_Part(one.name, type(one).__name__, one.source) for one in block)
+    if any(isinstance(part.source, xr.Dataset) for part in parts):
+        return _BlockTask(parts, uuid4().hex)  # arrays in memory: of this run only
+    return _BlockTask(parts, tokenize(RECIPE, parts, ensure_deterministic=True))
+
+
+def _write_task(task: _BlockTask, url: str) -> BlockRecord:
+    cubes = [opened(part.source, part.name).assign_attrs(kind=part.kind) for part in task.parts]
+    return write_block(url, cubes, task.digest)
