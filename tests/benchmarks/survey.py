@@ -16,6 +16,7 @@ import argparse
 import resource
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -195,13 +196,11 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
 
 def gammapy(store: Path, start: Path) -> dict[str, str]:
     """The same by Gammapy: models, first statistic, and another one."""
-    import warnings
-
-    from tests.benchmarks.gammapy_datasets import gammapy_datasets, gammapy_models
+    from gammapy.modeling.models import Models
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs, models = gammapy_datasets(store), gammapy_models(start)
+        warnings.simplefilter("ignore")  # Gammapy's own
+        theirs, models = gm.to_gammapy(gm.Datasets.read(store)), Models.read(start)
 
         def set_models() -> None:
             theirs.models = models
