@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +84,18 @@ def _measure(
     """Limit of this worker, share of it that may be filled, bytes held, and threads."""
     del function  # that it came here has loaded what it needs
     assert dask_worker is not None  # Dask gives it by this name
+    _tidy()
     limit = int(getattr(dask_worker.memory_manager, "memory_limit", None) or 0)
     marks = [dask.config.get(f"distributed.worker.memory.{key}") for key in ("target", "spill")]
     share = min([SHARE, *(mark for mark in marks if mark)])
     return limit, share, int(dask_worker.monitor.proc.memory_info().rss), dask_worker.state.nthreads
+
+
+def _tidy() -> None:
+    """Give back to the system what was freed: it is room, not what a worker holds."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # of glibc only
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def plan_memory(room: Room, fixed: int, per_task: int, per_item: int, items: int) -> MemoryPlan:
