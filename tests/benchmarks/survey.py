@@ -76,7 +76,7 @@ def _io() -> tuple[int, float]:
 
 def _moved(dask_worker: Any) -> int:
     """Bytes this worker got from others."""
-    return int(dask_worker.transfer_incoming_bytes_total)
+    return sum(int(entry["total"]) for entry in dask_worker.transfer_incoming_log)
 
 
 def simulate(n: int, folder: Path, client: Any) -> Path:
