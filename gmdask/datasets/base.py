@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -16,13 +16,31 @@ from gmdask.likelihood.group import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from gmdask.models import Component
 
-__all__ = ["CubeDataset"]
+__all__ = ["CubeDataset", "Unopened"]
 
 Array = NDArray[np.float64]
+
+
+class Unopened(NamedTuple):
+    """A cube that is opened when it is needed first: what opens it, and what is known before.
+
+    Attributes
+    ----------
+    name : str
+        Name of the dataset.
+    open : callable
+        Gives the cube.
+    arrays : callable
+        Gives the names of its arrays.
+    """
+
+    name: str
+    open: Callable[[], xr.Dataset]
+    arrays: Callable[[], Collection[str]]
 
 
 class CubeDataset:
@@ -33,7 +51,7 @@ class CubeDataset:
 
     Parameters
     ----------
-    cube : `xarray.Dataset`
+    cube : `xarray.Dataset` or `Unopened`
         The observation as stored: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat,
         lon)``, and where there are any ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
     stored : `StoredCube` or `AlteredCube`, optional
@@ -46,18 +64,42 @@ class CubeDataset:
         If counts or exposure are missing.
     """
 
-    def __init__(self, cube: xr.Dataset, stored: CubeSource | None = None) -> None:
-        name = str(cube.attrs.get("name", ""))
-        for key in ("counts", "exposure"):
-            if key not in cube:
-                msg = f"dataset {name!r}: {key!r} is missing"
-                raise InputError(msg)
-        self._cube, self._stored, self._name = cube, stored, name
+    def __init__(self, cube: xr.Dataset | Unopened, stored: CubeSource | None = None) -> None:
+        self._unopened = cube if isinstance(cube, Unopened) else None
+        self._opened = None if isinstance(cube, Unopened) else cube
+        named = cube.attrs.get("name", "") if isinstance(cube, xr.Dataset) else cube.name
+        self._stored, self._name = stored, str(named)
+        if self._unopened is None:
+            self._check_arrays()
         self._models = DatasetModels()
         self._compiled: CompiledDataset | None = None
         # which broadcast of a collection these models and values are, if they are of any
         self._structure: Broadcast | None = None
         self._values: Array | None = None
+
+    def _check_arrays(self) -> None:
+        for key in ("counts", "exposure"):
+            if not self._has(key):
+                msg = f"dataset {self._name!r}: {key!r} is missing"
+                raise InputError(msg)
+
+    def _has(self, key: str) -> bool:
+        """Whether there is an array of this name; nothing is opened for it."""
+        if self._opened is None and self._unopened is not None:
+            return key in self._unopened.arrays()
+        return key in self._cube
+
+    @property
+    def _cube(self) -> xr.Dataset:
+        if self._opened is None:
+            assert self._unopened is not None
+            self._opened = self._unopened.open()
+            self._check_arrays()
+        return self._opened
+
+    @_cube.setter
+    def _cube(self, cube: xr.Dataset) -> None:
+        self._opened = cube
 
     @property
     def name(self) -> str:
@@ -149,7 +191,7 @@ class CubeDataset:
 
     def _check_models(self, models: DatasetModels) -> None:
         for model in models:
-            if isinstance(model, BackgroundIRFModel) and "background" not in self._cube:
+            if isinstance(model, BackgroundIRFModel) and not self._has("background"):
                 msg = f"model {model.name!r}: dataset {self._name!r} has no background"
                 raise ModelError(msg)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from gmdask.datasets.alteration import Alterations
+from gmdask.datasets.base import Unopened
 from gmdask.datasets.creation import (
     BINSZ_IRF,
     ResponseMap,
@@ -386,7 +387,7 @@ KINDS: dict[str, type[MapDataset]] = {"MapDataset": MapDataset, "SpectrumDataset
 
 
 def stored_dataset(store: Store, row: Row) -> MapDataset:
-    """One of the datasets of an open store.
+    """One of the datasets of an open store; it is opened when it is used.
 
     Parameters
     ----------
@@ -397,4 +398,7 @@ def stored_dataset(store: Store, row: Row) -> MapDataset:
     stored = None
     if not store.url.startswith("memory:"):
         stored = StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row)
-    return KINDS[row.kind](store.open_row(row), stored)
+    later = Unopened(
+        row.name, partial(store.open_row, row), lambda: store.open_block(row.block).keys
+    )
+    return KINDS[row.kind](later, stored)

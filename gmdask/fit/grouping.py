@@ -69,7 +69,8 @@ def plan_of(client: Client, datasets: Datasets, specs: Sequence[DatasetSpec]) ->
     if room is None or not specs:
         return None
     n_components = max(len(spec.components) for spec in specs)
-    per_task = max(peak_bytes(dataset.cube) for dataset in datasets)
+    kinds = {getattr(d.stored, "block", d.name): d for d in datasets}  # those of a block are alike
+    per_task = max(peak_bytes(dataset.cube) for dataset in kinds.values())
     per_dataset = HELD + HELD_PER_COMPONENT * n_components
     return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
 

@@ -116,6 +116,11 @@ class Block:
                 attrs[key] = json.loads(column[row])
         return attrs
 
+    @property
+    def keys(self) -> set[str]:
+        """Names of the arrays that each dataset has."""
+        return set(self._sharded)
+
     def array(self, key: str) -> ShardedArray:
         """Return an array of the block, to be read by datasets."""
         return self._sharded[key]
