@@ -26,8 +26,8 @@ SCHEDULER = {
     "distributed.worker.memory.spill": False,
     # arrays of a pass are of the heap, which is kept from one to the next: given back to the system at once, as is
     # the default, they cost a fault for each of their pages every time
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 26,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 22,
 }
 
 

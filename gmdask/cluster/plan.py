@@ -17,6 +17,7 @@ from gmdask.errors import PlanError
 __all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
 
 SHARE = 0.7  # of a worker's limit that may be filled
+KEPT = 0.75  # of what is left: a heap does not pack what it holds without gaps
 ROUND = 16_000_000  # bytes
 
 
@@ -132,7 +133,7 @@ def plan_memory(room: Room, fixed: int, per_task: int, per_item: int, items: int
         if own > per_task:
             text += ", or more workers"
         raise PlanError(text)
-    return MemoryPlan(room.usable - needed, room.usable, room)
+    return MemoryPlan(int(KEPT * (room.usable - needed)), room.usable, room)
 
 
 def _mb(n_bytes: int) -> str:

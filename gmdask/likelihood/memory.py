@@ -139,7 +139,7 @@ class Memory:
             part.madvise(mmap.MADV_DONTNEED)
 
     def lend(self, borrower: int, n_bytes: int) -> bool:
-        """Whether what can be computed again may stay.
+        """Whether what can be computed again may stay: while half of the budget is not taken.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Memory:
             What it holds now.
         """
         POOL.give(self._held.pop(borrower, 0))
-        if POOL.take(n_bytes, self._budget):
+        if POOL.take(n_bytes, None if self._budget is None else self._budget // 2):
             self._held[borrower] = n_bytes
             return True
         return False
