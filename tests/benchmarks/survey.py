@@ -158,7 +158,7 @@ def frozen(models: gm.Models) -> gm.Models:
     own = models.copy()
     for model in own:
         if isinstance(model, gm.SkyModel):
-            model.spatial_model.freeze()
+            model.freeze("spatial")
     return own
 
 

@@ -123,7 +123,7 @@ def group(budget):
     own = {n: [gauss(), point(), background(dataset=n)] for n in names}
     frozen = gauss()
     frozen.name = "frozen"
-    frozen.spatial_model.freeze()
+    frozen.freeze("spatial")
     together = Models([own["a"][0], own["a"][1], frozen, own["a"][2], own["b"][2]])
     specs = []
     for k, (name, kind) in enumerate(zip(names, kinds, strict=True)):
