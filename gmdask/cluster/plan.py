@@ -17,7 +17,7 @@ from gmdask.errors import PlanError
 __all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
 
 SHARE = 0.7  # of a worker's limit that may be filled
-KEPT = 0.75  # of what is left: a heap does not pack what it holds without gaps
+KEPT = 0.5  # of what is left: a heap does not pack what it holds without gaps
 ROUND = 16_000_000  # bytes
 
 

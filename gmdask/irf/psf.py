@@ -271,7 +271,7 @@ class _RadialTable(NamedTuple):
     outer_row: NDArray[np.intp]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _radial_table(
     projection: str, pixel: float, size: int, factor: int, nodes: bytes, interp: str, node_type: str
 ) -> _RadialTable:

@@ -10,7 +10,7 @@ __all__ = ["FIXED", "HELD", "HELD_PER_COMPONENT", "peak_bytes"]
 
 # measured: besides what is shared by all datasets, tables of the PSF, plans of transforms, and
 # what the heap keeps when arrays are freed
-FIXED = MAX_BYTES + 30_000_000 + (1 << 25)
+FIXED = MAX_BYTES + 80_000_000 + (1 << 25)
 # what a compiled dataset holds whatever is kept in files: objects of its axes, grids and models
 HELD, HELD_PER_COMPONENT = 110_000, 4_000
 
