@@ -1,0 +1,91 @@
+"""The JSON Schemas of files: what is wrong with one, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SCHEMA_VERSION", "read_schema", "schema_problems"]
+
+SCHEMA_VERSION = "1.0"
+
+
+def read_schema(schema: str) -> dict[str, Any]:
+    """One of the schemas.
+
+    Parameters
+    ----------
+    schema : str
+        Its file in ``data_schemas/1.0``.
+    """
+    beside = (
+        Path(__file__).parents[1] / "data_schemas" / SCHEMA_VERSION / schema
+    )  # in a source tree
+    installed = files("gmdask.data_schemas").joinpath(SCHEMA_VERSION, schema)
+    text = beside.read_text() if beside.exists() else installed.read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _validator(schema: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(read_schema(schema))
+
+
+def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -> list[str]:
+    """Where plain data are not what a schema expects.
+
+    Parameters
+    ----------
+    data : object
+        Plain data, as read from YAML.
+    schema : str
+        File of the schema in ``data_schemas/1.0``.
+    limit : int
+        How many problems to tell at most.
+
+    Returns
+    -------
+    list of str
+        Each names component, key, and what is expected; empty if all is well.
+    """
+    problems = []
+    for error in _validator(schema).iter_errors(data):
+        place = _place(data, error.absolute_path)
+        expected = error.message
+        if error.validator == "type":
+            expected = f"expected {_either(error.schema['type'])}"
+        if error.validator == "enum":
+            expected = f"expected one of {', '.join(map(str, error.validator_value))}"
+        elif error.validator in ("pattern", "minProperties", "maxProperties"):
+            words = error.schema.get("description", f"what fits {error.validator_value}")
+            expected = f"{error.instance!r}, expected {words}"
+        elif error.validator == "required":
+            expected = error.message.replace("is a required property", "is missing")
+        problems.append(f"{place}: {expected}" if place else str(expected))
+        if len(problems) == limit:
+            break
+    return problems
+
+
+def _either(types: str | list[str]) -> str:
+    return types if isinstance(types, str) else " or ".join(types)
+
+
+def _place(data: Any, path: Iterable[str | int]) -> str:
+    """Path of keys, with names where list items have one."""
+    words = []
+    for key in path:
+        data = data[key]
+        name = data.get("name") if isinstance(data, dict) else None
+        if isinstance(key, int):
+            words.append(repr(name) if isinstance(name, str) else str(key))
+        else:
+            words.append("component" if key == "components" else key)
+    return " ".join(words)
