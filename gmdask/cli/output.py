@@ -25,7 +25,7 @@ RESULT = "result.json"
 
 
 def result_document(result: FitResult, store: Store) -> dict[str, Any]:
-    """Content of ``result.json``; its schema is ``data_schemas/result.json``.
+    """Content of ``result.json``; its schema is ``data_schemas/1.0/result.json``.
 
     Parameters
     ----------

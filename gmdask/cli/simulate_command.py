@@ -25,7 +25,7 @@ def simulate(
     """Simulate the survey of a CONFIG (YAML) into a STORE.
 
     CONFIG names the models of the true sky, pixels, energies, pointings, livetimes, zenith
-    angles and the background; data_schemas/simulation.json says how. Everything drawn depends on
+    angles and the background; data_schemas/1.0/simulation.json says how. Everything drawn depends on
     its seed alone. Beside the STORE goes <STORE stem>-truth.yaml: the true models, with the
     background of every dataset. Run it again after an interruption: finished blocks are kept.
     """

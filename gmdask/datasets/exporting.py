@@ -23,7 +23,7 @@ from gmdask.cluster import run_tasks
 from gmdask.datasets.altered import opened
 from gmdask.datasets.collection import Datasets
 from gmdask.datasets.map_dataset import KINDS, MapDataset
-from gmdask.errors import InputError, StoreError
+from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource
 from gmdask.store.formats.gadf import read_content
@@ -85,6 +85,8 @@ def export_datasets(
         text = yaml.safe_dump({"datasets": entries}, sort_keys=False)
         (made / "datasets.yaml").write_text(text, encoding="utf-8")
         made.replace(folder)
+    except GmdaskError:
+        raise
     except OSError as error:
         msg = f"{folder}: cannot be written ({error})"
         raise StoreError(msg) from error
@@ -114,8 +116,9 @@ def _file_names(datasets: Sequence[MapDataset]) -> list[str]:
 
 def _write_file(task: _FileTask, folder: str) -> None:
     path = Path(folder) / task.file
+    hdus = to_hdulist(opened(task.source, task.name))
     try:
-        to_hdulist(opened(task.source, task.name)).writeto(path, checksum=True)
+        hdus.writeto(path, checksum=True)
     except OSError as error:
         msg = f"dataset {task.name!r}: {path} cannot be written ({error})"
         raise StoreError(msg) from error

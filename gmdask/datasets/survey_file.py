@@ -17,7 +17,7 @@ from gmdask.datasets.iact import IactResponse
 from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.models import BackgroundIRFModel, Models
-from gmdask.models.schema import schema_problems
+from gmdask.schemas import schema_problems
 
 __all__ = ["read_survey"]
 
@@ -33,7 +33,7 @@ def read_survey(path: str | Path) -> Survey:
     Parameters
     ----------
     path : str or path
-        YAML, as ``data_schemas/simulation.json`` says; the file of models it names is relative
+        YAML, as ``data_schemas/1.0/simulation.json`` says; the file of models it names is relative
         to it.
 
     Returns

@@ -69,7 +69,7 @@ class Checkpoint:
     Notes
     -----
     Numbers are written such that they are read to the same bits. The schema is
-    ``data_schemas/checkpoint.json``.
+    ``data_schemas/1.0/checkpoint.json``.
     """
 
     def __init__(self, path: str | Path, asked: Mapping[str, Any] | None = None) -> None:

@@ -16,7 +16,7 @@ from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.parameter import Parameter
 from gmdask.models.plain import locating
 from gmdask.models.registry import reading_file
-from gmdask.models.schema import schema_problems
+from gmdask.schemas import schema_problems
 
 __all__ = ["TABLE_LIMIT", "WriteOptions", "read_models", "write_models"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from gmdask.errors import GmdaskError
+from gmdask.schemas import schema_problems
 from gmdask.store.checksums import sha256
 from gmdask.store.commits import (
     FIRST,
@@ -74,8 +76,18 @@ def verify_files(files: Files) -> list[Problem]:
             path = manifest_path(block)
             problems.append(Problem(", ".join(names), "", path, _short(error, path)))
         else:
-            problems += block_problems(files, manifest)
+            problems += _schema_problems(files, manifest_path(block), "manifest.json")
+            found = block_problems(files, manifest)
+            if not found:
+                found = _schema_problems(files, f"blocks/{block}/zarr.json", "block.json")
+            problems += found
     return problems
+
+
+def _schema_problems(files: Files, path: str, schema: str) -> list[Problem]:
+    """Where a file that is as it was written is not what its schema expects."""
+    found = schema_problems(json.loads(files.read(path)), schema)
+    return [Problem("", "", path, f"{message} ({schema})") for message in found]
 
 
 def block_problems(files: Files, manifest: Manifest) -> list[Problem]:
@@ -128,6 +140,8 @@ def _commit_problems(files: Files) -> tuple[list[Problem], Commit | None]:
             newest = read_commit(files, number)
         except GmdaskError as error:
             problems.append(Problem("", "", path, _short(error, path)))
+        if newest:
+            problems += _schema_problems(files, path, "commit.json")
         if newest and before is not None and newest.parent != before:
             problems.append(Problem("", "", path, "does not follow the commit before it"))
         before = newest.digest if newest else None

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gmdask.data_schemas
 import jsonschema
 import numpy as np
 import pytest
 
 import gmdask as gm
+from gmdask.schemas import read_schema
 
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 
@@ -78,7 +78,7 @@ def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
 
 
 def test_result_fits_its_schema(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    schema = json.loads(Path(gmdask.data_schemas.__file__).with_name("result.json").read_text())
+    schema = read_schema("result.json")
     result = json.loads((demo[0] / "gmdask-demo" / "fit" / "result.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(result, schema)

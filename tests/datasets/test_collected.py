@@ -95,7 +95,9 @@ def test_tables(shared, name):
     with quiet():
         expected = other.gti
         low, high = other.energy_ranges
-        meta = other.meta_table
+        folder = shared / "data" / name
+        full = type(other).read(folder / "datasets.yaml", lazy=False)
+        meta = type(other)(full[:3]).meta_table
     for column, times in (("START", expected.time_start), ("STOP", expected.time_stop)):
         np.testing.assert_allclose(own.gti[column].tt.mjd, times.tt.mjd, rtol=0, atol=1e-10)
     np.testing.assert_allclose(own.energy_ranges[0].to_value("TeV"), low.to_value("TeV"), rtol=1e-6)
@@ -143,7 +145,7 @@ def test_select_time(shared):
     for low, high in ((starts[1] - 1 * u.s, starts[3]), (starts[0], starts[3] + 1 * u.d)):
         with quiet():
             assert own.select_time(low, high).names == other.select_time(low, high).names
-    assert own.select_time(starts[0] + 1 * u.min, Time("2030-01-01")).names == own.names[1:]
+    assert own.select_time(starts[0] + 1 * u.min, Time("2020-01-01")).names == own.names[1:]
     assert own.select_time("2000-01-01", "2001-01-01").names == []
     with pytest.raises(InputError, match="not times"):
         own.select_time("yesterday", Time.now())
@@ -198,8 +200,8 @@ def test_lazy_ones_are_computed_where_they_are_written(datasets, tmp_path, two_w
     found = gm.Datasets.from_store(own.write(tmp_path / "cut.zarr", two_workers))
     assert [type(d).__name__ for d in found] == [type(d).__name__ for d in own]
     for one, other in zip(found, own, strict=True):
-        wanted = computed(other.cube).assign_attrs(kind=type(other).__name__)
-        xr.testing.assert_identical(one.cube.load(), wanted)
+        expected = computed(other.cube).assign_attrs(kind=type(other).__name__)
+        xr.testing.assert_identical(one.cube.load(), expected)
         assert describe(one.cube) == describe(other.cube)
 
 
@@ -284,9 +286,8 @@ def test_conditions(tmp_path):
     assert chosen() == "abc"
     assert chosen("name != b") == "ac"
     assert chosen("name ~ [ab]", f"livetime>{rows[0].livetime}") == "b"
-    first = sum(r.pointing.lon <= 93 for r in rows)
-    several = chosen("lon <= 93", "counts >= 0", "kind==MapDataset", "frame = icrs")
-    assert several == "abc"[:first]
+    low = "abc"[: sum(row.pointing.lon <= 92.75 for row in rows)]
+    assert chosen("lon <= 92.75", "counts >= 0", "kind==MapDataset", "frame = icrs") == low == "a"
     for wrong in (
         "",
         "x > 1",

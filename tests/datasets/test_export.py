@@ -12,7 +12,7 @@ from regions import CircleSkyRegion, EllipseSkyRegion
 from synthetic import CENTER
 
 import gmdask as gm
-from gmdask.errors import InputError, StoreError
+from gmdask.errors import CorruptStoreError, InputError, StoreError
 from gmdask.geometry.regions import Region
 from gmdask.store import Store
 
@@ -142,7 +142,7 @@ def test_from_gammapy_to_a_store_and_a_fit(shared, tmp_path):
     assert made.stat_sum() == again.stat_sum()
 
 
-def test_refused(datasets, tmp_path, monkeypatch):
+def test_refused(datasets, tmp_path):
     from gammapy.datasets import FluxPointsDataset, MapDataset
     from gammapy.maps import HpxGeom, HpxNDMap
 
@@ -159,8 +159,9 @@ def test_refused(datasets, tmp_path, monkeypatch):
         gm.export_datasets(datasets, tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
         gm.export_datasets(datasets, tmp_path / "no" / "folder")
-    broken = datasets[1].copy("broken")
-    broken.cube.attrs["primary"] = {"KEY": "\n"}
-    with pytest.raises(ValueError, match="FITS"):
-        gm.export_datasets([datasets[0], broken], tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    store = datasets.write(tmp_path / "s.zarr")
+    (shard,) = (tmp_path / "s.zarr" / "blocks" / store.rows[2].block / "psf").rglob("0/0/0/0/0")
+    shard.unlink()
+    with pytest.raises(CorruptStoreError, match="array psf"):
+        gm.export_datasets(gm.Datasets.from_store(store), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.zarr", "thesis.tex"]

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gmdask.data_schemas
 import jsonschema
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from synthetic import models
 import gmdask as gm
 from gmdask.errors import FitInterrupted, InputError, InputNotFoundError
 from gmdask.events import FitPass
+from gmdask.schemas import read_schema
 
 SHAPE = (0.15, 0.0, 10.0)  # round, where the slope by e vanishes: it costs a second search
 
@@ -67,7 +67,7 @@ def undisturbed(datasets, **options):
 def test_stopped_at_every_pass(fixture, backend, request, tmp_path):
     datasets, extended = request.getfixturevalue(fixture), fixture == "round_source"
     expected, result, n_passes = undisturbed(datasets, backend=backend, extended=extended)
-    schema = json.loads(Path(gmdask.data_schemas.__file__).with_name("checkpoint.json").read_text())
+    schema = read_schema("checkpoint.json")
     stages = set()
     for at in range(2, n_passes + 1, 4 if extended else 2):
         path = tmp_path / f"{at}.json"

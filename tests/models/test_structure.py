@@ -24,7 +24,7 @@ from gmdask.models import (
     PowerLawSpectralModel,
     SkyModel,
 )
-from gmdask.models.schema import schema_problems
+from gmdask.schemas import schema_problems
 
 
 @pytest.fixture

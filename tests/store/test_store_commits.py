@@ -220,15 +220,15 @@ def append(url, writer, count):
 
 def test_concurrent_commits(url):
     Store.create(url)
-    processes = [SPAWN.Process(target=append, args=(url, writer, 5)) for writer in range(4)]
+    processes = [SPAWN.Process(target=append, args=(url, writer, 10)) for writer in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
     store = Store.open(url)
-    assert store.version == 21
-    assert sorted(names(store)) == [f"w{w}-{n}" for w in range(4) for n in range(5)]
+    assert store.version == 41
+    assert sorted(names(store)) == [f"w{w}-{n}" for w in range(4) for n in range(10)]
     assert store.verify() == []
     for row in store.rows:
         assert_same(store.open_row(row), small(row.name, seed=int(row.name[1])))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from math import prod
-from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -10,10 +9,9 @@ import pytest
 from store_cubes import make_cube
 
 from gmdask.errors import InputError
+from gmdask.schemas import read_schema
 from gmdask.store import CubeShape, Store, describe, input_digest, plan_blocks
 from gmdask.store.layout import CHUNK_BYTES, SHARD_BYTES, shard_grid
-
-SCHEMAS = Path(__file__).parents[2] / "data_schemas"
 
 
 def test_plan_blocks():
@@ -103,7 +101,7 @@ def test_files_follow_the_schemas(tmp_path):
     assert len(files) == 3
     for file in files:
         name = {"commits": "commit", "manifests": "manifest"}[file.parent.name]
-        schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+        schema = read_schema(f"{name}.json")
         jsonschema.Draft202012Validator.check_schema(schema)
         content = json.loads(file.read_text())
         jsonschema.validate(content, schema)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from gmdask.errors import DuplicateNameError, InputError, InputNotFoundError
+from gmdask.schemas import schema_problems
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
 
@@ -64,6 +65,8 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
         _entry(item, f"{path}: datasets[{number}]", path.parent)
         for number, item in enumerate(content["datasets"])
     ]
+    if problems := schema_problems(content, "datasets.json"):
+        raise InputError(f"{path}: {'; '.join(problems)}")
     seen: set[str] = set()
     for number, entry in enumerate(entries):
         if entry.name in seen:

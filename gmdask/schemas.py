@@ -1,4 +1,4 @@
-"""The JSON Schemas of YAML files: what is wrong with one, and where."""
+"""The JSON Schemas of files: what is wrong with one, and where."""
 
 from __future__ import annotations
 
@@ -9,17 +9,33 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-__all__ = ["schema_problems"]
+__all__ = ["SCHEMA_VERSION", "read_schema", "schema_problems"]
+
+SCHEMA_VERSION = "1.0"
 
 
-@lru_cache(maxsize=4)
+def read_schema(schema: str) -> dict[str, Any]:
+    """One of the schemas.
+
+    Parameters
+    ----------
+    schema : str
+        Its file in ``data_schemas/1.0``.
+    """
+    beside = (
+        Path(__file__).parents[1] / "data_schemas" / SCHEMA_VERSION / schema
+    )  # in a source tree
+    installed = files("gmdask.data_schemas").joinpath(SCHEMA_VERSION, schema)
+    text = beside.read_text() if beside.exists() else installed.read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@lru_cache(maxsize=8)
 def _validator(schema: str) -> Any:
     from jsonschema import Draft202012Validator
 
-    beside = Path(__file__).parents[2] / "data_schemas" / schema  # in a source tree
-    installed = files("gmdask.data_schemas").joinpath(schema)
-    text = beside.read_text() if beside.exists() else installed.read_text()
-    return Draft202012Validator(json.loads(text))
+    return Draft202012Validator(read_schema(schema))
 
 
 def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -> list[str]:
@@ -30,7 +46,7 @@ def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -
     data : object
         Plain data, as read from YAML.
     schema : str
-        File of the schema in ``data_schemas``.
+        File of the schema in ``data_schemas/1.0``.
     limit : int
         How many problems to tell at most.
 
@@ -48,7 +64,8 @@ def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -
         if error.validator == "enum":
             expected = f"expected one of {', '.join(map(str, error.validator_value))}"
         elif error.validator in ("pattern", "minProperties", "maxProperties"):
-            expected = f"{error.instance!r}, expected {error.schema['description']}"
+            words = error.schema.get("description", f"what fits {error.validator_value}")
+            expected = f"{error.instance!r}, expected {words}"
         elif error.validator == "required":
             expected = error.message.replace("is a required property", "is missing")
         problems.append(f"{place}: {expected}" if place else str(expected))
