@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets, MapDataset
-from gmdask.datasets.altered import computed
 from gmdask.errors import FitError, PlanError
 from gmdask.fit.newton import Problem
 from gmdask.likelihood.arrow import LocalBlock
@@ -328,7 +327,7 @@ def _cube_of(dataset: MapDataset, client: Client | None) -> CubeSource | xr.Data
             "import it into a store on disk, or fit without a client"
         )
         raise PlanError(msg)
-    return computed(dataset.cube)
+    return dataset.open()
 
 
 def _runs(specs: Sequence[DatasetSpec]) -> list[Run]:
