@@ -9,11 +9,14 @@ from uuid import uuid4
 
 import dask
 import dask.array
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gmdask.likelihood.group import CubeSource
+from gmdask.store.lazy import lazy_variable
 
-__all__ = ["AlteredCube", "computed", "in_dask", "lazy", "opened"]
+__all__ = ["AlteredCube", "computed", "in_dask", "in_process", "lazy", "opened"]
 
 
 @dataclass(frozen=True)
@@ -102,3 +105,25 @@ def opened(source: CubeSource | xr.Dataset, name: str) -> xr.Dataset:
     """
     cube = source if isinstance(source, xr.Dataset) else source.open()
     return computed(cube).load().assign_attrs(name=name)
+
+
+def in_process(variable: xr.Variable) -> xr.Variable:
+    """Array that is computed in this process where it is indexed, whatever clients there are.
+
+    Parameters
+    ----------
+    variable : `xarray.Variable`
+        What is not Dask's stays as it is.
+    """
+    if variable.chunks is None:
+        return variable
+    data = variable.data
+
+    def read(index: tuple[Any, ...]) -> NDArray[Any]:
+        part = data
+        for axis in reversed(range(data.ndim)):
+            part = part[(slice(None),) * axis + (index[axis],)]
+        return np.asarray(part.compute(scheduler="synchronous"))
+
+    dims = tuple(map(str, variable.dims))
+    return lazy_variable(dims, read, variable.shape, variable.dtype, dict(variable.attrs))

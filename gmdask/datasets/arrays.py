@@ -8,8 +8,9 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 from astropy.units import Unit
+from numpy.typing import NDArray
 
-__all__ = ["double", "finite", "joined", "kept", "ordered", "unit_factor"]
+__all__ = ["double", "finite", "joined", "kept", "ordered", "unit_factor", "values_now"]
 
 
 def double(variable: xr.Variable) -> xr.Variable:
@@ -47,3 +48,8 @@ def ordered(cube: xr.Dataset, like: xr.Dataset) -> xr.Dataset:
     """Cube with its arrays in the order of another, and nothing that this does not have."""
     arrays = {key: cube[key].variable for key in like.data_vars if key in cube}
     return xr.Dataset(arrays, coords=cube.coords, attrs=cube.attrs)
+
+
+def values_now(array: xr.Variable | xr.DataArray) -> NDArray[Any]:
+    """Values, computed in the calling thread whatever clients there are."""
+    return np.asarray(array.compute(scheduler="synchronous").values)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.altered import computed, lazy
+from gmdask.datasets.altered import computed, in_process, lazy
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
@@ -108,8 +108,18 @@ class CubeDataset:
 
     @property
     def cube(self) -> xr.Dataset:
-        """All arrays of the dataset, lazy, with axes and units."""
-        return self._cube
+        """All arrays of the dataset, lazy, with axes and units.
+
+        Those of a dataset in memory do not leave this process, whatever clients there are.
+        """
+        if self._stored is not None:
+            return self._cube
+        arrays = {str(k): in_process(v.variable) for k, v in self._cube.data_vars.items()}
+        return self._cube.assign(arrays)
+
+    def open(self) -> xr.Dataset:
+        """The cube with what is made of others computed, to be used in this process."""
+        return computed(self._cube)
 
     @property
     def stored(self) -> CubeSource | None:
@@ -122,17 +132,17 @@ class CubeDataset:
         return self._cube if self._stored is None else self._stored
 
     def _array(self, key: str) -> xr.DataArray | None:
-        return self._cube.get(key)
+        return self.cube.get(key)
 
     @property
     def counts(self) -> xr.DataArray:
         """Counts (energy, lat, lon), lazy."""
-        return self._cube["counts"]
+        return self.cube["counts"]
 
     @property
     def exposure(self) -> xr.DataArray:
         """Exposure (energy_true, lat, lon), lazy; its unit is an attribute."""
-        return self._cube["exposure"]
+        return self.cube["exposure"]
 
     @property
     def background(self) -> xr.DataArray | None:
@@ -247,7 +257,7 @@ class CubeDataset:
 
     def _compile(self) -> CompiledDataset:
         if self._compiled is None:
-            self._compiled = CompiledDataset(computed(self._cube), self._models)
+            self._compiled = CompiledDataset(self.open(), self._models)
         return self._compiled
 
     def stat_sum(self) -> float:

@@ -11,6 +11,7 @@ import xarray as xr
 from astropy import units as u
 from numpy.typing import NDArray
 
+from gmdask.datasets.arrays import values_now
 from gmdask.datasets.irf_algebra import grid_of
 from gmdask.geometry import Axis, downsampled_cards, pixel_offset
 from gmdask.models import (
@@ -150,7 +151,7 @@ def _masked_template(model: TemplateNPredModel, cube: xr.Dataset) -> TemplateNPr
     """Template without the bins outside the safe mask of a cube."""
     if "mask_safe" not in cube:
         return model
-    sky_map, mask = model.map, cube["mask_safe"].values
+    sky_map, mask = model.map, values_now(cube["mask_safe"])
     offset = pixel_offset(grid_of(cube), sky_map.grid, sky_map.frame)
     if offset is None:  # compiling it says so
         return model

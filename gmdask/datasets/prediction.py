@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.altered import AlteredCube, computed, in_dask, lazy
+from gmdask.datasets.altered import AlteredCube, computed, in_dask, in_process, lazy
 from gmdask.datasets.background_algebra import background_factors
 from gmdask.datasets.base import CubeDataset
 from gmdask.datasets.model_algebra import background_of
@@ -42,6 +42,8 @@ class Predictions(CubeDataset):
     def _labelled(self, name: str, data: xr.Variable) -> xr.DataArray:
         """Array (energy, lat, lon) with the axis of energy and the place of its pixels."""
         coords = {"energy": self._cube["energy"], **sky_coords(self._cube, [""])}
+        if self._stored is None:
+            data = in_process(data)
         return xr.DataArray(data, coords, name=name, attrs={"unit": ""})
 
     def _npred(self, name: str, models: dict[str, Any], *, background: bool = True) -> xr.DataArray:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.arrays import double, kept, ordered
+from gmdask.datasets.arrays import double, kept, ordered, values_now
 from gmdask.datasets.background_algebra import background_factors
 from gmdask.datasets.irf_algebra import IRFS, grid_of
 from gmdask.errors import InputError
@@ -51,7 +51,7 @@ def check_region(cube: xr.Dataset, region: Region, where: str) -> None:
     masks = [cube[key] for key in ("mask_safe", "mask_fit") if key in cube]
     if masks:
         rows, columns = _window(inside)
-        whole = np.all([m[:, rows, columns].values for m in masks], axis=0)[
+        whole = np.all([values_now(m[:, rows, columns]) for m in masks], axis=0)[
             :, inside[rows, columns]
         ]
         if (whole.any(axis=1) & ~whole.all(axis=1)).any():

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
-from gmdask.datasets.arrays import finite, kept, ordered, unit_factor
+from gmdask.datasets.arrays import finite, kept, ordered, unit_factor, values_now
 from gmdask.datasets.background_algebra import background_factors, ratio
 from gmdask.datasets.gti import gti_union
 from gmdask.datasets.irf_algebra import IRFS, grid_of, onto_pixels, stack_irf
@@ -75,7 +75,7 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
     for key, variable in arrays.items():
         like = cube[key] if key in cube else other[key]
         variable.attrs = dict(like.attrs)
-    if image is None or bool(image.any().values):
+    if image is None or bool(values_now(image.any())):
         arrays["exposure"].attrs["meta"] = _livetime(cube, other)
     new = cube.assign(arrays)
     return _meta_tables(gti_union(new, other), other)

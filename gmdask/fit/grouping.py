@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import MemoryPlan, plan_memory, room_on_workers
 from gmdask.datasets import Datasets, MapDataset
-from gmdask.datasets.altered import computed
 from gmdask.errors import PlanError
 from gmdask.likelihood.group import CubeSource, DatasetSpec, GroupSpec, compile_group
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
@@ -46,7 +45,7 @@ def cube_of(dataset: MapDataset, client: Client | None) -> CubeSource | xr.Datas
             "import it into a store on disk, or fit without a client"
         )
         raise PlanError(msg)
-    return computed(dataset.cube)
+    return dataset.open()
 
 
 def cut_runs(specs: Sequence[DatasetSpec]) -> list[Run]:

@@ -104,6 +104,27 @@ def test_lazy_predictions_on_workers(datasets, two_workers):
     np.testing.assert_array_equal(two_workers.compute(image.npred().data).result(), here)
 
 
+def test_memory_stays_in_this_process(survey, datasets, two_workers):
+    """Also where a client is there to compute: a store in memory cannot be sent."""
+    run = gm.Datasets.read(survey)[0]
+    for one in (run, datasets[0]):
+        one.set_models(models([one.name]))
+    new, expected = (chain(one) for one in (run, datasets[0]))
+    assert new.stored is None
+    for key in ("counts", "background", "mask_safe", "psf"):
+        np.testing.assert_array_equal(new.cube[key], expected.cube[key].compute(scheduler="sync"))
+    for found, wanted in (
+        (new.residuals(), expected.residuals()), (new.excess, expected.excess),
+        (new.npred_background(), expected.npred_background()), (new.stat_array(), expected.stat_array()),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(found, wanted.compute(scheduler="sync"))
+    assert str(new.info_dict()) == str(expected.info_dict())
+    assert (
+        new.to_spectrum_dataset(CIRCLE).stat_sum()
+        == expected.to_spectrum_dataset(CIRCLE).stat_sum()
+    )
+
+
 @pytest.mark.parametrize(
     "method", ["to_masked", "to_image", "cutout", "pad", "downsample", "to_spectrum_dataset"]
 )

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from real_pairs import compare_maps, ours, quiet, start_models, theirs
 from regions import (
     CircleAnnulusSkyRegion,
@@ -300,3 +301,32 @@ def test_containment_needs_a_circle_and_a_psf(pair, shared):
         ours(shared, "hawc")[0].to_spectrum_dataset(CIRCLE, containment_correction=True)
     with pytest.raises(InputError, match="needs a map"):
         pair[0].to_spectrum_dataset(CIRCLE).to_spectrum_dataset(CIRCLE)
+
+
+def test_spectrum_of_a_region_that_is_not_known(spectra, source, tmp_path):
+    """Every source is in it."""
+    path = spectra[0].parent / "hess-23523.fits"
+    with fits.open(path) as hdus:
+        kept = [hdu for hdu in hdus if not hdu.name.endswith("_REGION")]
+        fits.HDUList(kept).writeto(tmp_path / "run.fits")
+    listed = "datasets:\n- {name: run, type: SpectrumDataset, filename: run.fits}\n"
+    (tmp_path / "datasets.yaml").write_text(listed)
+    found = gm.Datasets.read(tmp_path / "datasets.yaml")[0]
+    known = gm.Datasets.read(spectra[0])["hess-23523"]
+    assert found.region is None
+    for dataset in (found, known):
+        dataset.set_models([source[0]])
+    assert found.stat_sum() == known.stat_sum()
+    assert found.slice_by_energy("1 TeV").stat_sum() == known.slice_by_energy("1 TeV").stat_sum()
+
+
+def test_region_that_cannot_be_read(spectra, tmp_path):
+    with fits.open(spectra[0].parent / "hess-23523.fits") as hdus:
+        hdus["COUNTS_REGION"].data["SHAPE"][:] = "blob"
+        hdus.writeto(tmp_path / "run.fits")
+    listed = "datasets:\n- {name: run, type: SpectrumDataset, filename: run.fits}\n"
+    (tmp_path / "datasets.yaml").write_text(listed)
+    with pytest.raises(
+        InputError, match=r"run\.fits: dataset 'run': HDU COUNTS_REGION: its shapes"
+    ):
+        gm.Datasets.read(tmp_path / "datasets.yaml")

@@ -9,9 +9,9 @@ import regions
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.units import UnitsError
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+from regions.io.fits.core import FITSParserError
 
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
@@ -89,7 +89,7 @@ def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
         for shape in found:
             shape.meta["include"] = True  # "+" in the table; needed to turn it into one of the sky
         return Region([shape.to_sky(wcs) for shape in found], cards)
-    except (ValueError, KeyError, TypeError, UnitsError, AstropyUserWarning) as error:
+    except (ValueError, KeyError, TypeError, UnitsError, FITSParserError) as error:
         raise InputError(f"{where}: its shapes cannot be read ({error})") from error
 
 
