@@ -66,20 +66,21 @@ class CubeDataset:
 
     def __init__(self, cube: xr.Dataset | Unopened, stored: CubeSource | None = None) -> None:
         self._unopened = cube if isinstance(cube, Unopened) else None
-        self._opened = None if isinstance(cube, Unopened) else cube
+        self._opened: xr.Dataset | None = None
         named = cube.attrs.get("name", "") if isinstance(cube, xr.Dataset) else cube.name
         self._stored, self._name = stored, str(named)
-        if self._unopened is None:
-            self._check_arrays()
+        if isinstance(cube, xr.Dataset):
+            self._check(cube)
+            self._opened = cube
         self._models = DatasetModels()
         self._compiled: CompiledDataset | None = None
         # which broadcast of a collection these models and values are, if they are of any
         self._structure: Broadcast | None = None
         self._values: Array | None = None
 
-    def _check_arrays(self) -> None:
+    def _check(self, cube: xr.Dataset) -> None:
         for key in ("counts", "exposure"):
-            if not self._has(key):
+            if key not in cube:
                 msg = f"dataset {self._name!r}: {key!r} is missing"
                 raise InputError(msg)
 
@@ -93,8 +94,9 @@ class CubeDataset:
     def _cube(self) -> xr.Dataset:
         if self._opened is None:
             assert self._unopened is not None
-            self._opened = self._unopened.open()
-            self._check_arrays()
+            opened = self._unopened.open()
+            self._check(opened)
+            self._opened = opened
         return self._opened
 
     @_cube.setter

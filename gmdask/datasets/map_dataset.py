@@ -30,7 +30,7 @@ from gmdask.datasets.xarray_citizen import as_cube, as_xarray
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
-from gmdask.likelihood.group import CubeSource, StoredCube
+from gmdask.likelihood.group import StoredCube
 from gmdask.store import Row, Store
 
 __all__ = ["KINDS", "MapDataset", "SpectrumDataset", "stored_dataset"]
@@ -293,8 +293,8 @@ class SpectrumDataset(MapDataset):
         If arrays are missing, or the region.
     """
 
-    def __init__(self, cube: xr.Dataset, stored: CubeSource | None = None) -> None:
-        super().__init__(cube, stored)
+    def _check(self, cube: xr.Dataset) -> None:
+        super()._check(cube)
         if "region" not in cube.attrs:
             msg = f"dataset {self._name!r}: attribute 'region' is missing"
             raise InputError(msg)

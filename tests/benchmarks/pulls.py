@@ -10,12 +10,15 @@ them, is above 25. Nothing is asserted.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
 import gmdask as gm
-from gmdask.datasets.simulation import Survey, simulate_observation
+from gmdask.datasets.iact import IactResponse
+from gmdask.datasets.simulation import simulate_observation
+from gmdask.datasets.survey import Observed, SkyPixels, Survey
 
 CENTRE = (83.6, 22.0)  # deg
 RUNS = 3
@@ -28,8 +31,8 @@ TS = 25.0
 def survey(pixel: float) -> Survey:
     """Axes, pixels and IRFs of all runs."""
     return Survey(
-        energy=np.geomspace(0.5, 20, 7), energy_true=np.geomspace(0.3, 30, 13),
-        npix=round(2.4 / pixel), pixel=pixel,
+        0, SkyPixels("icrs", "TAN", CENTRE, pixel), round(2.4 / pixel), np.geomspace(0.5, 20, 7),
+        np.geomspace(0.3, 30, 13), (), gm.Models(), IactResponse(background=250.0),
     )  # fmt: skip
 
 
@@ -55,14 +58,15 @@ def truth(rng: np.random.Generator, runs: int = RUNS) -> gm.Models:
 
 def simulated(axes: Survey, models: gm.Models, seed: int, runs: int = RUNS) -> list[xr.Dataset]:
     """Runs around the centre."""
-    return [
-        simulate_observation(
-            axes, f"run-{i}",
-            (CENTRE[0] + 0.4 * np.cos(2 * i), CENTRE[1] + 0.4 * np.sin(2 * i)),
-            models, seed=1000 * seed + i,
-        )
-        for i in range(runs)
-    ]  # fmt: skip
+    sky = gm.Models([model for model in models if isinstance(model, gm.SkyModel)])
+    drawn = []
+    for i in range(runs):
+        background = models[f"run-{i}-bkg"].spectral_model
+        lon, lat = CENTRE[0] + 0.4 * np.cos(2 * i), CENTRE[1] + 0.4 * np.sin(2 * i)
+        norm, tilt = background.norm.value, background.tilt.value
+        observed = Observed(i, f"run-{i}", lon, lat, 0.0, 1800.0, 0.0, norm, tilt)
+        drawn.append(simulate_observation(replace(axes, seed=seed, models=sky), observed))
+    return drawn
 
 
 def start_of(true: gm.Models, rng: np.random.Generator) -> gm.Models:

@@ -7,7 +7,9 @@ import pytest
 from synthetic import AMPLITUDE, models
 
 import gmdask as gm
-from gmdask.datasets.simulation import Survey, simulate_observation
+from gmdask.datasets.iact import IactResponse
+from gmdask.datasets.simulation import simulate_observation
+from gmdask.datasets.survey import Observed, SkyPixels, Survey
 
 PSF = 0.12  # deg, of the runs
 
@@ -63,9 +65,6 @@ def test_hardly_any_counts(datasets):
 
 def test_many_shared_parameters():
     """Sixty sources, some seventy shared parameters, some of them at their limit."""
-    survey = Survey(
-        energy=np.geomspace(0.5, 20, 4), energy_true=np.geomspace(0.3, 30, 6), npix=60, pixel=0.05
-    )
     rng = np.random.default_rng(5)
     centre = np.array([83.6, 22.0])
     sources = []
@@ -81,10 +80,12 @@ def test_many_shared_parameters():
         sources.append(gm.SkyModel(spectrum, shape, name=f"s{i}"))
     backgrounds = [gm.BackgroundIRFModel(dataset_name=name) for name in ("a", "b")]
     true = gm.Models([*sources, *backgrounds])
-    datasets = gm.Datasets([
-        gm.MapDataset(simulate_observation(survey, name, tuple(centre), true, seed=seed))
-        for seed, name in enumerate(("a", "b"))
-    ])  # fmt: skip
+    runs = tuple(Observed(i, name, *centre, 0.0, 1800.0, 0.0) for i, name in enumerate("ab"))
+    survey = Survey(
+        0, SkyPixels("icrs", "TAN", (83.6, 22.0), 0.05), 60, np.geomspace(0.5, 20, 4),
+        np.geomspace(0.3, 30, 6), runs, gm.Models(sources), IactResponse(background=250.0),
+    )  # fmt: skip
+    datasets = gm.Datasets(gm.MapDataset(simulate_observation(survey, run)) for run in runs)
     own = true.copy()
     for source in list(own)[:60]:
         source.spectral_model.amplitude.value = 1e-12
