@@ -19,6 +19,12 @@ from gmdask.likelihood.shared import Cache
 from gmdask.models import Models
 
 
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    """What earlier tests held is given back before the pool is looked at."""
+    gc.collect()
+
+
 def arrays(rng, sizes):
     kinds = (np.float64, np.float32, np.int64, np.bool_)
     return [rng.normal(size=n).astype(kinds[i % 4]).reshape(2, -1) for i, n in enumerate(sizes)]
