@@ -38,24 +38,30 @@ def test_the_plan_is_kept_to(many, two_workers):
     """Refused before anything is read; with what would do, no more than projected, and the same bits."""
     expected = models(many.names, extended=True)
     result = gm.Fit(many, two_workers, max_passes=2).run(expected)
-    with gm.connect(workers=1, memory_limit="250MB") as client:
-        client.run(peak)  # which loads what it needs
-        own = models(many.names, extended=True)
-        with pytest.raises(PlanError, match="too little memory") as caught:
-            gm.Fit(many, client).run(own)
-        keys = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
-        assert not [key for key in keys if "gmdask" in str(key)]
-    enough = int(re.search(r"a limit of (\d+) MB would do", str(caught.value))[1]) * 1_000_000
-    limit = enough + 30_000_000  # what a process holds at the start is not quite the same each time
-    with gm.connect(workers=1, memory_limit=limit) as client:
-        client.run(peak)
-        many.set_models(own)
-        objective = Objective(many, own, client)
-        objective(objective.start)
-        kept = sum(client.run(in_files).values())
-        objective.close()
-        twin = gm.Fit(many, client, max_passes=2).run(own)
-        most = max(client.run(peak).values())
+    own, refused, limit = models(many.names, extended=True), 0, 250_000_000
+    while True:
+        with gm.connect(workers=1, memory_limit=limit) as client:
+            client.run(peak)  # which loads what it needs
+            try:
+                many.set_models(own)
+                objective = Objective(many, own, client)
+            except PlanError as error:
+                refused += 1
+                assert (
+                    refused <= 3
+                )  # what a process holds at its start is not quite the same each time
+                keys = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+                assert not [key for key in keys if "gmdask" in str(key)]
+                text = r"too little memory.*a limit of (\d+) MB would do"
+                limit = int(re.search(text, str(error))[1]) * 1_000_000
+                continue
+            objective(objective.start)
+            kept = sum(client.run(in_files).values())
+            objective.close()
+            twin = gm.Fit(many, client, max_passes=2).run(own)
+            most = max(client.run(peak).values())
+            break
+    assert refused
     assert bits(twin, own) == bits(result, expected)
     assert kept > 1_000_000
     assert most <= objective.plan.projected < limit

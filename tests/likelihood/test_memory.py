@@ -127,8 +127,7 @@ def test_the_cache_keeps_what_was_used_last():
 def group(budget):
     names, kinds = ["a", "b"], ["true", "reco"]
     own = {n: [gauss(), point(), background(dataset=n)] for n in names}
-    frozen = gauss()
-    frozen.name = "frozen"
+    frozen = gauss(name="frozen")
     frozen.freeze("spatial")
     together = Models([own["a"][0], own["a"][1], frozen, own["a"][2], own["b"][2]])
     specs = []
