@@ -82,7 +82,7 @@ def test_many_shared_parameters():
     true = gm.Models([*sources, *backgrounds])
     runs = tuple(Observed(i, name, *centre, 0.0, 1800.0, 0.0) for i, name in enumerate("ab"))
     survey = Survey(
-        0, SkyPixels("icrs", "TAN", (83.6, 22.0), 0.05), 60, np.geomspace(0.5, 20, 4),
+        1, SkyPixels("icrs", "TAN", (83.6, 22.0), 0.05), 60, np.geomspace(0.5, 20, 4),
         np.geomspace(0.3, 30, 6), runs, gm.Models(sources), IactResponse(background=250.0),
     )  # fmt: skip
     datasets = gm.Datasets(gm.MapDataset(simulate_observation(survey, run)) for run in runs)
