@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 from distributed import Client, Worker
 
 from gmdask.errors import PlanError
@@ -86,9 +85,9 @@ def _measure(
     del function  # that it came here has loaded what it needs
     assert dask_worker is not None  # Dask gives it by this name
     _tidy()
-    limit = int(getattr(dask_worker.memory_manager, "memory_limit", None) or 0)
-    marks = [dask.config.get(f"distributed.worker.memory.{key}") for key in ("target", "spill")]
-    share = min([SHARE, *(mark for mark in marks if mark)])
+    memory = dask_worker.memory_manager
+    marks = memory.memory_target_fraction, memory.memory_spill_fraction
+    limit, share = int(memory.memory_limit or 0), min([SHARE, *(mark for mark in marks if mark)])
     return limit, share, int(dask_worker.monitor.proc.memory_info().rss), dask_worker.state.nthreads
 
 

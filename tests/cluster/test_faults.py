@@ -27,7 +27,7 @@ def build_until(spec, folder):
     if Path(path).exists():
         message = "there is a fault now"
         raise InputError(message)
-    return build((seed, 0))
+    return build((seed, 0), folder)
 
 
 def end_worker(group, payload):
