@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ SCHEDULER = {
     "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
     "distributed.scheduler.worker-ttl": "30 s",  # a worker that hangs is given up within a minute
     "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
+    # memory is planned: groups that do not fit are in files already, moving them helps nobody
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
     # arrays of a pass are of the heap, which is kept from one to the next: given back to the system at once, as is
     # the default, they cost a fault for each of their pages every time
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,
@@ -82,9 +86,7 @@ def connect(
             threads_per_worker=1,
             processes=True,
             memory_limit=limit,
-            # memory is planned: groups that do not fit are in files already, moving them helps nobody
-            memory_target_fraction=False,
-            memory_spill_fraction=False,
+            config=deepcopy(dask.config.config),  # of workers that are started again, too
             host="127.0.0.1",
             dashboard_address=LOOPBACK,
             worker_dashboard_address=LOOPBACK,
