@@ -172,7 +172,10 @@ class Engine(Generic[Spec, Group, Payload, Result]):
     def close(self) -> None:
         """Let the groups go."""
         if self._client is not None and self._client.status == "running":
-            self._client.cancel([*self._futures, *self._moving.values()])
+            futures = [*self._futures, *self._moving.values()]
+            self._client.cancel(futures)
+            for future in futures:  # what was cancelled before it was known to the scheduler, too
+                future.release()
         self._groups, self._futures, self._moving = [], [], {}
 
 
