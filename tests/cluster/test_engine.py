@@ -104,10 +104,9 @@ def test_one_payload_per_group(engines):
 def test_what_dask_is_asked_for(engines, two_workers):
     engine = engines([(seed, 0.1) for seed in range(8)])
     engine([1.0] * 8)
-    for _ in range(5):  # where a worker came late, a group is built again on it
-        if len(tasks(two_workers, "gmdask-group")) == 8:
-            break
-        engine([1.0] * 8)
+    end = time.monotonic() + 20
+    while len(tasks(two_workers, "gmdask-group")) != 8 and time.monotonic() < end:
+        engine([1.0] * 8)  # where a worker came late, a group is built again on it
     seen = {}
 
     def watch():
