@@ -99,6 +99,7 @@ def test_one_payload_per_group(engines):
     for engine in (Engine(build, evaluate, [(1, 0), (2, 0)]), engines([(1, 0), (2, 0)])):
         with pytest.raises(ValueError, match="1 payloads for 2 groups"):
             engine([1.0])
+        assert len(engine([1.0, 2.0])) == 2  # it goes on
 
 
 def test_what_dask_is_asked_for(engines, two_workers):
