@@ -13,7 +13,6 @@ same run: setting the models, the first statistic, and one more with changed val
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 import warnings
@@ -71,7 +70,8 @@ class Times:
 def _io() -> tuple[int, float]:
     """Bytes read by this process, and its peak memory in MB."""
     read = int(Path("/proc/self/io").read_text().splitlines()[0].split()[1])
-    return read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+    return read, int(peak) / 1e3
 
 
 def _moved(dask_worker: Any) -> int:
