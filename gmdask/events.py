@@ -13,9 +13,7 @@ __all__ = [
     "Event",
     "FitEnd",
     "FitPass",
-    "ImportProgress",
     "Listener",
-    "SimulationProgress",
 ]
 
 
@@ -25,28 +23,12 @@ class Event:
 
 
 @dataclass(frozen=True)
-class ImportProgress(Event):
-    """Some datasets of an import are in the store."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class SimulationProgress(Event):
-    """Some datasets of a simulation are in the store."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class DatasetsProgress(Event):
     """Some datasets of a collection went through long work.
 
     Attributes
     ----------
-    work : {"write", "stack", "export"}
+    work : {"import", "simulate", "write", "stack", "export"}
         What is done with them.
     done, total : int
         How many of how many.

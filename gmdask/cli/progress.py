@@ -12,8 +12,6 @@ from gmdask.events import (
     Event,
     FitEnd,
     FitPass,
-    ImportProgress,
-    SimulationProgress,
 )
 
 __all__ = ["Progress"]
@@ -41,9 +39,7 @@ class Progress:
         if self._terminal:
             self._write_over(text, final=isinstance(event, FitEnd))
         else:
-            often = isinstance(
-                event, FitPass | ImportProgress | SimulationProgress | DatasetsProgress
-            )
+            often = isinstance(event, FitPass | DatasetsProgress)
             self._log(text, always=not often or _is_last(event))
 
     def _write_over(self, text: str, *, final: bool) -> None:
@@ -66,15 +62,10 @@ class Progress:
 
 
 def _is_last(event: Event) -> bool:
-    kinds = ImportProgress | SimulationProgress | DatasetsProgress
-    return isinstance(event, kinds) and event.done == event.total
+    return isinstance(event, DatasetsProgress) and event.done == event.total
 
 
 def _text(event: Event) -> str | None:
-    if isinstance(event, ImportProgress):
-        return f"import: {event.done} of {event.total} datasets"
-    if isinstance(event, SimulationProgress):
-        return f"simulate: {event.done} of {event.total} datasets"
     if isinstance(event, DatasetsProgress):
         return f"{event.work}: {event.done} of {event.total} datasets"
     if isinstance(event, CompileEnd):

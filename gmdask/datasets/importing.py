@@ -13,7 +13,7 @@ from distributed import Client
 from gmdask.cluster import run_tasks
 from gmdask.datasets.blocks import write_blocks
 from gmdask.errors import DuplicateNameError, InputError, PlanError
-from gmdask.events import ImportProgress, Listener
+from gmdask.events import DatasetsProgress, Listener
 from gmdask.store import (
     BlockRecord,
     CubeShape,
@@ -56,7 +56,7 @@ def import_datasets(
     append : bool
         Add to a store that is there.
     on_event : callable, optional
-        Gets an `ImportProgress` as blocks are written.
+        Gets a `DatasetsProgress` as blocks are written.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def import_datasets(
 
     def on_done(done: int) -> None:
         if on_event is not None:
-            on_event(ImportProgress(done, len(entries)))
+            on_event(DatasetsProgress("import", done, len(entries)))
 
     write, digests = partial(_write_task, url=store.url), [task.digest for task in tasks]
     store.commit(write_blocks(store, tasks, digests, write, client, on_done))

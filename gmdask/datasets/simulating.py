@@ -20,7 +20,7 @@ from gmdask.datasets.simulation import background_model, simulate_observation
 from gmdask.datasets.survey import Observed, Survey
 from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import StoreExistsError
-from gmdask.events import Listener, SimulationProgress
+from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import Models, SkyMap
 from gmdask.store import BlockRecord, Store, describe, input_digest, plan_blocks, write_block
 
@@ -57,7 +57,7 @@ def simulate(
         Cluster to simulate on, one block per task; by default this process. Workers read the
         maps of templates from the files that the models name.
     on_event : callable, optional
-        Gets a `SimulationProgress` as blocks are written.
+        Gets a `DatasetsProgress` as blocks are written.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def simulate(
 
     def on_done(done: int) -> None:
         if on_event is not None:
-            on_event(SimulationProgress(done, len(survey.observations)))
+            on_event(DatasetsProgress("simulate", done, len(survey.observations)))
 
     write = partial(_write_task, survey=bare, models=models, url=store.url, recipe=recipe)
     records = write_blocks(store, blocks, digests, write, client, on_done)

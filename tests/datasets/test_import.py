@@ -10,7 +10,7 @@ from synthetic import write_survey
 import gmdask as gm
 from gmdask.datasets.importing import import_to_memory
 from gmdask.errors import StoreExistsError
-from gmdask.events import ImportProgress
+from gmdask.events import DatasetsProgress
 
 FOLDERS = ["crab", "hawc", "fermi_crab"]
 
@@ -61,7 +61,8 @@ def test_several_blocks_keep_their_order(two_workers, tmp_path):
         path / "all.yaml", tmp_path / "there.zarr", two_workers, on_event=events.append
     )
     assert_equal_stores(here, there)
-    assert all(isinstance(event, ImportProgress) and event.total == 5 for event in events)
+    assert all(isinstance(event, DatasetsProgress) and event.total == 5 for event in events)
+    assert {event.work for event in events} == {"import"}
     done = [event.done for event in events]
     assert done == sorted(done)
     assert done[-1] == 5
