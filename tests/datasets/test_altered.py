@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import dask
 import numpy as np
 import pytest
 from astropy import units as u
@@ -19,7 +22,7 @@ LAZY = [name for name in METHODS if name != "info_dict"]
 
 
 @pytest.fixture
-def reads(monkeypatch) -> list[str]:
+def reads(monkeypatch) -> Iterator[list[str]]:
     """Names of the arrays that are read from blocks."""
     found: list[str] = []
     read = Block._read_row
@@ -29,7 +32,10 @@ def reads(monkeypatch) -> list[str]:
         return read(self, key, row, index)
 
     monkeypatch.setattr(Block, "_read_row", spy)
-    return found
+    with dask.config.set(
+        scheduler="synchronous"
+    ):  # here, even if a cluster of another test is there
+        yield found
 
 
 @pytest.mark.parametrize("method", LAZY)
