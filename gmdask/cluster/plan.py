@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, Worker
 
 from gmdask.errors import PlanError
+from gmdask.likelihood.memory import give_back
 
 __all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
 
 SHARE = 0.7  # of a worker's limit that may be filled
-KEPT = 0.5  # of what is left: a heap does not pack what it holds without gaps
+KEPT = 0.75  # of what is left: what is held is a little more than its arrays
 ROUND = 16_000_000  # bytes
 
 
@@ -94,8 +93,7 @@ def _measure(
 def _tidy() -> None:
     """Give back to the system what was freed: it is room, not what a worker holds."""
     gc.collect()
-    with suppress(OSError, AttributeError):  # of glibc only
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
 
 
 def plan_memory(room: Room, fixed: int, per_task: int, per_item: int, items: int) -> MemoryPlan:

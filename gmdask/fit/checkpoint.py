@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
 from gmdask.errors import InputError, InputNotFoundError
+from gmdask.fit.kinks import Kinks
 from gmdask.fit.newton import End, Minimum, State
 from gmdask.fit.objective import Objective, Pass
 from gmdask.models import Models
@@ -230,10 +231,14 @@ def _plain_stage(stage: Stage) -> Plain:
         "search": {
             "point": _plain_pass(search.point),
             "passes": search.passes,
-            "damping": float(search.damping),
+            "damping": search.damping.tolist(),
             "held": np.flatnonzero(search.held).tolist(),
             "releases": search.releases,
-            "stiff": search.stiff.tolist(),
+            "kinks": {
+                "lower": search.kinks.lower.tolist(),
+                "upper": search.kinks.upper.tolist(),
+                "jump": search.kinks.jump.tolist(),
+            },
         },
         "earlier": None
         if earlier is None
@@ -249,10 +254,10 @@ def stage_from(data: Plain, objective: Objective) -> Stage:
     state = State(
         _pass_from(search["point"], objective),
         search["passes"],
-        search["damping"],
+        np.array(search["damping"], dtype=float),
         held,
         search["releases"],
-        np.array(search["stiff"], dtype=float),
+        Kinks(**{key: np.array(array, dtype=float) for key, array in search["kinks"].items()}),
     )
     first = None
     if earlier is not None:

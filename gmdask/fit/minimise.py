@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gmdask.events import FitPass
 from gmdask.fit.checkpoint import Stage
+from gmdask.fit.kinks import Kinks
 from gmdask.fit.minuit import migrad
 from gmdask.fit.newton import (
     TOLERANCE,
@@ -159,4 +160,4 @@ class Minimisation:
 def _state_of(point: Pass) -> State[Pass]:
     """State of a minimiser that goes on from its point alone."""
     n = len(point.shared)
-    return State(point, 0, 0.0, np.zeros(n, dtype=bool), 0, np.zeros(n))
+    return State(point, 0, np.zeros(n), np.zeros(n, dtype=bool), 0, Kinks.none(n))

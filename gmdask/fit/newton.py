@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.fit.kinks import Kinks
 from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
 
 __all__ = [
@@ -29,10 +30,16 @@ Mask = NDArray[np.bool_]
 TOLERANCE = 1e-5
 FIRST_DAMPING = 1e-4
 MAX_DAMPING = 1e8
-NEAR = 1.0  # expected decrease below which a refused step is looked at closely
-KINK_DECREASE = 5e-3  # decrease of the statistic worth an evaluation between two others
+TURNED = 0.25  # slope behind a step, as a share of that before, from which steps are too long
+TINY = 1e-300
+NEAR = 1.0  # expected decrease below which refused steps are looked at closely
+SETTLED = (
+    2e-4,
+    2e-2,
+)  # decrease of the statistic, per parameter and at most, for which a kink is left alone
+MANY, ROUGH = 50, 1e-3  # from so many parameters on, tolerance per parameter where there are kinks
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
-MAX_RELEASES = 3  # times that what is held at a kink is tried again
+MAX_RELEASES = 3  # times that what is held at a kink is let go
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
 
 
@@ -63,9 +70,7 @@ class End(Enum):
     """Why a minimisation ended."""
 
     CONVERGED = "converged"
-    KINK = (
-        "converged at a kink of the statistic, where a point source crosses the centres of pixels"
-    )
+    KINK = "converged at a kink of the statistic, where a point source or a rim crosses the centres of pixels"
     CYCLE = (
         "the response changes with the position as much as the statistic does: lowest value kept"
     )
@@ -94,22 +99,22 @@ class State(Generic[P]):
         The accepted evaluation.
     passes : int
         Evaluations so far, refused ones included.
-    damping : float
-        Of the next step.
+    damping : array of shape (S,)
+        Of the next step: added to the diagonal of the Hessian as a share of it.
     held : boolean array of shape (S,)
         Parameters left where they are, at a kink.
     releases : int
-        Times that what is held was tried again.
-    stiff : array of shape (S,)
-        Curvature of the kinks that the last step went across.
+        Times that some of what was held was let go.
+    kinks : `Kinks`
+        What is known of kinks.
     """
 
     point: P
     passes: int
-    damping: float
+    damping: Array
     held: Mask
     releases: int
-    stiff: Array
+    kinks: Kinks
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class Problem:
         Parameters along which the slope may jump.
     reach : callable, or None
         Gives the largest changes (S,) in one step at some values.
+    blocks : integer array of shape (S,), or 0
+        Which parameters belong together, as those of a source: steps are damped for each block.
     """
 
     lower: Array
@@ -134,6 +141,7 @@ class Problem:
     amplitudes: Mask | None = None
     kinked: Mask | bool = False
     reach: Callable[[Array], Array] | None = None
+    blocks: NDArray[np.intp] | int = 0
 
 
 Evaluate = Callable[[P | None, Array, bool], P]
@@ -141,9 +149,26 @@ OnPass = Callable[[P, float, bool], None]
 OnAccept = Callable[[State[P]], None]
 
 
-def edm(point: Point, lower: Array, upper: Array, held: Mask | None = None) -> float:
-    """Compute the expected distance to the minimum: the decrease a Newton step promises."""
+def edm(
+    point: Point,
+    lower: Array,
+    upper: Array,
+    held: Mask | None = None,
+    stiffness: Array | float = 0.0,
+) -> float:
+    """Compute the expected distance to the minimum: the decrease a Newton step promises.
+
+    Parameters
+    ----------
+    point : `Point`
+    lower, upper : array of shape (S,)
+    held : boolean array of shape (S,), optional
+        Parameters that do not move.
+    stiffness : array of shape (S,)
+        Curvature besides the Hessian's; see `Kinks`.
+    """
     gradient, hessian = _derivatives(point)
+    hessian = hessian + np.diag(np.broadcast_to(stiffness, gradient.shape))
     step = newton_step(point.shared, gradient, hessian, 0.0, lower, upper, held)
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
@@ -177,22 +202,23 @@ class _Search(Generic[P]):
 
     def __init__(self, evaluate: Evaluate[P], problem: Problem, on_pass: OnPass[P] | None) -> None:
         self._evaluate, self._problem, self._on_pass = evaluate, problem, on_pass
-        self.passes, self.damping, self.refused, self.releases = 0, FIRST_DAMPING, 0, 0
+        self.passes, self.refused, self.releases = 0, 0, 0
+        self.damping: Array = np.full(len(problem.lower), FIRST_DAMPING)
         self.held: Mask = np.zeros(len(problem.lower), dtype=bool)
-        self.stiff: Array = np.zeros(len(problem.lower))
+        self.kinks = Kinks.none(len(problem.lower))
         self.point: P
         self.distance = float("nan")
 
     @property
     def state(self) -> State[P]:
         """Where it stands, while no step was refused since the last one accepted."""
-        return State(self.point, self.passes, self.damping, self.held, self.releases, self.stiff)
+        return State(self.point, self.passes, self.damping, self.held, self.releases, self.kinks)
 
     def start(self, x: Array | State[P]) -> None:
         """Evaluate the first point, or go on from a state."""
         if isinstance(x, State):
             self.point, self.passes, self.damping = x.point, x.passes, x.damping
-            self.held, self.releases, self.stiff = x.held, x.releases, x.stiff
+            self.held, self.releases, self.kinks = x.held, x.releases, x.kinks
             self.distance = self.distance_of(self.point)
             return
         start = np.clip(x, self._problem.lower, self._problem.upper)
@@ -203,7 +229,9 @@ class _Search(Generic[P]):
 
     def distance_of(self, point: P) -> float:
         """Give the expected distance of a point to the minimum, without what is held."""
-        return edm(point, self._problem.lower, self._problem.upper, self.held)
+        gradient, hessian = _derivatives(point)
+        stiffness = self.kinks.stiffness(point.shared, gradient, np.diag(hessian))
+        return edm(point, self._problem.lower, self._problem.upper, self.held, stiffness)
 
     def step(self) -> tuple[Array, float]:
         """Give the next step, and the decrease of the statistic it promises."""
@@ -215,8 +243,11 @@ class _Search(Generic[P]):
             lower, upper = np.maximum(lower, x - reach), np.minimum(upper, x + reach)
         if amplitudes is not None:
             lower = amplitude_floor(x, np.diag(hessian), amplitudes, lower)
-        hessian = hessian + np.diag(self.stiff)
-        step = newton_step(x, gradient, hessian, self.damping, lower, upper, self.held)
+        curvature = np.diag(hessian)
+        hessian = hessian + np.diag(
+            self.kinks.stiffness(x, gradient, curvature) + self.damping * curvature
+        )
+        step = newton_step(x, gradient, hessian, 0.0, lower, upper, self.held)
         return step, float(-(gradient @ step + 0.5 * step @ hessian @ step))
 
     def attempt(self, step: Array, *, hold_response: bool = False) -> tuple[P, bool]:
@@ -227,28 +258,62 @@ class _Search(Generic[P]):
         self.passes += 1
         taken = bool(trial.stat < self.point.stat) and not hold_response
         if not hold_response:
-            self._stiffen(trial, step)
+            self._learn(trial)
+            self._damp(trial)
         if taken:
             self.point, self.refused = trial, 0
             self.distance = self.distance_of(trial)
         self._tell(trial, taken)
         return trial, taken
 
-    def _stiffen(self, trial: P, step: Array) -> None:
-        """Learn the curvature of kinks that a step went across, from the slopes on both sides.
+    def _learn(self, trial: P) -> None:
+        """Learn of kinks from the slopes on both sides."""
+        (gradient, hessian), there = _derivatives(self.point), _derivatives(trial)[0]
+        step = trial.shared - self.point.shared
+        at = np.where(self._problem.kinked, step, 0.0)
+        self.kinks = self.kinks.learnt(self.point.shared, at, gradient, hessian @ step, there)
 
-        Without it, steps go to and fro across a minimum at a kink, since the Hessian of either side
-        does not know of the other.
+    def _damp(self, trial: P) -> None:
+        """Damp blocks by what each gained, from the slopes at both ends, of what it promised.
+
+        Sources hardly know of each other: a bad step of one shall not shorten those of all.
         """
-        (g0, hessian), g1 = _derivatives(self.point), _derivatives(trial)[0]
-        moving = (step != 0) & self._problem.kinked & np.isfinite(g1)
-        excess = (g1 - g0 - hessian @ step) / np.where(moving, step, 1.0)
-        self.stiff = np.where(moving & (g0 * g1 < 0), np.maximum(excess, 0.0), 0.0)
+        gradient, hessian = _derivatives(self.point)
+        there, step = _derivatives(trial)[0], trial.shared - self.point.shared
+        if not np.isfinite(there).all():
+            self.damping = np.maximum(10 * self.damping, 1e-2)
+            return
+        blocks = np.broadcast_to(self._problem.blocks, step.shape)
+        n = int(blocks.max(initial=0)) + 1
+        falls, rises, promised = (
+            np.bincount(blocks, array * step, n)
+            for array in (-gradient, there, -(gradient + 0.5 * (hessian @ step)))
+        )
+        gained = 0.5 * (falls - rises)
+        missed = self.point.stat - trial.stat - gained.sum()
+        gained += missed * np.abs(gained) / max(float(np.abs(gained).sum()), TINY)
+        damping = np.array([self.damping[blocks == b].max(initial=0.0) for b in range(n)])
+        for b in range(n):
+            if promised[b] > 0:
+                turned = rises[b] / falls[b] if n > 1 and min(rises[b], falls[b]) > 0 else 0.0
+                damping[b] = _next_damping(damping[b], gained[b] / promised[b], turned)
+        self.damping = damping[blocks]
+
+    def roughness(self) -> float:
+        """Decrease of the statistic for which many parameters with kinks are not moved again."""
+        around = self.kinks.around(self.point.shared, _derivatives(self.point)[0])
+        return ROUGH * len(around) if around.any() and len(around) >= MANY else 0.0
+
+    def settled(self) -> Mask:
+        """Parameters that are as good as at a kink which is a minimum."""
+        around = self.kinks.around(self.point.shared, _derivatives(self.point)[0])
+        enough = min(SETTLED[0] * len(around), SETTLED[1])
+        return np.asarray(around & (self.kinks.decrease() < enough))
 
     def hold(self, which: Mask) -> None:
         """Leave parameters where they are, and start anew with the others."""
         self.held = which
-        self.damping, self.refused = FIRST_DAMPING, 0
+        self.damping, self.refused = np.full(len(which), FIRST_DAMPING), 0
         self.distance = self.distance_of(self.point)
 
     def _tell(self, point: P, accepted: bool) -> None:
@@ -297,28 +362,28 @@ def damped_newton(
             told = search.point
             if on_accept is not None:
                 on_accept(search.state)
-        if search.distance < tolerance:
-            if search.held.any() and search.releases < MAX_RELEASES and search.passes < max_passes:
+        settled = search.settled()
+        if (settled & ~search.held).any():
+            search.hold(search.held | settled)
+            continue
+        if search.distance < max(tolerance, search.roughness()):
+            left = search.held & ~settled
+            if left.any() and search.releases < MAX_RELEASES:
                 search.releases += 1
-                end = _release(search)
+                search.hold(settled)
             else:
                 end = End.KINK if search.held.any() else End.CONVERGED
             continue
         step, expected = search.step()
-        if search.damping > MAX_DAMPING or not expected > 0:
+        if search.damping.max(initial=0.0) > MAX_DAMPING or not expected > 0:
             small = search.distance < HIDDEN or _one_by_one(search.point) < HIDDEN
             end = End.CYCLE if small else End.STUCK
         elif search.passes >= max_passes:
             end = End.MAX_PASSES
         else:
-            before = search.point
-            trial, taken = search.attempt(step)
-            # a step that went across a kink is made shorter by what it showed, at first
-            if taken or search.refused or not search.stiff.any():
-                gain = (before.stat - trial.stat) / expected
-                search.damping = _next_damping(search.damping, gain)
+            _, taken = search.attempt(step)
             if not taken:
-                end = _after_refusal(search, trial, step, expected, problem, max_passes)
+                end = _after_refusal(search, step, expected, max_passes)
     return Minimum(search.point, search.distance, end)
 
 
@@ -329,70 +394,16 @@ def _one_by_one(point: Point) -> float:
     return float(np.max(gradient**2 / np.where(curvature > 0, 2 * curvature, np.inf), initial=0.0))
 
 
-def _release(search: _Search[P]) -> End | None:
-    """Try whether what is held at a kink moves now that the others are at their places."""
-    kept = search.held
-    search.hold(np.zeros_like(kept))
-    step, expected = search.step()
-    if expected > 0 and search.attempt(step)[1]:
-        return None
-    search.hold(kept)
-    return End.KINK
-
-
-def _after_refusal(
-    search: _Search[P], trial: P, step: Array, expected: float, problem: Problem, max_passes: int
-) -> End | None:
+def _after_refusal(search: _Search[P], step: Array, expected: float, max_passes: int) -> End | None:
     """Look for the reason why a step did not lower the statistic."""
-    near = expected < NEAR and search.passes < max_passes
-    between = _between(search.point, trial, step) if near else None
-    if between is not None:
-        if between.decrease > KINK_DECREASE and search.attempt(between.step)[1]:
-            return None
-        turned = between.turned & problem.kinked
-        if turned.any():
-            search.hold(search.held | turned)
-            return None
     search.refused += 1
     if search.distance < HIDDEN:
         return End.CYCLE
-    if search.refused == PATIENCE and near and search.passes < max_passes:
+    if search.refused == PATIENCE and expected < NEAR and search.passes < max_passes:
         there, _ = search.attempt(step, hold_response=True)
         if (search.point.stat - there.stat) / expected > 0.25:
             return End.CYCLE
     return None
-
-
-@dataclass(frozen=True)
-class _Between:
-    """What two evaluations say of the statistic between them, where it turns.
-
-    Attributes
-    ----------
-    step : array
-        To where the slope along the line vanishes, by interpolation.
-    decrease : float
-        Most that the statistic can fall on the line, if it is convex.
-    turned : boolean array
-        Parameters whose slope changed sign.
-    """
-
-    step: Array
-    decrease: float
-    turned: Mask
-
-
-def _between(point: Point, trial: Point, step: Array) -> _Between | None:
-    """Look between a point and a refused trial; None if the slope does not turn."""
-    g0, g1 = _derivatives(point)[0], _derivatives(trial)[0]
-    if not (np.isfinite(trial.stat) and np.isfinite(g1).all()):
-        return None
-    d0, d1 = float(g0 @ step), float(g1 @ step)
-    if not d0 < 0 < d1:
-        return None
-    crossing = (trial.stat - d1 - point.stat) / (d0 - d1)  # of the two tangents
-    decrease = -d0 * min(max(crossing, 0.0), 1.0)
-    return _Between(step * (d0 / (d0 - d1)), decrease, (g0 * g1 < 0) & (step != 0))
 
 
 def _derivatives(point: Point) -> tuple[Array, Array]:
@@ -401,9 +412,12 @@ def _derivatives(point: Point) -> tuple[Array, Array]:
     return point.gradient, point.hessian
 
 
-def _next_damping(damping: float, gain: float) -> float:
+def _next_damping(damping: float, gain: float, turned: float) -> float:
+    """Damping after a step, by its gain as a share of the promised, and the slope behind it as one of that before."""
     if not gain > 0:
-        return max(damping * 10, 1e-2)
+        return max(damping * 10, 1e-2, turned)
+    if turned > TURNED:  # the curvature is so much larger than thought
+        return max(damping, turned)
     if gain > 0.75:
         return max(damping * 0.1, 1e-12)
     return damping if gain > 0.25 else max(damping * 4, 1e-3)

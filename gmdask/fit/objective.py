@@ -28,7 +28,13 @@ from gmdask.likelihood.group import (
     compile_group,
     evaluate_group,
 )
-from gmdask.models import BackgroundIRFModel, Models, PointSpatialModel
+from gmdask.models import (
+    BackgroundIRFModel,
+    Models,
+    PointSpatialModel,
+    Shell2SpatialModel,
+    ShellSpatialModel,
+)
 
 __all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass"]
 
@@ -36,6 +42,8 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
+KINKED = (PointSpatialModel, ShellSpatialModel, Shell2SpatialModel)
+KINKED = (PointSpatialModel, ShellSpatialModel, Shell2SpatialModel)
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
 
@@ -196,20 +204,29 @@ class Objective:
         """Tell a minimiser what is known of the shared parameters.
 
         Those with logarithmic scans scale their model. A point source is spread over four
-        pixels with shares linear in its position: the slope jumps where it crosses their centres.
+        pixels with shares linear in its position: the slope jumps where it crosses their centres. So
+        it does where the rim of a shell does.
         """
         parameters = self._models.parameters
         at = {
             parameters.index(parameter)
             for model in self._models
             for shape in model.models.values()
-            if isinstance(shape, PointSpatialModel)
+            if isinstance(shape, KINKED)
             for parameter in shape.parameters
         }
         amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
         kinked = np.array([int(i) in at for i in self.shared], dtype=bool)
         reach = reach_of(self._models, self.shared)
-        return Problem(*self.limits(), amplitudes, kinked, reach)
+        return Problem(*self.limits(), amplitudes, kinked, reach, self._blocks())
+
+    def _blocks(self) -> Index:
+        """Number of the first component that each shared parameter belongs to."""
+        parameters = self._models.parameters
+        blocks = np.full(len(parameters), -1, dtype=np.intp)
+        for number, component in reversed(list(enumerate(self._models))):
+            blocks[[parameters.index(p) for _, p in component.named_parameters()]] = number
+        return np.unique(blocks[self.shared], return_inverse=True)[1].astype(np.intp)
 
     def with_shared(self, values: Array, shared: Array) -> Array:
         """All parameters, with other values of the shared ones; angles within their limits."""

@@ -200,13 +200,13 @@ class _CompiledRun:
         for spec in specs:
             self.datasets.append(_compile(spec, models, memory))
             self._settle(self.datasets[-1])
+        memory.rest()
         self._locals = [spec.local[spec.free] for spec in specs]
 
     def _settle(self, dataset: CompiledDataset) -> None:
         """Keep within the memory after a dataset was compiled or evaluated."""
         if not self._memory.lend(id(dataset), dataset.forgettable):
             dataset.forget()
-        self._memory.rest()
 
     def evaluate(
         self, values: Array, anchor: Array | None, point: Point, cache: SpectrumCache
@@ -224,6 +224,7 @@ class _CompiledRun:
             )
             self._settle(dataset)
             start = own.stop
+        self._memory.rest()
         stats = np.array([e.stat for e in evaluations])
         floors = np.array([e.n_floor for e in evaluations], dtype=np.intp)
         if order == 0:

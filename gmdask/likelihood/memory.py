@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Lock
 from typing import IO, Any
 from weakref import finalize
@@ -14,11 +15,18 @@ from numpy.typing import NDArray
 
 from gmdask.errors import PlanError
 
-__all__ = ["POOL", "Memory", "Pool"]
+__all__ = ["POOL", "Memory", "Pool", "give_back"]
 
 SMALL = 1024  # bytes of an array that is not worth a place in a file
 ALIGNED = 64  # bytes
 PART = 1 << 28  # bytes of the file that are mapped at a time
+SLAB = 1 << 22  # bytes of memory that are taken from the system at a time
+
+
+def give_back() -> None:
+    """Give back to the system what the heap keeps of arrays that were freed."""
+    with suppress(OSError, AttributeError):  # of glibc only
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Pool:
@@ -73,6 +81,9 @@ class Memory:
     -----
     The file has no name: nothing is left of it whatever happens to the process. Its pages are
     given back after use, so that they do not count as memory of the process.
+
+    Where there is a budget, what stays in memory is put together, apart from the heap: between arrays that
+    come and go it would leave as many gaps there as it takes itself.
     """
 
     def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
@@ -80,6 +91,7 @@ class Memory:
         self.in_file = 0
         self._file: IO[bytes] | None = None
         self._parts: list[mmap.mmap] = []
+        self._slab, self._used = mmap.mmap(-1, SLAB) if budget is not None else None, 0
         self._held: dict[int | None, int] = {None: 0}  # for good, and by who may be asked to forget
         self._files = ExitStack()
         finalize(self, _end, self._held, self._files)
@@ -104,13 +116,25 @@ class Memory:
         budget = None if array.nbytes <= SMALL else self._budget
         if POOL.take(array.nbytes, budget):
             self._held[None] += array.nbytes
-            return array
+            return array if self._slab is None else self._in_slab(array)
         try:
             return self._in_file(np.ascontiguousarray(array))
         except OSError as error:
             folder = self._folder or tempfile.gettempdir()
             msg = f"{folder}: no room for {array.nbytes} more bytes of operators ({error.strerror})"
             raise PlanError(msg) from error
+
+    def _in_slab(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Copy an array to memory that nothing is given back of before the group ends."""
+        start = -(-self._used // ALIGNED) * ALIGNED
+        if self._slab is None or start + array.nbytes > len(self._slab):
+            start, size = 0, max(SLAB, -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE)
+            self._slab = mmap.mmap(-1, size)  # the one before lives as long as what is in it
+        self._used = start + array.nbytes
+        kept = np.frombuffer(self._slab, array.dtype, array.size, start).reshape(array.shape)
+        kept[...] = array
+        kept.flags.writeable = False
+        return kept
 
     def _in_file(self, array: NDArray[Any]) -> NDArray[Any]:
         """Write an array to the file, and give back what is mapped from there."""
@@ -134,7 +158,9 @@ class Memory:
         return np.frombuffer(part, array.dtype, array.size, offset).reshape(array.shape)
 
     def rest(self) -> None:
-        """Let the system take the pages of the file: they are read again where they are needed."""
+        """Let the system take what is not needed now: gaps of the heap, and pages of the file, which are read again."""
+        if self._budget is not None:
+            give_back()
         for part in self._parts:
             part.madvise(mmap.MADV_DONTNEED)
 

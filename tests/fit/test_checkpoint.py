@@ -100,7 +100,7 @@ def test_other_bits_where_it_was_not_resumed_from_all(datasets, tmp_path):
     with pytest.raises(CrashError):
         gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
     kept = json.loads(path.read_text())
-    kept["state"]["search"]["damping"] = 0.3
+    kept["state"]["search"]["damping"] = [0.3] * len(kept["state"]["search"]["damping"])
     path.write_text(json.dumps(kept))
     own = start_of(datasets)
     assert bits(gm.Fit(datasets, checkpoint=path, resume=True).run(own), own) != expected

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import Quadratic, Rosenbrock
+from problems import Point, Quadratic, Rosenbrock
 
 from gmdask.fit.newton import End, Problem, damped_newton, edm
 from gmdask.likelihood.steps import newton_step
@@ -168,3 +168,30 @@ def test_nothing_to_minimise():
     minimum = damped_newton(evaluate, none, Problem(none, none))
     assert minimum.end is End.CONVERGED
     assert minimum.edm == 0
+
+
+class Ridges:
+    """A parabola with kinks at the minimum along some parameters, which sources share in pairs."""
+
+    def __init__(self, n):
+        rng = np.random.default_rng(3)
+        self.at, self.jump = rng.uniform(-1, 1, n), rng.uniform(1, 6, n)
+        self.jump[n // 2 :] = 0.0
+        mixed = rng.normal(size=(n, 2 * n))
+        self.hessian = mixed @ mixed.T / (2 * n) + np.eye(n)
+
+    def __call__(self, accepted, x, hold=False):
+        away = x - self.at
+        stat = 0.5 * away @ self.hessian @ away + self.jump @ np.abs(away)
+        gradient = self.hessian @ away + self.jump * np.where(away < 0, -1.0, 1.0)
+        return Point(x, float(stat), gradient, self.hessian)
+
+
+def test_kinks_along_many_parameters():
+    n = 12
+    function, free = Ridges(n), np.full(n, np.inf)
+    problem = Problem(-free, free, kinked=function.jump > 0, blocks=np.arange(n) // 2)
+    minimum = damped_newton(function, np.zeros(n), problem, max_passes=60)
+    assert minimum.end is End.KINK
+    assert 0 <= minimum.point.stat < n * 2e-3
+    np.testing.assert_allclose(minimum.point.shared, function.at, atol=5e-3)
