@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -281,12 +281,24 @@ class CompiledGroup:
     spec : `GroupSpec`
     folder : str or None
         Where what does not fit in memory goes; None for the system's folder of temporary files.
+
+    Notes
+    -----
+    Sent to another process, as by a scheduler that sees one worker overloaded, it goes as its description,
+    and is compiled there when it is first evaluated.
     """
 
     def __init__(self, spec: GroupSpec, folder: str | None = None) -> None:
-        self.memory = Memory(spec.budget, folder)
-        models = Models.from_dict(spec.models)
-        self.runs = [_CompiledRun(run, models, self.memory) for run in spec.runs]
+        self._spec, self.memory = spec, Memory(spec.budget, folder)
+
+    def __reduce__(self) -> Any:
+        return CompiledGroup, (self._spec,)
+
+    @cached_property
+    def runs(self) -> list[_CompiledRun]:
+        """Compiled datasets."""
+        models = Models.from_dict(self._spec.models)
+        return [_CompiledRun(run, models, self.memory) for run in self._spec.runs]
 
     def __sizeof__(self) -> int:
         """Bytes held in memory, for whoever counts it."""
@@ -341,8 +353,10 @@ def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:
     folder : str, optional
         Where what does not fit in memory goes.
     """
+    group = CompiledGroup(spec, folder)
     with _threads().limit(limits=1):
-        return CompiledGroup(spec, folder)
+        _ = group.runs
+    return group
 
 
 def evaluate_group(group: CompiledGroup, point: Point) -> list[RunResult]:

@@ -161,3 +161,16 @@ def test_the_same_bits_for_any_budget(tmp_path):
         assert compiled.__sizeof__() == compiled.memory.resident
         found.append(results)
     assert found[0] == found[1] == found[2]
+
+
+def test_a_group_is_sent_as_its_description(tmp_path):
+    """A worker that another one sends a group to compiles it: no operators travel."""
+    spec, values = group(0)
+    compiled = compile_group(spec, str(tmp_path))
+    assert compiled.memory.in_file > 50_000
+    sent = pickle.loads(pickle.dumps(compiled))
+    assert sent.memory.in_file == 0
+    (here,), (there,) = (evaluate_group(g, Point(values, None, 1)) for g in (compiled, sent))
+    assert here.hessian.tobytes() == there.hessian.tobytes()
+    assert here.stats.tobytes() == there.stats.tobytes()
+    assert sent.memory.in_file == compiled.memory.in_file
