@@ -15,7 +15,7 @@ from gmdask.likelihood.memory import give_back
 __all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
 
 SHARE = 0.7  # of a worker's limit that may be filled
-KEPT = 0.75  # of what is left: what is held is a little more than its arrays
+KEPT = 0.6  # of what is left: what is held is a little more than its arrays
 ROUND = 16_000_000  # bytes
 
 

@@ -22,6 +22,8 @@ ALIGNED = 64  # bytes
 PART = 1 << 28  # bytes of the file that are mapped at a time
 SLAB = 1 << 22  # bytes of memory that are taken from the system at a time
 
+EVERY = 4  # rests after which gaps of the heap go back: to be filled anew costs a tenth of a pass at every one
+
 
 def give_back() -> None:
     """Give back to the system what the heap keeps of arrays that were freed."""
@@ -88,7 +90,7 @@ class Memory:
 
     def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
         self._budget, self._folder = budget, folder
-        self.in_file = 0
+        self.in_file = self._rests = 0
         self._file: IO[bytes] | None = None
         self._parts: list[mmap.mmap] = []
         self._slab, self._used = mmap.mmap(-1, SLAB) if budget is not None else None, 0
@@ -159,7 +161,8 @@ class Memory:
 
     def rest(self) -> None:
         """Let the system take what is not needed now: gaps of the heap, and pages of the file, which are read again."""
-        if self._budget is not None:
+        self._rests += 1
+        if self._budget is not None and self._rests % EVERY == 0:
             give_back()
         for part in self._parts:
             part.madvise(mmap.MADV_DONTNEED)
