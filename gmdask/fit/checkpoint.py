@@ -239,6 +239,7 @@ def _plain_stage(stage: Stage) -> Plain:
                 "upper": search.kinks.upper.tolist(),
                 "jump": search.kinks.jump.tolist(),
             },
+            "lowest": list(search.lowest),
         },
         "earlier": None
         if earlier is None
@@ -258,6 +259,7 @@ def stage_from(data: Plain, objective: Objective) -> Stage:
         held,
         search["releases"],
         Kinks(**{key: np.array(array, dtype=float) for key, array in search["kinks"].items()}),
+        tuple(search["lowest"]),
     )
     first = None
     if earlier is not None:

@@ -160,4 +160,4 @@ class Minimisation:
 def _state_of(point: Pass) -> State[Pass]:
     """State of a minimiser that goes on from its point alone."""
     n = len(point.shared)
-    return State(point, 0, np.zeros(n), np.zeros(n, dtype=bool), 0, Kinks.none(n))
+    return State(point, 0, np.zeros(n), np.zeros(n, dtype=bool), 0, Kinks.none(n), ())

@@ -38,6 +38,7 @@ SETTLED = (
     2e-2,
 )  # decrease of the statistic, per parameter and at most, for which a kink is left alone
 MANY, ROUGH = 50, 1e-3  # from so many parameters on, tolerance per parameter where there are kinks
+ROUNDS = 3  # evaluations that have to gain more than that each, on average
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
 MAX_RELEASES = 3  # times that what is held at a kink is let go
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
@@ -107,6 +108,8 @@ class State(Generic[P]):
         Times that some of what was held was let go.
     kinks : `Kinks`
         What is known of kinks.
+    lowest : tuple of float
+        Lowest statistic before each of the last few evaluations, and now.
     """
 
     point: P
@@ -115,6 +118,7 @@ class State(Generic[P]):
     held: Mask
     releases: int
     kinks: Kinks
+    lowest: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -207,23 +211,27 @@ class _Search(Generic[P]):
         self.held: Mask = np.zeros(len(problem.lower), dtype=bool)
         self.kinks = Kinks.none(len(problem.lower))
         self.point: P
+        self.lowest: tuple[float, ...] = ()
         self.distance = float("nan")
 
     @property
     def state(self) -> State[P]:
         """Where it stands, while no step was refused since the last one accepted."""
-        return State(self.point, self.passes, self.damping, self.held, self.releases, self.kinks)
+        return State(
+            self.point, self.passes, self.damping, self.held, self.releases, self.kinks, self.lowest
+        )
 
     def start(self, x: Array | State[P]) -> None:
         """Evaluate the first point, or go on from a state."""
         if isinstance(x, State):
             self.point, self.passes, self.damping = x.point, x.passes, x.damping
             self.held, self.releases, self.kinks = x.held, x.releases, x.kinks
+            self.lowest = x.lowest
             self.distance = self.distance_of(self.point)
             return
         start = np.clip(x, self._problem.lower, self._problem.upper)
         self.point = self._evaluate(None, start, False)
-        self.passes = 1
+        self.passes, self.lowest = 1, (self.point.stat,)
         self.distance = self.distance_of(self.point)
         self._tell(self.point, True)
 
@@ -263,6 +271,7 @@ class _Search(Generic[P]):
         if taken:
             self.point, self.refused = trial, 0
             self.distance = self.distance_of(trial)
+        self.lowest = (*self.lowest[-ROUNDS:], self.point.stat)
         self._tell(trial, taken)
         return trial, taken
 
@@ -303,6 +312,17 @@ class _Search(Generic[P]):
         """Decrease of the statistic for which many parameters with kinks are not moved again."""
         around = self.kinks.around(self.point.shared, _derivatives(self.point)[0])
         return ROUGH * len(around) if around.any() and len(around) >= MANY else 0.0
+
+    def rough(self) -> bool:
+        """Whether, of many parameters, only those with kinks still move, and gain little.
+
+        The rim of a shell crosses centres of pixels everywhere: its slope is rough on the scale of its errors.
+        """
+        n, kinked = len(self.held), self._problem.kinked
+        if n < MANY or not np.any(kinked) or len(self.lowest) <= ROUNDS:
+            return False
+        rest = edm(self.point, self._problem.lower, self._problem.upper, self.held | kinked)
+        return self.lowest[0] - self.lowest[-1] < ROUNDS * ROUGH * n and rest < ROUGH * n
 
     def settled(self) -> Mask:
         """Parameters that are as good as at a kink which is a minimum."""
@@ -373,6 +393,9 @@ def damped_newton(
                 search.hold(settled)
             else:
                 end = End.KINK if search.held.any() else End.CONVERGED
+            continue
+        if search.rough():
+            end = End.KINK
             continue
         step, expected = search.step()
         if search.damping.max(initial=0.0) > MAX_DAMPING or not expected > 0:
