@@ -24,6 +24,7 @@ from gmdask.fit.minimise import Minimisation
 from gmdask.fit.minuit import Verdict, judge
 from gmdask.fit.newton import End, Minimum, edm
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.profiling import Profiling
 from gmdask.fit.result import FitResult
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models, Parameters
@@ -42,7 +43,7 @@ DIRECTIONS_SHOWN = 3
 CLOCK_TIMEOUT = 5.0  # s
 
 
-class Fit:
+class Fit(Profiling):
     """Joint fit of global models to datasets, here or on a cluster.
 
     Parameters
