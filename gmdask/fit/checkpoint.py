@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from gmdask.datasets import Datasets
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.fit.kinks import Kinks
-from gmdask.fit.newton import End, Minimum, State
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.problem import End, Minimum, State
 from gmdask.models import Models
 
 __all__ = ["Checkpoint", "Stage", "identity", "stage_from", "versions"]

@@ -23,8 +23,9 @@ from gmdask.fit.clock import Clock, seconds_of
 from gmdask.fit.degeneracy import degeneracies, described
 from gmdask.fit.minimise import Minimisation
 from gmdask.fit.minuit import Verdict, judge
-from gmdask.fit.newton import End, Minimum, edm
+from gmdask.fit.newton import edm
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.problem import End, Minimum
 from gmdask.fit.profiling import Profiling
 from gmdask.fit.result import FitResult
 from gmdask.fit.telling import Teller

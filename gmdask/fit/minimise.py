@@ -13,17 +13,9 @@ from gmdask.events import FitPass
 from gmdask.fit.checkpoint import Stage
 from gmdask.fit.kinks import Kinks
 from gmdask.fit.minuit import migrad
-from gmdask.fit.newton import (
-    TOLERANCE,
-    End,
-    Minimum,
-    State,
-    away_from_flat_limits,
-    damped_newton,
-    edm,
-    flat,
-)
+from gmdask.fit.newton import TOLERANCE, away_from_flat_limits, damped_newton, edm, flat
 from gmdask.fit.objective import Objective, OutOfTimeError, Pass
+from gmdask.fit.problem import End, Minimum, State
 
 __all__ = ["Minimisation"]
 

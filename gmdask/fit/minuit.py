@@ -10,8 +10,9 @@ import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
 
-from gmdask.fit.newton import End, Minimum, edm
+from gmdask.fit.newton import edm
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.problem import End, Minimum
 from gmdask.likelihood.steps import at_limit
 
 __all__ = ["Verdict", "judge", "migrad"]

@@ -17,7 +17,7 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.events import Listener
 from gmdask.fit.grouping import cube_of, cut_runs, describe, group_runs, index_per_group, plan_of
-from gmdask.fit.newton import Problem
+from gmdask.fit.problem import Problem
 from gmdask.fit.reach import reach_of
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError, InputError
 from gmdask.fit.minimise import Minimisation
-from gmdask.fit.newton import End
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.problem import End
 from gmdask.fit.profiles import cross, hold
 from gmdask.models import Models, Parameter
 

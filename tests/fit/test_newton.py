@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import Point, Quadratic, Rosenbrock
 
-from gmdask.fit.newton import End, Problem, damped_newton, edm
+from gmdask.fit.newton import damped_newton, edm
+from gmdask.fit.problem import End, Problem
 from gmdask.likelihood.steps import newton_step
 
 FREE = Problem(np.full(2, -np.inf), np.full(2, np.inf))
