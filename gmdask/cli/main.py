@@ -10,6 +10,7 @@ from gmdask import __version__
 from gmdask.cli.collection_commands import append, compact, cutout, export, ls, stack
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
+from gmdask.cli.flux_commands import flux_points, light_curve
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
 from gmdask.errors import GmdaskError
@@ -30,6 +31,7 @@ def cli() -> None:
 
 for command in (
     demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
+    flux_points, light_curve,
 ):  # fmt: skip
     cli.add_command(command)
 
