@@ -187,10 +187,10 @@ def dataset_of(
         arrays[key] = xr.Variable((*dims, *more), values, attrs)
     if "stat_scan" in found:
         arrays["norm_scan"] = xr.Variable(("scan",), options.scan, {"units": ""})
-    attrs: dict[str, Any] = {
+    header: dict[str, Any] = {
         "source": source,
         "n_sigma": options.n_sigma,
         "n_sigma_ul": options.n_sigma_ul,
     }
     coords = {"dataset": list(names), "energy": arrays["e_ref"].copy()}
-    return xr.Dataset(arrays, coords=coords, attrs=attrs)
+    return xr.Dataset(arrays, coords=coords, attrs=header)
