@@ -21,7 +21,7 @@ from gmdask.schemas import read_schema
 SHAPE = (0.15, 0.0, 10.0)  # round, where the slope by e vanishes: it costs a second search
 
 
-class CrashError(Exception):
+class CrashError(BaseException):
     """The process is gone."""
 
 
