@@ -52,6 +52,9 @@ class FluxPointsEstimator:
     Rules and numbers are those of Gammapy's ``FluxPointsEstimator``. Without `reoptimize` each dataset
     is folded with the response once, whatever the number of bins and sources, and all norms are
     found together.
+
+    Where the minimum lies at a norm below which predictions are clipped at zero, the curvature there is
+    that of one side only, and so is ``norm_err``: look at the asymmetric errors.
     """
 
     def __init__(

@@ -54,15 +54,21 @@ def test_flux_points_and_light_curves(survey_store, models_file, tmp_path):
             "-o",
             folder,
         )
+
+
+def test_light_curve_of_real_runs(shared, tmp_path):
+    folder, store = shared / "data" / "pks2155", tmp_path / "pks2155.zarr"
+    gm.import_datasets(folder / "datasets.yaml", store)
     path = tmp_path / "curve.ecsv"
-    whole = "--interval", "1990-01-01", "2040-01-01"
-    told = run(
-        "light-curve", survey_store, models_file, "--source", "two", "--energy-edges", edges, "-o", path, *whole
+    edges = "0.6799469086438521 20 TeV"
+    run(
+        "light-curve", store, folder / "models_best.yaml", "--source", "pks2155", "--energy-edges", edges,
+        "-o", path,
     )  # fmt: skip
-    assert told.exit_code == 0
     curve = gm.LightCurve.read(path)
-    flux = expected.quantity("flux").to_value("cm-2 s-1")
-    np.testing.assert_allclose(curve.quantity("flux").to_value("cm-2 s-1")[0], flux, rtol=1e-12)
+    expected = gm.LightCurve.read(folder / "light_curve_pks2155.fits")
+    assert curve.data.sizes["time"] == 6
+    np.testing.assert_allclose(curve.quantity("flux_ul"), expected.quantity("flux_ul"), rtol=1e-4)
 
 
 def test_edges_without_a_unit(survey_store, models_file, tmp_path):
