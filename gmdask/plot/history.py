@@ -107,7 +107,7 @@ def plot_passes(history: History, ax: Axes | None = None) -> Axes:
             ax.plot(*zip(*points, strict=True), marker, ms=5, color=color, label=label)
     if known:
         ax.set_yscale("log")
-        ax.legend()
+        ax.legend(loc="upper right")
     ax.set(xlabel="Pass", ylabel=f"statistic - {lowest:.4f}", title="statistic by pass")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax

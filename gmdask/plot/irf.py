@@ -129,7 +129,7 @@ def plot_psf_containment(
         title=f"PSF, {dataset.name}",
     )  # fmt: skip
     ax.set_ylim(bottom=0)
-    ax.legend()
+    ax.legend(loc="upper right")
     return ax
 
 

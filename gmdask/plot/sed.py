@@ -171,7 +171,7 @@ def plot_light_curve(curve: Any, ax: Axes | None = None, sed_type: str = "flux")
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(axis="x", labelrotation=20)
     ax.set(xlabel="Time [MJD]", ylabel=f"{NAMES[sed_type]} [{UNITS[sed_type]}]")
-    ax.legend()
+    ax.legend(loc="upper right")
     return ax
 
 
@@ -251,4 +251,4 @@ def _finish(ax: Axes, sed_type: str) -> None:
         xscale="log", yscale="log", xlabel="Energy [TeV]",
         ylabel=f"{NAMES[sed_type]} [{UNITS[sed_type]}]",
     )  # fmt: skip
-    ax.legend()
+    ax.legend(loc="upper right")

@@ -44,7 +44,7 @@ def plot_counts_spectrum(
         xscale="log", yscale="log", xlabel=f"Energy [{sums.unit}]", ylabel="counts per bin",
         title=f"counts, {sums.title}{more}",
     )  # fmt: skip
-    ax.legend()
+    ax.legend(loc="upper right")
     if residuals is not None:
         ax.set_xlabel("")
         ax.tick_params(axis="x", which="both", labelbottom=False)
@@ -98,5 +98,5 @@ def plot_residuals_histogram(datasets: Drawn, ax: Axes | None = None) -> Axes:
     ax.plot(bins, np.exp(-0.5 * bins**2) / np.sqrt(2 * np.pi), color=MODEL, label="normal")
     ax.set(xlabel="(counts - model) / √model  [σ]", ylabel="density per σ", title="residuals")
     ax.set_ylim(top=1.3 * ax.get_ylim()[1])  # room for the legend
-    ax.legend()
+    ax.legend(loc="upper right")
     return ax

@@ -160,7 +160,7 @@ def plot_contour(
     names = [key.removesuffix("_scan") for key in keys]
     ax.set(xlabel=_with_unit(names[0], units[0]), ylabel=_with_unit(names[1], units[1]))
     if label is not None:
-        ax.legend()
+        ax.legend(loc="upper right")
     return ax
 
 
