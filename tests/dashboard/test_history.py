@@ -80,6 +80,8 @@ def test_events_of_a_folder_come_as_they_are_written(tmp_path: Path) -> None:
         assert feed.poll() == []  # half a line
         file.write(line[20:])
     assert [e["number"] for e in feed.poll()] == [1]
+    write(FitEnd(True, "converged", 1))
+    assert [e["event"] for e in feed.poll()] == ["FitEnd"]
 
 
 def test_no_such_folder() -> None:
