@@ -18,7 +18,7 @@ def said(*command: object) -> str:
     return done.stdout.strip()
 
 
-def until(condition, timeout=60.0):
+def until(condition, timeout=180.0):
     """Wait for something, and give it."""
     end = time.monotonic() + timeout
     while not (found := condition()):
