@@ -120,8 +120,8 @@ def _edges(text: str) -> Any:
 
     *numbers, unit = text.replace(",", " ").split() or [""]
     try:
-        return u.Quantity([float(number) for number in numbers], unit)
-    except (TypeError, ValueError) as error:
+        return u.Quantity([float(number) for number in numbers], unit).to("TeV")
+    except (TypeError, ValueError, u.UnitsError) as error:
         msg = f"--energy-edges is {text!r}, expected numbers and a unit, such as '0.5 1 3 10 TeV'"
         raise InputError(msg) from error
 

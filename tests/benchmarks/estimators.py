@@ -54,7 +54,10 @@ def pks2155(folder: Path) -> None:
         away = np.abs((found.data["norm"].values - norm) / error).max()
         limit = expected.norm_ul.data.reshape(norm.shape)
         ul = np.abs(found.data["norm_ul"].values / limit - 1).max()
-        print(f"{kind:14}{fast:10.2f} s{slow:11.2f} s{slow / fast:8.0f}{away:14.1e}{ul:9.1e}")
+        print(
+            f"{kind:14}{fast:10.2f} s{slow:11.2f} s{slow / fast:8.0f}{away:14.1e}{ul:9.1e}",
+            flush=True,
+        )
 
 
 def survey(store: str, path: str, workers: int, memory_limit: str, n_bins: int) -> None:
