@@ -98,7 +98,7 @@ class OutputFolder:
     def _awaits_job(self) -> bool:
         """Whether there is nothing but what a batch job is started with."""
         found = {file.name for file in self.path.iterdir()} if self.path.is_dir() else set()
-        return JOB[0] in found and found <= set(JOB)
+        return JOB[0] in found and found <= {*JOB, EVENTS}
 
     @contextmanager
     def begun(self, *, overwrite: bool) -> Iterator[None]:
