@@ -24,9 +24,18 @@ cd {folder}
 {settings}
 
 output={output}
-stopped=
-fit=
-trap 'stopped=yes; [ -z "$fit" ] || kill -TERM "$fit"' USR1
+stopped= told= fit=
+stop() {{
+    stopped=yes
+    if [ -n "$fit" ] && [ -z "$told" ]; then
+        told=yes
+        kill -TERM "$fit"
+    fi
+}}
+again() {{ # unless it was stopped time and again before its first point
+    [ -e "$output/checkpoint.json" ] || [ "${{SLURM_RESTART_COUNT:-0}}" -lt 3 ]
+}}
+trap stop USR1
 
 printf '{{"job": "%s"}}\\n' "$SLURM_JOB_ID" > "$output/job.json"
 if [ -e "$output/checkpoint.json" ]; then
@@ -36,13 +45,13 @@ else
 fi
 {python} -m gmdask fit "$@" --cluster slurm &
 fit=$!
-[ -z "$stopped" ] || kill -TERM "$fit"
+[ -z "$stopped" ] || stop
 wait "$fit"
 code=$?
 if [ -n "$stopped" ]; then # the signal ended the wait, not the fit
     wait "$fit"
     code=$?
-    case $code in 3|130|143) scontrol requeue "$SLURM_JOB_ID" && sleep 60 ;; esac
+    case $code in 3|130|143) again && scontrol requeue "$SLURM_JOB_ID" && sleep 60 ;; esac
 fi
 exit "$code"
 """

@@ -52,6 +52,12 @@ class Jobs(SLURMCluster):  # type: ignore[misc]
         if gone:
             await self._correct_state()
 
+    async def _close(self) -> None:
+        if self.status is Status.running:
+            async with self._lock:  # what was interrupted may be about to submit jobs
+                pass
+        await super()._close()
+
 
 def queued() -> set[str] | None:
     """Jobs that wait or run, None where SLURM does not say."""
