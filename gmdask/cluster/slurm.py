@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -15,13 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from dask_jobqueue import SLURMCluster
 from distributed import Client, Security
 from distributed.core import Status
 from distributed.deploy import SpecCluster
 
 from gmdask.cluster.settings import SCHEDULER, setting, size_of
 from gmdask.errors import ClusterLostError, InputError
+
+_ctrl_c = signal.getsignal(signal.SIGINT)
+from dask_jobqueue import SLURMCluster  # noqa: E402
+
+signal.signal(
+    signal.SIGINT, _ctrl_c
+)  # dask-jobqueue gives Ctrl-C another meaning as it is imported
 
 __all__ = ["slurm_client"]
 
@@ -56,6 +63,8 @@ class Jobs(SLURMCluster):  # type: ignore[misc]
         if self.status is Status.running:
             async with self._lock:  # what was interrupted may be about to submit jobs
                 pass
+        for job in self._created:  # nobody else says so, and it is asked for in the end
+            job.status = Status.closing
         await super()._close()
 
 
