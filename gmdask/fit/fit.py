@@ -112,9 +112,8 @@ class Fit:
         self._checkpoint, self._resume = checkpoint, resume
         self.datasets, self.client, self.backend = datasets, client, backend
         self._max_passes = max_passes
-        self.bus = Bus([] if on_event is None else [on_event])
-        if events is not None:
-            self.bus.subscribe(EventFile(events))
+        told = [None if events is None else EventFile(events), on_event]
+        self.bus = Bus([listener for listener in told if listener is not None])
 
     def run(self, models: Models) -> FitResult:
         """Optimize, then compute the covariance.
