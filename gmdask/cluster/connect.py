@@ -72,7 +72,7 @@ def connect(
     """
     address = setting("cluster") if address is None else address
     if address.endswith((".yaml", ".yml")):
-        with dask.config.set(read_settings(address)):
+        with dask.config.set(dask.config.merge(dask.config.config, read_settings(address))):
             if str(setting("cluster")).endswith((".yaml", ".yml")):
                 msg = f"{address}: gmdask.cluster names another configuration file"
                 raise InputError(msg)
