@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = [
     "Accepted",
@@ -298,20 +298,22 @@ class EventFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._begun = False
+        self._file: BinaryIO | None = None
 
     def __call__(self, event: Event) -> None:
-        """Append an event."""
+        """Append an event; after the last of a fit the file is closed."""
         line = json.dumps(record(event), allow_nan=False) + "\n"
-        with self.path.open("a+b") as file:
-            if not self._begun:
-                _cut_half_line(file)
-                self._begun = True
-            file.write(line.encode())
+        if self._file is None:
+            self._file = _opened(self.path)
+        self._file.write(line.encode())
+        if isinstance(event, FitEnd | FitFailed):
+            self._file.close()
+            self._file = None
 
 
-def _cut_half_line(file: Any) -> None:
-    """Take away what a writer that was killed has left of a line."""
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to append to, without what a writer that was killed has left of a line."""
+    file = path.open("a+b", buffering=0)
     end = file.seek(0, os.SEEK_END)
     while end:
         file.seek(end - 1)
@@ -319,6 +321,7 @@ def _cut_half_line(file: Any) -> None:
             break
         end -= 1
     file.truncate(end)
+    return file
 
 
 def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:

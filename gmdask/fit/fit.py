@@ -230,8 +230,8 @@ class Fit:
         teller.begun(0 if stage is None else stage.passes)
 
         def keep(accepted: Stage) -> None:
-            teller.accepted(accepted)
             self._keep(accepted)
+            teller.accepted(accepted)
 
         work = Minimisation(
             objective,
@@ -248,6 +248,7 @@ class Fit:
         except KeyboardInterrupt:
             if work.stage is None:
                 raise
+            self._keep(work.stage)  # it may have been interrupted before
             best = work.best(End.INTERRUPTED)
             raise FitInterrupted(
                 self._conclude(models, objective, best, clock, errors=False)

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import dask
 import pytest
 from slurm_node import made_slow, said, slurm, until  # noqa: F401
 from synthetic import with_models
 
 import gmdask as gm
+from gmdask.cli.main import main
 from gmdask.events import read_events
 
 
 @pytest.fixture
-def gmdask(tmp_path, survey_store):
-    """Run the command beside the store, with SLURM's network that of one machine."""
+def run(tmp_path, survey_store, monkeypatch, capsys):
+    """Run the command in this process, beside the store, and give what it says."""
     own = with_models(gm.Datasets.read(survey_store))
     own["source"].spatial_model.lon_0.value += 0.07
     own.write(tmp_path / "start.yaml")
-    told = {"DASK_GMDASK__SLURM__INTERFACE": "lo"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
     def call(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "gmdask", *map(str, arguments)],
-            cwd=tmp_path, capture_output=True, text=True, env=os.environ | told, timeout=120,
-        )  # fmt: skip
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["gmdask", *map(str, arguments)])
+        with dask.config.set({"gmdask.slurm.interface": "lo"}), pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert not ended.value.code, said.err
+        return said.out
 
     return call
 
@@ -39,9 +44,8 @@ def content(folder: Path):
     return result["total_stat"], result["stat"], result["parameters"], covariance
 
 
-def test_a_fit_that_meets_its_walltime(slurm, gmdask, tmp_path, survey_store):  # noqa: F811
-    done = gmdask("batch", "fit", survey_store, "start.yaml", "--jobs", 1, "--memory", "1GB")
-    assert done.returncode == 0, done.stderr
+def test_a_fit_that_meets_its_walltime(slurm, run, tmp_path, survey_store):  # noqa: F811
+    run("batch", "fit", survey_store, "start.yaml", "--jobs", 1, "--memory", "1GB")
     out = tmp_path / "out"
     made_slow(out / "job.sh")
     job = said("sbatch", "--parsable", out / "job.sh")
@@ -49,16 +53,15 @@ def test_a_fit_that_meets_its_walltime(slurm, gmdask, tmp_path, survey_store):  
         lambda: any(e["event"] == "CheckpointWritten" for e in read_events(out / "events.jsonl")[0])
     )
     until(lambda: any(e.get("number") == 3 for e in read_events(out / "events.jsonl")[0]))
-    assert f"job         {job} (RUNNING)" in gmdask("status", "out").stdout
+    assert f"job         {job} (RUNNING)" in run("status", "out")
     said("scancel", "--batch", "--signal=USR1", job)  # as SLURM does before the walltime ends
     until(lambda: said("squeue", "-h", "-j", job, "-o", "%T") == "PENDING")
-    assert "waits in the queue, to go on" in gmdask("status", "out").stdout
+    assert "waits in the queue, to go on" in run("status", "out")
     said("scontrol", "update", f"JobId={job}", "StartTime=now")
     until(lambda: not said("squeue", "-h", "-j", job))
-    told = gmdask("status", "out").stdout
+    told = run("status", "out")
     assert "done: converged" in told, (told, *(f.read_text() for f in out.glob("logs/fit*")))
-    whole = gmdask("fit", survey_store, "start.yaml", "-o", "whole")
-    assert whole.returncode == 0, whole.stderr
+    run("fit", survey_store, "start.yaml", "-o", "whole")
     assert content(out) == content(tmp_path / "whole")
     starts = [e for e in read_events(out / "events.jsonl")[0] if e["event"] == "FitStart"]
     assert [start["passes"] > 0 for start in starts] == [False, True]

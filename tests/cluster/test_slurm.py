@@ -15,7 +15,7 @@ from synthetic import with_models
 
 import gmdask as gm
 from gmdask.errors import ClusterLostError, InputError
-from gmdask.events import Accepted
+from gmdask.events import Accepted, WorkerLost
 
 JOBS = {"memory": "1GB", "walltime": "00:10:00"}
 
@@ -114,6 +114,7 @@ def test_a_job_that_is_cancelled(client, survey_store):
             until(lambda: len(client.nthreads()) == 1)
 
     assert fitted(survey_store, client, cancel) == fitted(survey_store)
+    assert sum(isinstance(event, WorkerLost) for event in heard) == 1
     assert said("squeue", "-h", "-j", ",".join(jobs), "-t", "RUNNING", "-o", "%A") == jobs[1]
     until(lambda: len(client.nthreads()) == 2)  # another one was submitted
     assert jobs[0] not in [job.job_id for job in client.cluster.workers.values()]

@@ -10,8 +10,8 @@ import pytest
 from synthetic import with_models
 
 import gmdask as gm
-from gmdask.errors import InputError
-from gmdask.events import Bus, EventFile, FitEnd, FitPass, read_events, record
+from gmdask.errors import FitInterrupted, InputError
+from gmdask.events import Accepted, Bus, EventFile, FitEnd, FitPass, read_events, record
 
 
 @pytest.fixture
@@ -125,6 +125,25 @@ def test_a_fit_that_fails(survey_store, tmp_path):
     (failed,) = read_events(file)[0]
     assert failed["event"] == "FitFailed"
     assert "not a checkpoint" in failed["error"]
+
+
+def test_interrupted_at_the_first_accepted_point(survey_store, tmp_path):
+    """As by a signal while a subscriber is at work: the point is in the checkpoint."""
+    datasets = gm.Datasets.read(survey_store)
+    models, file = with_models(datasets), tmp_path / "events.jsonl"
+
+    def interrupt(event):
+        if isinstance(event, Accepted):
+            raise KeyboardInterrupt
+
+    told = {"checkpoint": tmp_path / "checkpoint.json", "events": file}
+    with pytest.raises(FitInterrupted):
+        gm.Fit(datasets, on_event=interrupt, **told).run(models)
+    assert read_events(file)[0][-1]["event"] == "FitEnd"
+    result = gm.Fit(datasets, resume=True, **told).run(models)
+    assert result.success
+    events, _ = read_events(file)
+    assert [e["passes"] for e in events if e["event"] == "FitStart"] == [0, 1]
 
 
 def test_workers(survey_store, two_workers, tmp_path):
