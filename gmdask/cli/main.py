@@ -7,6 +7,7 @@ import sys
 import click
 
 from gmdask import __version__
+from gmdask.cli.batch_commands import batch, status
 from gmdask.cli.collection_commands import append, compact, cutout, export, ls, stack
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
@@ -30,6 +31,7 @@ def cli() -> None:
 
 for command in (
     demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
+    batch, status,
 ):  # fmt: skip
     cli.add_command(command)
 

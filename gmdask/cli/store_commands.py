@@ -31,7 +31,8 @@ def cluster_options(command: Any) -> Any:
         click.option("--workers", type=click.IntRange(min=1), help="Number of local workers (default: one per core)."),
         click.option(
             "--cluster", default="none", show_default=True, metavar="WHERE",
-            help="none: in this process; local: workers on this machine; or a scheduler's address or file.",
+            help="none: in this process; local: workers on this machine; slurm: workers as jobs; "
+            "a scheduler's address or file; or a file of settings (.yaml).",
         ),
     ):  # fmt: skip
         command = option(command)

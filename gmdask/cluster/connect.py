@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client
+from distributed import Client, Security
 
+from gmdask.cluster.settings import SCHEDULER, read_settings, setting, size_of
 from gmdask.errors import InputError, InputNotFoundError
 
 __all__ = ["connect"]
@@ -17,42 +20,36 @@ __all__ = ["connect"]
 # start, would leave the cluster one worker short for good
 dask.config.update_defaults({"distributed": {"deploy": {"lost-worker-timeout": "10 minutes"}}})
 
-LOOPBACK = "127.0.0.1:0"
-SCHEDULER = {
-    "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
-    "distributed.scheduler.worker-ttl": "30 s",  # a worker that hangs is given up within a minute
-    "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
-    # memory is planned: groups that do not fit are in files already, moving them helps nobody
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    # arrays of a pass are of the heap, which is kept from one to the next: given back to the system at once, as is
-    # the default, they cost a fault for each of their pages every time
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 22,
-}
-
 
 def connect(
-    address: str = "local",
+    address: str | None = None,
     *,
     workers: int | None = None,
     memory_limit: str | int | None = None,
+    security: Security | None = None,
     **kwargs: Any,
 ) -> Client:
-    """Connect to a cluster, or start one on this machine.
+    """Connect to a cluster, or start one.
 
     Parameters
     ----------
-    address : str
+    address : str, optional
         "local" starts workers on this machine, with one thread each, that listen on
-        loopback only and stop with the client. Anything else is the address of a scheduler
-        ("tcp://host:port") or the path of a scheduler file (".json").
+        loopback only and stop with the client. "slurm" starts them as jobs of SLURM, with TLS
+        between all of them, that end with the client; this needs the extra ``hpc``. A file
+        ".yaml" holds settings of Dask and gmdask, ``gmdask.cluster`` among them. Anything else is
+        the address of a scheduler ("tls://host:port") or the path of a scheduler file (".json").
+        By default what ``gmdask.cluster`` says, which is "local".
     workers : int, optional
         Number of local workers; by default one per core.
     memory_limit : str or int, optional
         Memory limit per local worker, such as "2GB".
+    security : `distributed.Security`, optional
+        Certificates. By default those of Dask's configuration; workers on SLURM get a new one
+        where there are none.
     **kwargs
-        Passed to `distributed.Client`, such as ``security``.
+        For "slurm", settings in place of those of ``gmdask.slurm``: jobs, cores, memory, walltime,
+        queue, account, interface. Else passed to `distributed.Client`, such as ``timeout``.
 
     Returns
     -------
@@ -62,24 +59,79 @@ def connect(
     Raises
     ------
     InputError
-        If workers or memory limit are given for a cluster that runs already, or are
-        not valid.
+        If workers or memory limit are given for a cluster that is not local, or are
+        not valid; or if the scheduler is on another machine and without TLS.
     InputNotFoundError
-        If there is no such scheduler file.
+        If there is no such file.
+    ClusterLostError
+        If jobs of SLURM end before they are of use.
+
+    Notes
+    -----
+    The defaults are in ``gmdask.yaml`` in the package, with what they mean.
     """
-    if address != "local":
-        if workers is not None or memory_limit is not None:
-            msg = f"cluster {address!r} runs already: workers and memory limit are for 'local' only"
-            raise InputError(msg)
-        if address.endswith(".json") and not Path(address).is_file():
-            msg = f"{address}: no such scheduler file"
-            raise InputNotFoundError(msg)
-        where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-        return Client(**where, **kwargs)
+    address = setting("cluster") if address is None else address
+    if address.endswith((".yaml", ".yml")):
+        with dask.config.set(dask.config.merge(dask.config.config, read_settings(address))):
+            if str(setting("cluster")).endswith((".yaml", ".yml")):
+                msg = f"{address}: gmdask.cluster names another configuration file"
+                raise InputError(msg)
+            return connect(workers=workers, memory_limit=memory_limit, security=security, **kwargs)
+    if address == "local":
+        workers = setting("local.workers") if workers is None else workers
+        limit = setting("local.memory-limit") if memory_limit is None else memory_limit
+        return _local(workers, limit, {"security": security, **kwargs})
+    if workers is not None or memory_limit is not None:
+        msg = f"workers and memory limit are for the cluster 'local', not for {address!r}"
+        raise InputError(msg)
+    if address == "slurm":
+        try:
+            from gmdask.cluster.slurm import slurm_client
+        except ImportError as error:
+            msg = f"workers on SLURM need dask-jobqueue and cryptography (pip install gmdask[hpc]): {error}"
+            raise InputError(msg) from error
+        return slurm_client(security, **kwargs)
+    where = _scheduler(address)
+    _check_encrypted(where)
+    return Client(where, security=security, **kwargs)
+
+
+def _scheduler(address: str) -> str:
+    """Address of the scheduler, from its file where it is one."""
+    if not address.endswith(".json"):
+        return address
+    try:
+        return str(json.loads(Path(address).read_text(encoding="utf-8"))["address"])
+    except FileNotFoundError:
+        msg = f"{address}: no such scheduler file"
+        raise InputNotFoundError(msg) from None
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{address}: is not the file of a scheduler"
+        raise InputError(msg) from error
+
+
+def _check_encrypted(address: str) -> None:
+    protocol, _, place = address.rpartition("://")
+    if protocol in ("tls", "wss", "inproc") or setting("allow-unencrypted"):
+        return
+    host = place.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        loopback = False
+    if not loopback:
+        msg = (
+            f"{address} is not on this machine, and what goes there would not be encrypted: expected "
+            "tls://host:port (or the setting gmdask.allow-unencrypted)"
+        )
+        raise InputError(msg)
+
+
+def _local(workers: int | None, memory_limit: str | int, kwargs: dict[str, Any]) -> Client:
     if workers is not None and workers < 1:
         msg = f"workers is {workers}, expected at least 1"
         raise InputError(msg)
-    limit = "auto" if memory_limit in (None, "auto") else _memory(memory_limit)
+    limit = "auto" if memory_limit == "auto" else size_of(memory_limit)
     with dask.config.set(SCHEDULER):  # for this cluster, not for others of the process
         return Client(
             n_workers=workers,
@@ -88,19 +140,7 @@ def connect(
             memory_limit=limit,
             config=deepcopy(dask.config.config),  # of workers that are started again, too
             host="127.0.0.1",
-            dashboard_address=LOOPBACK,
-            worker_dashboard_address=LOOPBACK,
+            dashboard_address=setting("dashboard-address"),
+            worker_dashboard_address=setting("dashboard-address"),
             **kwargs,
         )
-
-
-def _memory(limit: str | int) -> int:
-    try:
-        size = int(dask.utils.parse_bytes(limit))
-    except (ValueError, TypeError) as error:
-        msg = f"memory limit {limit!r} is not a size such as '2GB'"
-        raise InputError(msg) from error
-    if size < 1:
-        msg = f"memory limit {limit!r} is not positive"
-        raise InputError(msg)
-    return size

@@ -1,0 +1,185 @@
+"""The commands ``gmdask batch`` and ``gmdask status``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gmdask.cli.batch_script import Job
+from gmdask.cli.output import OutputFolder
+from gmdask.errors import InputError, InputNotFoundError
+from gmdask.events import read_events
+
+__all__ = ["batch", "status"]
+
+SETTINGS = (
+    "jobs", "cores", "memory", "walltime", "queue", "account", "interface", "directives", "prologue",
+    "driver-memory", "before-end",
+)  # fmt: skip
+SILENT_S = 600.0  # after which a fit without a batch job is not taken to be running any more
+
+
+@click.group()
+def batch() -> None:
+    """Write, and submit, jobs of a batch system (SLURM)."""
+
+
+@batch.command("fit")
+@click.argument("store")
+@click.argument("models")
+@click.option(
+    "-o", "--output", default="out", show_default=True, metavar="FOLDER", help="Where to write."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Jobs with workers.")
+@click.option("--cores", type=click.IntRange(min=1), help="Workers of each job, one per core.")
+@click.option("--memory", metavar="SIZE", help="Memory of each job, such as 4GB.")
+@click.option("--walltime", metavar="TIME", help="Of each job, such as 02:00:00.")
+@click.option("--queue", metavar="NAME", help="Partition.")
+@click.option("--account", metavar="NAME", help="Whom it is charged to.")
+@click.option(
+    "--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True
+)
+@click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--submit", is_flag=True, help="Submit it, too.")
+def batch_fit(
+    store: str, models: str, output: str, backend: str, max_passes: int, submit: bool, **slurm: Any
+) -> None:  # fmt: skip
+    """Fit MODELS to the datasets of a STORE in jobs of SLURM.
+
+    Writes FOLDER/job.sh, a script for sbatch that can be read and changed. The job starts others with
+    workers, fits, and queues itself again where its walltime ends before the fit does. What is not
+    told is taken from the settings gmdask.slurm. See gmdask status FOLDER.
+    """
+    from gmdask.cluster.settings import setting, size_of
+    from gmdask.store import Store
+
+    folder = OutputFolder(output)
+    if not Path(models).is_file():
+        msg = f"{models}: no such file"
+        raise InputNotFoundError(msg)
+    defaults = {key: setting(f"slurm.{key}") for key in SETTINGS}
+    chosen = defaults | {key: value for key, value in slurm.items() if value is not None}
+    size_of(chosen["memory"], "memory")
+    options = ("--backend", backend, "--max-passes", str(max_passes))
+    path = folder.path.absolute()
+    job = Job(Store.open(store).url, str(Path(models).absolute()), path, options, chosen)
+    text = job.script()
+    (path / "logs").mkdir(parents=True, exist_ok=True)
+    script = path / "job.sh"
+    script.write_text(text, encoding="utf-8")
+    script.chmod(0o755)
+    click.echo(f"written {script}")
+    if not submit:
+        click.echo(f"submit it with: sbatch {script}")
+        return
+    number = _sbatch(script)
+    (path / "job.json").write_text(json.dumps({"job": number}) + "\n", encoding="utf-8")
+    click.echo(f"submitted as job {number}: gmdask status {output}")
+
+
+def _sbatch(script: Path) -> str:
+    answer = _said("sbatch", "--parsable", str(script))
+    return answer.split(";")[0]
+
+
+def _said(*command: str) -> str:
+    """Output of a command of SLURM.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it does not take what it is given.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  (commands of SLURM)
+            command, capture_output=True, text=True, timeout=60, check=True
+        )
+    except FileNotFoundError:
+        msg = f"there is no SLURM on this machine (no command {command[0]})"
+        raise InputError(msg) from None
+    except subprocess.CalledProcessError as error:
+        raise InputError(error.stderr.strip()) from None
+    return done.stdout.strip()
+
+
+@click.command()
+@click.argument("folder", metavar="FOLDER", default="out")
+def status(folder: str) -> None:
+    """Say how the fit of an output FOLDER is getting on."""
+    out = OutputFolder(folder, resume=True)
+    if not out.path.is_dir():
+        msg = f"{folder}: there is no such folder"
+        raise InputNotFoundError(msg)
+    events, _ = read_events(out.events)
+    job = _job(out.path)
+    if not events and job is None and not (out.path / "result.json").is_file():
+        msg = f"{folder}: holds no fit (no events.jsonl, no result.json)"
+        raise InputError(msg)
+    rows = {"state": _state(out, events, job), **_progress(events)}
+    if job is not None:
+        rows["job"] = f"{job[0]} ({job[1]})"
+    if events:
+        rows["last event"] = f"{events[-1]['event']}, {_age(events[-1]):.0f} s ago"
+    for key, value in rows.items():
+        click.echo(f"{key:<12}{value}")
+
+
+def _job(folder: Path) -> tuple[str, str] | None:
+    """Number of the batch job of a fit, and its state there."""
+    if not (folder / "job.json").is_file():
+        return None
+    number = str(json.loads((folder / "job.json").read_text(encoding="utf-8"))["job"])
+    try:
+        found = _said("squeue", "--noheader", f"--jobs={number}", "--format=%T")
+    except InputError:  # unknown there, some time after its end
+        found = ""
+    return number, found or "not in the queue"
+
+
+def _state(out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str] | None) -> str:
+    last = next(
+        (e for e in reversed(events) if e["event"] in ("FitStart", "FitEnd", "FitFailed")), None
+    )
+    waits = job is not None and job[1] in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD")
+    runs = job is not None and job[1] in ("RUNNING", "COMPLETING")
+    if waits:
+        return "waits in the queue" + (", to go on" if out.checkpoint.is_file() else "")
+    if last is not None and last["event"] == "FitFailed":
+        return f"failed: {last['error']}"
+    if last is not None and last["event"] == "FitEnd" and not out.checkpoint.is_file():
+        return f"{'done' if last['success'] else 'ended without success'}: {last['message']}"
+    if runs or (
+        job is None and last and last["event"] == "FitStart" and _age(events[-1]) < SILENT_S
+    ):
+        return "running" if events else "running: waits for workers"
+    if out.checkpoint.is_file():
+        return f"stopped: go on with gmdask fit --resume {out.path}"
+    return (
+        "done"
+        if (out.path / "result.json").is_file()
+        else "not begun, or stopped before its first point"
+    )
+
+
+def _progress(events: list[dict[str, Any]]) -> dict[str, str]:
+    """Passes, statistic and workers by the last events of their kind."""
+    last = {event["event"]: event for event in events}
+    found = {}
+    if "FitPass" in last:
+        distance = last["FitPass"]["edm"]
+        found["passes"] = str(last["FitPass"]["number"])
+        found["statistic"] = f"{last['FitPass']['best']:.4f}"
+        if distance is not None:
+            found["edm"] = f"{distance:.1e}"
+    if "Workers" in last:
+        found["workers"] = str(len(last["Workers"]["addresses"]))
+    return found
+
+
+def _age(event: dict[str, Any]) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(event["time"])).total_seconds()

@@ -1,0 +1,132 @@
+"""The script of a batch job that fits."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Job"]
+
+SCRIPT = """#!/usr/bin/env bash
+# Fits {models}
+# to {store}
+# into {output}
+# with {jobs} job(s) of workers, which this one starts. Before its walltime ends it stops, is queued
+# again and goes on from where it was. Submit it with: sbatch {script}
+{directives}
+set -u
+cd {folder}
+{settings}
+
+output={output}
+stopped= told= fit=
+stop() {{
+    stopped=yes
+    if [ -n "$fit" ] && [ -z "$told" ]; then
+        told=yes
+        kill -TERM "$fit"
+    fi
+}}
+again() {{ # unless it was stopped time and again before its first point
+    [ -e "$output/checkpoint.json" ] || [ "${{SLURM_RESTART_COUNT:-0}}" -lt 3 ]
+}}
+trap stop USR1
+
+printf '{{"job": "%s"}}\\n' "$SLURM_JOB_ID" > "$output/job.json"
+if [ -e "$output/checkpoint.json" ]; then
+    set -- --resume "$output"
+else
+    set -- {store} {models} --output "$output"{options}
+fi
+{python} -m gmdask fit "$@" --cluster slurm &
+fit=$!
+[ -z "$stopped" ] || stop
+wait "$fit"
+code=$?
+if [ -n "$stopped" ]; then # the signal ended the wait, not the fit
+    wait "$fit"
+    code=$?
+    case $code in 3|130|143) again && scontrol requeue "$SLURM_JOB_ID" && sleep 60 ;; esac
+fi
+exit "$code"
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fit as a job of SLURM.
+
+    Attributes
+    ----------
+    store, models : str
+        Inputs; paths are absolute.
+    output : `~pathlib.Path`
+        Folder of the fit, absolute.
+    options : tuple of str
+        Further options of gmdask fit.
+    slurm : mapping
+        Settings ``gmdask.slurm``.
+    """
+
+    store: str
+    models: str
+    output: Path
+    options: tuple[str, ...]
+    slurm: Mapping[str, Any]
+
+    def script(self) -> str:
+        """Text of the script."""
+        return SCRIPT.format(
+            **{
+                name: shlex.quote(str(getattr(self, name)))
+                for name in ("store", "models", "output")
+            },
+            script=shlex.quote(str(self.output / "job.sh")),
+            jobs=self.slurm["jobs"],
+            folder=shlex.quote(str(Path.cwd())),
+            python=shlex.quote(sys.executable),
+            options="".join(f" {shlex.quote(option)}" for option in self.options),
+            directives="\n".join(f"#SBATCH {line}" for line in self._directives()),
+            settings="\n".join(self._settings()),
+        )
+
+    def _directives(self) -> list[str]:
+        slurm = self.slurm
+        chosen = {"partition": slurm["queue"], "account": slurm["account"]}
+        return [
+            "--job-name=gmdask",
+            f"--output={shlex.quote(str(self.output / 'logs'))}/fit-%j.log",
+            "--open-mode=append",
+            "--ntasks=1",
+            "--cpus-per-task=1",
+            f"--mem={_megabytes(slurm['driver-memory'])}M",
+            f"--time={slurm['walltime']}",
+            *(f"--{key}={value}" for key, value in chosen.items() if value is not None),
+            f"--signal=B:USR1@{slurm['before-end']}",
+            "--requeue",
+            *slurm["directives"],
+        ]
+
+    def _settings(self) -> list[str]:
+        """What the fit and its workers find in their environment."""
+        told = {
+            f"DASK_GMDASK__SLURM__{key.upper()}": self.slurm[key]
+            for key in ("jobs", "cores", "memory", "walltime", "queue", "account", "interface")
+            if self.slurm[key] is not None
+        }
+        told["DASK_GMDASK__SLURM__FOLDER"] = self.output / "logs"
+        if "PYTHONPATH" in os.environ:
+            told["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        exports = [f"export {key}={shlex.quote(str(value))}" for key, value in told.items()]
+        return [*self.slurm["prologue"], *exports]
+
+
+def _megabytes(size: str | int) -> int:
+    from gmdask.cluster.settings import size_of
+
+    return -(-size_of(size, "driver-memory") // 2**20)

@@ -1,0 +1,75 @@
+"""Settings of clusters: the defaults of ``gmdask.yaml`` below those of the user."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import dask
+import yaml
+
+from gmdask.errors import InputError, InputNotFoundError
+
+__all__ = ["SCHEDULER", "read_settings", "setting", "size_of"]
+
+dask.config.update_defaults(yaml.safe_load((files("gmdask") / "gmdask.yaml").read_text("utf-8")))
+
+SCHEDULER = {
+    "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
+    "distributed.scheduler.worker-ttl": "30 s",  # a worker that hangs is given up within a minute
+    "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
+    # memory is planned: groups that do not fit are in files already, moving them helps nobody
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    # arrays of a pass are of the heap, which is kept from one to the next: given back to the system at once, as is
+    # the default, they cost a fault for each of their pages every time
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 22,
+}
+
+
+def setting(key: str) -> Any:
+    """A setting below "gmdask", such as "slurm.memory"."""
+    return dask.config.get(f"gmdask.{key}")
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """Settings in a file of Dask's configuration.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it holds something else.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"{path}: no such configuration file"
+        raise InputNotFoundError(msg) from None
+    except yaml.YAMLError as error:
+        msg = f"{path}: is not YAML: {error}"
+        raise InputError(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{path}: is not a configuration, expected keys such as 'gmdask'"
+        raise InputError(msg)
+    return found
+
+
+def size_of(memory: str | int, what: str = "memory limit") -> int:
+    """Bytes of a size such as "2GB".
+
+    Raises
+    ------
+    InputError
+        If it is none, or not positive.
+    """
+    try:
+        size = int(dask.utils.parse_bytes(memory))
+    except (ValueError, TypeError) as error:
+        msg = f"{what} {memory!r} is not a size such as '2GB'"
+        raise InputError(msg) from error
+    if size < 1:
+        msg = f"{what} {memory!r} is not positive"
+        raise InputError(msg)
+    return size
