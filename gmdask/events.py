@@ -1,20 +1,42 @@
 """What happens during long work, as plain data for whoever wants to show or keep it.
 
-Nothing that sends an event knows of a screen, a file or a notebook.
+Nothing that sends an event knows of a screen, a file or a notebook. All that is told of a fit goes
+over one `Bus`, to which progress, the file of events and the live view subscribe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 __all__ = [
+    "Accepted",
+    "Bus",
+    "CheckpointWritten",
     "CompileEnd",
+    "DatasetsProgress",
     "Event",
+    "EventFile",
     "FitEnd",
+    "FitFailed",
     "FitPass",
+    "FitStart",
     "Listener",
+    "Planned",
+    "WorkerLost",
+    "Workers",
+    "read_events",
+    "record",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,49 @@ class DatasetsProgress(Event):
     work: str
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class FitStart(Event):
+    """A fit begins, or goes on.
+
+    Attributes
+    ----------
+    parameters, units : tuple of str
+        Full names and units of the shared free parameters, in the order of `Accepted`.
+    store : str or None
+        Place of the store, None where the datasets are not of one store.
+    datasets : tuple of str
+        Names, in the order of `Accepted`.
+    passes : int
+        Passes that were made before, where the fit goes on.
+    """
+
+    parameters: tuple[str, ...]
+    units: tuple[str, ...]
+    store: str | None
+    datasets: tuple[str, ...]
+    passes: int
+
+
+@dataclass(frozen=True)
+class Planned(Event):
+    """The memory of the workers was shared out; not sent where it has no limit.
+
+    Attributes
+    ----------
+    workers, threads : int
+        Number of workers, and of threads of each.
+    limit, projected, budget : int
+        Bytes of each worker: its limit, what it holds at most, and what of it is kept from
+        pass to pass.
+    """
+
+    workers: int
+    threads: int
+    limit: int
+    projected: int
+    budget: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +138,74 @@ class FitPass(Event):
 
 
 @dataclass(frozen=True)
+class Accepted(Event):
+    """The fit goes on from another point.
+
+    Attributes
+    ----------
+    number : int
+        Passes so far.
+    stat : float
+        Statistic, priors included.
+    values : tuple of float
+        Shared free parameters, in their units.
+    errors : tuple of float, or None
+        Their errors by the Gauss-Newton Hessian, 0 where there is none; None where there are
+        too many of them.
+    stats : tuple of float
+        Statistic per dataset.
+    local : tuple of float or None, or None
+        Background norm per dataset, None where it has none; None if no dataset has one.
+    """
+
+    number: int
+    stat: float
+    values: tuple[float, ...]
+    errors: tuple[float, ...] | None
+    stats: tuple[float, ...]
+    local: tuple[float | None, ...] | None
+
+
+@dataclass(frozen=True)
+class CheckpointWritten(Event):
+    """The fit can go on from its file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    number : int
+        Passes so far.
+    """
+
+    path: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Workers(Event):
+    """The workers of the cluster, at most once a second.
+
+    Attributes
+    ----------
+    addresses : tuple of str
+    memory, limit : tuple of int
+        Bytes that each holds, and may hold (0: without limit).
+    """
+
+    addresses: tuple[str, ...]
+    memory: tuple[int, ...]
+    limit: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WorkerLost(Event):
+    """A worker is gone; others take over, or it is started again at another address."""
+
+    address: str
+
+
+@dataclass(frozen=True)
 class FitEnd(Event):
     """A fit ended."""
 
@@ -81,4 +214,137 @@ class FitEnd(Event):
     passes: int
 
 
+@dataclass(frozen=True)
+class FitFailed(Event):
+    """A fit ended by an error, without a result."""
+
+    error: str
+
+
 Listener = Callable[[Event], None]
+
+
+class Bus:
+    """Passes events on to those that subscribed.
+
+    Parameters
+    ----------
+    listeners : iterable of callable
+        First subscribers.
+
+    Notes
+    -----
+    An exception in a subscriber is logged, the first time, and hurts nobody else.
+    """
+
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._listeners = list(listeners)
+        self._failed: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have a callable get all events from now on."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Let a callable that subscribed get no more events."""
+        self._listeners.remove(listener)
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                if listener not in self._failed:
+                    self._failed.append(listener)
+                    logger.exception("a subscriber failed at %s", type(event).__name__)
+
+
+# --- in a file ---------------------------------------------------------------
+
+
+def record(event: Event) -> dict[str, Any]:
+    """An event as plain data, as in a line of ``events.jsonl``.
+
+    Parameters
+    ----------
+    event : `Event`
+
+    Returns
+    -------
+    record : dict
+        "event", the name of its class; "time", now, as ISO 8601 in UTC; and its attributes. What is
+        not finite is None.
+    """
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    content = {field.name: _plain(getattr(event, field.name)) for field in fields(event)}
+    return {"event": type(event).__name__, "time": now, **content}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class EventFile:
+    """Listener that appends every event to a file, as a line of JSON.
+
+    Parameters
+    ----------
+    path : str or path
+        In a folder that exists.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._begun = False
+
+    def __call__(self, event: Event) -> None:
+        """Append an event."""
+        line = json.dumps(record(event), allow_nan=False) + "\n"
+        with self.path.open("a+b") as file:
+            if not self._begun:
+                _cut_half_line(file)
+                self._begun = True
+            file.write(line.encode())
+
+
+def _cut_half_line(file: Any) -> None:
+    """Take away what a writer that was killed has left of a line."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            break
+        end -= 1
+    file.truncate(end)
+
+
+def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Events that were added to a file.
+
+    Parameters
+    ----------
+    path : str or path
+        Of an `EventFile`; it need not be there yet.
+    offset : int
+        Bytes that were read before; all is read again if the file is shorter.
+
+    Returns
+    -------
+    events : list of dict
+        See `record`. A last line that is not whole is left for the next time.
+    offset : int
+        Bytes read now.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            if file.seek(0, os.SEEK_END) < offset:
+                offset = 0
+            file.seek(offset)
+            content = file.read()
+    except FileNotFoundError:
+        return [], 0
+    whole = content[: content.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)

@@ -57,14 +57,17 @@ def demo(output: str | None, workers: int) -> None:
     click.echo(
         f"2. fit {len(models.parameters.free)} parameters on a local cluster of {workers} workers"
     )
-    progress = Progress()
-    with connect("local", workers=workers, memory_limit="2GB") as client:
-        result = Fit(datasets, client, on_event=progress).run(models)
+    progress, out = Progress(), OutputFolder(folder / "fit")
+    with (
+        connect("local", workers=workers, memory_limit="2GB") as client,
+        out.begun(overwrite=False),
+    ):
+        result = Fit(datasets, client, on_event=progress, events=out.events).run(models)
     progress.close()
     click.echo(
         f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}"
     )
-    OutputFolder(folder / "fit", overwrite=False).write(result, models, datasets, store)
+    out.write(result, models, datasets, store)
     click.echo("3. fitted against true values\n")
     _report(result, truth)
     click.echo(_next_steps(folder, time.perf_counter() - start))

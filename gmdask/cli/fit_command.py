@@ -51,9 +51,10 @@ def fit(
 ) -> None:  # fmt: skip
     """Fit MODELS (Gammapy's YAML) to the datasets of a STORE.
 
-    Writes models.yaml with its covariance, result.json and residuals.png; and, until then, what
-    a fit that was stopped or killed goes on from: gmdask fit --resume FOLDER. What is told again
-    then (cluster, passes, time) counts from there on. Ctrl-C keeps the best point.
+    Writes models.yaml with its covariance, result.json, residuals.png, and events.jsonl with what
+    happened; and, until then, what a fit that was stopped or killed goes on from: gmdask fit
+    --resume FOLDER. What is told again then (cluster, passes, time) counts from there on. Ctrl-C
+    keeps the best point.
     """
     places = {"cluster": cluster, "workers": workers, "memory_limit": memory_limit}
     if resume is None:
@@ -107,6 +108,7 @@ def _run(
         fit = Fit(
             datasets, client, backend=asked["backend"], max_passes=max_passes,
             time_limit=time_limit, checkpoint=checkpoint, resume=resume, on_event=progress,
+            events=folder.events,
         )  # fmt: skip
         try:
             result = fit.run(global_models)

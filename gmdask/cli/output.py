@@ -22,6 +22,8 @@ __all__ = ["OutputFolder", "result_document"]
 
 SCHEMA = "gmdask result 1.0"
 RESULT = "result.json"
+EVENTS = "events.jsonl"
+JOB = ("job.sh", "job.json", "logs")  # of a fit on a batch system
 
 
 def result_document(result: FitResult, store: Store) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class OutputFolder:
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = Path(path)
-        if os.path.lexists(self.path) and not resume:
+        if os.path.lexists(self.path) and not resume and not self._awaits_job():
             self._check_replaceable(overwrite)
         if not self.path.absolute().parent.is_dir():
             msg = f"{self.path}: its parent is not a folder"
@@ -78,7 +80,7 @@ class OutputFolder:
         if not self.path.is_dir() or self.path.is_symlink():
             msg = f"{self.path}: is not a folder"
             raise InputError(msg)
-        ours = self.checkpoint.is_file() or (self.path / RESULT).is_file()
+        ours = any((self.path / name).is_file() for name in (RESULT, self.checkpoint.name, *JOB))
         if any(self.path.iterdir()) and not ours:
             msg = f"{self.path}: holds other things than a fit, and is not replaced"
             raise InputError(msg)
@@ -88,16 +90,28 @@ class OutputFolder:
         """File from which a fit that did not end goes on."""
         return self.path / "checkpoint.json"
 
+    @property
+    def events(self) -> Path:
+        """File of the events of the fit; see `gmdask.events.read_events`."""
+        return self.path / EVENTS
+
+    def _awaits_job(self) -> bool:
+        """Whether there is nothing but what a batch job is started with."""
+        found = {file.name for file in self.path.iterdir()} if self.path.is_dir() else set()
+        return JOB[0] in found and found <= set(JOB)
+
     @contextmanager
     def begun(self, *, overwrite: bool) -> Iterator[None]:
         """Make the folder for the checkpoint; it goes again if the fit leaves nothing in it."""
         self.path.mkdir(exist_ok=True)
         if overwrite:  # results that are there stay until there are others
             self.checkpoint.unlink(missing_ok=True)
+            self.events.unlink(missing_ok=True)
         try:
             yield
         finally:
-            if not any(self.path.iterdir()):
+            if {file.name for file in self.path.iterdir()} <= {EVENTS}:
+                self.events.unlink(missing_ok=True)
                 self.path.rmdir()
 
     def write(self, result: FitResult, models: Models, datasets: Datasets, store: Store) -> None:
@@ -140,7 +154,12 @@ class OutputFolder:
 
     def _put(self, files: Sequence[Path]) -> None:
         """Move files into the folder, and remove what else there was."""
-        kept = {file.name for file in files} | {self.checkpoint.name, files[0].parent.name}
+        kept = {file.name for file in files} | {
+            self.checkpoint.name,
+            EVENTS,
+            *JOB,
+            files[0].parent.name,
+        }
         for file in files:
             file.replace(self.path / file.name)
         for old in self.path.iterdir():

@@ -16,6 +16,7 @@ from distributed import Client, Future, KilledWorker, get_worker
 from gmdask.cluster.told import Told, raise_told, tell
 from gmdask.cluster.watch import Watch
 from gmdask.errors import ClusterLostError
+from gmdask.events import Listener
 
 __all__ = ["Engine"]
 
@@ -39,6 +40,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         Descriptions, one per group.
     client : `distributed.Client` or None
         None keeps the groups in this process.
+    on_event : callable, optional
+        Gets `Workers` and `WorkerLost` while groups are evaluated.
 
     Notes
     -----
@@ -55,6 +58,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         evaluate: Callable[[Group, Payload], Result],
         specs: Sequence[Spec],
         client: Client | None = None,
+        on_event: Listener | None = None,
     ) -> None:
         self._build, self._evaluate, self._specs, self._client = build, evaluate, specs, client
         self._run = uuid4().hex[:8]
@@ -64,7 +68,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._moving: dict[int, Future] = {}
         self._unmovable: set[int] = set()
         if client is not None:
-            self._watch = Watch(client, self._run)
+            self._watch = Watch(client, self._run, on_event)
             self._futures = [self._submit(tell, _build_there, build, spec) for spec in specs]
 
     def __len__(self) -> int:

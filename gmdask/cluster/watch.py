@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 from distributed import Client, Future
 
 from gmdask.errors import ClusterLostError
+from gmdask.events import Listener, WorkerLost, Workers
 
 __all__ = ["Watch"]
 
 LOOK_S = 2.0  # between looks at the workers, while tasks are not done
 SILENT_S = 30.0  # without a sign of life: a worker that hangs
+TELL_S = 1.0  # between events about the workers
 ALONE_S = 300.0  # without any worker, where there were some
 
 
@@ -28,10 +31,13 @@ class Watch:
     client : `distributed.Client`
     mark : str
         What the keys of the tasks have in common.
+    on_event : callable, optional
+        Gets `Workers`, at most once a second, and `WorkerLost`.
     """
 
-    def __init__(self, client: Client, mark: str) -> None:
-        self._client, self._mark = client, mark
+    def __init__(self, client: Client, mark: str, on_event: Listener | None = None) -> None:
+        self._client, self._mark, self._on_event = client, mark, on_event
+        self._told, self._known = -TELL_S, set[str]()
         self._seen: dict[str, tuple[float, float]] = {}  # by the scheduler's clock, and by ours
         self._last_worker = float("nan")
 
@@ -49,9 +55,23 @@ class Watch:
                     future.exception(timeout=LOOK_S)
                 except TimeoutError:
                     self._look()
+        if self._on_event is not None and time.monotonic() - self._told >= TELL_S:
+            self._tell(self._client.scheduler_info()["workers"])
+
+    def _tell(self, workers: dict[str, Any]) -> None:
+        """Tell of the workers, and of those that are gone since it was told last."""
+        if self._on_event is None:
+            return
+        for address in sorted(self._known - workers.keys()):
+            self._on_event(WorkerLost(address))
+        self._known, self._told = set(workers), time.monotonic()
+        memory = (worker["metrics"].get("memory", 0) for worker in workers.values())
+        limit = (worker["memory_limit"] or 0 for worker in workers.values())
+        self._on_event(Workers(tuple(workers), tuple(memory), tuple(limit)))
 
     def _look(self) -> None:
         now, seen = time.monotonic(), self._client.scheduler_info()["workers"]
+        self._tell(seen)
         self._seen = {
             worker: (state["last_seen"], now)
             if self._seen.get(worker, (None,))[0] != state["last_seen"]

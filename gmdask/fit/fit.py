@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,14 +16,16 @@ from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError, FitInterrupted, InputError
-from gmdask.events import CompileEnd, FitEnd, FitPass, Listener
+from gmdask.events import Bus, CheckpointWritten, EventFile, FitEnd, FitFailed, Listener
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
+from gmdask.fit.clock import Clock, seconds_of
 from gmdask.fit.degeneracy import degeneracies, described
 from gmdask.fit.minimise import Minimisation
 from gmdask.fit.minuit import Verdict, judge
 from gmdask.fit.newton import End, Minimum, edm
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.result import FitResult
+from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models, Parameters
 from gmdask.models.block_matrix import BlockMatrix
@@ -39,7 +40,6 @@ GOES_ON = (*CUT_SHORT, End.MAX_PASSES)
 DENSE = 1000  # parameters up to which the covariance is formed as a whole
 NAMES_SHOWN = 5
 DIRECTIONS_SHOWN = 3
-CLOCK_TIMEOUT = 5.0  # s
 
 
 class Fit:
@@ -64,6 +64,13 @@ class Fit:
         if the fit had never stopped.
     on_event : callable, optional
         Gets the events of the fit; see `gmdask.events`.
+    events : str or path, optional
+        File to which they are appended; see `gmdask.events.read_events`.
+
+    Attributes
+    ----------
+    bus : `gmdask.events.Bus`
+        Others subscribe to the events here.
 
     Notes
     -----
@@ -88,6 +95,7 @@ class Fit:
         checkpoint: str | Path | Checkpoint | None = None,
         resume: bool = False,
         on_event: Listener | None = None,
+        events: str | Path | None = None,
     ) -> None:
         if backend not in BACKENDS:
             msg = f"backend {backend!r} is not one of {BACKENDS}"
@@ -98,12 +106,15 @@ class Fit:
         if resume and checkpoint is None:
             msg = "resume needs the checkpoint to go on from"
             raise InputError(msg)
-        self._seconds = math.inf if time_limit is None else _seconds(time_limit)
+        self._seconds = math.inf if time_limit is None else seconds_of(time_limit)
         if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
             checkpoint = Checkpoint(checkpoint)
         self._checkpoint, self._resume = checkpoint, resume
         self.datasets, self.client, self.backend = datasets, client, backend
-        self._max_passes, self._on_event = max_passes, on_event
+        self._max_passes = max_passes
+        self.bus = Bus([] if on_event is None else [on_event])
+        if events is not None:
+            self.bus.subscribe(EventFile(events))
 
     def run(self, models: Models) -> FitResult:
         """Optimize, then compute the covariance.
@@ -150,26 +161,40 @@ class Fit:
 
     def _fit(self, models: Models, *, minimise: bool, errors: bool) -> FitResult:
         _check_global(models)
-        clock = _Clock(self.client)
+        clock = Clock(self.client)
         if not len(self.datasets):
             msg = "there are no datasets to fit"
             raise FitError(msg)
         self.datasets.follow(models)
-        if not minimise:
-            with self._objective(models) as objective:
-                return self._errors_there(models, objective, clock)
-        with self._checkpointed(models) as kept, self._objective(models) as objective:
-            stage = None if kept is None else stage_from(kept, objective)
-            return self._minimise(models, objective, stage, clock, errors=errors)
+        with self._failure_told():
+            if not minimise:
+                with self._objective(models) as objective:
+                    self._teller(models, objective).begun(0)
+                    return self._errors_there(models, objective, clock)
+            with self._checkpointed(models) as kept, self._objective(models) as objective:
+                stage = None if kept is None else stage_from(kept, objective)
+                return self._minimise(models, objective, stage, clock, errors=errors)
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        try:
+            yield
+        except FitInterrupted:  # its end was told, with its result
+            raise
+        except BaseException as error:
+            self.bus(FitFailed(str(error) or type(error).__name__))
+            raise
 
     @contextmanager
     def _objective(self, models: Models) -> Iterator[Objective]:
-        objective = Objective(self.datasets, models, self.client)
+        objective = Objective(self.datasets, models, self.client, self.bus)
         try:
-            self._send(CompileEnd(len(self.datasets), objective.n_groups))
             yield objective
         finally:
             objective.close()
+
+    def _teller(self, models: Models, objective: Objective) -> Teller:
+        return Teller(self.bus, self.datasets, models, objective)
 
     @contextmanager
     def _checkpointed(self, models: Models) -> Iterator[dict[str, Any] | None]:
@@ -187,7 +212,7 @@ class Fit:
         finally:
             self._checkpoint.discard_empty()
 
-    def _errors_there(self, models: Models, objective: Objective, clock: _Clock) -> FitResult:
+    def _errors_there(self, models: Models, objective: Objective, clock: Clock) -> FitResult:
         point = objective(objective.start, order=2, profile=False)
         there = Minimum(point, edm(point, *objective.limits()), End.CONVERGED)
         found, fresh = uncertainty(objective, point), objective.fresh(point.values)
@@ -198,17 +223,24 @@ class Fit:
         models: Models,
         objective: Objective,
         stage: Stage | None,
-        clock: _Clock,
+        clock: Clock,
         *,
         errors: bool,
     ) -> FitResult:
+        teller = self._teller(models, objective)
+        teller.begun(0 if stage is None else stage.passes)
+
+        def keep(accepted: Stage) -> None:
+            teller.accepted(accepted)
+            self._keep(accepted)
+
         work = Minimisation(
             objective,
             self.backend,
             max_passes=self._max_passes,
             seconds=self._seconds,
-            on_pass=self._send,
-            on_accept=self._keep,
+            on_pass=self.bus,
+            on_accept=keep,
             stage=stage,
         )  # fmt: skip
         try:
@@ -230,7 +262,7 @@ class Fit:
         models: Models,
         objective: Objective,
         minimum: Minimum[Pass],
-        clock: _Clock,
+        clock: Clock,
         *,
         errors: bool,
     ) -> FitResult:
@@ -249,6 +281,7 @@ class Fit:
     def _keep(self, stage: Stage) -> None:
         if self._checkpoint is not None:
             self._checkpoint.write(stage)
+            self.bus(CheckpointWritten(str(self._checkpoint.path), stage.passes))
 
     def _result(
         self,
@@ -259,7 +292,7 @@ class Fit:
         verdict: Verdict | None,
         found: Uncertainty | None,
         passes: int,
-        clock: _Clock,
+        clock: Clock,
     ) -> FitResult:
         parameters = models.parameters
         parameters.value = minimum.point.values
@@ -288,54 +321,8 @@ class Fit:
             backend=self.backend,
         )
         self.datasets.set_models_parameters(parameters)
-        self._send(FitEnd(result.success, result.message, result.passes))
+        self.bus(FitEnd(result.success, result.message, result.passes))
         return result
-
-    def _send(self, event: CompileEnd | FitPass | FitEnd) -> None:
-        if self._on_event is not None:
-            self._on_event(event)
-
-
-class _Clock:
-    """Wall and processor time since it was made, workers included."""
-
-    def __init__(self, client: Client | None) -> None:
-        self._client = client
-        self._wall, self._here, self._there = (
-            time.perf_counter(),
-            time.process_time(),
-            self._workers(),
-        )
-
-    def _workers(self) -> dict[str, float]:
-        if self._client is None:
-            return {}
-        try:
-            times = self._client.run(
-                time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
-            )
-        except (TimeoutError, OSError):  # one that hangs does not answer
-            return {}
-        return {worker: s for worker, s in times.items() if isinstance(s, float)}
-
-    def read(self) -> tuple[float, float]:
-        """Seconds: wall, processor."""
-        there = self._workers()
-        workers = sum(seconds - self._there.get(worker, 0.0) for worker, seconds in there.items())
-        return time.perf_counter() - self._wall, time.process_time() - self._here + workers
-
-
-def _seconds(limit: float | str | u.Quantity) -> float:
-    try:
-        time_ = u.Quantity(limit)
-        unit = time_.unit if time_.unit != u.dimensionless_unscaled else u.s
-        seconds = float((time_.value * unit).to_value(u.s))
-    except (TypeError, ValueError):  # astropy's of units among them
-        seconds = math.nan
-    if not seconds > 0:
-        msg = f"time_limit is {limit!r}, expected a positive number of seconds, or a time such as '10 min'"
-        raise InputError(msg)
-    return seconds
 
 
 def _check_global(models: object) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError
+from gmdask.events import Listener
 from gmdask.fit.grouping import cube_of, cut_runs, describe, group_runs, index_per_group, plan_of
 from gmdask.fit.newton import Problem
 from gmdask.fit.reach import reach_of
@@ -113,6 +114,8 @@ class Objective:
         The global models.
     client : `distributed.Client`, optional
         Cluster to evaluate on.
+    on_event : callable, optional
+        Gets what happens to its workers.
 
     Attributes
     ----------
@@ -134,7 +137,13 @@ class Objective:
         If the workers have too little memory.
     """
 
-    def __init__(self, datasets: Datasets, models: Models, client: Client | None = None) -> None:
+    def __init__(
+        self,
+        datasets: Datasets,
+        models: Models,
+        client: Client | None = None,
+        on_event: Listener | None = None,
+    ) -> None:
         parameters = models.parameters
         self._models = models
         self.free: Mask = np.array([not p.frozen for p in parameters], dtype=bool)
@@ -165,7 +174,7 @@ class Objective:
         self._group_index = index_per_group(groups, self._indices)
         described = [describe(runs, models, budget) for runs in groups]
         self._engine: Engine[GroupSpec, CompiledGroup, Point, list[RunResult]] = Engine(
-            compile_group, evaluate_group, described, client
+            compile_group, evaluate_group, described, client, on_event
         )
 
     @property

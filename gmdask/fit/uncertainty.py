@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gmdask.fit.objective import Objective, Pass
 from gmdask.models.block_matrix import Block, BlockMatrix
 
-__all__ = ["Uncertainty", "uncertainty"]
+__all__ = ["Uncertainty", "quick_errors", "uncertainty"]
 
 Array = NDArray[np.float64]
 
@@ -62,6 +62,21 @@ def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
     matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
     undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
     return Uncertainty(matrix, ok, undetermined)
+
+
+def quick_errors(point: Pass, lower: Array, upper: Array) -> Array:
+    """Errors (S,) of the shared parameters by the Gauss-Newton Hessian, as a fit goes along.
+
+    Parameters
+    ----------
+    point : `Pass`
+        Of order 1 or 2.
+    lower, upper : array of shape (S,)
+        Limits; what is at one has no error (0).
+    """
+    assert point.hessian is not None
+    covariance, _ = _invert(point.hessian, (point.shared > lower) & (point.shared < upper))
+    return np.sqrt(np.diag(covariance))
 
 
 def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:

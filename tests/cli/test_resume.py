@@ -17,6 +17,7 @@ from synthetic import models, write_survey
 import gmdask as gm
 from gmdask.cli.main import main
 
+RUNNING = {"checkpoint.json", "events.jsonl"}
 HANGS = """
 import sys, time
 from gmdask.cli import fit_command
@@ -92,7 +93,7 @@ def numbers(folder: Path) -> tuple[object, ...]:
 def test_killed_and_interrupted(folder: Path, run: Any) -> None:
     assert run("fit", "survey.zarr", "start.yaml", "-o", "whole").returncode == 0
     assert stopped(folder, signal.SIGKILL) == -signal.SIGKILL
-    assert files(folder / "out") == {"checkpoint.json"}
+    assert files(folder / "out") == RUNNING
     refused = run("fit", "survey.zarr", "start.yaml")
     assert refused.returncode == 1
     assert "gmdask fit --resume out" in refused.stderr
@@ -106,7 +107,7 @@ def test_killed_and_interrupted(folder: Path, run: Any) -> None:
     assert "there is no checkpoint" in ended.stderr
     for number in (signal.SIGINT, signal.SIGTERM):  # results that are there are replaced
         assert stopped(folder, number, "--overwrite") == 3
-        assert files(folder / "out") == {"checkpoint.json", "models.yaml", "result.json"}
+        assert files(folder / "out") == {*RUNNING, "models.yaml", "result.json"}
         result = json.loads((folder / "out" / "result.json").read_text())
         assert not result["success"]
         assert "interrupted" in result["message"]
@@ -122,7 +123,7 @@ def test_interrupted_with_all_its_processes(folder: Path, run: Any) -> None:
     """As a terminal does on Ctrl-C, workers included."""
     cluster = ("--cluster", "local", "--workers", "2", "--memory-limit", "2GB")
     assert stopped(folder, signal.SIGINT, *cluster, group=True) == 3
-    assert files(folder / "out") == {"checkpoint.json", "models.yaml", "result.json"}
+    assert files(folder / "out") == {*RUNNING, "models.yaml", "result.json"}
     done = run("fit", "--resume", "out", "--cluster", "none")
     assert done.returncode == 0, done.stderr
 

@@ -1,0 +1,64 @@
+"""Time that a fit takes, and may take."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from astropy import units as u
+from distributed import Client
+
+from gmdask.errors import InputError
+
+__all__ = ["Clock", "seconds_of"]
+
+CLOCK_TIMEOUT = 5.0  # s
+
+
+class Clock:
+    """Wall and processor time since it was made, workers included."""
+
+    def __init__(self, client: Client | None) -> None:
+        self._client = client
+        self._wall, self._here, self._there = (
+            time.perf_counter(),
+            time.process_time(),
+            self._workers(),
+        )
+
+    def _workers(self) -> dict[str, float]:
+        if self._client is None:
+            return {}
+        try:
+            times = self._client.run(
+                time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
+            )
+        except (TimeoutError, OSError):  # one that hangs does not answer
+            return {}
+        return {worker: s for worker, s in times.items() if isinstance(s, float)}
+
+    def read(self) -> tuple[float, float]:
+        """Seconds: wall, processor."""
+        there = self._workers()
+        workers = sum(seconds - self._there.get(worker, 0.0) for worker, seconds in there.items())
+        return time.perf_counter() - self._wall, time.process_time() - self._here + workers
+
+
+def seconds_of(limit: float | str | u.Quantity) -> float:
+    """Seconds of a time limit.
+
+    Raises
+    ------
+    InputError
+        If it is not a positive time.
+    """
+    try:
+        time_ = u.Quantity(limit)
+        unit = time_.unit if time_.unit != u.dimensionless_unscaled else u.s
+        seconds = float((time_.value * unit).to_value(u.s))
+    except (TypeError, ValueError):  # astropy's of units among them
+        seconds = math.nan
+    if not seconds > 0:
+        msg = f"time_limit is {limit!r}, expected a positive number of seconds, or a time such as '10 min'"
+        raise InputError(msg)
+    return seconds

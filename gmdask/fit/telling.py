@@ -1,0 +1,87 @@
+"""What a fit tells of itself, as events."""
+
+from __future__ import annotations
+
+from gmdask.datasets import Datasets
+from gmdask.events import Accepted, CompileEnd, FitStart, Listener, Planned
+from gmdask.fit.checkpoint import Stage
+from gmdask.fit.objective import Objective
+from gmdask.fit.uncertainty import quick_errors
+from gmdask.models import BackgroundIRFModel, Models
+
+__all__ = ["Teller"]
+
+MANY = 1000  # shared parameters above which errors are not worth their time at every point
+
+
+class Teller:
+    """Tells what happens in one fit.
+
+    Parameters
+    ----------
+    send : callable
+        Gets the events.
+    datasets : `Datasets`
+    models : `Models`
+        The global models.
+    objective : `Objective`
+    """
+
+    def __init__(
+        self, send: Listener, datasets: Datasets, models: Models, objective: Objective
+    ) -> None:
+        self._send, self._datasets, self._objective = send, datasets, objective
+        self._parameters = models.parameters
+        self._norms = _norms(datasets, models)
+
+    def begun(self, passes: int) -> None:
+        """Tell of what the fit is, how memory is planned, and that operators are on their way.
+
+        Parameters
+        ----------
+        passes : int
+            Made before, where the fit goes on.
+        """
+        objective, names = self._objective, self._parameters.names
+        free = [(names[i], str(self._parameters[i].unit)) for i in map(int, objective.shared)]
+        self._send(
+            FitStart(
+                tuple(name for name, _ in free),
+                tuple(unit for _, unit in free),
+                _store(self._datasets),
+                tuple(self._datasets.names),
+                passes,
+            )
+        )
+        if objective.plan is not None:
+            room, plan = objective.plan.room, objective.plan
+            self._send(Planned(room.workers, room.threads, room.limit, plan.projected, plan.budget))
+        self._send(CompileEnd(len(self._datasets), objective.n_groups))
+
+    def accepted(self, stage: Stage) -> None:
+        """Tell the point at which the fit stands."""
+        point, errors, local = stage.search.point, None, None
+        if len(point.shared) <= MANY:
+            errors = tuple(quick_errors(point, *self._objective.limits()).tolist())
+        if self._norms is not None:
+            local = tuple(None if i is None else float(point.values[i]) for i in self._norms)
+        stats = tuple(point.stats.tolist())
+        values = tuple(point.shared.tolist())
+        self._send(Accepted(stage.passes, point.stat, values, errors, stats, local))
+
+
+def _store(datasets: Datasets) -> str | None:
+    """The one store that all datasets are of."""
+    urls = {getattr(dataset.stored, "url", None) for dataset in datasets}
+    return urls.pop() if len(urls) == 1 else None
+
+
+def _norms(datasets: Datasets, models: Models) -> list[int | None] | None:
+    """Position of the background norm of each dataset among all parameters."""
+    parameters, at = models.parameters, {}
+    for model in models:
+        if isinstance(model, BackgroundIRFModel):
+            norm = dict(model.spectral_model.named_parameters()).get("norm")
+            if norm is not None:
+                at[model.dataset_name] = parameters.index(norm)
+    return [at.get(name) for name in datasets.names] if at else None
