@@ -12,6 +12,7 @@ from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
+from gmdask.cli.view_commands import report
 from gmdask.errors import GmdaskError
 
 __all__ = ["cli", "main"]
@@ -30,6 +31,7 @@ def cli() -> None:
 
 for command in (
     demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
+    report,
 ):  # fmt: skip
     cli.add_command(command)
 

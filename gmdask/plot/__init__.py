@@ -4,6 +4,7 @@ Every function draws on the axes it is given and returns them; without any it dr
 figure of pyplot. Functions of datasets take the sums of `sum_up` as well, which saves to predict them again.
 """
 
+from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import (
     plot_effective_area,
     plot_energy_dispersion,
@@ -17,6 +18,7 @@ from gmdask.plot.maps import (
     plot_residuals_map,
     plot_significance_map,
 )
+from gmdask.plot.report import write_report
 from gmdask.plot.residuals import plot_residuals
 from gmdask.plot.sed import plot_flux_points, plot_light_curve, plot_sed, plot_spectral_model
 from gmdask.plot.spectra import (
@@ -28,6 +30,7 @@ from gmdask.plot.statistics import plot_contour, plot_correlation, plot_profile,
 from gmdask.plot.sums import Sums, significance, sum_up
 
 __all__ = [
+    "History",
     "Sums",
     "plot_contour",
     "plot_correlation",
@@ -40,6 +43,7 @@ __all__ = [
     "plot_light_curve",
     "plot_map",
     "plot_model_map",
+    "plot_passes",
     "plot_profile",
     "plot_psf_containment",
     "plot_residuals",
@@ -52,4 +56,5 @@ __all__ = [
     "plot_surface",
     "significance",
     "sum_up",
+    "write_report",
 ]
