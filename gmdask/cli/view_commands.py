@@ -57,5 +57,7 @@ def _show(view: Dashboard, *, open_: bool) -> None:
         click.launch(view.url)
     try:
         view.wait()
+    except KeyboardInterrupt:
+        click.echo("")
     finally:
         view.stop()

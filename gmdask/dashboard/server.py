@@ -128,15 +128,15 @@ class Dashboard:
 
 
 def _free_port(address: str, port: int) -> int:
-    if port:
-        return port
+    """Port that can be listened on, a free one for 0."""
     try:
-        family = socket.getaddrinfo(address, 0)[0][0]
+        family = socket.getaddrinfo(address, port)[0][0]
         with socket.socket(family) as one:
-            one.bind((address, 0))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((address, port))
             return int(one.getsockname()[1])
     except OSError as error:
-        msg = f"{address} cannot be listened on: {error}"
+        msg = f"{address}:{port} cannot be listened on: {error}"
         raise InputError(msg) from None
 
 
