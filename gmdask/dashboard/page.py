@@ -22,7 +22,7 @@ __all__ = ["Page"]
 
 WIDTH, TOP, BELOW = 1240, 300, 380
 THIRD = WIDTH // 3
-EVERY_MS = 500
+EVERY_MS = 1000
 MAPS_TAB = 1
 WORKERS = "Memory of workers (line: limit)"
 EMPTY = "<p>Click on a dataset in the figure of the statistic per dataset to see its maps.</p>"
@@ -42,7 +42,8 @@ class Page:
 
     def __init__(self, history: History, maps: MapMaker, name: str) -> None:
         self._history, self._maps, self._name = history, maps, name
-        self._shown: tuple[int, ...] = ()
+        self._shown: dict[str, object] = {}
+        self._document: Any = None
         self._picture: Future[str] | None = None
         self._head = Div(width=WIDTH, name="status")
         self._log = Div(name="log", width=WIDTH, height=BELOW - 10, styles={"overflow-y": "auto"})
@@ -77,6 +78,7 @@ class Page:
             TabPanel(child=self._map, title="Maps"),
             TabPanel(child=self._log, title="Log"),
         ]
+        self._document = document
         document.title = f"gmdask: {self._name}"
         document.add_root(column(self._head, top, self._tabs, margin=(4, 10, 0, 10)))
         self.update()
@@ -90,23 +92,25 @@ class Page:
             self._map.text, self._picture = self._picture.result(), None
         history = self._history
         last = history.log[-1] if history.log else None
-        shown = (
-            len(history.passes),
-            len(history.accepted),
-            hash((last, str(history.workers), history.status)),
-        )
-        if shown == self._shown:
-            return
-        self._shown = shown
-        self._show_head()
-        self._show_passes()
-        self._show_point()
-        self._show_workers()
-        lines = "".join(
-            f"<div><code>{escape(time[11:19])}</code> {escape(text)}</div>"
-            for time, text in reversed(history.log)
-        )
-        self._log.text = lines
+        self._document.hold("combine")  # one message to the browser
+        if self._is_new("log", (last, len(history.log), history.status)):
+            self._show_head()
+            self._log.text = "".join(
+                f"<div><code>{escape(time[11:19])}</code> {escape(text)}</div>"
+                for time, text in reversed(history.log)
+            )
+        if self._is_new("passes", history.passes[-1:]):
+            self._show_passes()
+        if self._is_new("point", history.accepted[-1:]):
+            self._show_point()
+        if self._is_new("workers", (history.workers, bool(history.passes))):
+            self._show_workers()
+        self._document.unhold()
+
+    def _is_new(self, what: str, state: object) -> bool:
+        """Whether something is not what was shown last."""
+        old, self._shown[what] = self._shown.get(what), state
+        return old != state
 
     def _show_head(self) -> None:
         history = self._history

@@ -16,7 +16,7 @@ from gmdask.plot import History
 __all__ = ["Dashboard"]
 
 LOOPBACK = "127.0.0.1"
-POLL_MS = 500
+POLL_MS = 1000
 
 
 class Dashboard:

@@ -173,6 +173,7 @@ def test_command_shows_a_fit_that_ended(output, page) -> None:
             )
             sync_api.expect(page.get_by_alt_text("maps of run-0")).to_be_visible(timeout=60_000)
         finally:
+            page.close()
             process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
     assert process.returncode == 0
