@@ -145,7 +145,7 @@ def plot_contour(
         If it is not such a contour.
     """
     ax = axes_of(ax)
-    keys = [key for key in contour if key not in ("success", "stat_scan")]
+    keys = [key for key, v in contour.items() if np.ndim(v) == 1 and key != "stat_scan"]
     if len(keys) != 2:
         msg = (
             f"a contour with {', '.join(map(str, contour))}, expected two parameters and 'success'"
