@@ -43,7 +43,6 @@ class Page:
     def __init__(self, history: History, maps: MapMaker, name: str) -> None:
         self._history, self._maps, self._name = history, maps, name
         self._shown: dict[str, object] = {}
-        self._document: Any = None
         self._picture: Future[str] | None = None
         self._head = Div(width=WIDTH, name="status")
         self._log = Div(name="log", width=WIDTH, height=BELOW - 10, styles={"overflow-y": "auto"})
@@ -78,7 +77,6 @@ class Page:
             TabPanel(child=self._map, title="Maps"),
             TabPanel(child=self._log, title="Log"),
         ]
-        self._document = document
         document.title = f"gmdask: {self._name}"
         document.add_root(column(self._head, top, self._tabs, margin=(4, 10, 0, 10)))
         self.update()
@@ -92,7 +90,6 @@ class Page:
             self._map.text, self._picture = self._picture.result(), None
         history = self._history
         last = history.log[-1] if history.log else None
-        self._document.hold("combine")  # one message to the browser
         if self._is_new("log", (last, len(history.log), history.status)):
             self._show_head()
             self._log.text = "".join(
@@ -105,7 +102,6 @@ class Page:
             self._show_point()
         if self._is_new("workers", (history.workers, bool(history.passes))):
             self._show_workers()
-        self._document.unhold()
 
     def _is_new(self, what: str, state: object) -> bool:
         """Whether something is not what was shown last."""
