@@ -13,6 +13,7 @@ from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
+from gmdask.cli.view_commands import dashboard, report
 from gmdask.errors import GmdaskError
 
 __all__ = ["cli", "main"]
@@ -32,6 +33,7 @@ def cli() -> None:
 for command in (
     demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status,
+    report, dashboard,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from distributed import Client
 from numpy.typing import NDArray
 
+from gmdask.cluster.topic import Topic
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError, FitInterrupted, InputError
 from gmdask.events import Bus, CheckpointWritten, EventFile, FitEnd, FitFailed, Listener
@@ -29,6 +30,9 @@ from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models, Parameters
 from gmdask.models.block_matrix import BlockMatrix
+
+if TYPE_CHECKING:
+    from gmdask.dashboard import Dashboard
 
 __all__ = ["Fit"]
 
@@ -114,6 +118,24 @@ class Fit:
         self._max_passes = max_passes
         told = [None if events is None else EventFile(events), on_event]
         self.bus = Bus([listener for listener in told if listener is not None])
+        if client is not None:
+            self.bus.subscribe(Topic(client))
+
+    def dashboard(self, *, address: str = "127.0.0.1", port: int = 0) -> Dashboard:
+        """Live view of this fit in a notebook or browser, to be called before it runs.
+
+        Parameters
+        ----------
+        address : str
+            Of this machine, to listen on.
+        port : int
+            0 takes a free one.
+        """
+        from gmdask.dashboard import BusFeed, Dashboard
+
+        view = Dashboard(feed := BusFeed(self.datasets), address=address, port=port)
+        self.bus.subscribe(feed)
+        return view
 
     def run(self, models: Models) -> FitResult:
         """Optimize, then compute the covariance.

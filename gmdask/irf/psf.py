@@ -158,6 +158,29 @@ class PSFMap:
         within = _interpolate_rows(cumulative, np.clip(pix, 0.0, self.rad.nbin))[0]
         return _interpolate_rows(within[:, None], self.energy.to_pix(energies))[:, 0]
 
+    def containment_radius(self, lon: float, lat: float, energies: Array, fraction: float) -> Array:
+        """Radius of the circle around a point that holds some share of its flux.
+
+        Parameters
+        ----------
+        lon, lat : float
+            Position in the frame of the map's grid, in deg; where the PSF is not known there, that
+            of the nearest pixel where it is.
+        energies : array
+            In the unit of the map's energy axis.
+        fraction : float
+            Share, between 0 and 1.
+
+        Returns
+        -------
+        radius : array of shape (energy,)
+            In deg, on the axis of offsets upsampled by 20, as in Gammapy's kernels; 0 where
+            nothing is contained.
+        """
+        nodes = self._at_position(*nearest_valid_pixel(self._profiles, self.grid, lon, lat))
+        cumulative = self._cumulative_at(self._cumulative(nodes), energies)
+        return np.where(cumulative.max(axis=1) >= fraction, self._radius(cumulative, fraction), 0.0)
+
     def _at_position(self, x: float, y: float) -> Array:
         """Profiles (energy, rad) at pixel coordinate (x, y), bilinear, extrapolating."""
         n_y, n_x = self.grid.shape

@@ -1,5 +1,60 @@
-"""Figures."""
+"""Figures.
 
+Every function draws on the axes it is given and returns them; without any it draws on those of a new
+figure of pyplot. Functions of datasets take the sums of `sum_up` as well, which saves to predict them again.
+"""
+
+from gmdask.plot.history import History, plot_passes
+from gmdask.plot.irf import (
+    plot_effective_area,
+    plot_energy_dispersion,
+    plot_exposure,
+    plot_psf_containment,
+)
+from gmdask.plot.maps import (
+    plot_counts_map,
+    plot_map,
+    plot_model_map,
+    plot_residuals_map,
+    plot_significance_map,
+)
+from gmdask.plot.report import write_report
 from gmdask.plot.residuals import plot_residuals
+from gmdask.plot.sed import plot_flux_points, plot_light_curve, plot_sed, plot_spectral_model
+from gmdask.plot.spectra import (
+    plot_counts_spectrum,
+    plot_residuals_histogram,
+    plot_residuals_spectrum,
+)
+from gmdask.plot.statistics import plot_contour, plot_correlation, plot_profile, plot_surface
+from gmdask.plot.sums import Sums, significance, sum_up
 
-__all__ = ["plot_residuals"]
+__all__ = [
+    "History",
+    "Sums",
+    "plot_contour",
+    "plot_correlation",
+    "plot_counts_map",
+    "plot_counts_spectrum",
+    "plot_effective_area",
+    "plot_energy_dispersion",
+    "plot_exposure",
+    "plot_flux_points",
+    "plot_light_curve",
+    "plot_map",
+    "plot_model_map",
+    "plot_passes",
+    "plot_profile",
+    "plot_psf_containment",
+    "plot_residuals",
+    "plot_residuals_histogram",
+    "plot_residuals_map",
+    "plot_residuals_spectrum",
+    "plot_sed",
+    "plot_significance_map",
+    "plot_spectral_model",
+    "plot_surface",
+    "significance",
+    "sum_up",
+    "write_report",
+]

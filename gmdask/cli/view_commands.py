@@ -1,0 +1,63 @@
+"""The commands that show a fit: report, dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:  # the other commands start without it
+    from gmdask.dashboard import Dashboard
+
+__all__ = ["dashboard", "report"]
+
+
+@click.command()
+@click.argument("out")
+@click.option(
+    "-o", "--output", metavar="FILE", help="HTML file to write (default: report.html in OUT)."
+)
+def report(out: str, output: str | None) -> None:
+    """Write a report of the fit in the folder OUT: one HTML file that needs nothing else."""
+    from gmdask.plot.report import write_report
+
+    click.echo(f"written to {write_report(out, output)}")
+
+
+@click.command()
+@click.argument("out_or_address", metavar="OUT|ADDRESS")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port to listen on (default: a free one).",
+)
+@click.option("--open", "open_", is_flag=True, help="Open it in a browser.")
+def dashboard(out_or_address: str, address: str, port: int, open_: bool) -> None:
+    """Show a fit in the browser, while it runs and after.
+
+    OUT is the output folder of a fit; ADDRESS that of a scheduler (tcp://host:port), or a
+    scheduler file (.json). Ends with Ctrl-C, which the fit does not feel.
+    """
+    from gmdask.dashboard import ClusterFeed, Dashboard, FolderFeed
+
+    if "://" in out_or_address or out_or_address.endswith(".json"):
+        from gmdask.cluster import connect
+
+        with connect(out_or_address) as client:
+            _show(Dashboard(ClusterFeed(client), address=address, port=port), open_=open_)
+    else:
+        _show(Dashboard(FolderFeed(out_or_address), address=address, port=port), open_=open_)
+
+
+def _show(view: Dashboard, *, open_: bool) -> None:
+    click.echo(f"live view at {view.url} (Ctrl-C ends it)")
+    if open_:
+        click.launch(view.url)
+    try:
+        view.wait()
+    except KeyboardInterrupt:
+        click.echo("")
+    finally:
+        view.stop()

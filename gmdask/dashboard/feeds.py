@@ -1,0 +1,152 @@
+"""Where the live view has its events from, and the datasets it shows maps of."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any, Protocol
+
+from distributed import Client
+
+from gmdask.cluster.topic import read_topic
+from gmdask.datasets import Datasets, MapDataset
+from gmdask.errors import InputError, InputNotFoundError
+from gmdask.events import Event, read_events, record
+from gmdask.fit.checkpoint import Checkpoint
+from gmdask.models import BackgroundIRFModel, Models
+from gmdask.plot import History
+
+__all__ = ["BusFeed", "ClusterFeed", "Feed", "FolderFeed"]
+
+
+class Feed(Protocol):
+    """What the live view needs.
+
+    Attributes
+    ----------
+    name : str
+        What is watched.
+    """
+
+    name: str
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Events that came since the last time; does not wait."""
+
+    def dataset(self, name: str, history: History) -> MapDataset:
+        """Dataset with models at the last accepted point; raises a GmdaskError where there is none."""
+
+
+class FolderFeed:
+    """Events of the output folder of a fit, which runs elsewhere or ended.
+
+    Parameters
+    ----------
+    folder : str or path
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder, self._offset = Path(folder), 0
+        if not self._folder.is_dir():
+            msg = f"{folder}: no such folder; expected the output of a fit, or the address of a scheduler"
+            raise InputNotFoundError(msg)
+        self.name = str(self._folder)
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Events that were added to the file."""
+        events, self._offset = read_events(self._folder / "events.jsonl", self._offset)
+        return events
+
+    def dataset(self, name: str, history: History) -> MapDataset:
+        """Dataset of the store of the fit, with its models."""
+        checkpoint = self._folder / "checkpoint.json"
+        if checkpoint.is_file():
+            models = Models.read(Checkpoint(checkpoint).asked["models"])
+            _set_values(models, history)
+        else:  # its values are those of the result
+            models = Models.read(self._folder / "models.yaml")
+        return _stored(name, models, history)
+
+
+class BusFeed:
+    """Events of a fit of this process.
+
+    Parameters
+    ----------
+    datasets : `Datasets`
+        Of the fit, with copies of its models.
+    name : str
+    """
+
+    def __init__(self, datasets: Datasets, name: str = "fit") -> None:
+        self.name, self._datasets = name, datasets
+        self._waiting: deque[dict[str, Any]] = deque()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event; all the fit waits for is its place in a queue."""
+        self._waiting.append(record(event))
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Events that wait."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+    def dataset(self, name: str, history: History) -> MapDataset:
+        """Copy of a dataset of the fit."""
+        dataset = self._datasets[name].copy()
+        models = Models(dataset.models)
+        _set_values(models, history)
+        dataset.set_models(models)
+        return dataset
+
+
+class ClusterFeed:
+    """Events that fits log with the scheduler of a cluster.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client, self._seen = client, 0
+        self.name = str(client.scheduler.address)
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Events that were logged."""
+        events, self._seen = read_topic(self._client, self._seen)
+        return events
+
+    def dataset(self, name: str, history: History) -> MapDataset:  # noqa: ARG002
+        """Models are not known to the scheduler."""
+        msg = f"maps of {name!r} need the models of the fit: gmdask dashboard OUT shows them"
+        raise InputError(msg)
+
+
+def _stored(name: str, models: Models, history: History) -> MapDataset:
+    if not history.start.get("store"):
+        msg = f"maps of {name!r} need the store of the fit, which is not known"
+        raise InputError(msg)
+    datasets = Datasets.read(history.start["store"])
+    dataset = datasets[name]
+    dataset.set_models(models)
+    return dataset
+
+
+def _set_values(models: Models, history: History) -> None:
+    """Give models the values of the last accepted point, as far as events tell them."""
+    if not history.accepted:
+        return
+    point, start = history.accepted[-1], history.start
+    places = {name: k for k, name in enumerate(models.parameters.names)}
+    for name, value in zip(start["parameters"], point["values"], strict=True):
+        if name in places:
+            models.parameters[places[name]].value = value
+    norms = dict(zip(start["datasets"], point["local"] or [], strict=False))
+    for model in models:
+        if isinstance(model, BackgroundIRFModel) and norms.get(model.dataset_name) is not None:
+            model.spectral_model.parameter("norm").value = norms[model.dataset_name]

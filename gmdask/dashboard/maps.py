@@ -1,0 +1,79 @@
+"""Maps of one dataset as a picture, made beside the live view."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from html import escape
+from io import BytesIO
+
+import dask
+
+from gmdask.dashboard.feeds import Feed
+from gmdask.errors import GmdaskError
+from gmdask.plot import (
+    History,
+    plot_counts_map,
+    plot_counts_spectrum,
+    plot_model_map,
+    plot_residuals_map,
+    sum_up,
+)
+from gmdask.plot.style import new_figure
+
+__all__ = ["MapMaker"]
+
+logger = logging.getLogger(__name__)
+
+
+class MapMaker:
+    """Makes the maps of the dataset that was asked for last, in a thread of its own.
+
+    Parameters
+    ----------
+    feed : `Feed`
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._thread = ThreadPoolExecutor(1, "gmdask-maps")
+
+    def ask(self, name: str, history: History) -> Future[str]:
+        """HTML of the maps of a dataset, at the last accepted point, when it is made.
+
+        Parameters
+        ----------
+        name : str
+        history : `History`
+        """
+        return self._thread.submit(self._html, name, history)
+
+    def close(self) -> None:
+        """Begin no more of them."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _html(self, name: str, history: History) -> str:
+        try:
+            return self._picture(name, history)
+        except (GmdaskError, OSError) as error:
+            return f"<p>{escape(str(error))}</p>"
+        except Exception:
+            logger.exception("maps of %s", name)
+            return f"<p>The maps of {escape(name)} could not be made; the log says why.</p>"
+
+    def _picture(self, name: str, history: History) -> str:
+        # here, not on the cluster, which has a fit to do
+        with dask.config.set(scheduler="synchronous"):
+            dataset = self._feed.dataset(name, history)
+            sums = sum_up(dataset)
+        figure = new_figure((15, 4.4))
+        if sums.counts.size > 1:
+            for k, draw in enumerate((plot_counts_map, plot_model_map, plot_residuals_map)):
+                draw(sums, figure.add_subplot(1, 3, k + 1))
+        else:
+            plot_counts_spectrum(sums, figure.add_subplot())
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi=82)
+        data = base64.b64encode(content.getvalue()).decode()
+        return f'<img alt="maps of {escape(name)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,143 @@
+"""The course of a fit, put together from its events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gmdask.plot.style import DATA, MODEL, axes_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["History", "plot_passes"]
+
+Record = Mapping[str, Any]
+LOG_LINES = 500
+
+
+@dataclass
+class History:
+    """What is known of a fit from its events, as `gmdask.events.record` gives them.
+
+    Attributes
+    ----------
+    start : dict
+        The last ``FitStart``; empty before.
+    passes : list of dict
+        All ``FitPass``.
+    accepted : list of dict
+        All ``Accepted``.
+    workers : dict
+        The last ``Workers``; empty where there are none.
+    end : dict or None
+        ``FitEnd`` or ``FitFailed``.
+    log : list of tuple
+        Time (ISO 8601, UTC) and text of the last 500 events worth a line.
+    """
+
+    start: dict[str, Any] = field(default_factory=dict)
+    passes: list[dict[str, Any]] = field(default_factory=list)
+    accepted: list[dict[str, Any]] = field(default_factory=list)
+    workers: dict[str, Any] = field(default_factory=dict)
+    end: dict[str, Any] | None = None
+    log: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take in more events, in their order."""
+        for record in records:
+            kind = record["event"]
+            if kind == "FitStart":
+                self._begin(dict(record))
+            elif kind == "FitPass":
+                self.passes.append(dict(record))
+            elif kind == "Accepted":
+                self.accepted.append(dict(record))
+            elif kind == "Workers":
+                self.workers = dict(record)
+            elif kind in ("FitEnd", "FitFailed"):
+                self.end = dict(record)
+            text = _text(record)
+            if text is not None:
+                self.log.append((str(record["time"]), text))
+        del self.log[:-LOG_LINES]
+
+    def _begin(self, start: dict[str, Any]) -> None:
+        """Begin anew, or go on: passes after the checkpoint are made again then."""
+        before = start.get("passes", 0)
+        self.start, self.end, self.workers = start, None, {}
+        self.passes = [p for p in self.passes if p["number"] <= before]
+        self.accepted = [a for a in self.accepted if a["number"] <= before]
+
+    @property
+    def status(self) -> str:
+        """Where the fit stands, in a few words."""
+        if self.end is not None and self.end["event"] == "FitFailed":
+            return f"failed: {self.end['error']}"
+        if self.end is not None:
+            return f"{'done' if self.end['success'] else 'stopped'}: {self.end['message']}"
+        if self.passes:
+            return f"pass {self.passes[-1]['number']}"
+        return "compiling" if self.start else "waiting for the first event"
+
+
+def plot_passes(history: History, ax: Axes | None = None) -> Axes:
+    """Draw the statistic by pass.
+
+    Parameters
+    ----------
+    history : `History`
+    ax : `matplotlib.axes.Axes`, optional
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax = axes_of(ax)
+    known = [
+        (p["number"], p["stat"], p["accepted"]) for p in history.passes if p["stat"] is not None
+    ]
+    lowest = min((stat for _, stat, _ in known), default=0.0)
+    for taken, marker, color, label in (
+        (True, "o-", DATA, "accepted"),
+        (False, "x", MODEL, "refused"),
+    ):
+        points = [(n, max(stat - lowest, 1e-6)) for n, stat, accepted in known if accepted is taken]
+        if points:
+            ax.plot(*zip(*points, strict=True), marker, ms=5, color=color, label=label)
+    if known:
+        ax.set_yscale("log")
+        ax.legend()
+    ax.set(xlabel="Pass", ylabel=f"statistic - {lowest:.4f}", title="statistic by pass")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def _text(record: Record) -> str | None:
+    """An event in a line; None for one that is not worth one."""
+    kind = record["event"]
+    if kind == "FitStart":
+        where = record["store"] or "memory"
+        going = f", goes on after pass {record['passes']}" if record.get("passes") else ""
+        sizes = f"{len(record['datasets'])} datasets, {len(record['parameters'])} shared parameters"
+        return f"fit of {where}: {sizes}{going}"
+    if kind == "Planned":
+        projected, limit = (f"{record[key] / 1e6:.0f} MB" for key in ("projected", "limit"))
+        return f"memory planned: {projected} of {limit} on each of {record['workers']} workers"
+    if kind == "CompileEnd":
+        return f"{record['datasets']} datasets in {record['groups']} groups"
+    if kind == "FitPass":
+        return _pass_text(record)
+    if kind == "CheckpointWritten":
+        return f"checkpoint after pass {record['number']}"
+    if kind == "WorkerLost":
+        return f"worker {record['address']} lost"
+    if kind == "FitEnd":
+        return f"{'done' if record['success'] else 'stopped'}: {record['message']} ({record['passes']} passes)"
+    return f"failed: {record['error']}" if kind == "FitFailed" else None
+
+
+def _pass_text(record: Record) -> str:
+    stat = math.inf if record["stat"] is None else record["stat"]
+    distance = "" if record["edm"] is None else f", edm {record['edm']:.1e}"
+    return f"pass {record['number']}: statistic {stat:.4f}{distance}{'' if record['accepted'] else ' (refused)'}"

@@ -1,0 +1,159 @@
+"""Maps of counts, model, residuals and significance, with celestial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.datasets import MapDataset
+from gmdask.geometry import WcsGrid
+from gmdask.plot.style import DIVERGING, SEQUENTIAL, color_bar, sky_axes
+from gmdask.plot.sums import SMOOTH, Sums, significance, sum_up
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "Drawn",
+    "plot_counts_map",
+    "plot_map",
+    "plot_model_map",
+    "plot_residuals_map",
+    "plot_significance_map",
+    "sums_of",
+]
+
+Array = NDArray[np.float64]
+Drawn = MapDataset | Iterable[MapDataset] | Sums
+NAMES = {
+    "RA": "Right ascension", "DEC": "Declination",
+    "GLON": "Galactic longitude", "GLAT": "Galactic latitude",
+}  # fmt: skip
+
+
+def sums_of(datasets: Drawn) -> Sums:
+    """Sums of datasets, where they are not sums already."""
+    return datasets if isinstance(datasets, Sums) else sum_up(datasets)
+
+
+def plot_map(
+    values: Array,
+    grid: WcsGrid,
+    ax: Axes | None = None,
+    *,
+    label: str = "",
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+    diverging: bool = False,
+) -> Axes:
+    """Draw an image on the sky.
+
+    Parameters
+    ----------
+    values : array of shape (lat, lon)
+        Not drawn where nan.
+    grid : `WcsGrid`
+        Its pixels.
+    ax : `matplotlib.axes.Axes`, optional
+        By default those of a new figure; plain axes are replaced by celestial ones.
+    label, title : str
+        Of the colour bar, with the unit; and of the axes.
+    limits : tuple of float, optional
+        Lowest and highest value of the colours.
+    diverging : bool
+        Whether there is a middle, with colours to both sides of it.
+    """
+    ax = sky_axes(ax, grid.wcs)
+    low, high = limits if limits is not None else (None, None)
+    shown = ax.imshow(
+        values, origin="lower", vmin=low, vmax=high, interpolation="nearest",
+        cmap=DIVERGING if diverging else SEQUENTIAL,
+    )  # fmt: skip
+    color_bar(ax, shown, label)
+    lon, lat = (str(grid.header[card]).split("-")[0] for card in ("CTYPE1", "CTYPE2"))
+    ax.set(
+        title=title, xlabel=f"{NAMES.get(lon, lon)} [deg]", ylabel=f"{NAMES.get(lat, lat)} [deg]"
+    )
+    coords: Any = ax.coords  # type: ignore[attr-defined]
+    for axis in coords:  # degrees with decimals, as in models
+        axis.set_format_unit("deg", decimal=True)
+        axis.set_ticks(number=5)
+        axis.set_ticklabel(exclude_overlapping=True)
+    return ax
+
+
+def plot_counts_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
+    """Draw the counts within the masks, summed over energy.
+
+    Parameters
+    ----------
+    datasets : `MapDataset`, `Datasets` or `Sums`
+        With models set.
+    ax : `matplotlib.axes.Axes`, optional
+        See `plot_map`.
+    """
+    sums = sums_of(datasets)
+    return plot_map(
+        sums.counts, sums.grid, ax, label="counts per pixel", title=f"counts, {sums.title}",
+        limits=(0, _top(sums)),
+    )  # fmt: skip
+
+
+def plot_model_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
+    """Draw the predicted counts within the masks, summed over energy, in the colours of the counts.
+
+    Parameters
+    ----------
+    datasets : `MapDataset`, `Datasets` or `Sums`
+        With models set.
+    ax : `matplotlib.axes.Axes`, optional
+        See `plot_map`.
+    """
+    sums = sums_of(datasets)
+    return plot_map(
+        sums.npred, sums.grid, ax, label="predicted counts per pixel", title=f"model, {sums.title}",
+        limits=(0, _top(sums)),
+    )  # fmt: skip
+
+
+def plot_residuals_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
+    """Draw counts above the model within the masks, summed over energy.
+
+    Parameters
+    ----------
+    datasets : `MapDataset`, `Datasets` or `Sums`
+        With models set.
+    ax : `matplotlib.axes.Axes`, optional
+        See `plot_map`.
+    """
+    sums = sums_of(datasets)
+    difference = np.where(sums.mask, sums.counts - sums.npred, np.nan)
+    top = max(float(np.nanpercentile(np.abs(difference), 99.5)) if sums.mask.any() else 1.0, 0.1)
+    return plot_map(
+        difference, sums.grid, ax, label="counts - model, per pixel",
+        title=f"residuals, {sums.title}", limits=(-top, top), diverging=True,
+    )  # fmt: skip
+
+
+def plot_significance_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
+    """Draw the residuals in standard deviations, in squares of 3 × 3 pixels.
+
+    Parameters
+    ----------
+    datasets : `MapDataset`, `Datasets` or `Sums`
+        With models set.
+    ax : `matplotlib.axes.Axes`, optional
+        See `plot_map`.
+    """
+    sums = sums_of(datasets)
+    return plot_map(
+        significance(sums), sums.grid, ax, label="(counts - model) / √model  [σ]",
+        title=f"significance, {SMOOTH} × {SMOOTH} pixels", limits=(-5, 5), diverging=True,
+    )  # fmt: skip
+
+
+def _top(sums: Sums) -> float:
+    return max(float(np.percentile(sums.counts, 99.9)), 1.0)

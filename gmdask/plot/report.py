@@ -1,0 +1,249 @@
+"""The report of a fit: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astropy import units as u
+
+from gmdask.datasets import Datasets
+from gmdask.errors import GmdaskError, InputError, InputNotFoundError
+from gmdask.events import read_events
+from gmdask.models import Models, SkyModel
+from gmdask.plot.history import History, plot_passes
+from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
+from gmdask.plot.maps import plot_counts_map, plot_model_map, plot_residuals_map
+from gmdask.plot.residuals import plot_residuals
+from gmdask.plot.sed import plot_sed
+from gmdask.plot.statistics import plot_correlation
+from gmdask.plot.style import DATA, new_figure
+from gmdask.plot.sums import sum_up
+from gmdask.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["read_result", "write_report"]
+
+MAX_SEDS = 12
+MAX_MAPS = 3  # datasets with maps of their own: those the models fit worst
+MAX_ROWS = 500
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+table { border-collapse: collapse; }
+th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px solid #eee; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; } img { max-width: 100%; height: auto; }
+.good { color: #00694f; } .bad { color: #b04a00; } nav a { margin-right: 1rem; } figure { margin: 1rem 0; }
+"""
+
+
+def read_result(folder: str | Path) -> dict[str, Any]:
+    """Content of the ``result.json`` of a fit.
+
+    Parameters
+    ----------
+    folder : str or path
+        Output of ``gmdask fit``.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is none.
+    InputError
+        If it is no result.
+    """
+    path = Path(folder) / "result.json"
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        msg = f"{path}: no such file; a fit writes it when it ended"
+        raise InputNotFoundError(msg) from None
+    except ValueError as error:
+        msg = f"{path}: is not JSON: {error}"
+        raise InputError(msg) from None
+    if not isinstance(content, dict) or not str(content.get("schema")).startswith(
+        "gmdask result 1."
+    ):
+        msg = f"{path}: is not the result of a fit of gmdask"
+        raise InputError(msg)
+    return content
+
+
+def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
+    """Write the report of a fit that ended.
+
+    Where the store of the fit is gone, or is another one now, there are no maps, and the report says so.
+
+    Parameters
+    ----------
+    folder : str or path
+        Output of ``gmdask fit``.
+    path : str or path, optional
+        The HTML file, by default ``report.html`` in the folder.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no result.
+    """
+    folder = Path(folder)
+    target = folder / "report.html" if path is None else Path(path)
+    result, models = read_result(folder), Models.read(folder / "models.yaml")
+    history = History()
+    history.add(read_events(folder / "events.jsonl")[0])
+    sections = [
+        ("Parameters", _parameters(result)),
+        ("Correlations", _image("correlation matrix", lambda ax: plot_correlation(models.covariance, ax), (10, 8.5))),
+        ("Spectra", _spectra(models)),
+        ("Residuals", _residuals(result, models)),
+        ("Datasets", _datasets(result)),
+        ("Passes", _passes(history)),
+        ("Provenance", _provenance(result)),
+    ]  # fmt: skip
+    title = escape(f"Fit {folder.resolve().name}")
+    links = "".join(f'<a href="#{name.lower()}">{name}</a>' for name, _ in sections)
+    body = "".join(f'<h2 id="{name.lower()}">{name}</h2>{html}' for name, html in sections)
+    target.write_text(
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{_head(result)}<nav>{links}</nav>{body}</body></html>\n",
+        encoding="utf-8",
+    )
+    return target
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Table of texts; columns of numbers are to the right."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    lines = []
+    for row in rows[:MAX_ROWS]:
+        kinds = (' class="n"' if k in numbers else "" for k in range(len(row)))
+        cells = (f"<td{kind}>{escape(text)}</td>" for kind, text in zip(kinds, row, strict=True))
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    more = f"<p>… and {len(rows) - MAX_ROWS} more.</p>" if len(rows) > MAX_ROWS else ""
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>{more}"
+
+
+def _embedded(figure: Figure, text: str) -> str:
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    data = base64.b64encode(content.getvalue()).decode()
+    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
+
+
+def _image(
+    text: str, draw: Callable[[Axes], object], size: tuple[float, float] = (7.5, 4.8)
+) -> str:
+    figure = new_figure(size)
+    draw(figure.add_subplot())
+    return _embedded(figure, text)
+
+
+def _head(result: dict[str, Any]) -> str:
+    free = sum(not row["frozen"] for row in result["parameters"])
+    good = result["success"]
+    verdict = (
+        f'<b class="{"good" if good else "bad"}">{"converged" if good else "did not converge"}</b>'
+    )
+    return (
+        f"<p>{verdict}: {escape(result['message'])}</p>"
+        f"<p>Statistic (-2 log L) <b>{result['total_stat']:.4f}</b> of {len(result['stat'])} datasets, {free} free "
+        f"parameters; {result['passes']} passes and {result['passes_errors']} for errors; {result['wall_s']:.2f} s, "
+        f"{result['cpu_s']:.2f} s of processor time; backend {escape(result['backend'])}, edm {result['edm']:.1e}.</p>"
+    )
+
+
+def _parameters(result: dict[str, Any]) -> str:
+    rows = []
+    for row in sorted(result["parameters"], key=lambda row: bool(row["frozen"])):
+        error = "frozen" if row["frozen"] else f"{row['error']:.2g}"
+        rows.append((row["name"], f"{row['value']:.6g}", error, row["unit"]))
+    return _table(("parameter", "value", "error", "unit"), rows, numbers=(1, 2))
+
+
+def _spectra(models: Models) -> str:
+    names = [m.name for m in models if isinstance(m, SkyModel) and not m.spectral_model.is_counts]
+    if not names:
+        return "<p>There are no sources.</p>"
+    shown, bounds = names[:MAX_SEDS], u.Quantity([0.1, 100], "TeV")
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = new_figure((4.8 * columns + 0.5, 4 * rows))
+    for k, name in enumerate(shown):
+        plot_sed(models, name, bounds, figure.add_subplot(rows, columns, k + 1))
+    more = f"<p>The first {MAX_SEDS} of {len(names)} sources.</p>" if len(names) > MAX_SEDS else ""
+    return _embedded(figure, "spectra of the sources") + more
+
+
+def _residuals(result: dict[str, Any], models: Models) -> str:
+    try:
+        store = Store.open(result["store"]["url"])
+    except (GmdaskError, OSError) as error:
+        return f"<p>There are no maps: the store cannot be opened ({escape(str(error))}).</p>"
+    if store.digest != result["store"]["digest"]:
+        return f"<p>There are no maps: the store {escape(store.url)} changed since the fit.</p>"
+    datasets = Datasets.from_store(store)
+    datasets.set_models(models)
+    return "".join(_figures(datasets, result))
+
+
+def _figures(datasets: Datasets, result: dict[str, Any]) -> Iterator[str]:
+    yield _embedded(plot_residuals(datasets), "counts, model and residuals")
+    worst = sorted(datasets.names, key=lambda name: -result["stat"].get(name, 0.0))[:MAX_MAPS]
+    if len(datasets) > 1:
+        yield "<p>Datasets with the highest statistic:</p>"
+        for name in worst:
+            sums, figure = sum_up(datasets[name]), new_figure((14, 4))
+            for k, draw in enumerate((plot_counts_map, plot_model_map, plot_residuals_map)):
+                draw(sums, figure.add_subplot(1, 3, k + 1))
+            yield _embedded(figure, f"maps of {name}")
+    yield f"<p>Responses at the centre of {escape(datasets[0].name)}:</p>"
+    draws = [plot_exposure, plot_energy_dispersion]
+    if datasets[0].psf is not None:
+        draws.insert(1, plot_psf_containment)
+    figure = new_figure((14, 4))
+    for k, response in enumerate(draws):
+        response(datasets[0], figure.add_subplot(1, len(draws), k + 1))
+    yield _embedded(figure, "responses")
+
+
+def _datasets(result: dict[str, Any]) -> str:
+    stats = list(result["stat"].items())
+
+    def draw(ax: Axes) -> None:
+        ax.plot(range(1, len(stats) + 1), [stat for _, stat in stats], "o", ms=3, color=DATA)
+        ax.set(xlabel="Dataset", ylabel="statistic", title="statistic by dataset")
+
+    rows = [(name, f"{stat:.4f}") for name, stat in stats]
+    return _image("statistic by dataset", draw) + _table(("dataset", "statistic"), rows, [1])
+
+
+def _passes(history: History) -> str:
+    if not history.passes:
+        return "<p>Its events were not kept.</p>"
+    rows = []
+    for p in history.passes:
+        stat, edm = (
+            f"{p[key]:{form}}" if p[key] is not None else ""
+            for key, form in (("stat", ".4f"), ("edm", ".1e"))
+        )
+        rows.append((str(p["number"]), stat, edm, "accepted" if p["accepted"] else "refused"))
+    image = _image("statistic by pass", lambda ax: plot_passes(history, ax))
+    return image + _table(("pass", "statistic", "edm", ""), rows, numbers=(0, 1, 2))
+
+
+def _provenance(result: dict[str, Any]) -> str:
+    rows = [("store", result["store"]["url"]), ("digest of the store", result["store"]["digest"])]
+    rows += [(f"version of {name}", version) for name, version in result["versions"].items()]
+    return _table(("", ""), rows)

@@ -1,0 +1,159 @@
+"""Counts and model summed over datasets, which figures are drawn of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from gmdask.datasets import MapDataset
+from gmdask.errors import InputError
+from gmdask.geometry import WcsGrid, rotate
+
+__all__ = ["SMOOTH", "Sums", "significance", "sum_up"]
+
+Array = NDArray[np.float64]
+
+MAX_DATASETS = 24
+MAX_PIXELS = 4000  # per side
+SMOOTH = 3  # pixels
+
+
+class Sums(NamedTuple):
+    """Counts and model summed over datasets: images on one grid, and spectra.
+
+    Attributes
+    ----------
+    grid : `WcsGrid`
+        Pixels of the images.
+    counts, npred : array of shape (lat, lon)
+        Summed over energy, within the masks.
+    mask : boolean array of shape (lat, lon)
+        Pixels that are in the mask of a dataset at any energy.
+    energy : array of shape (energy + 1,)
+        Edges of the energies, in `unit`.
+    unit : str
+    spectrum_counts, spectrum_npred : array of shape (energy,)
+        Summed over pixels, within the masks.
+    names : tuple of str
+        Datasets that are summed.
+    n_all : int
+        How many there were.
+    n_spectra : int
+        How many share the energies of the first, and are in the spectra.
+    """
+
+    grid: WcsGrid
+    counts: Array
+    npred: Array
+    mask: NDArray[np.bool_]
+    energy: Array
+    unit: str
+    spectrum_counts: Array
+    spectrum_npred: Array
+    names: tuple[str, ...]
+    n_all: int
+    n_spectra: int
+
+    @property
+    def title(self) -> str:
+        """What is summed, for a heading."""
+        if self.n_all == 1:
+            return self.names[0]
+        n = len(self.names)
+        return f"{n} datasets" if n == self.n_all else f"{n} of {self.n_all} datasets"
+
+
+def sum_up(datasets: MapDataset | Iterable[MapDataset]) -> Sums:
+    """Sum counts and model over datasets, the first 24 at most, within their masks.
+
+    The content of a pixel goes to the pixel of a common grid its centre falls in.
+
+    Parameters
+    ----------
+    datasets : `MapDataset` or `Datasets`
+        With models set.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    everything = [datasets] if isinstance(datasets, MapDataset) else list(datasets)
+    if not everything:
+        msg = "there are no datasets to draw"
+        raise InputError(msg)
+    chosen = everything[:MAX_DATASETS]
+    common = _common_grid(chosen)
+    energy = chosen[0].cube["energy_edges"].values
+    images, spectra, n_spectra = np.zeros((3, *common.shape)), np.zeros((2, len(energy) - 1)), 0
+    for dataset in chosen:
+        mask = _mask(dataset)
+        counts = np.asarray(dataset.counts.values, dtype=float)
+        cubes = np.stack([counts * mask, dataset.npred().values * mask, mask])
+        grid = WcsGrid(dataset.cube.attrs["wcs"], dataset.counts.shape[-2:])
+        x, y = common.to_pixel(*rotate(*grid.pixel_centers, grid.frame, common.frame))
+        column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+        inside = (row >= 0) & (row < common.shape[0]) & (column >= 0) & (column < common.shape[1])
+        for image, cube in zip(images, cubes.sum(axis=1), strict=True):
+            np.add.at(image, (row[inside], column[inside]), cube[inside])
+        if np.array_equal(dataset.cube["energy_edges"].values, energy):
+            spectra += cubes[:2].sum(axis=(2, 3))
+            n_spectra += 1
+    return Sums(
+        common, images[0], images[1], images[2] > 0, energy, str(chosen[0].cube["energy"].attrs["unit"]),
+        spectra[0], spectra[1], tuple(d.name for d in chosen), len(everything), n_spectra,
+    )  # fmt: skip
+
+
+def significance(sums: Sums) -> Array:
+    """Residual in standard deviations, in squares of 3 × 3 pixels; nan where nothing is expected.
+
+    Parameters
+    ----------
+    sums : `Sums`
+
+    Returns
+    -------
+    significance : array of shape (lat, lon)
+        ``(counts - model) / sqrt(model)``.
+    """
+    side = min(SMOOTH, *sums.counts.shape)
+    n, mu = (uniform_filter(a, side, mode="constant") * side**2 for a in (sums.counts, sums.npred))
+    enough = (mu > 1e-3) & sums.mask
+    return np.where(enough, (n - mu) / np.sqrt(np.where(enough, mu, 1.0)), np.nan)
+
+
+def _common_grid(datasets: list[MapDataset]) -> WcsGrid:
+    """Grid with the pixels of the first dataset that holds all of them."""
+    first = datasets[0]
+    own = WcsGrid(first.cube.attrs["wcs"], first.counts.shape[-2:])
+    limits = []
+    for dataset in datasets:
+        grid = WcsGrid(dataset.cube.attrs["wcs"], dataset.counts.shape[-2:])
+        n_y, n_x = grid.shape
+        corners = grid.to_sky(
+            np.array([0, 0, n_x - 1, n_x - 1.0]), np.array([0, n_y - 1, 0, n_y - 1.0])
+        )
+        x, y = own.to_pixel(*rotate(*corners, grid.frame, own.frame))
+        limits.append((x.min(), y.min(), x.max(), y.max()))
+    low, high = np.min(limits, axis=0)[:2], np.max(limits, axis=0)[2:]
+    x0, y0 = (math.floor(v + 1e-6) for v in low)
+    n_x, n_y = (
+        min(math.ceil(b - 1e-6) - a + 1, MAX_PIXELS) for a, b in zip((x0, y0), high, strict=True)
+    )
+    header = {
+        **own.header,
+        "CRPIX1": own.header["CRPIX1"] - x0,
+        "CRPIX2": own.header["CRPIX2"] - y0,
+    }
+    return WcsGrid(header, (n_y, n_x))
+
+
+def _mask(dataset: MapDataset) -> Array:
+    mask = dataset.mask
+    return np.ones(dataset.counts.shape) if mask is None else np.asarray(mask.values, dtype=float)

@@ -1,0 +1,130 @@
+"""The course of a fit from its events, wherever they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from synthetic import with_models
+
+import gmdask as gm
+from gmdask.dashboard import BusFeed, ClusterFeed, Dashboard, FolderFeed
+from gmdask.errors import InputError, InputNotFoundError
+from gmdask.events import Accepted, EventFile, FitEnd, FitFailed, FitPass, FitStart, record
+from gmdask.plot import History, plot_passes
+from gmdask.plot.style import new_figure
+
+
+def start(passes: int = 0) -> FitStart:
+    return FitStart(("a.spectral.index",), ("",), None, ("run-0", "run-1"), passes)
+
+
+def of_pass(number: int, stat: float, *, accepted: bool = True) -> FitPass:
+    return FitPass(number, stat, stat, math.nan, accepted)
+
+
+def of_point(number: int, stat: float) -> Accepted:
+    return Accepted(number, stat, (2.0 + number,), (0.1,), (stat / 2, stat / 2), (1.1, None))
+
+
+def history_of(*events) -> History:
+    history = History()
+    history.add(map(record, events))
+    return history
+
+
+def test_status_and_log() -> None:
+    assert History().status == "waiting for the first event"
+    assert history_of(start()).status == "compiling"
+    assert history_of(start(), of_pass(1, 5.0)).status == "pass 1"
+    done = history_of(start(), of_pass(1, 5.0), FitEnd(True, "converged", 1))
+    assert done.status == "done: converged"
+    assert [text for _, text in done.log] == [
+        "fit of memory: 2 datasets, 1 shared parameters",
+        "pass 1: statistic 5.0000",
+        "done: converged (1 passes)",
+    ]
+    assert history_of(start(), FitFailed("no memory")).status == "failed: no memory"
+
+
+def test_a_fit_that_goes_on_makes_its_last_passes_again() -> None:
+    events = [start(), of_pass(1, 9), of_point(1, 9), of_pass(2, 5), of_point(2, 5), of_pass(3, 4)]
+    history = history_of(*events, start(passes=2), of_pass(3, 4.5))
+    assert [p["stat"] for p in history.passes] == [9, 5, 4.5]
+    assert history_of(*events, start(), of_pass(1, 8)).accepted == []  # another fit
+
+
+def test_passes_are_drawn_with_what_is_not_finite_left_out() -> None:
+    axes = new_figure().add_subplot()
+    history = history_of(
+        start(), of_pass(1, 9), of_pass(2, math.inf, accepted=False), of_pass(3, 5)
+    )
+    plot_passes(history, axes)
+    assert list(axes.lines[0].get_xdata()) == [1, 3]
+    axes.figure.canvas.draw()
+    plot_passes(History(), new_figure().add_subplot()).figure.canvas.draw()
+
+
+def test_events_of_a_folder_come_as_they_are_written(tmp_path: Path) -> None:
+    feed = FolderFeed(tmp_path)
+    assert feed.poll() == []
+    write = EventFile(tmp_path / "events.jsonl")
+    write(start())
+    assert [e["event"] for e in feed.poll()] == ["FitStart"]
+    with (tmp_path / "events.jsonl").open("a") as file:
+        line = json.dumps(record(of_pass(1, 3.0))) + "\n"
+        file.write(line[:20])
+        file.flush()
+        assert feed.poll() == []  # half a line
+        file.write(line[20:])
+    assert [e["number"] for e in feed.poll()] == [1]
+
+
+def test_no_such_folder() -> None:
+    with pytest.raises(InputNotFoundError, match="no such folder"):
+        FolderFeed("nowhere")
+
+
+def test_a_dataset_has_the_values_of_the_last_point(datasets) -> None:
+    models = with_models(datasets)
+    feed, name = BusFeed(datasets), datasets.names[0]
+    fit = gm.Fit(datasets, max_passes=2)
+    fit.bus.subscribe(feed)
+    fit.optimize(models)
+    history = History()
+    history.add(feed.poll())
+    assert len(history.accepted) >= 1
+    dataset = feed.dataset(name, history)
+    point = history.accepted[-1]
+    values = dict(zip(history.start["parameters"], point["values"], strict=True))
+    for key, value in values.items():
+        assert dataset.models.parameters[key].value == value
+    assert dataset.models[f"{name}-bkg"].parameters["norm"].value == point["local"][0]
+    assert dataset is not datasets[name]
+
+
+def test_events_are_on_the_cluster_for_those_elsewhere(datasets, two_workers) -> None:
+    models = with_models(datasets)
+    feed = ClusterFeed(two_workers)
+    feed.poll()
+    gm.Fit(datasets, two_workers).run(models)
+    history = History()
+    history.add(feed.poll())
+    assert history.end is not None
+    assert history.status.startswith("done")
+    assert feed.poll() == []
+    with pytest.raises(InputError, match="need the models"):
+        feed.dataset("run-0", history)
+
+
+def test_port_that_is_taken(tmp_path: Path) -> None:
+    first = Dashboard(FolderFeed(tmp_path))
+    try:
+        assert first.url.startswith("http://127.0.0.1:")
+        port = int(first.url.rsplit(":", 1)[1].rstrip("/"))
+        with pytest.raises(InputError, match="cannot be listened on"):
+            Dashboard(FolderFeed(tmp_path), port=port)
+    finally:
+        first.stop()
