@@ -21,6 +21,12 @@ if TYPE_CHECKING:
         simulate,
         to_gammapy,
     )
+    from gmdask.estimators import (
+        FluxPoints,
+        FluxPointsEstimator,
+        LightCurve,
+        LightCurveEstimator,
+    )
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
         BackgroundIRFModel,
@@ -45,7 +51,11 @@ _HOMES = {
     "Datasets": "datasets",
     "Fit": "fit",
     "FitResult": "fit",
+    "FluxPoints": "estimators",
+    "FluxPointsEstimator": "estimators",
     "GaussianSpatialModel": "models",
+    "LightCurve": "estimators",
+    "LightCurveEstimator": "estimators",
     "LogParabolaSpectralModel": "models",
     "MapDataset": "datasets",
     "Models": "models",
@@ -75,7 +85,11 @@ __all__ = [
     "Datasets",
     "Fit",
     "FitResult",
+    "FluxPoints",
+    "FluxPointsEstimator",
     "GaussianSpatialModel",
+    "LightCurve",
+    "LightCurveEstimator",
     "LogParabolaSpectralModel",
     "MapDataset",
     "Models",

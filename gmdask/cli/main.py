@@ -11,6 +11,7 @@ from gmdask.cli.batch_commands import batch, status
 from gmdask.cli.collection_commands import append, compact, cutout, export, ls, stack
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
+from gmdask.cli.flux_commands import flux_points, light_curve
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
 from gmdask.cli.view_commands import dashboard, report
@@ -34,6 +35,7 @@ for command in (
     demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status,
     report, dashboard,
+    flux_points, light_curve,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -25,6 +25,7 @@ from gmdask.fit.minimise import Minimisation
 from gmdask.fit.minuit import Verdict, judge
 from gmdask.fit.newton import End, Minimum, edm
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.profiling import Profiling
 from gmdask.fit.result import FitResult
 from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
@@ -46,7 +47,7 @@ NAMES_SHOWN = 5
 DIRECTIONS_SHOWN = 3
 
 
-class Fit:
+class Fit(Profiling):
     """Joint fit of global models to datasets, here or on a cluster.
 
     Parameters

@@ -27,7 +27,7 @@ from gmdask.likelihood.group import (
     Point,
     RunResult,
     compile_group,
-    evaluate_group,
+    evaluate_points,
 )
 from gmdask.models import (
     BackgroundIRFModel,
@@ -116,6 +116,8 @@ class Objective:
         Cluster to evaluate on.
     on_event : callable, optional
         Gets what happens to its workers.
+    shared : iterable of int
+        Positions of parameters that are shared in any case.
 
     Attributes
     ----------
@@ -143,12 +145,15 @@ class Objective:
         models: Models,
         client: Client | None = None,
         on_event: Listener | None = None,
+        *,
+        shared: Iterable[int] = (),
     ) -> None:
         parameters = models.parameters
         self._models = models
         self.free: Mask = np.array([not p.frozen for p in parameters], dtype=bool)
         self._prior = models.prior_sum
         self.local = self.free & _local_parameters(models, datasets)
+        self.local[list(shared)] = False
         self.shared: Index = np.flatnonzero(self.free & ~self.local)
         place = np.full(len(parameters), -1, dtype=np.intp)
         place[self.shared] = np.arange(len(self.shared))
@@ -173,8 +178,8 @@ class Objective:
         groups = group_runs(cut_runs(specs), client)
         self._group_index = index_per_group(groups, self._indices)
         described = [describe(runs, models, budget) for runs in groups]
-        self._engine: Engine[GroupSpec, CompiledGroup, Point, list[RunResult]] = Engine(
-            compile_group, evaluate_group, described, client, on_event
+        self._engine: Engine[GroupSpec, CompiledGroup, Sequence[Point], list[list[RunResult]]] = (
+            Engine(compile_group, evaluate_points, described, client, on_event)
         )
 
     @property
@@ -276,13 +281,27 @@ class Objective:
         """
         if self.passes and time.monotonic() > self.end_time:
             raise OutOfTimeError
-        points = [
-            Point(values[i], None if anchor is None else anchor[i], order, profile)
+        return self.several([values], anchor=anchor, order=order, profile=profile)[0]
+
+    def several(
+        self,
+        several: Sequence[Array],
+        *,
+        anchor: Array | None = None,
+        order: int = 1,
+        profile: bool = True,
+    ) -> list[Pass]:
+        """Evaluate at several points in one round of the cluster; see `__call__`."""
+        payloads = [
+            [Point(v[i], None if anchor is None else anchor[i], order, profile) for v in several]
             for i in self._group_index
         ]
-        results = [run for group in self._engine(points) for run in group]
-        self.passes += 1
-        return self._add(values, results, order)
+        answers = self._engine(payloads)
+        found = []
+        for n, values in enumerate(several):
+            self.passes += 1
+            found.append(self._add(values, [run for group in answers for run in group[n]], order))
+        return found
 
     def fresh(self, values: Array) -> Pass:
         """Evaluate the statistic alone at exactly these values, local ones included."""

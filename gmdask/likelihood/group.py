@@ -8,6 +8,7 @@ adds up does not depend on how the runs were grouped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Protocol, TypeVar
@@ -34,7 +35,10 @@ __all__ = [
     "StoredCube",
     "compile_group",
     "evaluate_group",
+    "evaluate_points",
     "npred_cube",
+    "one_thread",
+    "opened",
 ]
 
 Array = NDArray[np.float64]
@@ -186,6 +190,12 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def one_thread() -> AbstractContextManager[Any]:
+    """Have linear algebra use one thread, so that its bits do not depend on their number."""
+    limit: AbstractContextManager[Any] = _threads().limit(limits=1)
+    return limit
+
+
 @cache
 def _block(url: str, block: str, manifest: str) -> Block:
     return open_block(url, block, manifest)
@@ -305,14 +315,15 @@ class CompiledGroup:
         return self.memory.resident
 
 
-def _open(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
-    opened = cube if isinstance(cube, xr.Dataset) else cube.open()
-    return opened.assign_attrs(name=name)
+def opened(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
+    """The cube of a dataset, under the name the dataset has."""
+    found = cube if isinstance(cube, xr.Dataset) else cube.open()
+    return found.assign_attrs(name=name)
 
 
 def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> CompiledDataset:
     own = DatasetModels([models[k] for k in spec.components])
-    cube = _open(spec.name, spec.cube)
+    cube = opened(spec.name, spec.cube)
     return CompiledDataset(cube, own, spec.free, spec.local, keep=memory.keep)
 
 
@@ -332,16 +343,16 @@ def npred_cube(
     -------
     npred : array of shape (energy, lat, lon)
     """
-    opened, own = _open(name, cube), DatasetModels.from_dict(models)
+    data, own = opened(name, cube), DatasetModels.from_dict(models)
     if not background:
-        opened = opened.drop_vars("background", errors="ignore")
-    if opened.attrs.get("region") is None:
-        npred = npred_images(opened, own)
+        data = data.drop_vars("background", errors="ignore")
+    if data.attrs.get("region") is None:
+        npred = npred_images(data, own)
     else:
-        npred = CompiledDataset(opened, own, bins="all").npred(own.parameters.value)
+        npred = CompiledDataset(data, own, bins="all").npred(own.parameters.value)
     if background:
         npred = np.clip(npred, 0.0, None)
-    return npred.reshape(opened["counts"].shape)
+    return npred.reshape(data["counts"].shape)
 
 
 def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:
@@ -353,8 +364,8 @@ def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:
     folder : str, optional
         Where what does not fit in memory goes.
     """
-    group = CompiledGroup(spec, folder)
-    with _threads().limit(limits=1):
+    with one_thread():
+        group = CompiledGroup(spec, folder)
         _ = group.runs
     return group
 
@@ -376,10 +387,15 @@ def evaluate_group(group: CompiledGroup, point: Point) -> list[RunResult]:
     values = np.require(point.values, requirements=["C", "A"])
     anchor = None if point.anchor is None else np.require(point.anchor, requirements=["C", "A"])
     results, start = [], 0
-    with _threads().limit(limits=1):
+    with one_thread():
         for run in group.runs:
             own = slice(start, start + sum(len(spec.free) for spec in run.specs))
             anchored = None if anchor is None else anchor[own]
             results.append(run.evaluate(values[own], anchored, point, cache))
             start = own.stop
     return results
+
+
+def evaluate_points(group: CompiledGroup, points: Sequence[Point]) -> list[list[RunResult]]:
+    """Evaluate a group at several points; see `evaluate_group`."""
+    return [evaluate_group(group, point) for point in points]

@@ -6,6 +6,8 @@ more than the images themselves; here each model is folded with the response onc
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -28,9 +30,10 @@ from gmdask.models import (
     TemplateNPredModel,
 )
 
-__all__ = ["npred_images"]
+__all__ = ["npred_images", "npred_parts"]
 
 Array = NDArray[np.float64]
+Part = tuple[Window, Array]
 
 
 def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
@@ -52,9 +55,33 @@ def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
     ModelError
         If a model cannot be used on the dataset.
     """
-    observation = Observation(cube)
+    return npred_parts(Observation(cube), cube, models)[0]
+
+
+def npred_parts(
+    observation: Observation, cube: xr.Dataset, models: DatasetModels, names: Collection[str] = ()
+) -> tuple[Array, dict[str, Part]]:
+    """Predicted counts of a dataset, not clipped, and those of some of its sources.
+
+    Parameters
+    ----------
+    observation : `Observation`
+        Of the cube.
+    cube : `xarray.Dataset`
+    models : `DatasetModels`
+        Models that touch it.
+    names : collection of str
+        Sky models whose own counts are given, too.
+
+    Returns
+    -------
+    npred : array of shape (energy, lat, lon)
+        Of all together.
+    parts : dict
+        Window and counts (energy, lat, lon) in it of those that reach the dataset.
+    """
     bins, background = all_bins(observation), background_of(models, observation)
-    npred = np.zeros(observation.mask.shape)
+    npred, parts = np.zeros(observation.mask.shape), {}
     flat = npred.reshape(-1)
     grid = EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
     for model in models:
@@ -62,7 +89,11 @@ def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
             source = Source(
                 observation, bins, model, shape_of(model), [], temporal_norm(model, cube)
             )
-            _add_source(npred, observation, grid, source)
+            part = _source_counts(observation, grid, source)
+            if part is not None:
+                npred[:, *part[0].slices] += part[1]
+                if model.name in names:
+                    parts[model.name] = part
         elif isinstance(model, TemplateNPredModel):
             template, values = (
                 TemplateSource(observation, bins, model),
@@ -75,7 +106,7 @@ def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
                 )[0]
     if observation.background is not None:
         flat += _background(observation, bins, background)
-    return npred
+    return npred, parts
 
 
 def _background(observation: Observation, bins: Bins, model: BackgroundIRFModel | None) -> Array:
@@ -86,14 +117,15 @@ def _background(observation: Observation, bins: Bins, model: BackgroundIRFModel 
     return make_background(observation, bins, norm, spatial).predict(np.concatenate(values))[0]
 
 
-def _add_source(npred: Array, observation: Observation, grid: EnergyGrid, source: Source) -> None:
+def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -> Part | None:
+    """Window a source is seen in and its counts (energy, lat, lon); None beyond the mask."""
     model, shape = source.model, source.spatial
     values = shape.internal_values
     apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
     radius = shape.evaluation_radius(values)
     anchor = observation.anchor(shape.center(values), shape.frame, radius, apply)
     if anchor is None:
-        return
+        return None
     spectral = (model.spectral_model, model.temporal_model)
     own = np.concatenate([part.internal_values for part in spectral if part is not None])
     f, _ = source.spectrum(grid, own, {}, derivatives=False)
@@ -111,7 +143,7 @@ def _add_source(npred: Array, observation: Observation, grid: EnergyGrid, source
     else:
         true = Convolution(kernels, n_true, window.shape).apply(image) * exposure
         counts = np.tensordot(anchor.edisp.T, true, axes=1)
-    npred[:, *window.slices] += counts
+    return window, counts
 
 
 def _corner_image(source: Source, window: Window, values: Array) -> Array:

@@ -1,0 +1,225 @@
+"""What is estimated of norms: errors, upper limits, significance and scans."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import ArrayLike, NDArray
+
+from gmdask.datasets import Datasets
+from gmdask.datasets.energy_algebra import energy_bins
+from gmdask.errors import InputError
+from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
+from gmdask.estimators.solve import crossings, minimise
+from gmdask.models import Models, SkyModel
+from gmdask.store.axes import cube_axis
+
+__all__ = ["Options", "bins_of", "estimate", "options_of", "source_names"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+OPTIONAL = ("errn-errp", "ul", "scan")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is estimated besides norm, error and significance.
+
+    Attributes
+    ----------
+    n_sigma, n_sigma_ul : float
+        Standard deviations of errors and upper limits.
+    chosen : frozenset of str
+        Of "errn-errp", "ul" and "scan".
+    scan : array of shape (K,)
+        Norms of the scan.
+    """
+
+    n_sigma: float
+    n_sigma_ul: float
+    chosen: frozenset[str]
+    scan: Array
+
+    @property
+    def rises(self) -> dict[str, tuple[float, int]]:
+        """Rise of the statistic, and side of the minimum, of each limit that is asked for."""
+        found: dict[str, tuple[float, int]] = {}
+        if "errn-errp" in self.chosen:
+            found |= {"norm_errn": (self.n_sigma**2, -1), "norm_errp": (self.n_sigma**2, 1)}
+        if "ul" in self.chosen:
+            found["norm_ul"] = (self.n_sigma_ul**2, 1)
+        return found
+
+
+def options_of(
+    n_sigma: float,
+    n_sigma_ul: float,
+    selection: str | Collection[str] | None,
+    norm_scan: ArrayLike | None,
+) -> Options:
+    """Check options as users give them."""
+    if not (n_sigma > 0 and n_sigma_ul > 0):
+        msg = f"n_sigma is {n_sigma} and n_sigma_ul {n_sigma_ul}, expected positive numbers"
+        raise InputError(msg)
+    names = [selection] if isinstance(selection, str) else list(selection or ())
+    chosen = frozenset(OPTIONAL if "all" in names else names)
+    if not chosen <= set(OPTIONAL):
+        msg = f"selection_optional is {names}, expected some of {', '.join(OPTIONAL)}, or all"
+        raise InputError(msg)
+    scan = np.geomspace(0.2, 5.0, 11) if norm_scan is None else np.asarray(norm_scan, dtype=float)
+    if scan.ndim != 1 or not np.isfinite(scan).all():
+        msg = f"norm_scan has shape {scan.shape}, expected finite numbers along one axis"
+        raise InputError(msg)
+    return Options(float(n_sigma), float(n_sigma_ul), chosen, scan)
+
+
+def source_names(models: Models, source: str | int | Sequence[str | int]) -> list[str]:
+    """Names of sources, given by name or number.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such model.
+    InputError
+        If one is no sky model, or there is none.
+    """
+    given = [source] if isinstance(source, str | int) else list(source)
+    found = [models[key] for key in given]
+    for model in found:
+        if not isinstance(model, SkyModel):
+            msg = f"model {model.name!r} is a {type(model).__name__}, expected a SkyModel"
+            raise InputError(msg)
+    if not found:
+        msg = "there is no source to estimate fluxes of"
+        raise InputError(msg)
+    return [model.name for model in found]
+
+
+def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
+    """Bins of each dataset in energy ranges, rounded to edges of its axis as in Gammapy.
+
+    Raises
+    ------
+    InputError
+        If the edges do not increase, or no dataset has a bin in one of the ranges.
+    """
+    try:
+        values = np.asarray(u.Quantity(edges).to_value("TeV"), dtype=float)
+    except (TypeError, ValueError, u.UnitsError) as error:
+        msg = f"energy_edges is {edges!r}, expected energies"
+        raise InputError(msg) from error
+    if values.ndim != 1 or len(values) < 2 or not (np.diff(values) > 0).all():
+        msg = f"energy_edges is {edges!r}, expected at least two that increase"
+        raise InputError(msg)
+    n = len(values) - 1
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    found, known = [], {}
+    for dataset in datasets:
+        axis = cube_axis(dataset.cube, "energy", "TeV")
+        key = axis.edges.tobytes()
+        if key not in known:
+            known[key] = tuple(_range(axis, values[i], values[i + 1]) for i in range(n))
+        for i, (start, stop) in enumerate(known[key]):
+            if stop > start:
+                low[i] = min(low[i], axis.edges[start])
+                high[i] = max(high[i], axis.edges[stop])
+        found.append(known[key])
+    empty = ~np.isfinite(low)
+    if empty.any():
+        i = int(np.flatnonzero(empty)[0])
+        msg = f"no dataset has an energy bin between {values[i]:.4g} and {values[i + 1]:.4g} TeV"
+        raise InputError(msg)
+    return EnergyBins(low, high, found)
+
+
+def _range(axis: object, low: float, high: float) -> tuple[int, int]:
+    try:
+        return energy_bins(axis, low * u.TeV, high * u.TeV, "")  # type: ignore[arg-type]
+    except InputError:
+        return 0, 0
+
+
+def estimate(
+    likelihood: NormLikelihood, label: Index, n_groups: int, options: Options
+) -> dict[str, Array]:
+    """Estimate norms of sources in energy bins, in each group of datasets.
+
+    Parameters
+    ----------
+    likelihood : `NormLikelihood`
+    label : array of shape (dataset,)
+        Group of each dataset, below zero for none.
+    n_groups : int
+    options : `Options`
+
+    Returns
+    -------
+    found : dict
+        Arrays of shape (source, energy, group), those per dataset of shape (source, energy, dataset),
+        and "stat_scan" of shape (source, energy, group, K).
+
+    Notes
+    -----
+    Rules are those of Gammapy's ``FluxPointsEstimator``: predictions are clipped at zero, the
+    null hypothesis is a norm of zero, errors are from the curvature, and asymmetric ones and upper limits
+    from the rise of the statistic. A source in whose bins no count lies has its norm where the first
+    prediction vanishes, without errors.
+    """
+    shape = (*likelihood.shape, n_groups)
+    per_group = [
+        np.full(shape, fill) for fill in (0.0, -np.inf, -np.inf, -np.inf)
+    ]  # signal, wall, zero, reach
+    limits = likelihood.limits
+    for k in np.flatnonzero(label >= 0):
+        g = label[k]
+        per_group[0][..., g] += np.nan_to_num(limits.signal[..., k])
+        for total, own in zip(per_group[1:], (limits.wall, limits.zero, limits.reach), strict=True):
+            total[..., g] = np.fmax(total[..., g], own[..., k])
+    signal, wall, zero, reach = (values.reshape(-1) for values in per_group)
+    seen, counted = signal > 0, np.isfinite(wall)
+    lower = np.where(counted, np.maximum(wall, reach), np.where(seen, zero, -1.0))
+    start = np.where(seen & ~counted, lower, np.where(lower < 1.0, 1.0, lower + 1.0))
+
+    def function(x: Array) -> tuple[Array, Array, Array]:
+        summed = likelihood(x.reshape(*shape, x.shape[-1]), label)
+        stat, first, second = (values.reshape(x.shape) for values in summed)
+        return stat, first, second
+
+    minima = minimise(function, lower, start, seen & counted)
+    norm = np.where(seen, minima.x, np.nan)
+    second = np.where(minima.second > 0, minima.second, np.nan)
+    found = {"norm": norm, "norm_err": options.n_sigma * np.sqrt(2 / second)}
+    found["norm_err"] = np.where(seen & counted, found["norm_err"], np.nan)
+    rises = options.rises
+    if rises:
+        levels, sides = (np.array(values) for values in zip(*rises.values(), strict=True))
+        slope = np.where(counted, 0.0, 2 * signal)
+        x = crossings(function, minima._replace(x=norm), slope, levels, sides, lower)
+        for key, place, (_, side) in zip(rises, x.T, rises.values(), strict=True):
+            found[key] = place if key == "norm_ul" else side * (place - norm)
+    scan = options.scan if "scan" in options.chosen else options.scan[:0]
+    at = np.broadcast_to(np.array([0.0, *scan]), (len(norm), 1 + len(scan)))
+    stats = function(np.ascontiguousarray(at))[0]
+    stat = np.where(seen, minima.stat, np.nan)
+    found |= {"stat": stat, "stat_null": stats[:, 0], "ts": stats[:, 0] - stat}
+    found["sqrt_ts"] = np.sign(norm) * np.sqrt(np.maximum(found["ts"], 0.0))
+    result: dict[str, Array] = {key: values.reshape(shape) for key, values in found.items()}
+    result["success"] = (seen & (minima.success | ~counted)).reshape(shape)
+    if len(scan):
+        result |= {"stat_scan": stats[:, 1:].reshape(*shape, len(scan))}
+    return result | _per_dataset(likelihood, result["norm"], label)
+
+
+def _per_dataset(likelihood: NormLikelihood, norm: Array, label: Index) -> dict[str, Array]:
+    """Counts, and predicted ones, of each dataset (source, energy, dataset)."""
+    used = label >= 0
+    own = np.where(used, norm[..., np.maximum(label, 0)], np.nan)
+    return {
+        "npred": likelihood.npred(norm, label),
+        "npred_excess": own * likelihood.limits.signal,
+        "counts": np.where(used, likelihood.limits.counts, np.nan),
+    }

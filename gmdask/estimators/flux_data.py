@@ -1,0 +1,237 @@
+"""Fluxes as norms of a reference spectrum, and their conversion to other quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from numpy.typing import NDArray
+from scipy.stats import norm as normal
+
+from gmdask.errors import InputError
+from gmdask.models import PowerLawSpectralModel, SpectralModel, TemplateSpectralModel
+
+__all__ = ["SED_UNITS", "FluxData", "reference_fluxes", "ul_confidence"]
+
+Array = NDArray[np.float64]
+
+SED_UNITS = {
+    "dnde": "cm-2 s-1 TeV-1", "e2dnde": "erg cm-2 s-1", "flux": "cm-2 s-1", "eflux": "erg cm-2 s-1",
+}  # fmt: skip
+NORMS = ("norm", "norm_err", "norm_errn", "norm_errp", "norm_ul")
+PLAIN = ("ts", "sqrt_ts", "npred", "npred_excess", "stat", "stat_null")
+
+
+def reference_fluxes(model: SpectralModel, low: Array, high: Array) -> dict[str, xr.Variable]:
+    """Energies, and fluxes of a spectrum, in some ranges.
+
+    Parameters
+    ----------
+    model : `SpectralModel`
+    low, high : array of shape (energy,)
+        Ranges in TeV; the reference energy is their geometric mean, as in Gammapy.
+    """
+    lower, upper = u.Quantity(low, "TeV"), u.Quantity(high, "TeV")
+    energy = np.sqrt(lower * upper)
+    found = {
+        "e_ref": energy,
+        "e_min": lower,
+        "e_max": upper,
+        "ref_dnde": model(energy).to(SED_UNITS["dnde"]),
+        "ref_flux": model.integral(lower, upper).to(SED_UNITS["flux"]),
+        "ref_eflux": model.energy_flux(lower, upper).to(SED_UNITS["eflux"]),
+    }
+    return {
+        key: xr.Variable(("energy",), value.value, {"units": value.unit.to_string()})
+        for key, value in found.items()
+    }
+
+
+def ul_confidence(n_sigma: float) -> float:
+    """Confidence of an upper limit at some standard deviations, as files give it."""
+    return float(np.round(1 - 2 * normal.sf(n_sigma), 7))
+
+
+class FluxData:
+    """Norms of a reference spectrum in energy bins, with all that was estimated.
+
+    Parameters
+    ----------
+    data : `xarray.Dataset`
+        ``norm`` and what goes with it, along ``energy`` (and others before it); ``e_ref``, ``e_min``,
+        ``e_max``, ``ref_dnde``, ``ref_flux``, ``ref_eflux`` along ``energy``. Units are attributes.
+    reference_model : `SpectralModel`, optional
+        The spectrum whose norms they are; by default drawn through ``ref_dnde``.
+
+    Attributes
+    ----------
+    data : `xarray.Dataset`
+    """
+
+    def __init__(self, data: xr.Dataset, reference_model: SpectralModel | None = None) -> None:
+        missing = {"norm", "e_ref", "ref_dnde"} - set(map(str, data.variables))
+        if missing:
+            msg = f"fluxes without {', '.join(sorted(missing))}"
+            raise InputError(msg)
+        self.data = data
+        self._reference = reference_model
+
+    @property
+    def reference_model(self) -> SpectralModel:
+        """The spectrum whose norms they are."""
+        if self._reference is None:
+            energy, dnde = self.quantity("e_ref"), self.quantity("ref_dnde")
+            self._reference = TemplateSpectralModel(energy, dnde)
+        return self._reference
+
+    @property
+    def energy_edges(self) -> u.Quantity:
+        """Edges (energy + 1,) in TeV."""
+        low, high = (self.quantity(key).to_value("TeV") for key in ("e_min", "e_max"))
+        return u.Quantity([*low, high[-1]], "TeV")
+
+    @property
+    def n_sigma_ul(self) -> float:
+        """Standard deviations of the upper limits."""
+        return float(self.data.attrs.get("n_sigma_ul", 2.0))
+
+    @property
+    def is_ul(self) -> NDArray[np.bool_]:
+        """Where the source is less significant than the limit that stands for it: √ts < 2."""
+        return np.asarray(~(self.data["sqrt_ts"].values >= 2.0))
+
+    def quantity(self, name: str) -> u.Quantity:
+        """Values with their unit: of ``data``, or a flux such as "e2dnde" or "dnde_err".
+
+        Parameters
+        ----------
+        name : str
+            Name of an array of ``data``; or "dnde", "e2dnde", "flux" or "eflux", alone or with
+            "_err", "_errn", "_errp" or "_ul".
+
+        Raises
+        ------
+        InputError
+            If it was not estimated.
+        """
+        if name in self.data.variables:
+            array = self.data[name]
+            return u.Quantity(array.values, array.attrs.get("units", ""))
+        kind, _, part = name.partition("_")
+        own = f"norm_{part}" if part else "norm"
+        if kind not in SED_UNITS or own not in self.data:
+            msg = (
+                f"{name!r} was not estimated: there are {', '.join(map(str, self.data.data_vars))}"
+            )
+            raise InputError(msg)
+        reference = self.quantity("ref_dnde" if kind == "e2dnde" else f"ref_{kind}")
+        if kind == "e2dnde":
+            reference = reference * self.quantity("e_ref") ** 2
+        return (self.data[own].values * reference).to(SED_UNITS[kind])
+
+    def columns(self, sed_type: str) -> dict[str, u.Quantity | NDArray[Any]]:
+        """Columns of a table of some kind, in Gammapy's order.
+
+        Parameters
+        ----------
+        sed_type : {"likelihood", "dnde", "e2dnde", "flux", "eflux"}
+
+        Raises
+        ------
+        InputError
+            If it is another one.
+        """
+        if sed_type != "likelihood" and sed_type not in SED_UNITS:
+            msg = f"sed_type is {sed_type!r}, expected one of likelihood, {', '.join(SED_UNITS)}"
+            raise InputError(msg)
+        found: dict[str, Any] = {key: self.quantity(key) for key in ("e_ref", "e_min", "e_max")}
+        if sed_type == "likelihood":
+            for kind in ("dnde", "flux", "eflux"):
+                found[f"ref_{kind}"] = self.quantity(f"ref_{kind}")
+        kept = [key for key in NORMS if key in self.data]
+        for key in kept:
+            name = key if sed_type == "likelihood" else key.replace("norm", sed_type)
+            found[name] = self.quantity(name)
+        found |= {key: self._last(key) for key in PLAIN if key in self.data}
+        if "norm_ul" in kept and "sqrt_ts" in self.data:
+            found["is_ul"] = self.is_ul
+        found |= {key: self._last(key) for key in ("counts", "success") if key in self.data}
+        if "stat_scan" in self.data:
+            shape = self.data["norm"].shape
+            scan = self.data["norm_scan"].values
+            found["norm_scan"] = np.broadcast_to(scan, (*shape, scan.shape[-1])).copy()
+            found["stat_scan"] = self.data["stat_scan"].values
+        return found
+
+    def _last(self, key: str) -> NDArray[Any]:
+        """Values with what is per dataset in the last place."""
+        dims = self.data["norm"].dims
+        array = self.data[key]
+        return np.asarray(array.transpose(*dims, ...).values)
+
+    def __repr__(self) -> str:
+        shape = " × ".join(f"{self.data.sizes[d]} {d}" for d in self.data["norm"].dims)
+        return f"{type(self).__name__}({self.data.attrs.get('source', '')}: {shape})"
+
+    def _repr_html_(self) -> str:
+        return str(self.data._repr_html_())
+
+
+def from_columns(
+    table: Mapping[str, Any], sed_type: str, dims: tuple[str, ...], model: SpectralModel | None
+) -> tuple[dict[str, xr.Variable], SpectralModel | None]:
+    """Arrays of `FluxData` from the columns of a table.
+
+    Parameters
+    ----------
+    table : mapping
+        Quantities and arrays, of shape (..., energy) or (..., energy, dataset).
+    sed_type : str
+        See `FluxData.columns`.
+    dims : tuple of str
+        Of a norm.
+    model : `SpectralModel`, optional
+        Reference; by default a power law of index 2, unless the table has one.
+    """
+    energy = {
+        key: u.Quantity(table[key]).reshape(-1, np.shape(table[key])[-1])[0]
+        for key in ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux")
+        if key in table
+    }
+    if "e_min" not in energy:
+        energy["e_min"] = energy["e_max"] = energy["e_ref"]
+    found = {
+        key: xr.Variable(("energy",), value.value, {"units": value.unit.to_string()})
+        for key, value in energy.items()
+    }
+    if sed_type != "likelihood":
+        model = PowerLawSpectralModel() if model is None else model
+        low, high = (energy[key].to_value("TeV") for key in ("e_min", "e_max"))
+        computed = reference_fluxes(model, low, high)
+        if "e_ref" in energy:
+            computed["ref_dnde"].values[:] = model(energy["e_ref"]).to_value(SED_UNITS["dnde"])
+        found = {**computed, **found}
+    scale: Any = 1.0
+    if sed_type != "likelihood":
+        kind = "dnde" if sed_type == "e2dnde" else sed_type
+        unit = found[f"ref_{kind}"].attrs["units"]
+        scale = u.Quantity(found[f"ref_{kind}"].values, unit)
+        if sed_type == "e2dnde":
+            scale = scale * u.Quantity(found["e_ref"].values, found["e_ref"].attrs["units"]) ** 2
+    for key in NORMS:
+        name = key if sed_type == "likelihood" else key.replace("norm", sed_type)
+        if name in table:
+            value = u.Quantity(u.Quantity(table[name]) / scale).to_value("")
+            found[key] = xr.Variable(dims, value, {"units": ""})
+    for key in (*PLAIN, "counts", "success"):
+        if key in table:
+            values = np.asarray(u.Quantity(table[key]).value if key != "success" else table[key])
+            own = (*dims, "dataset") if values.ndim > len(dims) else dims
+            found[key] = xr.Variable(own, values, {} if key == "success" else {"units": ""})
+    if "stat_scan" in table:
+        found["stat_scan"] = xr.Variable((*dims, "scan"), np.asarray(table["stat_scan"]), {"units": ""})  # fmt: skip
+        found["norm_scan"] = xr.Variable((*dims, "scan"), np.asarray(table["norm_scan"]), {"units": ""})  # fmt: skip
+    return found, model

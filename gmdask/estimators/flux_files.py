@@ -1,0 +1,80 @@
+"""Tables of fluxes in files, as Gammapy reads and writes them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from scipy.stats import norm as normal
+
+from gmdask.errors import InputError, InputNotFoundError, StoreExistsError
+from gmdask.estimators.flux_data import SED_UNITS
+
+__all__ = ["meta_of", "read_table", "sed_type_of", "write_table"]
+
+
+def write_table(
+    table: Table, path: Path, overwrite: bool, more: list[fits.BinTableHDU] | None = None
+) -> None:
+    """Write a table of fluxes.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+    path : path
+        ECSV, unless it ends in ".fits" or ".fits.gz".
+    overwrite : bool
+    more : list of HDU, optional
+        That follow it in FITS.
+    """
+    if path.exists() and not overwrite:
+        msg = f"{path}: there is a file of this name already"
+        raise StoreExistsError(msg)
+    if ".fits" not in path.suffixes:
+        table.write(path, format="ascii.ecsv", overwrite=overwrite)
+        return
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU(table, name="FLUXPOINTS"), *(more or [])]
+    fits.HDUList(hdus).writeto(path, overwrite=overwrite)
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of fluxes, from FITS or ECSV."""
+    if not path.is_file():
+        msg = f"{path}: no such file"
+        raise InputNotFoundError(msg)
+    try:
+        if ".fits" not in path.suffixes:
+            return Table.read(path, format="ascii.ecsv")
+        with fits.open(path) as hdus, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of units of other programs
+            named = "FLUXPOINTS" if "FLUXPOINTS" in hdus else 1
+            return Table.read(hdus[named])
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        msg = f"{path}: is not a table of fluxes ({error})"
+        raise InputError(msg) from error
+
+
+def sed_type_of(table: Table, given: str | None, path: str | Path) -> str:
+    """Which flux a table has: what is given, what it says, or what its columns are."""
+    kinds = ["likelihood", *SED_UNITS]
+    kind = given or table.meta.get("SED_TYPE")
+    if kind is None:
+        names = {"likelihood": "norm"}
+        found = [k for k in kinds if names.get(k, k) in table.colnames]
+        kind = found[0] if found else None
+    if kind not in kinds or ("e_ref" not in table.colnames and "e_min" not in table.colnames):
+        msg = f"{path}: is not a table of fluxes: columns {', '.join(table.colnames)}"
+        raise InputError(msg)
+    return str(kind)
+
+
+def meta_of(table: Table) -> dict[str, Any]:
+    """What the header says of upper limits."""
+    confidence = table.meta.get("UL_CONF")
+    if confidence is None:
+        return {}
+    return {"n_sigma_ul": float(np.round(normal.isf(0.5 * (1 - float(confidence))), 3))}

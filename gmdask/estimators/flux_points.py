@@ -1,0 +1,128 @@
+"""Flux points of a source, and their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import xarray as xr
+from astropy.table import Table
+
+from gmdask.estimators.flux_data import FluxData, from_columns, ul_confidence
+from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
+from gmdask.models import SpectralModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["FluxPoints"]
+
+
+class FluxPoints(FluxData):
+    """Flux points of one source.
+
+    ``data`` is along ``energy``, and what each dataset gives also along ``dataset``. In
+    `per_dataset`, where it was asked for, everything is along ``dataset`` and ``energy``.
+
+    Attributes
+    ----------
+    per_dataset : `FluxPoints` or None
+        Each dataset by itself.
+    """
+
+    def __init__(
+        self,
+        data: xr.Dataset,
+        reference_model: SpectralModel | None = None,
+        per_dataset: FluxPoints | None = None,
+    ) -> None:
+        super().__init__(data, reference_model)
+        self.per_dataset = per_dataset
+
+    def to_table(self, sed_type: str = "likelihood") -> Table:
+        """Table in the GADF format of flux points, as Gammapy writes it.
+
+        Parameters
+        ----------
+        sed_type : {"likelihood", "dnde", "e2dnde", "flux", "eflux"}
+            Which flux.
+
+        Raises
+        ------
+        InputError
+            If it is another one.
+        """
+        columns = self.columns(sed_type)
+        n = self.data["norm"].shape
+        for key in ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux"):
+            if key in columns:
+                columns[key] = np.broadcast_to(columns[key], n, subok=True).copy()
+        table = Table(columns)
+        table.meta["SED_TYPE"] = sed_type
+        if "norm_ul" in self.data:
+            table.meta["UL_CONF"] = ul_confidence(self.n_sigma_ul)
+        return table
+
+    def write(
+        self, path: str | Path, sed_type: str = "likelihood", overwrite: bool = False
+    ) -> None:
+        """Write a table that Gammapy reads: FITS (".fits", ".fits.gz"), or ECSV.
+
+        Parameters
+        ----------
+        path : str or path
+        sed_type : str
+            See `to_table`.
+        overwrite : bool
+            Whether to replace a file that is there.
+
+        Raises
+        ------
+        StoreExistsError
+            If there is one.
+        """
+        write_table(self.to_table(sed_type), Path(path), overwrite)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        sed_type: str | None = None,
+        reference_model: SpectralModel | None = None,
+    ) -> Self:
+        """Read a table in the GADF format: one of `write`, or Gammapy's.
+
+        Parameters
+        ----------
+        path : str or path
+        sed_type : str, optional
+            Which flux it has, where the file does not say.
+        reference_model : `SpectralModel`, optional
+            By default that of the file, or a power law of index 2.
+
+        Raises
+        ------
+        InputNotFoundError
+            If there is no file.
+        InputError
+            If it is no table of fluxes.
+        """
+        table = read_table(Path(path))
+        kind = sed_type_of(table, sed_type, path)
+        columns: dict[str, Any] = {name: table[name] for name in table.colnames}
+        found, model = from_columns(columns, kind, ("energy",), reference_model)
+        return cls(xr.Dataset(found, attrs=meta_of(table)), model)
+
+    def plot(self, ax: Axes | None = None, sed_type: str = "e2dnde") -> Axes:
+        """Plot the points with their errors and upper limits.
+
+        Parameters
+        ----------
+        ax : `matplotlib.axes.Axes`, optional
+        sed_type : {"e2dnde", "dnde", "flux", "eflux"}
+        """
+        from gmdask.plot import plot_flux_points
+
+        axes: Axes = plot_flux_points(self, ax, sed_type)
+        return axes

@@ -1,0 +1,196 @@
+"""Flux points: the norm of a source in each energy bin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from distributed import Client
+from numpy.typing import ArrayLike, NDArray
+
+from gmdask.datasets import Datasets
+from gmdask.estimators.estimation import Options, bins_of, estimate, options_of, source_names
+from gmdask.estimators.flux_data import reference_fluxes
+from gmdask.estimators.flux_points import FluxPoints
+from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
+from gmdask.estimators.reoptimized import estimate_reoptimized
+from gmdask.models import Models, SkyModel
+
+__all__ = ["FluxPointsEstimator"]
+
+Array = NDArray[np.float64]
+
+PER_DATASET = ("npred", "npred_excess", "counts")
+
+
+class FluxPointsEstimator:
+    """Norms of one source or several in energy bins.
+
+    Parameters
+    ----------
+    source : str, int, or list of these
+        Which sky models.
+    energy_edges : Quantity
+        Edges of the energy bins, rounded to those of the datasets.
+    n_sigma, n_sigma_ul : float
+        Standard deviations of errors, and of upper limits.
+    selection_optional : str or list of str, optional
+        Of "errn-errp", "ul", "scan"; or "all".
+    reoptimize : bool
+        Whether the free parameters of all other models are fitted in each bin, too; those of the source
+        itself never are.
+    norm_scan : array, optional
+        Norms at which the statistic is given with "scan"; by default 11 from 0.2 to 5.
+    per_dataset : bool
+        Whether each dataset by itself is estimated, too.
+
+    Notes
+    -----
+    Rules and numbers are those of Gammapy's ``FluxPointsEstimator``. Without `reoptimize` each dataset
+    is folded with the response once, whatever the number of bins and sources, and all norms are
+    found together.
+    """
+
+    def __init__(
+        self,
+        source: str | int | Sequence[str | int] = 0,
+        energy_edges: u.Quantity | None = None,
+        *,
+        n_sigma: float = 1,
+        n_sigma_ul: float = 2,
+        selection_optional: str | Collection[str] | None = None,
+        reoptimize: bool = False,
+        norm_scan: ArrayLike | None = None,
+        per_dataset: bool = False,
+    ) -> None:
+        self.source = source
+        self.energy_edges = u.Quantity([1, 10], "TeV") if energy_edges is None else energy_edges
+        self._options = options_of(n_sigma, n_sigma_ul, selection_optional, norm_scan)
+        self.reoptimize, self.per_dataset = reoptimize, per_dataset
+
+    def run(
+        self, datasets: Datasets, models: Models, client: Client | None = None
+    ) -> FluxPoints | dict[str, FluxPoints]:
+        """Estimate the flux points.
+
+        Parameters
+        ----------
+        datasets : `Datasets`
+        models : `Models`
+            The global models, which stay as they are.
+        client : `distributed.Client`, optional
+            Cluster to work on; by default this process. Numbers are the same to the last bit.
+
+        Returns
+        -------
+        points : `FluxPoints`, or dict of them by name where several sources were asked for
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such source.
+        InputError
+            If one is no sky model, or no dataset has a bin in an energy range.
+        ModelError
+            If a source predicts negative counts.
+        """
+        datasets.follow(models)
+        names = source_names(models, self.source)
+        bins = bins_of(datasets, self.energy_edges)
+        together = np.zeros(len(datasets), dtype=np.intp)
+        apart = np.arange(len(datasets)) if self.per_dataset else None
+        found = self._estimate(datasets, models, names, bins, [together, apart], client)
+        points = {
+            name: _points(self._options, models[name], bins, datasets.names, k, *found)
+            for k, name in enumerate(names)
+        }
+        return points[names[0]] if isinstance(self.source, str | int) else points
+
+    def _estimate(
+        self,
+        datasets: Datasets,
+        models: Models,
+        names: list[str],
+        bins: EnergyBins,
+        labels: Sequence[NDArray[np.intp] | None],
+        client: Client | None,
+    ) -> list[dict[str, Array] | None]:
+        """Estimate for several ways to group the datasets."""
+        likelihood = NormLikelihood(datasets, models, names, bins, client)
+        found: list[dict[str, Array] | None] = []
+        try:
+            for label in labels:
+                if label is None:
+                    found.append(None)
+                    continue
+                n = int(label.max(initial=-1)) + 1
+                values = estimate(likelihood, label, n, self._options)
+                if self.reoptimize:
+                    values = estimate_reoptimized(
+                        datasets, models, names, bins, label, self._options, values, client
+                    )
+                found.append(values)
+        finally:
+            likelihood.close()
+        return found
+
+
+def _points(
+    options: Options,
+    source: SkyModel,
+    bins: EnergyBins,
+    names: Sequence[str],
+    k: int,
+    joint: dict[str, Array] | None,
+    apart: dict[str, Array] | None,
+) -> FluxPoints:
+    """Flux points of source number k."""
+    assert joint is not None
+    reference = source.spectral_model.copy()
+    own = {
+        key: values[k] if key in PER_DATASET else values[k, :, 0] for key, values in joint.items()
+    }
+    data = dataset_of(own, source.name, bins, options, reference, ("energy",), names)
+    if apart is None:
+        return FluxPoints(data, reference)
+    each = {key: np.swapaxes(values[k], 0, 1) for key, values in apart.items()}
+    dims = ("dataset", "energy")
+    alone = dataset_of(each, source.name, bins, options, reference, dims, names)
+    return FluxPoints(data, reference, FluxPoints(alone, reference))
+
+
+def dataset_of(
+    found: dict[str, Array],
+    source: str,
+    bins: EnergyBins,
+    options: Options,
+    reference: Any,
+    dims: tuple[str, ...],
+    names: Sequence[str],
+) -> xr.Dataset:
+    """Dataset of `FluxData` from what was estimated.
+
+    Parameters
+    ----------
+    found : dict
+        Arrays along `dims`; then along the datasets, or the norms of the scan.
+    """
+    arrays = reference_fluxes(reference, bins.low, bins.high)
+    for key, values in found.items():
+        more: tuple[str, ...] = ("scan",) if key == "stat_scan" else ()
+        if key in PER_DATASET and "dataset" not in dims:
+            more = ("dataset",)  # beyond those of the norms
+        attrs = {} if key == "success" else {"units": ""}
+        arrays[key] = xr.Variable((*dims, *more), values, attrs)
+    if "stat_scan" in found:
+        arrays["norm_scan"] = xr.Variable(("scan",), options.scan, {"units": ""})
+    header: dict[str, Any] = {
+        "source": source,
+        "n_sigma": options.n_sigma,
+        "n_sigma_ul": options.n_sigma_ul,
+    }
+    coords = {"dataset": list(names), "energy": arrays["e_ref"].copy()}
+    return xr.Dataset(arrays, coords=coords, attrs=header)

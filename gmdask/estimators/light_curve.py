@@ -1,0 +1,155 @@
+"""Light curve of a source, and its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import xarray as xr
+from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
+
+from gmdask.errors import InputError
+from gmdask.estimators.flux_data import FluxData, from_columns, ul_confidence
+from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
+from gmdask.models import SpectralModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["LightCurve"]
+
+PER_ENERGY = ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux")
+MJD_2000 = 51544
+
+
+class LightCurve(FluxData):
+    """Fluxes of one source over time.
+
+    ``data`` is along ``time`` and ``energy``. Beginnings and ends of the times are ``time_min`` and
+    ``time_max`` along ``time``: MJD in the scale of ``data.attrs["time_scale"]``.
+    """
+
+    @property
+    def time_min(self) -> Time:
+        """Beginnings of the times."""
+        return self._times("time_min")
+
+    @property
+    def time_max(self) -> Time:
+        """Ends of the times."""
+        return self._times("time_max")
+
+    def _times(self, key: str) -> Time:
+        scale = str(self.data.attrs.get("time_scale", "tt"))
+        return Time(self.data[key].values, format="mjd", scale=scale)
+
+    def to_table(self, sed_type: str = "flux") -> Table:
+        """Table with one row per time, as Gammapy writes it.
+
+        Parameters
+        ----------
+        sed_type : {"likelihood", "dnde", "e2dnde", "flux", "eflux"}
+            Which flux.
+
+        Raises
+        ------
+        InputError
+            If it is another one.
+        """
+        columns = self.columns(sed_type)
+        shape = self.data["norm"].shape
+        for key in PER_ENERGY:
+            if key in columns:
+                columns[key] = np.broadcast_to(columns[key], shape, subok=True).copy()
+        times = {key: self.data[key].values for key in ("time_min", "time_max")}
+        table = Table({**times, **columns})
+        table.meta["SED_TYPE"] = sed_type
+        if "norm_ul" in self.data:
+            table.meta["UL_CONF"] = ul_confidence(self.n_sigma_ul)
+        scale = str(self.data.attrs.get("time_scale", "tt"))
+        table.meta |= {"MJDREFI": 0, "MJDREFF": 0.0, "TIMESYS": scale, "TIMEUNIT": "d"}
+        return table
+
+    def write(self, path: str | Path, sed_type: str = "flux", overwrite: bool = False) -> None:
+        """Write a table that Gammapy reads: FITS (".fits", ".fits.gz"), or ECSV.
+
+        Parameters
+        ----------
+        path : str or path
+        sed_type : str
+            See `to_table`.
+        overwrite : bool
+            Whether to replace a file that is there.
+
+        Raises
+        ------
+        StoreExistsError
+            If there is one.
+        """
+        write_table(self.to_table(sed_type), Path(path), overwrite, [self._gti()])
+
+    def _gti(self) -> fits.BinTableHDU:
+        reference = Time(MJD_2000, format="mjd", scale=self.time_min.scale)
+        columns = [
+            fits.Column(name, "D", "s", array=(times - reference).to_value("s"))
+            for name, times in (("START", self.time_min), ("STOP", self.time_max))
+        ]
+        hdu = fits.BinTableHDU.from_columns(columns, name="GTI")
+        hdu.header.update({"MJDREFI": MJD_2000, "MJDREFF": 0.0, "TIMESYS": reference.scale})
+        return hdu
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        sed_type: str | None = None,
+        reference_model: SpectralModel | None = None,
+    ) -> Self:
+        """Read a table: one of `write`, or Gammapy's.
+
+        Parameters
+        ----------
+        path : str or path
+        sed_type : str, optional
+            Which flux it has, where the file does not say.
+        reference_model : `SpectralModel`, optional
+            By default that of the file, or a power law of index 2.
+
+        Raises
+        ------
+        InputNotFoundError
+            If there is no file.
+        InputError
+            If it is no light curve.
+        """
+        table = read_table(Path(path))
+        kind = sed_type_of(table, sed_type, path)
+        missing = {"time_min", "time_max"} - set(table.colnames)
+        if missing:
+            msg = f"{path}: is not a light curve: {', '.join(sorted(missing))} is missing"
+            raise InputError(msg)
+        columns: dict[str, Any] = {
+            name: column if column.ndim > 1 else column[:, None]
+            for name, column in ((name, table[name]) for name in table.colnames)
+        }
+        found, model = from_columns(columns, kind, ("time", "energy"), reference_model)
+        start = float(table.meta.get("MJDREFI", 0)) + float(table.meta.get("MJDREFF", 0.0))
+        for key in ("time_min", "time_max"):
+            found[key] = xr.Variable(("time",), start + np.asarray(table[key]), {"units": "d"})
+        attrs = meta_of(table) | {"time_scale": str(table.meta.get("TIMESYS", "tt")).lower()}
+        return cls(xr.Dataset(found, attrs=attrs), model)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot the fluxes over time.
+
+        Parameters
+        ----------
+        ax : `matplotlib.axes.Axes`, optional
+        """
+        from gmdask.plot import plot_light_curve
+
+        axes: Axes = plot_light_curve(self, ax)
+        return axes

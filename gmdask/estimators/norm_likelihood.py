@@ -1,0 +1,199 @@
+"""The likelihood of the norms of sources in energy bins, over datasets, here or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from distributed import Client
+from numpy.typing import NDArray
+
+from gmdask.cluster import Engine, plan_memory, room_on_workers
+from gmdask.datasets import Datasets
+from gmdask.fit.grouping import GROUPS_PER_THREAD, cube_of
+from gmdask.likelihood.norms import (
+    NormGroup,
+    NormGroupSpec,
+    NormLimits,
+    NormSpec,
+    compile_norms,
+    evaluate_norms,
+)
+from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
+from gmdask.models import Models
+
+__all__ = ["EnergyBins", "NormLikelihood", "Summed"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+class EnergyBins(NamedTuple):
+    """Energy ranges, rounded to the axes of the datasets.
+
+    Attributes
+    ----------
+    low, high : array of shape (range,)
+        In TeV: the widest of all datasets.
+    bins : list of tuple of (int, int)
+        Per dataset, first bin and end of each range; equal where it has none there.
+    """
+
+    low: Array
+    high: Array
+    bins: list[tuple[tuple[int, int], ...]]
+
+
+class Summed(NamedTuple):
+    """Sums over the datasets of each group, each of shape (source, energy, group, K)."""
+
+    stat: Array
+    first: Array
+    second: Array
+
+
+class NormLikelihood:
+    """Statistic as a function of norms, all else being at the values of the models.
+
+    Parameters
+    ----------
+    datasets : `Datasets`
+    models : `Models`
+        The global models, which stay as they are.
+    sources : sequence of str
+        Names of the sources.
+    bins : `EnergyBins`
+    client : `distributed.Client`, optional
+        Cluster to evaluate on. Numbers are the same to the last bit.
+
+    Attributes
+    ----------
+    has : boolean array of shape (source, dataset)
+        Which source belongs to which dataset.
+    """
+
+    def __init__(
+        self,
+        datasets: Datasets,
+        models: Models,
+        sources: Sequence[str],
+        bins: EnergyBins,
+        client: Client | None = None,
+    ) -> None:
+        self.shape = len(sources), len(bins.low)
+        self.n_datasets = len(datasets)
+        self.has = np.array(
+            [[models[source].applies_to(d.name) for d in datasets] for source in sources],
+            dtype=bool,
+        ).reshape(len(sources), len(datasets))
+        self._numbers = np.flatnonzero(self.has.any(axis=0))
+        chosen = [datasets[int(k)] for k in self._numbers]
+        specs = [
+            NormSpec(
+                dataset.name,
+                cube_of(dataset, client),
+                tuple(models.positions_for(dataset.name)),
+                tuple(s for s, there in zip(sources, self.has[:, k], strict=True) if there),
+                bins.bins[k],
+            )
+            for dataset, k in zip(chosen, self._numbers, strict=True)
+        ]
+        self._groups = _cut(specs, client)
+        budget = None
+        room = None if client is None else room_on_workers(client, compile_norms)
+        if room is not None and specs:
+            per_task = max(
+                peak_bytes(d.cube) + 8 * d.counts.size * (1 + len(s.sources))
+                for d, s in zip(chosen, specs, strict=True)
+            )
+            held = HELD + HELD_PER_COMPONENT * max(len(s.components) for s in specs)
+            budget = plan_memory(room, FIXED, per_task, held, len(specs)).budget
+        described = [_describe(group, models, budget) for group in self._groups]
+        self._engine: Engine[
+            NormGroupSpec, NormGroup, list[Array] | None, list[Array] | list[NormLimits]
+        ] = Engine(compile_norms, evaluate_norms, described, client)
+        self.limits = self._limits()
+
+    def close(self) -> None:
+        """Let the compiled datasets go."""
+        self._engine.close()
+
+    def _limits(self) -> NormLimits:
+        """Limits, each of shape (source, energy, dataset)."""
+        answers = self._engine([None] * len(self._groups))
+        found = np.full((len(NormLimits._fields), *self.shape, self.n_datasets), np.nan)
+        per_dataset = [limits for group in answers for limits in group]
+        for k, limits in zip(self._numbers, per_dataset, strict=True):
+            found[:, self.has[:, k], :, k] = np.array(limits).reshape(
+                len(found), -1, self.shape[1]
+            ).transpose(1, 0, 2)  # fmt: skip
+        return NormLimits(*found)
+
+    def _evaluate(self, norms: Array, label: Index) -> list[tuple[int, Array]]:
+        """Per dataset of a group: its number, and its values (4, source, energy, K)."""
+        active = [int(k) for k in self._numbers]
+        asked = {k: norms[self.has[:, k], :, label[k]] for k in active if label[k] >= 0}
+        n = norms.shape[-1]
+        payloads, remaining = [], iter(active)
+        for group in self._groups:
+            own = [(next(remaining), spec) for spec in group]
+            payloads.append([
+                asked[k].reshape(-1, n) if k in asked else np.zeros((len(spec.sources) * self.shape[1], 0))
+                for k, spec in own
+            ])  # fmt: skip
+        answers = self._engine(payloads)
+        found = [np.asarray(values) for group in answers for values in group]
+        return [
+            (k, values.reshape(4, -1, self.shape[1], n))
+            for k, values in zip(active, found, strict=True)
+            if k in asked
+        ]
+
+    def __call__(self, norms: Array, label: Index) -> Summed:
+        """Evaluate, and sum in the order of the datasets.
+
+        Parameters
+        ----------
+        norms : array of shape (source, energy, group, K)
+        label : array of shape (dataset,)
+            Group of each dataset, below zero for none.
+        """
+        total = np.zeros((3, *norms.shape))
+        lost = np.zeros_like(total)
+        for k, values in self._evaluate(norms, label):
+            at = (slice(None), self.has[:, k], slice(None), label[k])
+            old, part = total[at], values[:3].swapaxes(0, 1)
+            old = old.reshape(part.shape)
+            new = old + part
+            big = np.abs(old) >= np.abs(part)
+            lost[at] += np.where(big, (old - new) + part, (part - new) + old)
+            total[at] = new
+        return Summed(*(total + lost))
+
+    def npred(self, norms: Array, label: Index) -> Array:
+        """Predicted counts (source, energy, dataset) of all models at norms (source, energy, group)."""
+        result = np.full((*self.shape, self.n_datasets), np.nan)
+        for k, values in self._evaluate(norms[..., None], label):
+            result[self.has[:, k], :, k] = values[3, ..., 0]
+        return result
+
+
+def _cut(specs: list[NormSpec], client: Client | None) -> list[list[NormSpec]]:
+    """Contiguous groups: a few per thread of the cluster."""
+    threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
+    n = 1 if client is None else min(len(specs), GROUPS_PER_THREAD * threads)
+    edges = [round(i * len(specs) / n) for i in range(n + 1)] if n else [0]
+    return [specs[a:b] for a, b in pairwise(edges)]
+
+
+def _describe(group: Sequence[NormSpec], models: Models, budget: int | None) -> NormGroupSpec:
+    """Plain data of a group, with those of the models that it has."""
+    chosen = sorted({k for spec in group for k in spec.components})
+    place = {k: i for i, k in enumerate(chosen)}
+    own = [
+        NormSpec(s.name, s.cube, tuple(place[k] for k in s.components), s.sources, s.bins)
+        for s in group
+    ]
+    return NormGroupSpec(Models([models[k] for k in chosen]).to_dict(), own, budget)

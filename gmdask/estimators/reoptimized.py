@@ -1,0 +1,167 @@
+"""Norms with the free parameters of all other models fitted along, in each energy bin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from distributed import Client
+from numpy.typing import NDArray
+
+from gmdask.datasets import Datasets
+from gmdask.datasets.model_algebra import sliced_models
+from gmdask.errors import FitError
+from gmdask.estimators.estimation import Options
+from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
+from gmdask.fit.objective import Objective
+from gmdask.fit.profiles import cross, hold
+from gmdask.fit.profiling import minimum_of
+from gmdask.fit.uncertainty import uncertainty
+from gmdask.models import (
+    BackgroundIRFModel,
+    Component,
+    DatasetModels,
+    Models,
+    ScaleSpectralModel,
+    TemplateNPredModel,
+)
+
+__all__ = ["estimate_reoptimized"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+PER_DATASET = ("npred", "npred_excess")
+
+
+def estimate_reoptimized(
+    datasets: Datasets,
+    models: Models,
+    names: Sequence[str],
+    bins: EnergyBins,
+    label: Index,
+    options: Options,
+    fixed: dict[str, Array],
+    client: Client | None = None,
+) -> dict[str, Array]:
+    """Estimate norms, all free parameters of the other models being fitted along.
+
+    Parameters
+    ----------
+    datasets : `Datasets`
+    models : `Models`
+        The global models, which stay as they are.
+    names : sequence of str
+        Of the sources.
+    bins : `EnergyBins`
+    label : array of shape (dataset,)
+        Group of each dataset, below zero for none.
+    options : `Options`
+    fixed : dict
+        What was found with all others fixed, whose shapes the result has.
+    client : `distributed.Client`, optional
+    """
+    found = {key: values.copy() for key, values in fixed.items()}
+    n_groups = fixed["norm"].shape[2]
+    for k, i, g in np.ndindex(len(names), len(bins.low), n_groups):
+        if not fixed["success"][k, i, g]:
+            continue  # nothing of the source is seen
+        numbers = [int(n) for n in np.flatnonzero(label == g) if bins.bins[n][i][0] < bins.bins[n][i][1]]  # fmt: skip
+        part = Datasets(
+            datasets[n].slice_by_idx({"energy": slice(*bins.bins[n][i])}) for n in numbers
+        )
+        ranges = {datasets[n].name: bins.bins[n][i] for n in numbers}
+        own = _scaled(models, names[k], ranges)
+        part.set_models(own)
+        one = _estimate(part, own, names[k], float(fixed["norm"][k, i, g]), options, client)
+        for key in set(one) - set(PER_DATASET):
+            found[key][k, i, g] = one[key]
+        for key in PER_DATASET:
+            found[key][k, i, numbers] = one[key]
+    return found
+
+
+def _scaled(models: Models, name: str, ranges: dict[str, tuple[int, int]]) -> Models:
+    """Copy of the models for parts of some datasets, the source with a norm as its only free parameter."""
+    kept: list[Component] = []
+    for model in models.copy():
+        bound = (
+            [model.dataset_name] if isinstance(model, BackgroundIRFModel) else model.datasets_names
+        )
+        here = None if bound is None else [dataset for dataset in bound if dataset in ranges]
+        if here == []:
+            continue
+        if isinstance(model, TemplateNPredModel):
+            cut = ranges[here[0]] if here else next(iter(ranges.values()))
+            model = sliced_models(DatasetModels([model]), cut)[0]
+        if here is not None and not isinstance(model, BackgroundIRFModel):
+            model.datasets_names = here
+        kept.append(model)
+    own = Models(kept)
+    source = own[name]
+    source.freeze()
+    source.spectral_model = ScaleSpectralModel(source.spectral_model)
+    return own
+
+
+def _estimate(
+    datasets: Datasets,
+    models: Models,
+    name: str,
+    start: float,
+    options: Options,
+    client: Client | None,
+) -> dict[str, Array]:
+    """Estimate the norm of a source that is scaled."""
+    norm = models[name].spectral_model.norm
+    norm.value = max(start, 0.1)
+    index = models.parameters.index(norm)
+    objective = Objective(datasets, models, client, shared=[index])
+    try:
+        held = np.searchsorted(objective.shared, [index])
+        best = minimum_of(objective)
+        point = objective(best.values, order=2)
+        error = np.sqrt(uncertainty(objective, point).matrix.diagonal()[index])
+        value = best.values[index]
+        found = {"norm": value, "norm_err": options.n_sigma * error, "stat": best.stat}
+        rises = options.rises
+        if rises:
+            levels, sides = (np.array(v, dtype=float) for v in zip(*rises.values(), strict=True))
+            distance = cross(objective, best, held, sides[:, None], levels).distance
+            for key, d in zip(rises, distance, strict=True):
+                found[key] = value + d if key == "norm_ul" else d
+        scan = options.scan if "scan" in options.chosen else options.scan[:0]
+        starts = []
+        for at in (0.0, *scan):
+            starts.append(best.values.copy())
+            starts[-1][index] = at
+        stats = np.array([p.stat for p in hold(objective, starts, held)])
+    except FitError:
+        nothing = dict.fromkeys(("norm", "norm_err", "stat", "stat_null", "ts", "sqrt_ts"), np.nan)
+        nothing |= dict.fromkeys(options.rises, np.nan) | dict.fromkeys(PER_DATASET, np.nan)
+        return {key: np.asarray(v) for key, v in nothing.items()} | {"success": np.asarray(False)}
+    finally:
+        objective.close()
+    ts = stats[0] - best.stat
+    found |= {"stat_null": stats[0], "ts": ts, "sqrt_ts": np.sign(value) * np.sqrt(max(ts, 0.0))}
+    result = {key: np.asarray(v) for key, v in found.items()} | {"success": np.asarray(True)}
+    if len(scan):
+        result["stat_scan"] = stats[1:]
+    models.parameters.value = best.values
+    return result | _predicted(datasets, models, name, value, client)
+
+
+def _predicted(
+    datasets: Datasets, models: Models, name: str, value: float, client: Client | None
+) -> dict[str, Array]:
+    """Predicted counts of each dataset, in all its bins."""
+    models[name].spectral_model.norm.value = 1.0
+    whole = EnergyBins(np.zeros(1), np.zeros(1), [((0, d.counts.shape[0]),) for d in datasets])
+    likelihood = NormLikelihood(datasets, models, [name], whole, client)
+    try:
+        npred = likelihood.npred(np.full((1, 1, 1), value), np.zeros(len(datasets), dtype=np.intp))
+        return {
+            "npred": npred[0, 0], "npred_excess": value * likelihood.limits.signal[0, 0],
+        }  # fmt: skip
+    finally:
+        likelihood.close()

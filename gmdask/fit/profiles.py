@@ -1,0 +1,228 @@
+"""Profiles of the joint likelihood: some parameters held, all others at their optimum.
+
+Points of a profile are independent of each other, and go on together: each round evaluates all that
+are not at their optimum yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.fit.newton import edm
+from gmdask.fit.objective import Objective, Pass
+from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
+
+__all__ = ["Crossings", "cross", "hold"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+TOLERANCE = 1e-6  # expected distance to the optimum
+MAX_ROUNDS = 60
+MAX_DAMPING = 1e8
+LEVEL = 2e-5  # of a rise of the statistic
+MAX_CROSSINGS = 30
+AT_ONCE = 16  # points in one round
+LOWER = 1e-2  # fall of the statistic that is another minimum
+
+
+class _Held:
+    """One point of a profile on the way to its optimum: a damped Newton method within limits."""
+
+    def __init__(self, objective: Objective, point: Pass, held: Index) -> None:
+        problem = objective.problem()
+        self._problem, self.point, self.damping = problem, point, 1e-4
+        self._low, self._high = problem.lower.copy(), problem.upper.copy()
+        self._low[held] = self._high[held] = point.shared[held]
+        self.done = edm(point, self._low, self._high) < TOLERANCE
+
+    def target(self) -> Array:
+        """Shared parameters to be tried next."""
+        point, low, high = self.point, self._low, self._high
+        assert point.gradient is not None
+        assert point.hessian is not None
+        if self._problem.reach is not None:
+            reach = self._problem.reach(point.shared)
+            low, high = (
+                np.maximum(low, point.shared - reach),
+                np.minimum(high, point.shared + reach),
+            )
+        if self._problem.amplitudes is not None:
+            low = amplitude_floor(
+                point.shared, np.diag(point.hessian), self._problem.amplitudes, low
+            )
+            low = np.minimum(low, high)
+        step = newton_step(point.shared, point.gradient, point.hessian, self.damping, low, high)
+        return moved(point.shared, step, low, high)
+
+    def take(self, trial: Pass) -> None:
+        """Go on from a trial if it is lower."""
+        if trial.stat < self.point.stat:
+            self.point, self.damping = trial, max(self.damping * 0.1, 1e-12)
+            self.done = edm(trial, self._low, self._high) < TOLERANCE
+        else:
+            self.damping = max(self.damping * 10, 1e-2)
+            self.done = self.damping > MAX_DAMPING
+
+
+def hold(
+    objective: Objective, starts: Sequence[Array], held: Index, *, reoptimize: bool = True
+) -> list[Pass]:
+    """Evaluate at points of a profile.
+
+    Parameters
+    ----------
+    objective : `Objective`
+    starts : sequence of array of shape (N,)
+        All parameters: those held have the values of the point, the others start from theirs.
+    held : array
+        Positions among the shared parameters of those held.
+    reoptimize : bool
+        Whether the others go to their optimum; local ones, too.
+
+    Returns
+    -------
+    points : list of `Pass`
+    """
+    found: list[Pass] = []
+    for begin in range(0, len(starts), AT_ONCE):
+        first = objective.several(starts[begin : begin + AT_ONCE], profile=reoptimize)
+        if not reoptimize:
+            found.extend(first)
+            continue
+        points = [_Held(objective, point, held) for point in first]
+        for _ in range(MAX_ROUNDS):
+            going = [one for one in points if not one.done and math.isfinite(one.point.stat)]
+            if not going:
+                break
+            targets = [objective.with_shared(one.point.values, one.target()) for one in going]
+            for one, trial in zip(going, objective.several(targets), strict=True):
+                one.take(trial)
+        found.extend(one.point for one in points)
+    return found
+
+
+class Crossings(NamedTuple):
+    """Where a profile has risen by some amounts along some directions.
+
+    Attributes
+    ----------
+    distance : array of shape (ray,)
+        In units of the directions; NaN where it does not rise as much within limits.
+    lower : bool
+        Whether there is a point below the one it began from.
+    """
+
+    distance: Array
+    lower: bool
+
+
+class _Ray:
+    """One direction: the bracket of its crossing, and the point of the profile last found."""
+
+    def __init__(self, point: Pass, farthest: float, first: float) -> None:
+        self.point, self.at, self.before = point, min(first, farthest), 0.0
+        self.inner, self.outer, self.farthest = 0.0, math.inf, farthest
+        self.done, self.crossed = farthest <= 0, False
+
+    def take(self, point: Pass, excess: float, slope: float, rise: float) -> None:
+        """Bracket the crossing, and choose the next distance."""
+        self.point, self.before = point, self.at
+        if abs(excess - rise) < LEVEL * rise:
+            self.done = self.crossed = True
+            return
+        if excess < rise:
+            self.inner = self.at
+            self.done = self.at >= self.farthest
+        else:
+            self.outer = self.at
+        if self.outer - self.inner < 1e-9 * self.outer:
+            self.done = self.crossed = True
+        new = math.nan
+        if excess > 0 and slope > 0:  # the root of the rise is nearly linear
+            root = math.sqrt(excess)
+            new = self.at - (root - math.sqrt(rise)) * 2 * root / slope
+        if not self.inner < new < self.outer:
+            new = 0.5 * (self.inner + self.outer) if math.isfinite(self.outer) else 2 * self.at
+        if not math.isfinite(self.outer):
+            new = min(new, 4 * self.at)
+        self.at = min(new, self.farthest)
+
+
+def cross(
+    objective: Objective,
+    best: Pass,
+    held: Index,
+    directions: Array,
+    rises: Array,
+    *,
+    reoptimize: bool = True,
+) -> Crossings:
+    """Find where the profile has risen by some amounts.
+
+    Parameters
+    ----------
+    objective : `Objective`
+    best : `Pass`
+        Minimum, with gradient and Hessian.
+    held : array of shape (F,)
+        Positions among the shared parameters of those that are moved.
+    directions : array of shape (ray, F)
+    rises : array of shape (ray,)
+        Of the statistic.
+    reoptimize : bool
+        Whether all others go to their optimum.
+    """
+    follow, curvature = _response(best, held, reoptimize=reoptimize)
+    lower, upper = (limit[held] for limit in objective.limits())
+    origin, rays = best.shared[held], []
+    for direction, rise in zip(directions, rises, strict=True):
+        bend = float(direction @ curvature @ direction) / 2
+        limit = np.where(direction > 0, upper, lower) - origin
+        moving = direction != 0
+        farthest = float(np.min(limit[moving] / direction[moving], initial=np.inf))
+        rays.append(_Ray(best, farthest, math.sqrt(rise / bend) if bend > 0 else 1.0))
+    below = False
+    for _ in range(MAX_CROSSINGS):
+        going = [k for k, ray in enumerate(rays) if not ray.done]
+        if not going:
+            break
+        starts = []
+        for k in going:
+            ray, shared = rays[k], rays[k].point.shared.copy()
+            shared += follow @ (directions[k] * (ray.at - ray.before))
+            low, high = objective.limits()
+            shared = np.clip(shared, low, high)
+            shared[held] = np.clip(origin + ray.at * directions[k], lower, upper)
+            starts.append(objective.with_shared(ray.point.values, shared))
+        points = hold(objective, starts, held, reoptimize=reoptimize)
+        for k, point in zip(going, points, strict=True):
+            assert point.gradient is not None
+            excess = point.stat - best.stat
+            below = below or excess < -LOWER
+            rays[k].take(point, excess, float(point.gradient[held] @ directions[k]), rises[k])
+    distance = np.array([ray.before if ray.crossed else math.nan for ray in rays])
+    return Crossings(distance, below)
+
+
+def _response(best: Pass, held: Index, *, reoptimize: bool) -> tuple[Array, Array]:
+    """How all shared parameters (S, F) follow the held ones, and the curvature (F, F) of the profile."""
+    assert best.hessian is not None
+    hessian, n = best.hessian, len(best.shared)
+    follow = np.zeros((n, len(held)))
+    follow[held, np.arange(len(held))] = 1.0
+    others = np.setdiff1d(np.arange(n), held)
+    inner = hessian[np.ix_(held, held)]
+    if not reoptimize or not len(others):
+        return follow, inner
+    cross_terms = hessian[np.ix_(others, held)]
+    block = hessian[np.ix_(others, others)]
+    scale = np.sqrt(np.where(np.diag(block) > 0, np.diag(block), 1.0))
+    inverse = np.linalg.pinv(block / np.outer(scale, scale), hermitian=True)
+    follow[others] = -(inverse @ (cross_terms / scale[:, None])) / scale[:, None]
+    return follow, inner + cross_terms.T @ follow[others]

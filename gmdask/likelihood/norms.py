@@ -1,0 +1,291 @@
+"""The likelihood of one source's norm in energy bins, all else fixed.
+
+Counts of a source are linear in its norm. With everything else at its values a dataset needs, for
+each source and energy bin, no more than the source's counts and the rest in the bins of the mask
+that hold counts, and the sums over the others. All norms are then evaluated in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.errors import ModelError
+from gmdask.geometry import Window
+from gmdask.likelihood.cash import TRUNCATION
+from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.group import CubeSource, one_thread, opened
+from gmdask.likelihood.images import npred_parts
+from gmdask.likelihood.memory import Memory
+from gmdask.likelihood.response import Observation
+from gmdask.models import BackgroundIRFModel, DatasetModels, Models
+
+__all__ = [
+    "NormGroup",
+    "NormGroupSpec",
+    "NormLimits",
+    "NormSpec",
+    "compile_norms",
+    "evaluate_norms",
+]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+NOTHING = 1e-9  # of the highest bin of a source: less is the rounding of its convolution
+REACH = 10.0  # lowest norm that is exact, in units of the norm and of its expected error
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """A dataset and the norms that are asked for, as plain data.
+
+    Attributes
+    ----------
+    name : str
+    cube : `CubeSource` or `xarray.Dataset`
+        Where the data are, or the data.
+    components : tuple of int
+        Its models: positions among those of the group.
+    sources : tuple of str
+        Names of those whose norms are asked for.
+    bins : tuple of (int, int)
+        First bin and end of each energy range; equal where the dataset has none there.
+    """
+
+    name: str
+    cube: CubeSource | xr.Dataset
+    components: tuple[int, ...]
+    sources: tuple[str, ...]
+    bins: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class NormGroupSpec:
+    """Datasets that are evaluated together; see `gmdask.likelihood.group.GroupSpec`."""
+
+    models: dict[str, Any]
+    datasets: Sequence[NormSpec]
+    budget: int | None = None
+
+
+class NormLimits(NamedTuple):
+    """What is known of the norms of a dataset, each of shape (source * energy bin,).
+
+    Attributes
+    ----------
+    signal : array
+        Counts of the source in the mask, at norm 1.
+    counts : array
+        Counts in the mask.
+    wall : array
+        Norm at which the prediction vanishes in a bin with counts, the highest of these.
+    zero : array
+        The same for all bins of the mask.
+    reach : array
+        Lowest norm for which the value is exact.
+    """
+
+    signal: Array
+    counts: Array
+    wall: Array
+    zero: Array
+    reach: Array
+
+
+class _Norm(NamedTuple):
+    """One source in one energy bin: bins that are kept, and the sum over the others.
+
+    The others give ``fixed + 2 norm slope`` to the statistic, and ``plain + norm slope`` to npred.
+    """
+
+    signal: Array
+    rest: Array
+    counts: Array
+    fixed: float
+    plain: float
+    slope: float
+
+
+class CompiledNorms:
+    """Norms of one dataset.
+
+    Parameters
+    ----------
+    spec : `NormSpec`
+    models : `Models`
+        Of the group.
+    memory : `Memory`
+        Where arrays are kept.
+
+    Raises
+    ------
+    ModelError
+        If a source predicts negative counts.
+    """
+
+    def __init__(self, spec: NormSpec, models: Models, memory: Memory) -> None:
+        own = DatasetModels([models[k] for k in spec.components])
+        cube = opened(spec.name, spec.cube)
+        observation = Observation(cube)
+        total, parts = _parts(observation, cube, own, spec.sources)
+        norms, limits = [], []
+        for source in spec.sources:
+            window, signal = parts.get(source, (Window(0, 0, 0, 0), np.zeros((len(total), 0, 0))))
+            largest = float(signal.max(initial=0.0))
+            if signal.min(initial=0.0) < -1e-6 * max(largest, TRUNCATION):
+                msg = f"source {source!r} predicts negative counts in dataset {spec.name!r}: its norm has no meaning"
+                raise ModelError(msg)
+            for start, stop in spec.bins:
+                energies = slice(start, stop)
+                norm, limit = _norm(
+                    observation, total[energies], window, signal[energies], energies, largest
+                )
+                norms.append(norm)
+                limits.append(limit)
+        self.limits = NormLimits(*np.array(limits).reshape(-1, len(NormLimits._fields)).T.copy())
+        sizes = np.array([len(norm.signal) for norm in norms], dtype=np.intp)
+        self._filled = np.flatnonzero(sizes)
+        self._starts = (np.cumsum(sizes) - sizes)[self._filled]
+        self._sizes = sizes[self._filled]
+        self._signal, self._rest, self._counts = (
+            memory.keep(np.concatenate([np.zeros(0), *arrays]))
+            for arrays in list(zip(*norms, strict=True))[:3]
+        )
+        self._fixed, self._plain, self._slope = (
+            np.array(values) for values in list(zip(*norms, strict=True))[3:]
+        )
+
+    def evaluate(self, norms: Array) -> Array:
+        """Statistic, its first and second derivative by the norm, and npred.
+
+        Parameters
+        ----------
+        norms : array of shape (source * energy bin, K)
+
+        Returns
+        -------
+        result : array of shape (4, source * energy bin, K)
+        """
+        slope = self._slope[:, None]
+        result = np.stack([
+            self._fixed[:, None] + 2 * norms * slope,
+            np.broadcast_to(2 * slope, norms.shape),
+            np.zeros(norms.shape),
+            self._plain[:, None] + norms * slope,
+        ])  # fmt: skip
+        for k in range(norms.shape[1] if len(self._filled) else 0):
+            npred = self._rest + self._signal * np.repeat(norms[self._filled, k], self._sizes)
+            floor = npred <= TRUNCATION
+            safe = np.where(floor, 1.0, npred)
+            ratio = np.where(floor, 0.0, self._counts / safe)
+            slopes = np.where(floor, 0.0, self._signal)
+            above = np.where(floor, TRUNCATION, npred)
+            terms = (
+                2 * (above - self._counts * np.log(above)),
+                2 * slopes * (1 - ratio),
+                2 * slopes * slopes * ratio / safe,
+                np.where(floor, 0.0, npred),
+            )
+            for row, term in enumerate(terms):
+                result[row, self._filled, k] += np.add.reduceat(term, self._starts)
+        return result
+
+
+def _parts(
+    observation: Observation, cube: xr.Dataset, models: DatasetModels, sources: Sequence[str]
+) -> tuple[Array, dict[str, tuple[Window, Array]]]:
+    """Predicted counts of all models, and of some sources in their windows."""
+    if not observation.is_region:
+        return npred_parts(observation, cube, models, sources)
+    shape = observation.mask.shape
+    window = Window(0, shape[1], 0, shape[2])
+    bare = cube.drop_vars("background", errors="ignore")
+
+    def npred(data: xr.Dataset, own: DatasetModels) -> Array:
+        compiled = CompiledDataset(data, own, bins="all")
+        return compiled.npred(own.parameters.value).reshape(shape)
+
+    alone = [m for m in models if m.name in sources and not isinstance(m, BackgroundIRFModel)]
+    return npred(cube, models), {m.name: (window, npred(bare, DatasetModels([m]))) for m in alone}
+
+
+def _norm(
+    observation: Observation,
+    total: Array,
+    window: Window,
+    signal: Array,
+    energies: slice,
+    largest: float,
+) -> tuple[_Norm, tuple[float, ...]]:
+    """Choose the bins to be kept of one source in one energy bin."""
+    mask, counts = observation.mask[energies], observation.counts[energies]
+    inside = (slice(None), *window.slices)
+    seen = np.zeros(mask.shape, dtype=bool)
+    seen[inside] = signal > NOTHING * largest
+    seen &= mask
+    own = np.zeros(0) if not seen.any() else signal[seen[inside]]
+    at, rest = counts[seen], total[seen] - own
+    ratio = np.where(own > 0, rest, np.inf) / np.where(own > 0, own, 1.0)
+    variance = float(np.sum(own * own / np.maximum(rest, TRUNCATION)))
+    reach = REACH * (1.0 + (variance**-0.5 if variance > 0 else 0.0))
+    kept = (at > 0) | (ratio < reach)
+    fixed_bins = mask & ~seen
+    others, in_others = np.maximum(total[fixed_bins], TRUNCATION), counts[fixed_bins]
+    plain, slope = float(rest[~kept].sum()), float(own[~kept].sum())
+    fixed = 2 * (plain + float(others.sum()) - float(in_others @ np.log(others)))
+    norm = _Norm(own[kept], rest[kept], at[kept], fixed, plain + float(others.sum()), slope)
+    wall = -float(ratio[at > 0].min(initial=np.inf))
+    zero = -float(ratio.min(initial=np.inf))
+    return norm, (float(own.sum()), float(counts[mask].sum()), wall, zero, -reach)
+
+
+class NormGroup:
+    """Norms of the datasets of a group.
+
+    Parameters
+    ----------
+    spec : `NormGroupSpec`
+    folder : str or None
+        Where what does not fit in memory goes.
+    """
+
+    def __init__(self, spec: NormGroupSpec, folder: str | None = None) -> None:
+        self.memory = Memory(spec.budget, folder)
+        models = Models.from_dict(spec.models)
+        self.datasets = [CompiledNorms(dataset, models, self.memory) for dataset in spec.datasets]
+
+    def __sizeof__(self) -> int:
+        """Bytes held in memory, for whoever counts it."""
+        return self.memory.resident
+
+
+def compile_norms(spec: NormGroupSpec, folder: str | None = None) -> NormGroup:
+    """Compile a group from its description, on one thread."""
+    with one_thread():
+        return NormGroup(spec, folder)
+
+
+def evaluate_norms(
+    group: NormGroup, norms: Sequence[Array] | None
+) -> list[Array] | list[NormLimits]:
+    """Evaluate a group: at the norms of each dataset, or, with None, tell their limits.
+
+    Parameters
+    ----------
+    group : `NormGroup`
+    norms : sequence of array of shape (source * energy bin, K), or None
+    """
+    if norms is None:
+        return [dataset.limits for dataset in group.datasets]
+    with one_thread():
+        results = []
+        for dataset, own in zip(group.datasets, norms, strict=True):
+            results.append(dataset.evaluate(np.require(own, requirements=["C", "A"])))
+            group.memory.rest()
+        return results
