@@ -17,6 +17,7 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.events import Listener
 from gmdask.fit.grouping import cube_of, cut_runs, describe, group_runs, index_per_group, plan_of
+from gmdask.fit.positions import once, scattered_sum
 from gmdask.fit.problem import Problem
 from gmdask.fit.reach import reach_of
 from gmdask.likelihood.arrow import LocalBlock
@@ -164,7 +165,7 @@ class Objective:
         ]
         for dataset in datasets:
             components = models.positions_for(dataset.name)
-            index = _once(np.concatenate([NOTHING, *(of_component[k] for k in components)]))
+            index = once(np.concatenate([NOTHING, *(of_component[k] for k in components)]))
             shared = place[index[self.free[index] & ~self.local[index]]]
             cube = cube_of(dataset, client)
             specs.append(DatasetSpec(
@@ -318,10 +319,10 @@ class Objective:
         n = len(self.shared)
         gradient = hessian = observed = None
         if order:
-            gradient = _sum([(r.shared, r.gradient) for r in results], n)
-            hessian = _sum([(r.shared, r.hessian) for r in results], n)
+            gradient = scattered_sum([(r.shared, r.gradient) for r in results], n)
+            hessian = scattered_sum([(r.shared, r.hessian) for r in results], n)
         if order > 1:
-            observed = _sum([(r.shared, r.observed) for r in results], n)
+            observed = scattered_sum([(r.shared, r.observed) for r in results], n)
         prior, slope, curvature = self._prior(values)
         if gradient is not None and hessian is not None:
             gradient = gradient + slope[self.shared]
@@ -381,23 +382,3 @@ def _periods(models: Models) -> dict[int, tuple[float, float]]:
                 if parameter.max - parameter.min >= period * (1 - 1e-12):
                     found[parameters.index(parameter)] = parameter.min, period
     return found
-
-
-def _once(index: Index) -> Index:
-    """Without repetitions, in the order of first occurrence."""
-    return index[np.sort(np.unique(index, return_index=True)[1])]
-
-
-def _sum(parts: Iterable[tuple[Index, Array | None]], n: int) -> Array:
-    """Sum of scattered arrays in order, with Neumaier's compensation."""
-    total: Array | None = None
-    for index, part in parts:
-        assert part is not None
-        if total is None:
-            total, lost = np.zeros((n,) * part.ndim), np.zeros((n,) * part.ndim)
-        at = np.ix_(*[index] * part.ndim)
-        old = total[at]
-        new = old + part
-        lost[at] += np.where(np.abs(old) >= np.abs(part), (old - new) + part, (part - new) + old)
-        total[at] = new
-    return np.zeros(0) if total is None else total + lost

@@ -8,7 +8,6 @@ adds up does not depend on how the runs were grouped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Protocol, TypeVar
@@ -16,12 +15,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from gmdask.likelihood.arrow import LocalBlock, eliminate, local_block
 from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCache
 from gmdask.likelihood.images import npred_images
 from gmdask.likelihood.memory import Memory
+from gmdask.likelihood.threads import one_thread
 from gmdask.models import DatasetModels, Models
 from gmdask.store import Block, open_block
 
@@ -37,7 +36,6 @@ __all__ = [
     "evaluate_group",
     "evaluate_points",
     "npred_cube",
-    "one_thread",
     "opened",
 ]
 
@@ -182,18 +180,6 @@ class RunResult:
     observed: Array | None
     blocks: tuple[LocalBlock, ...]
     block_shared: tuple[Index, ...]
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """Controller of the linear algebra libraries of this process."""
-    return ThreadpoolController()
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Have linear algebra use one thread, so that its bits do not depend on their number."""
-    limit: AbstractContextManager[Any] = _threads().limit(limits=1)
-    return limit
 
 
 @cache

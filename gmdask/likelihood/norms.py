@@ -19,10 +19,11 @@ from gmdask.errors import ModelError
 from gmdask.geometry import Window
 from gmdask.likelihood.cash import TRUNCATION
 from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import CubeSource, one_thread, opened
+from gmdask.likelihood.group import CubeSource, opened
 from gmdask.likelihood.images import npred_parts
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.response import Observation
+from gmdask.likelihood.threads import one_thread
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models
 
 __all__ = [
