@@ -13,16 +13,16 @@ ROOM = Room(limit=1000 * MB, usable=700 * MB, base=160 * MB, workers=2, threads=
 
 def test_what_is_left_is_the_budget():
     plan = plan_memory(ROOM, fixed=60 * MB, per_task=40 * MB, per_item=MB // 10, items=1000)
-    assert plan.budget == 0.5 * (700 - 160 - 60 - 40 - 50) * MB
+    assert plan.budget == int(0.6 * (700 - 160 - 60 - 40 - 50) * MB)
     assert plan.projected == 700 * MB
     one_more = plan_memory(ROOM, fixed=60 * MB, per_task=40 * MB, per_item=MB // 10, items=1001)
-    assert one_more.budget == plan.budget - 0.5 * MB // 10
+    assert one_more.budget == plan.budget - int(0.6 * MB / 10)
 
 
 def test_threads_work_at_the_same_time():
     room = Room(ROOM.limit, ROOM.usable, ROOM.base, workers=2, threads=3)
     plan = plan_memory(room, fixed=60 * MB, per_task=40 * MB, per_item=0, items=1)
-    assert plan.budget == 0.5 * (700 - 160 - 60 - 3 * 40) * MB
+    assert plan.budget == int(0.6 * (700 - 160 - 60 - 3 * 40) * MB)
 
 
 def test_what_does_not_fit_is_refused_with_what_would():
