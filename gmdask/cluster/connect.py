@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ __all__ = ["connect"]
 # read when a worker is lost, from the settings of the process: a second loss within 15 s, or a slow
 # start, would leave the cluster one worker short for good
 dask.config.update_defaults({"distributed": {"deploy": {"lost-worker-timeout": "10 minutes"}}})
+
+SETTINGS = (".yaml", ".yml")
 
 
 def connect(
@@ -71,11 +75,8 @@ def connect(
     The defaults are in ``gmdask.yaml`` in the package, with what they mean.
     """
     address = setting("cluster") if address is None else address
-    if address.endswith((".yaml", ".yml")):
-        with dask.config.set(dask.config.merge(dask.config.config, read_settings(address))):
-            if str(setting("cluster")).endswith((".yaml", ".yml")):
-                msg = f"{address}: gmdask.cluster names another configuration file"
-                raise InputError(msg)
+    if address.endswith(SETTINGS):
+        with _settings_of(address):
             return connect(workers=workers, memory_limit=memory_limit, security=security, **kwargs)
     if address == "local":
         workers = setting("local.workers") if workers is None else workers
@@ -85,15 +86,29 @@ def connect(
         msg = f"workers and memory limit are for the cluster 'local', not for {address!r}"
         raise InputError(msg)
     if address == "slurm":
-        try:
-            from gmdask.cluster.slurm import slurm_client
-        except ImportError as error:
-            msg = f"workers on SLURM need dask-jobqueue and cryptography (pip install gmdask[hpc]): {error}"
-            raise InputError(msg) from error
-        return slurm_client(security, **kwargs)
+        return _slurm(security, kwargs)
     where = _scheduler(address)
     _check_encrypted(where)
     return Client(where, security=security, **kwargs)
+
+
+@contextmanager
+def _settings_of(path: str) -> Iterator[None]:
+    """Settings of a file above all others."""
+    with dask.config.set(dask.config.merge(dask.config.config, read_settings(path))):
+        if str(setting("cluster")).endswith(SETTINGS):
+            msg = f"{path}: gmdask.cluster names another configuration file"
+            raise InputError(msg)
+        yield
+
+
+def _slurm(security: Security | None, options: dict[str, Any]) -> Client:
+    try:
+        from gmdask.cluster.slurm import slurm_client
+    except ImportError as error:
+        msg = f"workers on SLURM need dask-jobqueue and cryptography (pip install gmdask[hpc]): {error}"
+        raise InputError(msg) from error
+    return slurm_client(security, **options)
 
 
 def _scheduler(address: str) -> str:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
-from io import BytesIO
 
 import dask
 
 from gmdask.dashboard.feeds import Feed
 from gmdask.errors import GmdaskError
-from gmdask.plot import (
-    History,
-    plot_counts_map,
-    plot_counts_spectrum,
-    plot_model_map,
-    plot_residuals_map,
-    sum_up,
-)
-from gmdask.plot.style import new_figure
+from gmdask.plot import History, plot_counts_spectrum, sum_up
+from gmdask.plot.residuals import draw_maps
+from gmdask.plot.style import new_figure, png_tag
 
 __all__ = ["MapMaker"]
 
@@ -67,13 +59,9 @@ class MapMaker:
         with dask.config.set(scheduler="synchronous"):
             dataset = self._feed.dataset(name, history)
             sums = sum_up(dataset)
-        figure = new_figure((15, 4.4))
         if sums.counts.size > 1:
-            for k, draw in enumerate((plot_counts_map, plot_model_map, plot_residuals_map)):
-                draw(sums, figure.add_subplot(1, 3, k + 1))
+            figure = draw_maps(sums, (15, 4.4))
         else:
+            figure = new_figure((15, 4.4))
             plot_counts_spectrum(sums, figure.add_subplot())
-        content = BytesIO()
-        figure.savefig(content, format="png", dpi=82)
-        data = base64.b64encode(content.getvalue()).decode()
-        return f'<img alt="maps of {escape(name)}" src="data:image/png;base64,{data}">'
+        return png_tag(figure, f"maps of {name}", 82)

@@ -110,8 +110,8 @@ class Page:
 
     def _show_head(self) -> None:
         history = self._history
-        stats = [p["stat"] for p in history.passes if p["stat"] is not None]
-        best = f", statistic <b>{min(stats):.4f}</b>" if stats else ""
+        lowest, known = history.rises()
+        best = f", statistic <b>{lowest:.4f}</b>" if known else ""
         n = len(history.start.get("datasets", ()))
         datasets = f", {n} datasets" if n else ""
         self._head.text = (
@@ -120,13 +120,12 @@ class Page:
         )
 
     def _show_passes(self) -> None:
-        known = [p for p in self._history.passes if p["stat"] is not None]
-        lowest = min((p["stat"] for p in known), default=0.0)
+        lowest, known = self._history.rises()
         self._passes.data = {
-            "number": [p["number"] for p in known],
-            "rise": [max(p["stat"] - lowest, 1e-6) for p in known],
-            "stat": [p["stat"] for p in known],
-            "color": [DATA if p["accepted"] else MODEL for p in known],
+            "number": [p["number"] for p, _ in known],
+            "rise": [rise for _, rise in known],
+            "stat": [p["stat"] for p, _ in known],
+            "color": [DATA if p["accepted"] else MODEL for p, _ in known],
         }
         self._pass_figure.yaxis.axis_label = f"statistic - {lowest:.2f}"
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from astropy import units as u
+from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.stats import norm as normal
 
@@ -22,6 +23,7 @@ SED_UNITS = {
     "dnde": "cm-2 s-1 TeV-1", "e2dnde": "erg cm-2 s-1", "flux": "cm-2 s-1", "eflux": "erg cm-2 s-1",
 }  # fmt: skip
 NORMS = ("norm", "norm_err", "norm_errn", "norm_errp", "norm_ul")
+PER_ENERGY = ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux")
 PLAIN = ("ts", "sqrt_ts", "npred", "npred_excess", "stat", "stat_null")
 
 
@@ -127,9 +129,7 @@ class FluxData:
                 f"{name!r} was not estimated: there are {', '.join(map(str, self.data.data_vars))}"
             )
             raise InputError(msg)
-        reference = self.quantity("ref_dnde" if kind == "e2dnde" else f"ref_{kind}")
-        if kind == "e2dnde":
-            reference = reference * self.quantity("e_ref") ** 2
+        reference = _reference(self.data.variables, kind)
         return (self.data[own].values * reference).to(SED_UNITS[kind])
 
     def columns(self, sed_type: str) -> dict[str, u.Quantity | NDArray[Any]]:
@@ -166,6 +166,23 @@ class FluxData:
             found["stat_scan"] = self.data["stat_scan"].values
         return found
 
+    def table(self, sed_type: str) -> Table:
+        """Table of some kind, with what belongs to an energy repeated in every element.
+
+        Parameters
+        ----------
+        sed_type : str
+            See `columns`.
+        """
+        columns, shape = self.columns(sed_type), self.data["norm"].shape
+        for key in PER_ENERGY:
+            if key in columns:
+                columns[key] = np.broadcast_to(columns[key], shape, subok=True).copy()
+        table = Table(columns, meta={"SED_TYPE": sed_type})
+        if "norm_ul" in self.data:
+            table.meta["UL_CONF"] = ul_confidence(self.n_sigma_ul)
+        return table
+
     def _last(self, key: str) -> NDArray[Any]:
         """Values with what is per dataset in the last place."""
         dims = self.data["norm"].dims
@@ -178,6 +195,17 @@ class FluxData:
 
     def _repr_html_(self) -> str:
         return str(self.data._repr_html_())
+
+
+def _reference(variables: Mapping[Any, xr.Variable], kind: str) -> u.Quantity:
+    """Flux (energy,) of some kind at a norm of 1."""
+
+    def quantity(key: str) -> u.Quantity:
+        return u.Quantity(variables[key].values, variables[key].attrs.get("units", ""))
+
+    if kind == "e2dnde":
+        return quantity("ref_dnde") * quantity("e_ref") ** 2
+    return quantity(f"ref_{kind}")
 
 
 def from_columns(
@@ -198,7 +226,7 @@ def from_columns(
     """
     energy = {
         key: u.Quantity(table[key]).reshape(-1, np.shape(table[key])[-1])[0]
-        for key in ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux")
+        for key in PER_ENERGY
         if key in table
     }
     if "e_min" not in energy:
@@ -214,13 +242,7 @@ def from_columns(
         if "e_ref" in energy:
             computed["ref_dnde"].values[:] = model(energy["e_ref"]).to_value(SED_UNITS["dnde"])
         found = {**computed, **found}
-    scale: Any = 1.0
-    if sed_type != "likelihood":
-        kind = "dnde" if sed_type == "e2dnde" else sed_type
-        unit = found[f"ref_{kind}"].attrs["units"]
-        scale = u.Quantity(found[f"ref_{kind}"].values, unit)
-        if sed_type == "e2dnde":
-            scale = scale * u.Quantity(found["e_ref"].values, found["e_ref"].attrs["units"]) ** 2
+    scale = 1.0 if sed_type == "likelihood" else _reference(found, sed_type)
     for key in NORMS:
         name = key if sed_type == "likelihood" else key.replace("norm", sed_type)
         if name in table:

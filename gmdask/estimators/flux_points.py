@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import xarray as xr
 from astropy.table import Table
 
-from gmdask.estimators.flux_data import FluxData, from_columns, ul_confidence
+from gmdask.estimators.flux_data import FluxData, from_columns
 from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
 from gmdask.models import SpectralModel
 
@@ -53,16 +52,7 @@ class FluxPoints(FluxData):
         InputError
             If it is another one.
         """
-        columns = self.columns(sed_type)
-        n = self.data["norm"].shape
-        for key in ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux"):
-            if key in columns:
-                columns[key] = np.broadcast_to(columns[key], n, subok=True).copy()
-        table = Table(columns)
-        table.meta["SED_TYPE"] = sed_type
-        if "norm_ul" in self.data:
-            table.meta["UL_CONF"] = ul_confidence(self.n_sigma_ul)
-        return table
+        return self.table(sed_type)
 
     def write(
         self, path: str | Path, sed_type: str = "likelihood", overwrite: bool = False

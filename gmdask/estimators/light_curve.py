@@ -12,7 +12,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from gmdask.errors import InputError
-from gmdask.estimators.flux_data import FluxData, from_columns, ul_confidence
+from gmdask.estimators.flux_data import FluxData, from_columns
 from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
 from gmdask.models import SpectralModel
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LightCurve"]
 
-PER_ENERGY = ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux")
+TIMES = ("time_min", "time_max")
 MJD_2000 = 51544
 
 
@@ -59,16 +59,10 @@ class LightCurve(FluxData):
         InputError
             If it is another one.
         """
-        columns = self.columns(sed_type)
-        shape = self.data["norm"].shape
-        for key in PER_ENERGY:
-            if key in columns:
-                columns[key] = np.broadcast_to(columns[key], shape, subok=True).copy()
-        times = {key: self.data[key].values for key in ("time_min", "time_max")}
-        table = Table({**times, **columns})
-        table.meta["SED_TYPE"] = sed_type
-        if "norm_ul" in self.data:
-            table.meta["UL_CONF"] = ul_confidence(self.n_sigma_ul)
+        table = self.table(sed_type)
+        table.add_columns(
+            [self.data[key].values for key in TIMES], indexes=[0, 0], names=list(TIMES)
+        )
         scale = str(self.data.attrs.get("time_scale", "tt"))
         table.meta |= {"MJDREFI": 0, "MJDREFF": 0.0, "TIMESYS": scale, "TIMEUNIT": "d"}
         return table
@@ -127,7 +121,7 @@ class LightCurve(FluxData):
         """
         table = read_table(Path(path))
         kind = sed_type_of(table, sed_type, path)
-        missing = {"time_min", "time_max"} - set(table.colnames)
+        missing = set(TIMES) - set(table.colnames)
         if missing:
             msg = f"{path}: is not a light curve: {', '.join(sorted(missing))} is missing"
             raise InputError(msg)
@@ -137,7 +131,7 @@ class LightCurve(FluxData):
         }
         found, model = from_columns(columns, kind, ("time", "energy"), reference_model)
         start = float(table.meta.get("MJDREFI", 0)) + float(table.meta.get("MJDREFF", 0.0))
-        for key in ("time_min", "time_max"):
+        for key in TIMES:
             found[key] = xr.Variable(("time",), start + np.asarray(table[key]), {"units": "d"})
         attrs = meta_of(table) | {"time_scale": str(table.meta.get("TIMESYS", "tt")).lower()}
         return cls(xr.Dataset(found, attrs=attrs), model)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.cluster import Engine, plan_memory, room_on_workers
+from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
-from gmdask.fit.grouping import GROUPS_PER_THREAD, cube_of
+from gmdask.fit.grouping import cube_of, group_runs, own_models, plan_of
+from gmdask.fit.positions import add_compensated
 from gmdask.likelihood.norms import (
     NormGroup,
     NormGroupSpec,
@@ -21,7 +21,6 @@ from gmdask.likelihood.norms import (
     compile_norms,
     evaluate_norms,
 )
-from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
 from gmdask.models import Models
 
 __all__ = ["EnergyBins", "NormLikelihood", "Summed"]
@@ -100,17 +99,11 @@ class NormLikelihood:
             )
             for dataset, k in zip(chosen, self._numbers, strict=True)
         ]
-        self._groups = _cut(specs, client)
-        budget = None
-        room = None if client is None else room_on_workers(client, compile_norms)
-        if room is not None and specs:
-            per_task = max(
-                peak_bytes(d.cube) + 8 * d.counts.size * (1 + len(s.sources))
-                for d, s in zip(chosen, specs, strict=True)
-            )
-            held = HELD + HELD_PER_COMPONENT * max(len(s.components) for s in specs)
-            budget = plan_memory(room, FIXED, per_task, held, len(specs)).budget
-        described = [_describe(group, models, budget) for group in self._groups]
+        self._groups = group_runs(specs, client)
+        cubes = 1 + max((len(spec.sources) for spec in specs), default=0)
+        plan = None if client is None else plan_of(client, compile_norms, chosen, specs, cubes)
+        budget = None if plan is None else plan.budget
+        described = [NormGroupSpec(*own_models(models, group), budget) for group in self._groups]
         self._engine: Engine[
             NormGroupSpec, NormGroup, list[Array] | None, list[Array] | list[NormLimits]
         ] = Engine(compile_norms, evaluate_norms, described, client)
@@ -164,12 +157,7 @@ class NormLikelihood:
         lost = np.zeros_like(total)
         for k, values in self._evaluate(norms, label):
             at = (slice(None), self.has[:, k], slice(None), label[k])
-            old, part = total[at], values[:3].swapaxes(0, 1)
-            old = old.reshape(part.shape)
-            new = old + part
-            big = np.abs(old) >= np.abs(part)
-            lost[at] += np.where(big, (old - new) + part, (part - new) + old)
-            total[at] = new
+            add_compensated(total, lost, at, values[:3].swapaxes(0, 1))
         return Summed(*(total + lost))
 
     def npred(self, norms: Array, label: Index) -> Array:
@@ -178,22 +166,3 @@ class NormLikelihood:
         for k, values in self._evaluate(norms[..., None], label):
             result[self.has[:, k], :, k] = values[3, ..., 0]
         return result
-
-
-def _cut(specs: list[NormSpec], client: Client | None) -> list[list[NormSpec]]:
-    """Contiguous groups: a few per thread of the cluster."""
-    threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
-    n = 1 if client is None else min(len(specs), GROUPS_PER_THREAD * threads)
-    edges = [round(i * len(specs) / n) for i in range(n + 1)] if n else [0]
-    return [specs[a:b] for a, b in pairwise(edges)]
-
-
-def _describe(group: Sequence[NormSpec], models: Models, budget: int | None) -> NormGroupSpec:
-    """Plain data of a group, with those of the models that it has."""
-    chosen = sorted({k for spec in group for k in spec.components})
-    place = {k: i for i, k in enumerate(chosen)}
-    own = [
-        NormSpec(s.name, s.cube, tuple(place[k] for k in s.components), s.sources, s.bins)
-        for s in group
-    ]
-    return NormGroupSpec(Models([models[k] for k in chosen]).to_dict(), own, budget)

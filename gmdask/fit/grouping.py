@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -12,17 +13,30 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.cluster import MemoryPlan, plan_memory, room_on_workers
-from gmdask.datasets import Datasets, MapDataset
+from gmdask.datasets import MapDataset
 from gmdask.errors import PlanError
-from gmdask.likelihood.group import CubeSource, DatasetSpec, GroupSpec, compile_group
+from gmdask.likelihood.group import CubeSource, DatasetSpec, GroupSpec
+from gmdask.likelihood.norms import NormSpec
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
 from gmdask.models import Models
 
-__all__ = ["Run", "cube_of", "cut_runs", "describe", "group_runs", "index_per_group", "plan_of"]
+__all__ = [
+    "Run",
+    "cube_of",
+    "cut_runs",
+    "describe",
+    "group_runs",
+    "index_per_group",
+    "own_models",
+    "plan_of",
+]
 
 Index = NDArray[np.intp]
 
 Run = list[DatasetSpec]
+Described = DatasetSpec | NormSpec
+S = TypeVar("S", DatasetSpec, NormSpec)
+T = TypeVar("T")
 
 MAX_RUN = 8  # datasets that are added up where they are
 FEW = 32  # below so many runs, shorter ones
@@ -54,36 +68,60 @@ def cut_runs(specs: Sequence[DatasetSpec]) -> list[Run]:
     return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
 
 
-def group_runs(runs: Sequence[Run], client: Client | None) -> list[list[Run]]:
-    """Contiguous groups of runs: a few per thread of the cluster."""
+def group_runs(runs: Sequence[T], client: Client | None) -> list[list[T]]:
+    """Contiguous groups of runs, or datasets: a few per thread of the cluster."""
     threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
     n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
     edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
     return [list(runs[a:b]) for a, b in pairwise(edges)]
 
 
-def plan_of(client: Client, datasets: Datasets, specs: Sequence[DatasetSpec]) -> MemoryPlan | None:
-    """Share the memory of the workers out; None where they have no limit."""
-    room = room_on_workers(client, compile_group)
+def plan_of(
+    client: Client,
+    build: Callable[..., Any],
+    datasets: Sequence[MapDataset],
+    specs: Sequence[Described],
+    cubes: int = 0,
+) -> MemoryPlan | None:
+    """Share the memory of the workers out; None where they have no limit.
+
+    Parameters
+    ----------
+    client : `distributed.Client`
+    build : callable
+        What compiles a group there.
+    datasets : sequence of `MapDataset`
+    specs : sequence
+        Their descriptions.
+    cubes : int
+        Of predicted counts, that are held while a dataset is compiled.
+    """
+    room = room_on_workers(client, build)
     if room is None or not specs:
         return None
     n_components = max(len(spec.components) for spec in specs)
     kinds = {getattr(d.stored, "block", d.name): d for d in datasets}  # those of a block are alike
-    per_task = max(peak_bytes(dataset.cube) for dataset in kinds.values())
+    per_task = max(peak_bytes(d.cube) + 8 * cubes * d.counts.size for d in kinds.values())
     per_dataset = HELD + HELD_PER_COMPONENT * n_components
     return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
 
 
+def own_models(models: Models, specs: Iterable[S]) -> tuple[dict[str, Any], list[S]]:
+    """Plain data of the models that any of some datasets has, and the datasets with their numbers in them."""
+    given = list(specs)
+    chosen = sorted({k for spec in given for k in spec.components})
+    place = {k: i for i, k in enumerate(chosen)}
+    renumbered = [
+        replace(spec, components=tuple(place[k] for k in spec.components)) for spec in given
+    ]
+    return Models([models[k] for k in chosen]).to_dict(), renumbered
+
+
 def describe(runs: Sequence[Run], models: Models, budget: int | None) -> GroupSpec:
     """Plain data of a group: its datasets, and those of the models that they have."""
-    chosen = sorted({k for run in runs for spec in run for k in spec.components})
-    place = {k: i for i, k in enumerate(chosen)}
-    own = Models([models[k] for k in chosen])
-    renumbered = [
-        [replace(spec, components=tuple(place[k] for k in spec.components)) for spec in run]
-        for run in runs
-    ]
-    return GroupSpec(own.to_dict(), renumbered, budget)
+    own, specs = own_models(models, (spec for run in runs for spec in run))
+    remaining = iter(specs)
+    return GroupSpec(own, [[next(remaining) for _ in run] for run in runs], budget)
 
 
 def index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:

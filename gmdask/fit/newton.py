@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gmdask.fit.kinks import Kinks
 from gmdask.fit.problem import End, Minimum, Point, Problem, State
-from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
+from gmdask.likelihood.steps import moved, newton_step
 
 __all__ = ["away_from_flat_limits", "damped_newton", "edm", "flat"]
 
@@ -23,12 +23,11 @@ MAX_DAMPING = 1e8
 TURNED = 0.25  # slope behind a step, as a share of that before, from which steps are too long
 TINY = 1e-300
 NEAR = 1.0  # expected decrease below which refused steps are looked at closely
-SETTLED = (
-    2e-4,
-    2e-2,
-)  # decrease of the statistic, per parameter and at most, for which a kink is left alone
-MANY, ROUGH = 50, 1e-3  # from so many parameters on, tolerance per parameter where there are kinks
-ROUNDS = 3  # evaluations that have to gain more than that each, on average
+SETTLED = 2e-4  # decrease of the statistic, for each parameter, for which a kink is left alone,
+SETTLED_MOST = 2e-2  # and for many
+MANY = 50  # parameters from which those with kinks do not keep a fit going
+ROUGH = 1e-3  # gain of an evaluation, for each parameter, for which it does not, on average
+ROUNDS = 3  # of so many evaluations
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
 MAX_RELEASES = 3  # times that what is held at a kink is let go
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
@@ -131,14 +130,8 @@ class _Search(Generic[P]):
     def step(self) -> tuple[Array, float]:
         """Give the next step, and the decrease of the statistic it promises."""
         gradient, hessian = _derivatives(self.point)
-        lower, upper = self._problem.lower, self._problem.upper
-        x, amplitudes = self.point.shared, self._problem.amplitudes
-        if self._problem.reach is not None:
-            reach = self._problem.reach(x)
-            lower, upper = np.maximum(lower, x - reach), np.minimum(upper, x + reach)
-        if amplitudes is not None:
-            lower = amplitude_floor(x, np.diag(hessian), amplitudes, lower)
-        curvature = np.diag(hessian)
+        x, curvature = self.point.shared, np.diag(hessian)
+        lower, upper = self._problem.around(x, curvature)
         hessian = hessian + np.diag(
             self.kinks.stiffness(x, gradient, curvature) + self.damping * curvature
         )
@@ -195,11 +188,6 @@ class _Search(Generic[P]):
                 damping[b] = _next_damping(damping[b], gained[b] / promised[b], turned)
         self.damping = damping[blocks]
 
-    def roughness(self) -> float:
-        """Decrease of the statistic for which many parameters with kinks are not moved again."""
-        around = self.kinks.around(self.point.shared, _derivatives(self.point)[0])
-        return ROUGH * len(around) if around.any() and len(around) >= MANY else 0.0
-
     def rough(self) -> bool:
         """Whether, of many parameters, only those with kinks still move, and gain little.
 
@@ -214,7 +202,7 @@ class _Search(Generic[P]):
     def settled(self) -> Mask:
         """Parameters that are as good as at a kink which is a minimum."""
         around = self.kinks.around(self.point.shared, _derivatives(self.point)[0])
-        enough = min(SETTLED[0] * len(around), SETTLED[1])
+        enough = min(SETTLED * len(around), SETTLED_MOST)
         return np.asarray(around & (self.kinks.decrease() < enough))
 
     def hold(self, which: Mask) -> None:
@@ -273,7 +261,7 @@ def damped_newton(
         if (settled & ~search.held).any():
             search.hold(search.held | settled)
             continue
-        if search.distance < max(tolerance, search.roughness()):
+        if search.distance < tolerance:
             left = search.held & ~settled
             if left.any() and search.releases < MAX_RELEASES:
                 search.releases += 1

@@ -174,7 +174,9 @@ class Objective:
             self._indices.append(index)
         self.passes, self.end_time = 0, math.inf
         self._periods = _periods(models)
-        self.plan = None if client is None else plan_of(client, datasets, specs)
+        self.plan = (
+            None if client is None else plan_of(client, compile_group, list(datasets), specs)
+        )
         budget = None if self.plan is None else self.plan.budget
         groups = group_runs(cut_runs(specs), client)
         self._group_index = index_per_group(groups, self._indices)

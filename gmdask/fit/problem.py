@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.fit.kinks import Kinks
+from gmdask.likelihood.steps import amplitude_floor
 
 __all__ = ["End", "Minimum", "Point", "Problem", "State"]
 
@@ -120,3 +121,19 @@ class Problem:
     kinked: Mask | bool = False
     reach: Callable[[Array], Array] | None = None
     blocks: NDArray[np.intp] | int = 0
+
+    def around(self, x: Array, curvature: Array) -> tuple[Array, Array]:
+        """Limits (S,) of one step.
+
+        Parameters
+        ----------
+        x, curvature : array of shape (S,)
+            Where it begins, and the diagonal of the Hessian there.
+        """
+        lower, upper = self.lower, self.upper
+        if self.reach is not None:
+            reach = self.reach(x)
+            lower, upper = np.maximum(lower, x - reach), np.minimum(upper, x + reach)
+        if self.amplitudes is not None:
+            lower = amplitude_floor(x, curvature, self.amplitudes, lower)
+        return lower, upper

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from gmdask.fit.newton import edm
 from gmdask.fit.objective import Objective, Pass
-from gmdask.likelihood.steps import amplitude_floor, moved, newton_step
+from gmdask.fit.problem import Problem
+from gmdask.likelihood.steps import moved, newton_step
 
 __all__ = ["Crossings", "cross", "hold"]
 
@@ -34,29 +36,20 @@ LOWER = 1e-2  # fall of the statistic that is another minimum
 class _Held:
     """One point of a profile on the way to its optimum: a damped Newton method within limits."""
 
-    def __init__(self, objective: Objective, point: Pass, held: Index) -> None:
-        problem = objective.problem()
-        self._problem, self.point, self.damping = problem, point, 1e-4
-        self._low, self._high = problem.lower.copy(), problem.upper.copy()
-        self._low[held] = self._high[held] = point.shared[held]
-        self.done = edm(point, self._low, self._high) < TOLERANCE
+    def __init__(self, problem: Problem, point: Pass, held: Index) -> None:
+        lower, upper = problem.lower.copy(), problem.upper.copy()
+        lower[held] = upper[held] = point.shared[held]
+        self._problem = replace(problem, lower=lower, upper=upper)
+        self.point, self.damping = point, 1e-4
+        self.done = edm(point, lower, upper) < TOLERANCE
 
     def target(self) -> Array:
         """Shared parameters to be tried next."""
-        point, low, high = self.point, self._low, self._high
+        point = self.point
         assert point.gradient is not None
         assert point.hessian is not None
-        if self._problem.reach is not None:
-            reach = self._problem.reach(point.shared)
-            low, high = (
-                np.maximum(low, point.shared - reach),
-                np.minimum(high, point.shared + reach),
-            )
-        if self._problem.amplitudes is not None:
-            low = amplitude_floor(
-                point.shared, np.diag(point.hessian), self._problem.amplitudes, low
-            )
-            low = np.minimum(low, high)
+        low, high = self._problem.around(point.shared, np.diag(point.hessian))
+        low = np.minimum(low, high)
         step = newton_step(point.shared, point.gradient, point.hessian, self.damping, low, high)
         return moved(point.shared, step, low, high)
 
@@ -64,7 +57,7 @@ class _Held:
         """Go on from a trial if it is lower."""
         if trial.stat < self.point.stat:
             self.point, self.damping = trial, max(self.damping * 0.1, 1e-12)
-            self.done = edm(trial, self._low, self._high) < TOLERANCE
+            self.done = edm(trial, self._problem.lower, self._problem.upper) < TOLERANCE
         else:
             self.damping = max(self.damping * 10, 1e-2)
             self.done = self.damping > MAX_DAMPING
@@ -95,7 +88,8 @@ def hold(
         if not reoptimize:
             found.extend(first)
             continue
-        points = [_Held(objective, point, held) for point in first]
+        problem = objective.problem()
+        points = [_Held(problem, point, held) for point in first]
         for _ in range(MAX_ROUNDS):
             going = [one for one in points if not one.done and math.isfinite(one.point.stat)]
             if not going:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TRUNCATION", "CashTerms", "cash_dense", "cash_occupied", "cash_per_bin"]
+__all__ = ["TRUNCATION", "CashTerms", "cash_dense", "cash_occupied", "cash_per_bin", "cash_slopes"]
 
 Array = NDArray[np.float64]
 
@@ -80,15 +80,29 @@ def cash_dense(npred: Array, counts: Array) -> CashTerms:
         In all bins of the mask.
     """
     floor = npred <= TRUNCATION
-    safe = np.where(floor, 1.0, npred)
-    ratio = counts / safe
     stat = 2 * (
         np.sum(np.where(floor, TRUNCATION, npred))
         - counts @ np.log(np.where(floor, TRUNCATION, npred))
     )
-    first = np.where(floor, 0.0, 2 * (1 - ratio))
-    second = np.where(floor, 0.0, 2 * ratio / safe)
+    first, second = cash_slopes(npred, counts)
     return CashTerms(float(stat), first, second, 0.0, int(np.count_nonzero(floor & (counts > 0))))
+
+
+def cash_slopes(npred: Array, counts: Array) -> tuple[Array, Array]:
+    """Derivatives of the statistic of each bin by npred; 0 where it is clipped.
+
+    Parameters
+    ----------
+    npred, counts : array of shape (bin,)
+
+    Returns
+    -------
+    first, second : array of shape (bin,)
+    """
+    floor = npred <= TRUNCATION
+    safe = np.where(floor, 1.0, npred)
+    ratio = counts / safe
+    return np.where(floor, 0.0, 2 * (1 - ratio)), np.where(floor, 0.0, 2 * ratio / safe)
 
 
 def cash_per_bin(npred: Array, counts: Array) -> Array:

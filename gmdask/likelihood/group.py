@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.arrow import LocalBlock, eliminate, local_block
 from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCache
+from gmdask.likelihood.described import DescribedGroup
 from gmdask.likelihood.images import npred_images
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.threads import one_thread
@@ -269,36 +270,14 @@ def _known(array: T | None) -> T:
     return array
 
 
-class CompiledGroup:
-    """Compiled datasets of some runs.
-
-    Parameters
-    ----------
-    spec : `GroupSpec`
-    folder : str or None
-        Where what does not fit in memory goes; None for the system's folder of temporary files.
-
-    Notes
-    -----
-    Sent to another process, as by a scheduler that sees one worker overloaded, it goes as its description,
-    and is compiled there when it is first evaluated.
-    """
-
-    def __init__(self, spec: GroupSpec, folder: str | None = None) -> None:
-        self._spec, self.memory = spec, Memory(spec.budget, folder)
-
-    def __reduce__(self) -> Any:
-        return CompiledGroup, (self._spec,)
+class CompiledGroup(DescribedGroup[GroupSpec]):
+    """Compiled datasets of some runs; see `GroupSpec`."""
 
     @cached_property
     def runs(self) -> list[_CompiledRun]:
         """Compiled datasets."""
-        models = Models.from_dict(self._spec.models)
-        return [_CompiledRun(run, models, self.memory) for run in self._spec.runs]
-
-    def __sizeof__(self) -> int:
-        """Bytes held in memory, for whoever counts it."""
-        return self.memory.resident
+        models = Models.from_dict(self.spec.models)
+        return [_CompiledRun(run, models, self.memory) for run in self.spec.runs]
 
 
 def opened(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
 from gmdask.geometry import Window
-from gmdask.likelihood.cash import TRUNCATION
+from gmdask.likelihood.cash import TRUNCATION, cash_per_bin, cash_slopes
 from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.described import DescribedGroup
 from gmdask.likelihood.group import CubeSource, opened
 from gmdask.likelihood.images import npred_parts
 from gmdask.likelihood.memory import Memory
@@ -182,16 +184,12 @@ class CompiledNorms:
         ])  # fmt: skip
         for k in range(norms.shape[1] if len(self._filled) else 0):
             npred = self._rest + self._signal * np.repeat(norms[self._filled, k], self._sizes)
-            floor = npred <= TRUNCATION
-            safe = np.where(floor, 1.0, npred)
-            ratio = np.where(floor, 0.0, self._counts / safe)
-            slopes = np.where(floor, 0.0, self._signal)
-            above = np.where(floor, TRUNCATION, npred)
+            first, second = cash_slopes(npred, self._counts)
             terms = (
-                2 * (above - self._counts * np.log(above)),
-                2 * slopes * (1 - ratio),
-                2 * slopes * slopes * ratio / safe,
-                np.where(floor, 0.0, npred),
+                cash_per_bin(npred, self._counts),
+                self._signal * first,
+                self._signal * self._signal * second,
+                np.where(npred <= TRUNCATION, 0.0, npred),
             )
             for row, term in enumerate(terms):
                 result[row, self._filled, k] += np.add.reduceat(term, self._starts)
@@ -246,30 +244,22 @@ def _norm(
     return norm, (float(own.sum()), float(counts[mask].sum()), wall, zero, -reach)
 
 
-class NormGroup:
-    """Norms of the datasets of a group.
+class NormGroup(DescribedGroup[NormGroupSpec]):
+    """Norms of the datasets of a group; see `NormGroupSpec`."""
 
-    Parameters
-    ----------
-    spec : `NormGroupSpec`
-    folder : str or None
-        Where what does not fit in memory goes.
-    """
-
-    def __init__(self, spec: NormGroupSpec, folder: str | None = None) -> None:
-        self.memory = Memory(spec.budget, folder)
-        models = Models.from_dict(spec.models)
-        self.datasets = [CompiledNorms(dataset, models, self.memory) for dataset in spec.datasets]
-
-    def __sizeof__(self) -> int:
-        """Bytes held in memory, for whoever counts it."""
-        return self.memory.resident
+    @cached_property
+    def datasets(self) -> list[CompiledNorms]:
+        """Norms of each."""
+        models = Models.from_dict(self.spec.models)
+        return [CompiledNorms(dataset, models, self.memory) for dataset in self.spec.datasets]
 
 
 def compile_norms(spec: NormGroupSpec, folder: str | None = None) -> NormGroup:
     """Compile a group from its description, on one thread."""
+    group = NormGroup(spec, folder)
     with one_thread():
-        return NormGroup(spec, folder)
+        _ = group.datasets
+    return group
 
 
 def evaluate_norms(
@@ -282,9 +272,9 @@ def evaluate_norms(
     group : `NormGroup`
     norms : sequence of array of shape (source * energy bin, K), or None
     """
-    if norms is None:
-        return [dataset.limits for dataset in group.datasets]
     with one_thread():
+        if norms is None:
+            return [dataset.limits for dataset in group.datasets]
         results = []
         for dataset, own in zip(group.datasets, norms, strict=True):
             results.append(dataset.evaluate(np.require(own, requirements=["C", "A"])))

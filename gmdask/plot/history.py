@@ -71,6 +71,12 @@ class History:
         self.passes = [p for p in self.passes if p["number"] <= before]
         self.accepted = [a for a in self.accepted if a["number"] <= before]
 
+    def rises(self) -> tuple[float, list[tuple[Record, float]]]:
+        """Lowest statistic; passes that have one, with how far above they are (at least 1e-6, for logarithms)."""
+        known = [p for p in self.passes if p["stat"] is not None]
+        lowest = min((p["stat"] for p in known), default=0.0)
+        return lowest, [(p, max(p["stat"] - lowest, 1e-6)) for p in known]
+
     @property
     def status(self) -> str:
         """Where the fit stands, in a few words."""
@@ -94,15 +100,12 @@ def plot_passes(history: History, ax: Axes | None = None) -> Axes:
     from matplotlib.ticker import MaxNLocator
 
     ax = axes_of(ax)
-    known = [
-        (p["number"], p["stat"], p["accepted"]) for p in history.passes if p["stat"] is not None
-    ]
-    lowest = min((stat for _, stat, _ in known), default=0.0)
+    lowest, known = history.rises()
     for taken, marker, color, label in (
         (True, "o-", DATA, "accepted"),
         (False, "x", MODEL, "refused"),
     ):
-        points = [(n, max(stat - lowest, 1e-6)) for n, stat, accepted in known if accepted is taken]
+        points = [(p["number"], rise) for p, rise in known if p["accepted"] is taken]
         if points:
             ax.plot(*zip(*points, strict=True), marker, ms=5, color=color, label=label)
     if known:

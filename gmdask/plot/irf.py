@@ -46,13 +46,7 @@ def plot_exposure(
     InputError
         If the position is outside.
     """
-    seen, ax = Observation(dataset.open()), axes_of(ax)
-    ax.plot(seen.energy_true.center, _exposure_at(seen, position), color=DATA)
-    ax.set(
-        xscale="log", yscale="log", xlabel="True energy [TeV]", ylabel="Exposure [cm2 s]",
-        title=f"exposure, {dataset.name}",
-    )  # fmt: skip
-    return ax
+    return _plot_exposure(dataset, ax, position, 1.0, "Exposure", "cm2 s")
 
 
 def plot_effective_area(
@@ -76,12 +70,18 @@ def plot_effective_area(
     if livetime is None:
         msg = f"dataset {dataset.name!r}: its livetime is not known, plot_exposure draws without it"
         raise InputError(msg)
+    factor = 1e-4 / u.Quantity(livetime).to_value("s")
+    return _plot_exposure(dataset, ax, position, factor, "Effective area", "m2")
+
+
+def _plot_exposure(
+    dataset: MapDataset, ax: Axes | None, position: SkyCoord | None, factor: float, name: str, unit: str
+) -> Axes:  # fmt: skip
     seen, ax = Observation(dataset.open()), axes_of(ax)
-    area = _exposure_at(seen, position) / u.Quantity(livetime).to_value("s") / 1e4
-    ax.plot(seen.energy_true.center, area, color=DATA)
+    ax.plot(seen.energy_true.center, factor * _exposure_at(seen, position), color=DATA)
     ax.set(
-        xscale="log", yscale="log", xlabel="True energy [TeV]", ylabel="Effective area [m2]",
-        title=f"effective area, {dataset.name}",
+        xscale="log", yscale="log", xlabel="True energy [TeV]", ylabel=f"{name} [{unit}]",
+        title=f"{name.lower()}, {dataset.name}",
     )  # fmt: skip
     return ax
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +16,10 @@ from gmdask.events import read_events
 from gmdask.models import Models, SkyModel
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
-from gmdask.plot.maps import plot_counts_map, plot_model_map, plot_residuals_map
-from gmdask.plot.residuals import plot_residuals
+from gmdask.plot.residuals import draw_maps, plot_residuals
 from gmdask.plot.sed import plot_sed
 from gmdask.plot.statistics import plot_correlation
-from gmdask.plot.style import DATA, new_figure
+from gmdask.plot.style import DATA, new_figure, png_tag
 from gmdask.plot.sums import sum_up
 from gmdask.store import Store
 
@@ -136,10 +133,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequenc
 
 
 def _embedded(figure: Figure, text: str) -> str:
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    data = base64.b64encode(content.getvalue()).decode()
-    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}"></figure>'
+    return f"<figure>{png_tag(figure, text, 110)}</figure>"
 
 
 def _image(
@@ -204,10 +198,7 @@ def _figures(datasets: Datasets, result: dict[str, Any]) -> Iterator[str]:
     if len(datasets) > 1:
         yield "<p>Datasets with the highest statistic:</p>"
         for name in worst:
-            sums, figure = sum_up(datasets[name]), new_figure((14, 4))
-            for k, draw in enumerate((plot_counts_map, plot_model_map, plot_residuals_map)):
-                draw(sums, figure.add_subplot(1, 3, k + 1))
-            yield _embedded(figure, f"maps of {name}")
+            yield _embedded(draw_maps(sum_up(datasets[name]), (14, 4)), f"maps of {name}")
     yield f"<p>Responses at the centre of {escape(datasets[0].name)}:</p>"
     draws = [plot_exposure, plot_energy_dispersion]
     if datasets[0].psf is not None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gmdask.plot.maps import Drawn, plot_counts_map, plot_model_map, plot_significance_map, sums_of
+from gmdask.plot.maps import (
+    Drawn,
+    plot_counts_map,
+    plot_model_map,
+    plot_residuals_map,
+    plot_significance_map,
+    sums_of,
+)
 from gmdask.plot.spectra import plot_counts_spectrum, plot_residuals_histogram
 from gmdask.plot.style import new_figure
+from gmdask.plot.sums import Sums
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_residuals"]
+__all__ = ["draw_maps", "plot_residuals"]
 
 
 def plot_residuals(datasets: Drawn) -> Figure:
@@ -38,4 +46,19 @@ def plot_residuals(datasets: Drawn) -> Figure:
     rows = layout[1, :2].subgridspec(2, 1, height_ratios=(2, 1))
     plot_counts_spectrum(sums, figure.add_subplot(rows[0]), figure.add_subplot(rows[1]))
     plot_residuals_histogram(sums, figure.add_subplot(layout[1, 2]))
+    return figure
+
+
+def draw_maps(sums: Sums, size: tuple[float, float]) -> Figure:
+    """Draw maps of counts, model and residuals beside each other.
+
+    Parameters
+    ----------
+    sums : `Sums`
+    size : tuple of float
+        Width and height in inches.
+    """
+    figure = new_figure(size)
+    for k, draw in enumerate((plot_counts_map, plot_model_map, plot_residuals_map)):
+        draw(sums, figure.add_subplot(1, 3, k + 1))
     return figure

@@ -11,6 +11,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
+from gmdask.estimators.flux_data import SED_UNITS
 from gmdask.models import Covariance, Models
 from gmdask.models.spectral_base import SpectralModel
 from gmdask.plot.style import DATA, MODEL, PALETTE, axes_of
@@ -22,9 +23,6 @@ __all__ = ["plot_flux_points", "plot_light_curve", "plot_sed", "plot_spectral_mo
 
 Array = NDArray[np.float64]
 
-UNITS = {
-    "dnde": "cm-2 s-1 TeV-1", "e2dnde": "erg cm-2 s-1", "flux": "cm-2 s-1", "eflux": "erg cm-2 s-1",
-}  # fmt: skip
 NAMES = {"dnde": "dN/dE", "e2dnde": "E² dN/dE", "flux": "Flux", "eflux": "Energy flux"}
 N_POINTS = 200
 
@@ -62,7 +60,7 @@ def plot_spectral_model(
     low, high = u.Quantity(energy_bounds).to_value("TeV")
     energy = np.geomspace(low, high, N_POINTS)
     power = 2 if sed_type == "e2dnde" else 0
-    scale = float((model.output_unit * u.TeV**power).to(UNITS[sed_type])) * energy**power
+    scale = float((model.output_unit * u.TeV**power).to(SED_UNITS[sed_type])) * energy**power
     y, error = _with_error(model, energy, covariance)
     ax.plot(energy, scale * y, color=color, label=label)
     if covariance is not None and error.any():
@@ -128,7 +126,7 @@ def plot_flux_points(points: Any, ax: Axes | None = None, sed_type: str = "e2dnd
     InputError
         If the type is another one, or the table lacks it.
     """
-    _check_type(sed_type, tuple(UNITS))
+    _check_type(sed_type, tuple(SED_UNITS))
     table, ax = _table(points, sed_type), axes_of(ax)
     energy, e_min, e_max = (
         table[name].quantity.to_value("TeV") for name in ("e_ref", "e_min", "e_max")
@@ -155,7 +153,7 @@ def plot_light_curve(curve: Any, ax: Axes | None = None, sed_type: str = "flux")
     InputError
         If the type is another one, or the table lacks it.
     """
-    _check_type(sed_type, tuple(UNITS))
+    _check_type(sed_type, tuple(SED_UNITS))
     table, ax = _table(curve, sed_type), axes_of(ax)
     start, stop = (_mjd(table[name]) for name in ("time_min", "time_max"))
     found = _found(table, sed_type)
@@ -170,7 +168,7 @@ def plot_light_curve(curve: Any, ax: Axes | None = None, sed_type: str = "flux")
     ax.margins(y=0.15)
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(axis="x", labelrotation=20)
-    ax.set(xlabel="Time [MJD]", ylabel=f"{NAMES[sed_type]} [{UNITS[sed_type]}]")
+    ax.set(xlabel="Time [MJD]", ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]")
     ax.legend(loc="upper right")
     return ax
 
@@ -207,7 +205,7 @@ def _table(points: Any, sed_type: str) -> Table:
 
 def _found(table: Table, sed_type: str) -> dict[str, Array]:
     """Value, errors to both sides, and upper limit; nan where there is none."""
-    unit = UNITS[sed_type]
+    unit = SED_UNITS[sed_type]
 
     def column(name: str) -> Array | None:
         if name not in table.colnames:
@@ -249,6 +247,6 @@ def _mjd(column: Any) -> Array:
 def _finish(ax: Axes, sed_type: str) -> None:
     ax.set(
         xscale="log", yscale="log", xlabel="Energy [TeV]",
-        ylabel=f"{NAMES[sed_type]} [{UNITS[sed_type]}]",
+        ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]",
     )  # fmt: skip
     ax.legend(loc="upper right")

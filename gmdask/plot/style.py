@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from html import escape
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ __all__ = [
     "axes_of",
     "color_bar",
     "new_figure",
+    "png_tag",
     "sky_axes",
 ]
 
@@ -93,3 +97,19 @@ def color_bar(ax: Axes, shown: Any, label: str) -> None:
         What is shown, with its unit.
     """
     ax.figure.colorbar(shown, ax=ax, label=label, fraction=0.046, pad=0.03)
+
+
+def png_tag(figure: Figure, text: str, dpi: float) -> str:
+    """Figure as an element of HTML that holds the whole picture.
+
+    Parameters
+    ----------
+    figure : `matplotlib.figure.Figure`
+    text : str
+        What it shows, for those who cannot see it.
+    dpi : float
+    """
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    data = base64.b64encode(content.getvalue()).decode()
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'

@@ -13,8 +13,7 @@ import gmdask as gm
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-SOURCE = "pks2155"
-SELECTION = ("errn-errp", "ul")
+from pks2155 import SELECTION, SOURCE
 
 
 @pytest.fixture(scope="session")

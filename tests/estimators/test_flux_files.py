@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import SOURCE
+from pks2155 import SOURCE
 
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError

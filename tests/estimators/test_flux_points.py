@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.time import Time
-from conftest import SELECTION, SOURCE
+from pks2155 import SELECTION, SOURCE
 
 import gmdask as gm
 from gmdask.errors import InputError, ModelError, UnknownNameError
 from gmdask.estimators.solve import crossings, minimise
+from gmdask.fit.grouping import own_models
+from gmdask.likelihood.norms import NormGroupSpec, NormSpec, compile_norms, evaluate_norms
 
 
 def check_against(data, table):
@@ -104,6 +108,21 @@ def source_models():
         )
         for name in ("source", "other")
     ])  # fmt: skip
+
+
+def test_a_group_is_sent_as_its_description(datasets, tmp_path):
+    """As that of a fit: Dask moves it where it takes one worker for overloaded."""
+    models, names = source_models(), ("source", "other")
+    specs = [
+        NormSpec(d.name, d.stored, tuple(models.positions_for(d.name)), names, ((0, 2), (2, 3)))
+        for d in datasets
+    ]
+    group = compile_norms(NormGroupSpec(*own_models(models, specs), budget=0), str(tmp_path))
+    sent = pickle.loads(pickle.dumps(group))
+    norms = [np.ones((4, 1))] * len(datasets)
+    for here, there in zip(evaluate_norms(group, norms), evaluate_norms(sent, norms), strict=True):
+        np.testing.assert_array_equal(here, there)
+    assert group.memory.in_file == sent.memory.in_file > 0
 
 
 def test_several_sources_at_once(datasets):

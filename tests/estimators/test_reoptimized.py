@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy import units as u
-from conftest import SOURCE
+from pks2155 import SOURCE
 
 import gmdask as gm
 
