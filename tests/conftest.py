@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of tests are interrupted by it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a shell starts what runs in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # processes of tests are interrupted by it
 
 # the same examples each time; others with pytest --hypothesis-profile random
 settings.register_profile("random", derandomize=False)
