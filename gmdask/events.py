@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "Planned",
     "WorkerLost",
     "Workers",
+    "line_of",
     "read_events",
     "record",
 ]
@@ -285,6 +286,44 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def line_of(record: Mapping[str, Any]) -> str | None:
+    """An event in a line; None for one that is not worth one.
+
+    Parameters
+    ----------
+    record : mapping
+        See `record`.
+    """
+    kind = record["event"]
+    if kind == "DatasetsProgress":
+        return f"{record['work']}: {record['done']} of {record['total']} datasets"
+    if kind == "FitStart":
+        where = record["store"] or "memory"
+        going = f", goes on after pass {record['passes']}" if record.get("passes") else ""
+        sizes = f"{len(record['datasets'])} datasets, {len(record['parameters'])} shared parameters"
+        return f"fit of {where}: {sizes}{going}"
+    if kind == "Planned":
+        projected, limit = (f"{record[key] / 1e6:.0f} MB" for key in ("projected", "limit"))
+        return f"memory planned: {projected} of {limit} on each of {record['workers']} workers"
+    if kind == "CompileEnd":
+        return f"{record['datasets']} datasets in {record['groups']} groups"
+    if kind == "FitPass":
+        return _pass_text(record)
+    if kind == "CheckpointWritten":
+        return f"checkpoint after pass {record['number']}"
+    if kind == "WorkerLost":
+        return f"worker {record['address']} lost"
+    if kind == "FitEnd":
+        return f"{'done' if record['success'] else 'stopped'}: {record['message']} ({record['passes']} passes)"
+    return f"failed: {record['error']}" if kind == "FitFailed" else None
+
+
+def _pass_text(record: Mapping[str, Any]) -> str:
+    stat = math.inf if record["stat"] is None else record["stat"]
+    distance = "" if record["edm"] is None else f", edm {record['edm']:.1e}"
+    return f"pass {record['number']}: statistic {stat:.4f}{distance}{'' if record['accepted'] else ' (refused)'}"
 
 
 class EventFile:

@@ -12,9 +12,15 @@ from gmdask.events import (
     Event,
     FitEnd,
     FitPass,
+    WorkerLost,
+    line_of,
+    record,
 )
 
 __all__ = ["Progress"]
+
+
+SHOWN = (CompileEnd, DatasetsProgress, FitEnd, FitPass, WorkerLost)
 
 
 class Progress:
@@ -66,14 +72,7 @@ def _is_last(event: Event) -> bool:
 
 
 def _text(event: Event) -> str | None:
-    if isinstance(event, DatasetsProgress):
-        return f"{event.work}: {event.done} of {event.total} datasets"
-    if isinstance(event, CompileEnd):
-        return f"fit: {event.datasets} datasets in {event.groups} groups"
-    if isinstance(event, FitPass):
-        distance = "" if math.isnan(event.edm) else f"  edm {event.edm:.1e}"
-        refused = "" if event.accepted else "  (refused)"
-        return f"fit: pass {event.number}  stat {event.stat:.4f}{distance}{refused}"
-    if isinstance(event, FitEnd):
-        return f"fit: {event.message} ({event.passes} passes)"
-    return None
+    if not isinstance(event, SHOWN):
+        return None
+    line = line_of(record(event))
+    return line if isinstance(event, DatasetsProgress) else f"fit: {line}"

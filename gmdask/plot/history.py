@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gmdask.events import line_of
 from gmdask.plot.style import DATA, MODEL, axes_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class History:
                 self.workers = dict(record)
             elif kind in ("FitEnd", "FitFailed"):
                 self.end = dict(record)
-            text = _text(record)
+            text = line_of(record)
             if text is not None:
                 self.log.append((str(record["time"]), text))
         del self.log[:-LOG_LINES]
@@ -114,33 +114,3 @@ def plot_passes(history: History, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="Pass", ylabel=f"statistic - {lowest:.4f}", title="statistic by pass")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
-
-
-def _text(record: Record) -> str | None:
-    """An event in a line; None for one that is not worth one."""
-    kind = record["event"]
-    if kind == "FitStart":
-        where = record["store"] or "memory"
-        going = f", goes on after pass {record['passes']}" if record.get("passes") else ""
-        sizes = f"{len(record['datasets'])} datasets, {len(record['parameters'])} shared parameters"
-        return f"fit of {where}: {sizes}{going}"
-    if kind == "Planned":
-        projected, limit = (f"{record[key] / 1e6:.0f} MB" for key in ("projected", "limit"))
-        return f"memory planned: {projected} of {limit} on each of {record['workers']} workers"
-    if kind == "CompileEnd":
-        return f"{record['datasets']} datasets in {record['groups']} groups"
-    if kind == "FitPass":
-        return _pass_text(record)
-    if kind == "CheckpointWritten":
-        return f"checkpoint after pass {record['number']}"
-    if kind == "WorkerLost":
-        return f"worker {record['address']} lost"
-    if kind == "FitEnd":
-        return f"{'done' if record['success'] else 'stopped'}: {record['message']} ({record['passes']} passes)"
-    return f"failed: {record['error']}" if kind == "FitFailed" else None
-
-
-def _pass_text(record: Record) -> str:
-    stat = math.inf if record["stat"] is None else record["stat"]
-    distance = "" if record["edm"] is None else f", edm {record['edm']:.1e}"
-    return f"pass {record['number']}: statistic {stat:.4f}{distance}{'' if record['accepted'] else ' (refused)'}"
