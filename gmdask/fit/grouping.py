@@ -72,8 +72,7 @@ def group_runs(runs: Sequence[T], client: Client | None) -> list[list[T]]:
     """Contiguous groups of runs, or datasets: a few per thread of the cluster."""
     threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
     n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
-    edges = [round(i * len(runs) / n_groups) for i in range(n_groups + 1)] if n_groups else [0]
-    return [list(runs[a:b]) for a, b in pairwise(edges)]
+    return [list(runs[i::n_groups]) for i in range(n_groups)]
 
 
 def plan_of(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.convolution import Convolution, WeightedSums
+from gmdask.likelihood.convolution import Convolution, SampledConvolution
 from gmdask.likelihood.factored import FactoredOperator, is_shorter
 from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
 from gmdask.likelihood.pixels import PixelIntegral
@@ -49,30 +49,37 @@ class ExtendedResponse:
         n_true, n_reco = anchor.edisp.shape
         kernels = None if anchor.kernel is None else anchor.kernel.values
         if self.after_edisp:
-            self._convolution = Convolution(kernels, n_reco, window.shape)
-            self._mask_image = self._convolution.correlate(anchor.mask.astype(float))
+            self._convolution = Convolution(kernels, n_reco, window.shape, integral.border)
+            self._mask_image = self._convolution.apply(anchor.mask.astype(float))
         else:
-            self._convolution = Convolution(kernels, n_true, window.shape)
+            self._convolution = Convolution(kernels, n_true, window.shape, integral.border)
             self._at_y, self._at_x, self._pixel = bins.pixels(window)
             occupied = np.zeros((len(self._at_y), n_reco))
             occupied[self._pixel, self._r] = 1.0
-            self._needed = (anchor.edisp > 0).astype(np.float64) @ occupied.T > 0
-            self._sums = WeightedSums(self._convolution, mask_response(anchor))
+            needed = (anchor.edisp > 0).astype(np.float64) @ occupied.T > 0
+            self._sampled = SampledConvolution(
+                self._convolution,
+                self._at_y,
+                self._at_x,
+                needed,
+                mask_response(anchor),
+                per_plane=self._per_energy,
+            )
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays kept."""
         own = [v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)]
-        return self._convolution.nbytes + sum(own) + (0 if self.after_edisp else self._sums.nbytes)
+        return self._convolution.nbytes + sum(own) + (0 if self.after_edisp else self._sampled.nbytes)
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
         """Operator at some values of the shape parameters."""
         images = self._integral.images(values, self._free if derivatives else [])
         if self.after_edisp:
             return _RecoOperator(self, values, images.values[0], images.values[1:])
-        flux = self._convolution.at_pixels(images, self._at_y, self._at_x, self._needed)
+        flux, sums = self._sampled(images)
         flux *= self._exposure[:, self._at_y, self._at_x]
-        sums, negative = self._sums(images), bool((images.values[0] < 0).any())
+        negative = bool((images.values[0] < 0).any())
         if not self._free and not is_shorter(flux.shape[2], len(self._r), flux.shape[1]):
             matrix = self._edisp.T[self._r] * flux[0].T[self._pixel]
             return MatrixOperator(matrix, sums[0], negative=negative)
@@ -87,9 +94,9 @@ class ExtendedResponse:
         scattered[:, self._at_y, self._at_x] = self._edisp @ at_bins
         scattered *= f[:, None, None] * self._exposure
         if self._per_energy:
-            weight = self._convolution.correlate(scattered) + w_sum * self._sums.adjoint_planes(f)
+            weight = self._convolution.apply(scattered) + w_sum * self._sampled.adjoint_planes(f)
             return self._integral.second(values, self._free, weight)
-        image = self._convolution.correlate_sum(scattered) + w_sum * self._sums.adjoint(f)
+        image = self._convolution.adjoint_sum(scattered) + w_sum * self._sampled.adjoint(f)
         return self._integral.second(values, self._free, image)
 
 
@@ -124,7 +131,7 @@ class _RecoOperator:
         own = self._response
         scattered = np.zeros((own._edisp.shape[1], *own._integral.shape))
         np.add.at(scattered, (own._r, own._y, own._x), w)
-        result: Array = own._convolution.correlate(scattered) + w_sum * own._mask_image
+        result: Array = own._convolution.apply(scattered) + w_sum * own._mask_image
         return result
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:

@@ -131,6 +131,13 @@ class PixelIntegral:
             factor = min(math.ceil(grid.max_pixel_scale / bin_size), MAX_OVERSAMPLING)
         return (everything, 1) if factor <= 1 or inner is None else (inner.slices, factor)
 
+    @property
+    def border(self) -> tuple[int, int]:
+        """Rows and columns on each side of the window in which the integral is zero."""
+        cuts = zip(self.shape, self._inner, strict=True)
+        y, x = (min(cut.start, n - cut.stop) for n, cut in cuts)
+        return y, x
+
     def _to_pixels(self, fine: Array) -> Array:
         """Sub-pixel densities (..., fine lat, fine lon) to integrals over the window's pixels."""
         n_y, n_x = self._solid_angle.shape

@@ -238,7 +238,7 @@ def _integrated(
     n_true = observation.energy_true.nbin
     inside = np.broadcast_to(region.weights(grid), (n_true, *grid.shape))
     planes = None if kernel is None else kernel.values
-    weights = Convolution(planes, n_true, grid.shape).correlate(inside)
+    weights = Convolution(planes, n_true, grid.shape).apply(inside)
     if isinstance(spatial, PointSpatialModel):
         return _PointShare(weights, grid, spatial, free)
     window = Window(0, grid.shape[0], 0, grid.shape[1])
