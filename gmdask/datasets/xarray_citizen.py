@@ -168,7 +168,7 @@ class _Accessor(Generic[Data]):
     @property
     def wcs(self) -> WCS:
         """WCS of the pixels as they are now."""
-        return self.grid().wcs
+        return self.grid().wcs.deepcopy()
 
     def sel(
         self,

@@ -33,13 +33,9 @@ class WcsGrid:
     """
 
     def __init__(self, header: Mapping[str, Any], shape: tuple[int, ...]) -> None:
-        from astropy.io import fits
-        from astropy.wcs import WCS
-
         self.header = dict(header)
         self.shape = (int(shape[0]), int(shape[1]))
-        self.wcs: WCS = WCS(fits.Header(list(self.header.items())), naxis=2)
-        self.wcs.wcs.set()
+        self.wcs: WCS = _wcs(tuple(self.header.items()))
 
     @cached_property
     def frame(self) -> str:
@@ -159,6 +155,17 @@ class WcsGrid:
         columns = (np.arange(x.start, x.stop)[:, None] + offset).ravel()
         grid_y, grid_x = np.meshgrid(rows, columns, indexing="ij")
         return self.to_sky(grid_x, grid_y)
+
+
+@lru_cache(maxsize=128)
+def _wcs(cards: CommonGrid) -> WCS:
+    """Projection of some cards, which takes milliseconds to make and is the same for many grids."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    wcs = WCS(fits.Header(list(cards)), naxis=2)
+    wcs.wcs.set()
+    return wcs
 
 
 @lru_cache(maxsize=128)

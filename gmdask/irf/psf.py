@@ -75,9 +75,7 @@ class PSFMap:
         self._profiles = profiles
         self.energy, self.rad, self.grid = energy, rad, grid
         self._ring = to_inverse_square_deg * 2 * np.pi * rad.center * np.diff(rad.edges)
-        self._fine_rad, self._fine_pix, self._fine_outside = _fine_axis(
-            rad.nodes.tobytes(), rad.interp, rad.node_type
-        )
+        self._fine_rad, self._to_fine = _fine_axis(rad.nodes.tobytes(), rad.interp, rad.node_type)
 
     @property
     def nbytes(self) -> int:
@@ -122,9 +120,11 @@ class PSFMap:
         factors = np.minimum(wanted, MAX_OVERSAMPLING).astype(int)
         for factor in sorted(set(factors.tolist())):
             members = np.flatnonzero(factors == factor)
-            images = self._images(planes[members], target.projection, pixel, size, factor)
-            for plane, image in zip(members, images, strict=True):
-                half = round_up_to_odd(2 * radius[plane] / pixel) // 2
+            halves = [round_up_to_odd(2 * r / pixel) // 2 for r in radius[members]]
+            images = self._images(
+                planes[members], target.projection, pixel, size, max(halves), factor
+            )
+            for plane, half, image in zip(members, halves, images, strict=True):
                 cut = slice(size // 2 - half, size // 2 + half + 1)
                 values[plane, cut, cut] = image[cut, cut]
         total = values.sum(axis=(1, 2), keepdims=True)
@@ -177,9 +177,13 @@ class PSFMap:
             In deg, on the axis of offsets upsampled by 20, as in Gammapy's kernels; 0 where
             nothing is contained.
         """
-        nodes = self._at_position(*nearest_valid_pixel(self._profiles, self.grid, lon, lat))
+        nodes = self.profiles(lon, lat)
         cumulative = self._cumulative_at(self._cumulative(nodes), energies)
         return np.where(cumulative.max(axis=1) >= fraction, self._radius(cumulative, fraction), 0.0)
+
+    def profiles(self, lon: float, lat: float) -> Array:
+        """Radial profiles (energy, rad) at a position in deg, or at the nearest pixel that has any."""
+        return self._at_position(*nearest_valid_pixel(self._profiles, self.grid, lon, lat))
 
     def _at_position(self, x: float, y: float) -> Array:
         """Profiles (energy, rad) at pixel coordinate (x, y), bilinear, extrapolating."""
@@ -193,9 +197,7 @@ class PSFMap:
 
     def _cumulative(self, nodes: Array) -> Array:
         """Containment (energy, fine rad) of profiles, on the rad axis upsampled by 20."""
-        values = _interpolate_rows(np.cumsum(self._ring * nodes, axis=1).T, self._fine_pix)
-        values[self._fine_outside] = 0.0
-        return np.ascontiguousarray(values.T)
+        return np.ascontiguousarray((self._to_fine @ np.cumsum(self._ring * nodes, axis=1).T).T)
 
     def _cumulative_at(self, cumulative: Array, energies: Array) -> Array:
         """Containment at other energies; 0 where they lie outside the axis."""
@@ -209,9 +211,9 @@ class PSFMap:
         return np.asarray(self._fine_rad[index])
 
     def _images(
-        self, planes: Array, projection: str, pixel: float, size: int, factor: int
+        self, planes: Array, projection: str, pixel: float, size: int, half: int, factor: int
     ) -> Array:
-        """Images (plane, size, size): sums over factor² sub-pixels, clipped at 0."""
+        """Images (plane, size, size): sums over factor² sub-pixels, clipped at 0; right up to `half`."""
         table = _radial_table(
             projection,
             pixel,
@@ -227,11 +229,11 @@ class PSFMap:
             fine = fine.reshape(size, factor, size, factor, -1).sum(axis=(1, 3))
             return np.moveaxis(fine, -1, 0)
         images = (table.inner @ planes.T).T
-        if len(table.outer) and (planes[:, -1] > 0).any():
-            beyond = np.clip(_interpolate_rows(planes.T, table.pix.ravel()[table.outer]), 0.0, None)
-            images = images + np.stack(
-                [np.bincount(table.outer_row, b, size * size) for b in beyond.T]
-            )
+        n_outer = int(np.searchsorted(table.outer_half, half, "right"))
+        if n_outer and (planes[:, -1] > 0).any():
+            pix, row = table.pix.ravel()[table.outer[:n_outer]], table.outer_row[:n_outer]
+            beyond = np.clip(_interpolate_rows(planes.T, pix), 0.0, None)
+            images = images + np.stack([np.bincount(row, b, size * size) for b in beyond.T])
         return np.asarray(images.reshape(-1, size, size))
 
 
@@ -256,13 +258,23 @@ def _upsampled_center(axis: Axis, factor: int) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _fine_axis(nodes: bytes, interp: str, node_type: str) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Nodes of the upsampled axis, their place among the upper edges, and which lie outside."""
+def _fine_axis(nodes: bytes, interp: str, node_type: str) -> tuple[Array, sparse.csr_array]:
+    """Nodes of the upsampled axis, and the matrix (fine, rad) from upper edges to them; 0 beyond these."""
     rad = Axis("rad", np.frombuffer(nodes), interp, node_type)
     fine = _upsampled_center(rad, RAD_UPSAMPLING)
     upper = Axis("rad", rad.edges[1:], rad.interp, "center")
     pix = upper.to_pix(fine)
-    return fine, pix, (pix < -0.5) | (pix > upper.nbin - 0.5)
+    inside = np.flatnonzero((pix >= -0.5) & (pix <= upper.nbin - 0.5))
+    return fine, _linear(pix[inside], inside, (len(fine), rad.nbin))
+
+
+def _linear(pix: Array, row: NDArray[np.intp], shape: tuple[int, int]) -> sparse.csr_array:
+    """Matrix that adds linear interpolations at pixel coordinates, extrapolating, up in some rows."""
+    index = np.clip(np.floor(pix).astype(int), 0, max(shape[1] - 2, 0))
+    weight = pix - index if shape[1] > 1 else np.zeros(len(pix))
+    upper = np.minimum(index + 1, shape[1] - 1)
+    values, columns = np.concatenate([1 - weight, weight]), np.concatenate([index, upper])
+    return sparse.coo_array((values, (np.concatenate([row, row]), columns)), shape=shape).tocsr()
 
 
 def _separations(projection: str, pixel: float, size: int, factor: int) -> Array:
@@ -285,13 +297,15 @@ class _RadialTable(NamedTuple):
 
     `pix` is the pixel coordinate on the rad axis of every sub-pixel; `inner` the sparse
     matrix (size², rad) of the interpolation for those up to the last node, `outer` the flat
-    indices of those beyond it and `outer_row` the pixels they belong to.
+    indices of those beyond it, by the distance `outer_half` from the middle, in rows or columns, of
+    the pixels `outer_row` they belong to.
     """
 
     pix: Array
     inner: sparse.csr_array
     outer: NDArray[np.intp]
     outer_row: NDArray[np.intp]
+    outer_half: NDArray[np.intp]
 
 
 @lru_cache(maxsize=32)
@@ -304,12 +318,9 @@ def _radial_table(
     rows = np.arange(size * size).reshape(size, 1, size, 1)
     row = np.broadcast_to(rows, (size, factor, size, factor)).ravel()
     inside = flat <= rad.nbin - 1
-    index = np.clip(np.floor(flat[inside]).astype(int), 0, rad.nbin - 2)
-    weight = flat[inside] - index
-    matrix = sparse.coo_array(
-        (np.concatenate([1 - weight, weight]),
-         (np.concatenate([row[inside]] * 2), np.concatenate([index, index + 1]))),
-        shape=(size * size, rad.nbin),
-    )  # fmt: skip
+    matrix = _linear(flat[inside], row[inside], (size * size, rad.nbin))
     outer = np.flatnonzero(~inside)
-    return _RadialTable(pix, matrix.tocsr(), outer, row[outer])
+    half = np.abs(np.stack(np.divmod(row[outer], size)) - size // 2).max(axis=0)
+    order = np.argsort(half, kind="stable")
+    outer = outer[order]
+    return _RadialTable(pix, matrix, outer, row[outer], half[order])

@@ -272,15 +272,12 @@ class Observation:
             kernel = self._kernel(position, frame) if apply_irf["psf"] else None
             window = Window(0, self.grid.shape[0], 0, self.grid.shape[1])
         else:
-            x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
-            at, diameter = (float(y), float(x)), 2 * radius + CUTOUT_MARGIN
-            largest = 0.0 if self.psf is None else self.psf.max_width(self.grid)
-            if not self._reaches(at, diameter + largest):
+            at, diameter = self._pixel(position, frame), 2 * radius + CUTOUT_MARGIN
+            if not self._reaches(at, diameter + self._largest):
                 return None
             kernel = self._kernel(position, frame)
             width = 0.0 if kernel is None else kernel.width
-            npix = self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
-            cutout = cutout_window(self.grid.shape, at, npix)
+            cutout = self._window(at, radius, width)
             if cutout is None or not self._reaches(at, diameter + width):
                 return None
             window, kernel = cutout, kernel if apply_irf["psf"] else None
@@ -289,6 +286,41 @@ class Observation:
             exposure = np.broadcast_to(np.ones(()), exposure.shape)
         edisp = self.edisp_at(position, frame, apply_irf["edisp"])
         return Anchor(kernel, edisp, window, exposure, mask)
+
+    def read_around(
+        self, position: tuple[float, float], frame: str, radius: float, owner: str
+    ) -> None:
+        """Read what `anchor` needs for a component that moves, and keep it.
+
+        Parameters
+        ----------
+        position, frame, radius, owner
+            See `anchor`.
+        """
+        at = self._pixel(position, frame)
+        if not self._reaches(at, 2 * radius + CUTOUT_MARGIN + self._largest):
+            return
+        window = self._window(at, radius, self._largest)
+        if window is not None:
+            self._patch(window, owner)
+        if self.psf is not None:
+            self.psf.profiles(*self._in_psf(position, frame))
+        self.edisp_at(position, frame, apply=True)
+
+    @cached_property
+    def _largest(self) -> float:
+        """Width in deg that no PSF kernel exceeds."""
+        return 0.0 if self.psf is None else self.psf.max_width(self.grid)
+
+    def _pixel(self, position: tuple[float, float], frame: str) -> tuple[float, float]:
+        """Pixel coordinate (y, x) of a position."""
+        x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
+        return float(y), float(x)
+
+    def _window(self, at: tuple[float, float], radius: float, width: float) -> Window | None:
+        """Pixels a component at a pixel coordinate is computed in, with a kernel of some width."""
+        npix = self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
+        return cutout_window(self.grid.shape, at, npix)
 
     def _reaches(self, at: tuple[float, float], width: float) -> bool:
         """Whether a cutout of some width in deg around a pixel coordinate (y, x) holds any mask."""
@@ -307,12 +339,18 @@ class Observation:
         psf = self.psf
         if psf is None:
             return None
-        if position is None or psf.grid.shape == (1, 1):  # one kernel for the field
-            center = self.grid.center if position is not None else psf.grid.center
-            position, frame = center, (self.grid if position is not None else psf.grid).frame
-        lon, lat = rotate(*position, frame, psf.grid.frame)
         axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
-        return psf.kernel(float(lon), float(lat), axis.center, target or self.grid)
+        return psf.kernel(*self._in_psf(position, frame), axis.center, target or self.grid)
+
+    def _in_psf(self, position: tuple[float, float] | None, frame: str) -> tuple[float, float]:
+        """Where the PSF map is looked at for a position."""
+        assert self.psf is not None
+        grid = self.psf.grid
+        if position is None or grid.shape == (1, 1):  # one kernel for the field
+            own = grid if position is None else self.grid
+            position, frame = own.center, own.frame
+        lon, lat = rotate(*position, frame, grid.frame)
+        return float(lon), float(lat)
 
     def kernel_on(
         self, position: tuple[float, float] | None, frame: str, target: WcsGrid

@@ -93,6 +93,11 @@ class Source:
         keep : callable
             Takes an array that is kept for long, and gives it back from where it is kept.
         """
+        center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
+        around = self._owner is not None and not self._observation.is_region
+        if around and center is not None and radius is not None:
+            self._observation.read_around(center, self.spatial.frame, radius, str(self._owner))
+            return
         self._anchored = (values.tobytes(), *self._anchor(values))
         _, response, index = self._anchored
         if self._free:
