@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
-from gmdask.fit.grouping import cube_of, group_runs, own_models, plan_of
+from gmdask.fit.grouping import cube_of, deal, gather, n_groups, own_models, plan_of
 from gmdask.fit.positions import add_compensated
 from gmdask.likelihood.norms import (
     NormGroup,
@@ -99,11 +99,15 @@ class NormLikelihood:
             )
             for dataset, k in zip(chosen, self._numbers, strict=True)
         ]
-        self._groups = group_runs(specs, client)
+        n = n_groups(len(specs), client)
+        self._groups = deal(list(zip(self._numbers.tolist(), specs, strict=True)), n)
         cubes = 1 + max((len(spec.sources) for spec in specs), default=0)
         plan = None if client is None else plan_of(client, compile_norms, chosen, specs, cubes)
         budget = None if plan is None else plan.budget
-        described = [NormGroupSpec(*own_models(models, group), budget) for group in self._groups]
+        described = [
+            NormGroupSpec(*own_models(models, (spec for _, spec in group)), budget)
+            for group in self._groups
+        ]
         self._engine: Engine[
             NormGroupSpec, NormGroup, list[Array] | None, list[Array] | list[NormLimits]
         ] = Engine(compile_norms, evaluate_norms, described, client)
@@ -117,8 +121,7 @@ class NormLikelihood:
         """Limits, each of shape (source, energy, dataset)."""
         answers = self._engine([None] * len(self._groups))
         found = np.full((len(NormLimits._fields), *self.shape, self.n_datasets), np.nan)
-        per_dataset = [limits for group in answers for limits in group]
-        for k, limits in zip(self._numbers, per_dataset, strict=True):
+        for k, limits in zip(self._numbers, gather(answers), strict=True):
             found[:, self.has[:, k], :, k] = np.array(limits).reshape(
                 len(found), -1, self.shape[1]
             ).transpose(1, 0, 2)  # fmt: skip
@@ -129,15 +132,14 @@ class NormLikelihood:
         active = [int(k) for k in self._numbers]
         asked = {k: norms[self.has[:, k], :, label[k]] for k in active if label[k] >= 0}
         n = norms.shape[-1]
-        payloads, remaining = [], iter(active)
-        for group in self._groups:
-            own = [(next(remaining), spec) for spec in group]
-            payloads.append([
+        payloads = [
+            [
                 asked[k].reshape(-1, n) if k in asked else np.zeros((len(spec.sources) * self.shape[1], 0))
-                for k, spec in own
-            ])  # fmt: skip
-        answers = self._engine(payloads)
-        found = [np.asarray(values) for group in answers for values in group]
+                for k, spec in group
+            ]
+            for group in self._groups
+        ]  # fmt: skip
+        found = [np.asarray(values) for values in gather(self._engine(payloads))]
         return [
             (k, values.reshape(4, -1, self.shape[1], n))
             for k, values in zip(active, found, strict=True)

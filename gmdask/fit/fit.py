@@ -238,8 +238,8 @@ class Fit(Profiling):
     def _errors_there(self, models: Models, objective: Objective, clock: Clock) -> FitResult:
         point = objective(objective.start, order=2, profile=False)
         there = Minimum(point, edm(point, *objective.limits()), End.CONVERGED)
-        found, fresh = uncertainty(objective, point), objective.fresh(point.values)
-        return self._result(models, objective, there, fresh, None, found, 0, clock)
+        found = uncertainty(objective, point)
+        return self._result(models, objective, there, None, found, 0, clock)
 
     def _minimise(
         self,
@@ -292,15 +292,13 @@ class Fit(Profiling):
     ) -> FitResult:
         """Errors, unless it was cut short, and the result."""
         passes = objective.passes
-        verdict, found, fresh = None, None, minimum.point
-        if minimum.end not in CUT_SHORT:
-            if errors:
-                if minimum.end is End.CONVERGED:
-                    verdict = judge(objective, minimum.point)
-                minimum = replace(minimum, point=objective(minimum.point.values, order=2))
-                found = uncertainty(objective, minimum.point)
-            fresh = objective.fresh(minimum.point.values)
-        return self._result(models, objective, minimum, fresh, verdict, found, passes, clock)
+        verdict, found = None, None
+        if errors and minimum.end not in CUT_SHORT:
+            if minimum.end is End.CONVERGED:
+                verdict = judge(objective, minimum.point)
+            point = objective(minimum.point.values, order=2, profile=False)
+            minimum, found = replace(minimum, point=point), uncertainty(objective, point)
+        return self._result(models, objective, minimum, verdict, found, passes, clock)
 
     def _keep(self, stage: Stage) -> None:
         if self._checkpoint is not None:
@@ -312,16 +310,15 @@ class Fit(Profiling):
         models: Models,
         objective: Objective,
         minimum: Minimum[Pass],
-        fresh: Pass,
         verdict: Verdict | None,
         found: Uncertainty | None,
         passes: int,
         clock: Clock,
     ) -> FitResult:
-        parameters = models.parameters
-        parameters.value = minimum.point.values
-        flat = [] if found is None else degeneracies(objective, minimum.point, parameters.names)
-        notes = _notes(parameters, fresh, verdict, found, flat)
+        parameters, point = models.parameters, minimum.point
+        parameters.value = point.values
+        flat = [] if found is None else degeneracies(objective, point, parameters.names)
+        notes = _notes(parameters, point, verdict, found, flat)
         if self._checkpoint is not None and self._checkpoint.changed:
             notes.append(f"resumed with other versions: {', '.join(self._checkpoint.changed)}")
         covariance = None if found is None else _set_covariance(models, found.matrix)
@@ -331,15 +328,15 @@ class Fit(Profiling):
         result = FitResult(
             success=converged and valid,
             message="; ".join([minimum.end.value, *notes]),
-            total_stat=fresh.stat,
-            stat=dict(zip(self.datasets.names, fresh.stats.tolist(), strict=True)),
+            total_stat=point.stat,
+            stat=dict(zip(self.datasets.names, point.stats.tolist(), strict=True)),
             parameters=models.copy().parameters,
             passes=passes,
             passes_errors=objective.passes - passes,
             edm=minimum.edm,
             covariance=covariance,
             degeneracies=flat,
-            n_unreached=int(fresh.floors.sum()),
+            n_unreached=int(point.floors.sum()),
             wall_s=wall_s,
             cpu_s=cpu_s,
             backend=self.backend,
@@ -368,7 +365,7 @@ def _set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
 
 def _notes(
     parameters: Parameters,
-    fresh: Pass,
+    point: Pass,
     verdict: Verdict | None,
     found: Uncertainty | None,
     flat: list[dict[str, float]],
@@ -393,7 +390,7 @@ def _notes(
         )
     if verdict is not None and not verdict.valid:
         notes.append(f"MIGRAD does not confirm the minimum (edm {verdict.edm:.1e})")
-    unreached = int(fresh.floors.sum())
+    unreached = int(point.floors.sum())
     if unreached:
         notes.append(f"{unreached} bins with counts that no component reaches")
     return notes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,9 +23,10 @@ __all__ = [
     "Run",
     "cube_of",
     "cut_runs",
+    "deal",
     "describe",
-    "group_runs",
-    "index_per_group",
+    "gather",
+    "n_groups",
     "own_models",
     "plan_of",
 ]
@@ -62,17 +62,29 @@ def cube_of(dataset: MapDataset, client: Client | None) -> CubeSource | xr.Datas
     return dataset.open()
 
 
-def cut_runs(specs: Sequence[DatasetSpec]) -> list[Run]:
+def cut_runs(specs: Sequence[T]) -> list[list[T]]:
     """Cut datasets into fixed stretches; their length follows from the number of datasets alone."""
     length = min(max(len(specs) // FEW, 1), MAX_RUN)
     return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
 
 
-def group_runs(runs: Sequence[T], client: Client | None) -> list[list[T]]:
-    """Contiguous groups of runs, or datasets: a few per thread of the cluster."""
-    threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
-    n_groups = 1 if client is None else min(len(runs), GROUPS_PER_THREAD * threads)
-    return [list(runs[i::n_groups]) for i in range(n_groups)]
+def n_groups(n_runs: int, client: Client | None) -> int:
+    """Number of groups that so many runs, or datasets, make: a few per thread of the cluster."""
+    if client is None:
+        return min(n_runs, 1)
+    threads: int = sum(client.nthreads().values())
+    return min(n_runs, GROUPS_PER_THREAD * max(threads, 1))
+
+
+def deal(items: Sequence[T], n: int) -> list[list[T]]:
+    """Deal out to n groups in turn: what lies together, and takes its time alike, comes to different ones."""
+    return [list(items[i::n]) for i in range(n)]
+
+
+def gather(groups: Sequence[Sequence[T]]) -> list[T]:
+    """What was dealt out, in its order."""
+    n = len(groups)
+    return [groups[i % n][i // n] for i in range(sum(map(len, groups)))]
 
 
 def plan_of(
@@ -121,9 +133,3 @@ def describe(runs: Sequence[Run], models: Models, budget: int | None) -> GroupSp
     own, specs = own_models(models, (spec for run in runs for spec in run))
     remaining = iter(specs)
     return GroupSpec(own, [[next(remaining) for _ in run] for run in runs], budget)
-
-
-def index_per_group(groups: Sequence[Sequence[Run]], indices: Sequence[Index]) -> list[Index]:
-    """Positions of the parameters of each group, from those of each dataset."""
-    remaining = iter(indices)
-    return [np.concatenate([next(remaining) for run in runs for _ in run]) for runs in groups]

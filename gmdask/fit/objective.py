@@ -16,7 +16,7 @@ from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.events import Listener
-from gmdask.fit.grouping import cube_of, cut_runs, describe, group_runs, index_per_group, plan_of
+from gmdask.fit.grouping import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
 from gmdask.fit.positions import once, scattered_sum
 from gmdask.fit.problem import Problem
 from gmdask.fit.reach import reach_of
@@ -44,7 +44,6 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-KINKED = (PointSpatialModel, ShellSpatialModel, Shell2SpatialModel)
 KINKED = (PointSpatialModel, ShellSpatialModel, Shell2SpatialModel)
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
@@ -178,9 +177,12 @@ class Objective:
             None if client is None else plan_of(client, compile_group, list(datasets), specs)
         )
         budget = None if self.plan is None else self.plan.budget
-        groups = group_runs(cut_runs(specs), client)
-        self._group_index = index_per_group(groups, self._indices)
-        described = [describe(runs, models, budget) for runs in groups]
+        runs, indices = cut_runs(specs), cut_runs(self._indices)
+        n = n_groups(len(runs), client)
+        self._group_index = [
+            np.concatenate([index for run in group for index in run]) for group in deal(indices, n)
+        ]
+        described = [describe(group, models, budget) for group in deal(runs, n)]
         self._engine: Engine[GroupSpec, CompiledGroup, Sequence[Point], list[list[RunResult]]] = (
             Engine(compile_group, evaluate_points, described, client, on_event)
         )
@@ -303,12 +305,8 @@ class Objective:
         found = []
         for n, values in enumerate(several):
             self.passes += 1
-            found.append(self._add(values, [run for group in answers for run in group[n]], order))
+            found.append(self._add(values, gather([group[n] for group in answers]), order))
         return found
-
-    def fresh(self, values: Array) -> Pass:
-        """Evaluate the statistic alone at exactly these values, local ones included."""
-        return self(values, order=0)
 
     def _add(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
         stats = np.concatenate([run.stats for run in results])

@@ -22,7 +22,7 @@ class FitResult:
     message : str
         How it ended, with what there is to know about it.
     total_stat : float
-        Cash statistic of all datasets, priors included, freshly evaluated at the values reported.
+        Cash statistic of all datasets, priors included, at the values reported.
     stat : dict
         The same per dataset, without priors.
     parameters : `Parameters`

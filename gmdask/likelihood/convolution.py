@@ -256,6 +256,6 @@ class SampledConvolution:
 @lru_cache(maxsize=256)
 def _cosines(n: int, n_kernel: int) -> Array:
     """Cosine transform (n, n_kernel) of one half of a symmetric row, from its middle."""
-    table = np.cos(2 * np.pi / n * (np.outer(np.arange(n), np.arange(n_kernel)) % n))
+    table: Array = np.cos(2 * np.pi / n * (np.outer(np.arange(n), np.arange(n_kernel)) % n))
     table[:, 1:] *= 2.0
     return table

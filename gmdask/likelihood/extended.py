@@ -70,7 +70,9 @@ class ExtendedResponse:
     def nbytes(self) -> int:
         """Bytes of the arrays kept."""
         own = [v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)]
-        return self._convolution.nbytes + sum(own) + (0 if self.after_edisp else self._sampled.nbytes)
+        return (
+            self._convolution.nbytes + sum(own) + (0 if self.after_edisp else self._sampled.nbytes)
+        )
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
         """Operator at some values of the shape parameters."""
