@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -82,13 +82,11 @@ class WcsGrid:
 
     def to_pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
         """Pixel coordinates (x, y), from 0, of positions in deg in the frame of the grid."""
-        x, y = self.wcs.wcs_world2pix(lon, lat, 0)
-        return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        return _through(lon, lat, lambda sky: self.wcs.wcs.s2p(sky, 0)["pixcrd"])
 
     def to_sky(self, x: Array | float, y: Array | float) -> tuple[Array, Array]:
         """Positions (lon, lat) in deg of pixel coordinates from 0."""
-        lon, lat = self.wcs.wcs_pix2world(x, y, 0)
-        return np.asarray(lon, dtype=float), np.asarray(lat, dtype=float)
+        return _through(x, y, lambda pixels: self.wcs.wcs.p2s(pixels, 0)["world"])
 
     @cached_property
     def center(self) -> tuple[float, float]:
@@ -172,6 +170,16 @@ def _wcs(cards: CommonGrid) -> WCS:
 def common_grid(cards: CommonGrid) -> WcsGrid:
     """The grid of `WcsGrid.common`, of which any pixels may be asked for."""
     return WcsGrid(dict(cards), (1, 1))
+
+
+def _through(
+    a: Array | float, b: Array | float, transform: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    """Two coordinates through a transform of rows of both; astropy's own way takes ten times as long for one."""
+    pair = np.broadcast_arrays(np.asarray(a, dtype=float), np.asarray(b, dtype=float))
+    rows = np.stack([values.ravel() for values in pair], axis=1)
+    found = transform(rows) if len(rows) else rows
+    return found[:, 0].reshape(pair[0].shape), found[:, 1].reshape(pair[0].shape)
 
 
 def _separation(a: Array, b: Array) -> Array:

@@ -131,7 +131,7 @@ class SampledConvolution:
         per_plane: bool,
     ) -> None:
         self._convolution, self._y, self._x, self._needed = convolution, y, x, needed
-        self._weights, self._whole = weights, np.zeros(0, dtype=np.intp)
+        self.weights, self._whole = weights, np.zeros(0, dtype=np.intp)
         self._summed = np.zeros(convolution.n_plane, dtype=bool)
         if convolution.kernels is not None:
             if not per_plane:
@@ -141,7 +141,7 @@ class SampledConvolution:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        held = [self._weights, self._needed, self.__dict__.get("_adjoint_weights")]
+        held = [self.weights, self._needed, self.__dict__.get("_adjoint_weights")]
         return sum(array.nbytes for array in held if array is not None)
 
     def __call__(self, images: Images) -> tuple[Array, Array]:
@@ -162,7 +162,7 @@ class SampledConvolution:
             return self._unconvolved(images.values)
         values = np.zeros((n_image, own.n_plane, len(self._y)))
         sums = np.zeros((n_image, own.n_plane))
-        transforms, weights = images.transforms(own.size), self._weights[self._whole]
+        transforms, weights = images.transforms(own.size), self.weights[self._whole]
         kernels, rest = own.transform[self._whole], self._rest
         # one by one: the bits of one do not depend on how many there are
         for i, image in enumerate(transforms):
@@ -188,7 +188,7 @@ class SampledConvolution:
         if not per_plane:
             values = np.repeat(values[:, None], self._convolution.n_plane, axis=1)
         rule = "pyx,pyx->p" if per_plane else "pyx,yx->p"
-        return values, np.stack([np.einsum(rule, self._weights, image) for image in images])
+        return values, np.stack([np.einsum(rule, self.weights, image) for image in images])
 
     @cached_property
     def _rest(self) -> Index:
@@ -199,7 +199,7 @@ class SampledConvolution:
     def _adjoint_weights(self) -> Array:
         """Transform of the adjoint weights of these, with real and imaginary parts side by side."""
         own, rest = self._convolution, self._rest
-        product = fft.rfft2(self._weights[rest], s=own.size) * own.transform[rest]
+        product = fft.rfft2(self.weights[rest], s=own.size) * own.transform[rest]
         share = np.full(product.shape[-1], 2.0)  # a half-plane stands for the whole
         share[0] = 1.0
         if own.size[1] % 2 == 0:
@@ -243,14 +243,6 @@ class SampledConvolution:
         for image in images:
             around = sliding_window_view(np.pad(image, half), (2 * half + 1,) * 2)[y, x]
             yield flipped @ around.reshape(len(y), flipped.shape[1]).T
-
-    def adjoint(self, share: Array) -> Array:
-        """Image (lat, lon): the sums, with a share for each plane, derived by the image."""
-        return self._convolution.adjoint_sum(share[:, None, None] * self._weights)
-
-    def adjoint_planes(self, share: Array) -> Array:
-        """Images (plane, lat, lon): the same, derived by the image of each plane."""
-        return self._convolution.apply(share[:, None, None] * self._weights)
 
 
 @lru_cache(maxsize=256)

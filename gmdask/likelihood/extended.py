@@ -95,11 +95,9 @@ class ExtendedResponse:
         scattered = np.zeros((len(f), *self._integral.shape))
         scattered[:, self._at_y, self._at_x] = self._edisp @ at_bins
         scattered *= f[:, None, None] * self._exposure
-        if self._per_energy:
-            weight = self._convolution.apply(scattered) + w_sum * self._sampled.adjoint_planes(f)
-            return self._integral.second(values, self._free, weight)
-        image = self._convolution.adjoint_sum(scattered) + w_sum * self._sampled.adjoint(f)
-        return self._integral.second(values, self._free, image)
+        scattered += w_sum * f[:, None, None] * self._sampled.weights
+        adjoint = self._convolution.apply if self._per_energy else self._convolution.adjoint_sum
+        return self._integral.second(values, self._free, adjoint(scattered))
 
 
 class _RecoOperator:
