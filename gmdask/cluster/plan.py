@@ -18,6 +18,8 @@ SHARE = 0.7  # of a worker's limit that may be filled
 KEPT = 0.6  # of what is left: what is held is a little more than its arrays
 ROUND = 16_000_000  # bytes
 
+_first: list[int] = []  # what this process held when it was asked first
+
 
 @dataclass(frozen=True)
 class Room:
@@ -30,7 +32,8 @@ class Room:
     usable : int
         Bytes it may fill before Dask begins to move data to disk, or pauses it.
     base : int
-        Bytes it holds before it has done anything, its libraries being loaded.
+        Bytes it holds before it has done anything, its libraries being loaded; or, where it has, without what
+        any computation leaves, which is needed in any case.
     workers, threads : int
         Number of workers, and of threads of each.
     """
@@ -60,7 +63,7 @@ class MemoryPlan:
     room: Room
 
 
-def room_on_workers(client: Client, function: Callable[..., Any]) -> Room | None:
+def room_on_workers(client: Client, function: Callable[..., Any], fixed: int) -> Room | None:
     """Memory of the worker that has least, None if no worker has a limit.
 
     Parameters
@@ -68,8 +71,10 @@ def room_on_workers(client: Client, function: Callable[..., Any]) -> Room | None
     client : `distributed.Client`
     function : callable
         What will run there: its libraries are loaded first.
+    fixed : int
+        Bytes that a process needs in any case, and keeps from one computation to the next.
     """
-    found = list(client.run(_measure, function).values())
+    found = list(client.run(_measure, function, fixed).values())
     limited = [worker for worker in found if worker[0]]
     if not limited:
         return None
@@ -78,7 +83,7 @@ def room_on_workers(client: Client, function: Callable[..., Any]) -> Room | None
 
 
 def _measure(
-    function: Callable[..., Any], dask_worker: Worker | None = None
+    function: Callable[..., Any], fixed: int, dask_worker: Worker | None = None
 ) -> tuple[int, float, int, int]:
     """Limit of this worker, share of it that may be filled, bytes held, and threads."""
     del function  # that it came here has loaded what it needs
@@ -87,7 +92,9 @@ def _measure(
     memory = dask_worker.memory_manager
     marks = memory.memory_target_fraction, memory.memory_spill_fraction
     limit, share = int(memory.memory_limit or 0), min([SHARE, *(mark for mark in marks if mark)])
-    return limit, share, int(dask_worker.monitor.proc.memory_info().rss), dask_worker.state.nthreads
+    held = int(dask_worker.monitor.proc.memory_info().rss)
+    _first[:] = _first or [held]
+    return limit, share, max(_first[0], held - fixed), dask_worker.state.nthreads
 
 
 def _tidy() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future
+from distributed import Client, Future, wait
 
 from gmdask.errors import ClusterLostError
 from gmdask.events import Listener, WorkerLost, Workers
@@ -49,12 +49,13 @@ class Watch:
         ClusterLostError
             If there was no worker for five minutes.
         """
-        for future in futures:
-            while not future.done():
-                try:
-                    future.exception(timeout=LOOK_S)
-                except TimeoutError:
-                    self._look()
+        done = not futures
+        while not done:
+            try:
+                wait(futures, timeout=LOOK_S)
+                done = True
+            except TimeoutError:
+                self._look()
         if self._on_event is not None and time.monotonic() - self._told >= TELL_S:
             self._tell(self._client.scheduler_info()["workers"])
 

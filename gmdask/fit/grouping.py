@@ -107,7 +107,7 @@ def plan_of(
     cubes : int
         Of predicted counts, that are held while a dataset is compiled.
     """
-    room = room_on_workers(client, build)
+    room = room_on_workers(client, build, FIXED)
     if room is None or not specs:
         return None
     n_components = max(len(spec.components) for spec in specs)

@@ -42,7 +42,24 @@ def test_what_does_not_fit_is_refused_with_what_would():
 
 
 def test_room_on_real_workers(two_workers):
-    room = room_on_workers(two_workers, plan_memory)
+    room = room_on_workers(two_workers, plan_memory, 0)
     assert (room.workers, room.threads, room.limit) == (2, 1, 2000 * MB)
     assert room.usable == int(0.7 * room.limit)  # nothing is moved to disk before
     assert 50 * MB < room.base < 1000 * MB
+
+
+def test_what_a_computation_leaves_is_not_counted_twice(two_workers):
+    room_on_workers(two_workers, plan_memory, 0)
+    two_workers.run(_leave, 40 * MB)
+    left = room_on_workers(two_workers, plan_memory, 0).base
+    assert 0 < left - room_on_workers(two_workers, plan_memory, 30 * MB).base <= 30 * MB
+    first = room_on_workers(two_workers, plan_memory, 1000 * MB).base
+    assert 40 * MB <= left - first < 80 * MB
+    two_workers.run(_leave, 0)
+
+
+def _leave(n_bytes):
+    _LEFT[:] = [b"x" * n_bytes]
+
+
+_LEFT = []
