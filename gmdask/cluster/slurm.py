@@ -46,16 +46,17 @@ class Jobs(SLURMCluster):  # type: ignore[misc]
         super(SpecCluster, self)._update_worker_status(op, msg)
         if op == "remove" and self.status is Status.running:
             loop = asyncio.get_running_loop()
-            loop.call_later(SETTLE_S, lambda: asyncio.ensure_future(self._replace()))
+            loop.call_later(SETTLE_S, lambda: asyncio.ensure_future(self.replace()))
 
-    async def _replace(self) -> None:
+    async def replace(self) -> None:
         """Submit those again that are in the queue no more."""
+        known = {name: job.job_id for name, job in self.workers.items()}  # before it is asked
         there = await asyncio.to_thread(queued)
         if there is None or self.status is not Status.running:
             return
-        gone = [name for name, job in self.workers.items() if job.job_id not in there]
+        gone = [name for name, job_id in known.items() if job_id not in there]
         for name in gone:
-            del self.workers[name]
+            self.workers.pop(name, None)
         if gone:
             await self._correct_state()
 
@@ -205,15 +206,20 @@ def _submit(jobs: Jobs, number: int) -> None:
 
 
 def _wait(client: Client, jobs: Jobs, workers: int) -> None:
-    """Wait for the first worker as long as jobs are in the queue, for the others some time."""
+    """Wait for the first worker as long as jobs are in the queue, for the others some time.
+
+    Once there is one, the others that ended before theirs was there are submitted again.
+    """
     end = float("inf")
     wait = dask.utils.parse_timedelta(setting("slurm.wait"))
     while (n := len(client.nthreads())) < workers and time.monotonic() < end:
         if n and end == float("inf"):
             end = time.monotonic() + wait
-        there = queued()
-        ids = {job.job_id for job in jobs.workers.values()}
-        if not n and there is not None and not ids & there:
+        if n:
+            jobs.sync(jobs.replace)
+        elif (there := queued()) is not None and not there & {
+            job.job_id for job in jobs.workers.values()
+        }:
             msg = f"all jobs ended before a worker was there: see the logs in {jobs._dummy_job.log_directory}"
             raise ClusterLostError(msg)
         time.sleep(LOOK_S)

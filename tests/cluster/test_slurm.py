@@ -56,6 +56,16 @@ def test_ports_on_the_network(slurm, folder):  # noqa: F811
         assert all(("127.0.0.1", port) in found for port in pages)
 
 
+def test_a_job_that_ends_before_its_worker_is_there(slurm, folder):  # noqa: F811
+    once = f"mkdir {folder}/first 2>/dev/null || {{ mkdir {folder}/second 2>/dev/null && exit 1; }}"
+    with (
+        dask.config.set({"gmdask.slurm.prologue": [once]}),
+        gm.connect("slurm", jobs=2, interface="lo", **JOBS) as made,
+    ):
+        assert (folder / "second").is_dir()
+        assert len(made.nthreads()) == 2  # another was submitted in its place
+
+
 @pytest.fixture(scope="module")
 def client(slurm, folder):  # noqa: F811
     """Two jobs with a worker each."""
