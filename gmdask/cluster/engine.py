@@ -66,6 +66,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._groups: list[Group] = []
         self._futures: list[Future] = []
         self._moving: dict[int, Future] = {}
+        self._last: list[Future] = []
         self._unmovable: set[int] = set()
         if client is not None:
             self._watch = Watch(client, self._run, on_event)
@@ -114,6 +115,10 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
             evaluate = partial(_evaluate_there, self._evaluate)
             futures = client.map(evaluate, self._futures, payloads, key=keys, pure=False)
+            # those before are released when these were sent: the other way round, these would wait for 10 ms,
+            # the pause between two messages of Dask's client
+            self._release()
+            self._last = futures
             try:
                 self._watch.wait(futures)
                 answers = client.gather(futures)
@@ -164,17 +169,31 @@ class Engine(Generic[Spec, Group, Payload, Result]):
                 )
 
     def _swap_moved(self) -> None:
-        """Take groups that were built again in place of the old ones."""
+        """Take groups that were built again in place of the old ones.
+
+        They may be anywhere from then on: where all workers are lost, what prefers one of them would
+        wait for it for ever.
+        """
+        assert self._client is not None
         for index, future in list(self._moving.items()):
             if future.status == "finished":
+                free = self._client.scheduler.set_restrictions
+                self._client.sync(free, worker={future.key: None})
                 self._futures[index] = future
                 del self._moving[index]
             elif future.status in ("error", "cancelled", "lost"):
                 self._unmovable.add(index)  # the old one goes on
                 del self._moving[index]
 
+    def _release(self) -> None:
+        """Let go of the results of the last pass."""
+        for future in self._last:
+            future.release()
+        self._last = []
+
     def close(self) -> None:
         """Let the groups go."""
+        self._release()
         if self._client is not None and self._client.status == "running":
             futures = [*self._futures, *self._moving.values()]
             self._client.cancel(futures)

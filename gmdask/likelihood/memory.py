@@ -11,6 +11,7 @@ from typing import IO, Any
 from weakref import finalize
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from gmdask.errors import PlanError
@@ -22,13 +23,17 @@ ALIGNED = 64  # bytes
 PART = 1 << 28  # bytes of the file that are mapped at a time
 SLAB = 1 << 22  # bytes of memory that are taken from the system at a time
 
-EVERY = 4  # rests after which gaps of the heap go back: to be filled anew costs a tenth of a pass at every one
+GAPS = 40_000_000  # bytes by which a process grows before gaps of its heap go back: to be filled anew takes time
+
+_process = psutil.Process()
+_resident = [0]  # bytes of this process when gaps went back last
 
 
 def give_back() -> None:
     """Give back to the system what the heap keeps of arrays that were freed."""
     with suppress(OSError, AttributeError):  # of glibc only
         ctypes.CDLL(None).malloc_trim(0)
+    _resident[0] = _process.memory_info().rss
 
 
 class Pool:
@@ -90,7 +95,7 @@ class Memory:
 
     def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
         self._budget, self._folder = budget, folder
-        self.in_file = self._rests = 0
+        self.in_file = 0
         self._file: IO[bytes] | None = None
         self._parts: list[mmap.mmap] = []
         self._slab, self._used = mmap.mmap(-1, SLAB) if budget is not None else None, 0
@@ -161,11 +166,10 @@ class Memory:
 
     def rest(self) -> None:
         """Let the system take what is not needed now: gaps of the heap, and pages of the file, which are read again."""
-        self._rests += 1
-        if self._budget is not None and self._rests % EVERY == 0:
-            give_back()
         for part in self._parts:
             part.madvise(mmap.MADV_DONTNEED)
+        if self._budget is not None and _process.memory_info().rss > _resident[0] + GAPS:
+            give_back()
 
     def lend(self, borrower: int, n_bytes: int) -> bool:
         """Whether what can be computed again may stay: while half of the budget is not taken.

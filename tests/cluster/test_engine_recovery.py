@@ -39,6 +39,22 @@ def test_killed_between_passes(which, engines, two_workers):  # noqa: F811
     evened_out(engine, two_workers, specs, reference)
 
 
+def test_all_killed_after_groups_were_moved(engines, two_workers):  # noqa: F811
+    specs = [(seed, 0) for seed in range(N)]
+    engine, reference = engines(specs), expected(specs, [1.5] * N)
+    assert engine([1.5] * N) == reference
+    lost = list(pids(two_workers).values())
+    kill(lost[0])
+    settled(two_workers, 2, lost[0])
+    evened_out(engine, two_workers, specs, reference)
+    lost = list(pids(two_workers).values())
+    for pid in lost:
+        kill(pid)
+    assert engine([1.5] * N) == reference
+    settled(two_workers, 2, lost[0])
+    evened_out(engine, two_workers, specs, reference)
+
+
 @pytest.mark.parametrize("after", [0.05, 0.3, 0.6])
 def test_killed_during_a_pass(after, engines, two_workers):  # noqa: F811
     specs = [(seed, 0.2) for seed in range(N)]
