@@ -16,6 +16,8 @@ __all__ = ["LocalBlock", "eliminate", "local_block", "local_covariance"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+FLAT = 1e-15  # eigenvalue, as a share of the largest, that counts as none
+
 
 class LocalBlock(NamedTuple):
     """What the covariance of one dataset's local parameters is recovered from.
@@ -48,10 +50,18 @@ def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
     inside = active[local]
     inverse = np.zeros((n_local, n_local))
     if inside.any():
-        inner = hessian[np.ix_(local & active, local & active)]
-        inverse[np.ix_(inside, inside)] = np.linalg.pinv(inner, hermitian=True)
+        free = np.flatnonzero(local & active)
+        inverse[np.ix_(inside, inside)] = _inverse(hessian[free[:, None], free])
     slope = inverse @ hessian[np.ix_(local, ~local)]
     return LocalBlock(inverse, slope)
+
+
+def _inverse(matrix: Array) -> Array:
+    """Inverse of a symmetric matrix, without directions along which it is flat."""
+    values, vectors = np.linalg.eigh(matrix)
+    usable = np.abs(values) > FLAT * np.abs(values).max()
+    result: Array = (vectors[:, usable] / values[usable]) @ vectors[:, usable].T
+    return result
 
 
 def eliminate(

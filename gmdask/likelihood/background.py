@@ -73,8 +73,8 @@ class Background:
         self.template = background[bins.r, bins.y, bins.x]
         self.sums: Array = np.where(observation.mask, background, 0.0).sum(axis=(1, 2))
         self.negative = bool((background[observation.mask] < 0).any())
-        self._r, self._model = bins.r, model
-        self._energy = observation.energy.center
+        self._model, self._energy = model, observation.energy.center
+        self._n = np.bincount(bins.r, minlength=len(self.sums))  # of each energy, one after the other
 
     @property
     def nbytes(self) -> int:
@@ -88,12 +88,13 @@ class Background:
     def predict(self, values: Array) -> tuple[Array, float, float]:
         """Return counts (bin,), their masked sum, and a number below zero if the norm may be."""
         norm = self._norm(values)
-        return self.template * norm[self._r], float(self.sums @ norm), float(norm.min())
+        counts = self.template * np.repeat(norm, self._n)
+        return counts, float(self.sums @ norm), float(norm.min())
 
     def jacobian(self, values: Array, places: Index) -> tuple[Array, Array]:
         """Return derivatives (P, bin) of counts and (P,) of their sum by parameters at `places`."""
         slopes = self._gradient(values)[places]
-        return self.template * slopes[:, self._r], slopes @ self.sums
+        return self.template * np.repeat(slopes, self._n, axis=1), slopes @ self.sums
 
     def curvature(self, values: Array, places: Index, terms: CashTerms) -> Array:
         """Second derivatives (P, P) of the counts, summed with the first ones of the statistic."""
@@ -125,11 +126,18 @@ class Background:
 
     def _per_energy(self, terms: CashTerms) -> tuple[Array, Array]:
         """Gradient (R,) and diagonal of the Gauss-Newton Hessian (R,) by the norm."""
-        n_energy = len(self.sums)
         weighted = self.template * terms.first
-        first: Array = np.bincount(self._r, weighted, n_energy) + terms.first_sum * self.sums
-        second = np.bincount(self._r, self.template**2 * terms.second, n_energy)
-        return first, second.astype(np.float64, copy=False)
+        first = self._sum(weighted) + terms.first_sum * self.sums
+        np.multiply(self.template, self.template, out=weighted)
+        weighted *= terms.second
+        return first, self._sum(weighted)
+
+    def _sum(self, values: Array) -> Array:
+        """Sums (R,) of values in the bins."""
+        sums, filled = np.zeros(len(self._n)), self._n > 0
+        if filled.any():
+            sums[filled] = np.add.reduceat(values, (np.cumsum(self._n) - self._n)[filled])
+        return sums
 
 
 class SpatialBackground:

@@ -34,7 +34,7 @@ class Pixels(NamedTuple):
 
 
 class Bins(NamedTuple):
-    """A list of bins of one dataset.
+    """A list of bins of one dataset, in the order of its energies.
 
     Attributes
     ----------

@@ -229,16 +229,15 @@ class CompiledDataset:
         return parts
 
     def _background_counts(self, values: Array) -> tuple[Array, float, float]:
-        """Counts (bin,) of the background, their masked sum, and a number below zero if any may be."""
+        """Counts (bin,) of the background, their masked sum, and a number below zero if its norm may be."""
         if self._background is None:
             return np.zeros(len(self.counts)), 0.0, 0.0
         own = np.zeros(0) if self._norm is None else self._norm.internal(values)
-        counts, total, lowest = self._background.predict(own)
-        return counts, total, -1.0 if self._background.negative else lowest
+        return self._background.predict(own)
 
-    @staticmethod
-    def _add_sources(parts: Sequence[_Part], counts: Array, total: float) -> tuple[Array, float]:
-        """Add the sources to counts (bin,), in place, and to their masked sum."""
+    def _source_counts(self, parts: Sequence[_Part]) -> tuple[Array, float]:
+        """Counts (bin,) of all sources, and their masked sum."""
+        counts, total = np.zeros(len(self.counts)), 0.0
         for part in parts:
             own, own_sum = part.operator.forward(part.f)
             counts[part.bins] += own
@@ -248,8 +247,7 @@ class CompiledDataset:
     def npred(self, values: Array, anchor: Array | None = None) -> Array:
         """Predicted counts (bin,), not clipped."""
         parts = self._parts(values, values if anchor is None else anchor, {}, derivatives=False)
-        counts, total, _ = self._background_counts(values)
-        return self._add_sources(parts, counts, total)[0]
+        return self._source_counts(parts)[0] + self._background_counts(values)[0]
 
     def _cash(self, npred: Array, total: float, *, derivatives: bool = True) -> CashTerms:
         if self._mode == "occupied":
@@ -292,16 +290,18 @@ class CompiledDataset:
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
         negative = any(part.operator.negative or part.f.min() < 0 for part in parts)
         negative = negative or (self._background is not None and self._background.negative)
-        if order and profile and self._any_local and not (negative and self._mode == "occupied"):
-            values = self._profile(
-                values, *self._add_sources(parts, np.zeros(len(self.counts)), 0.0)
-            )
-        npred, total, lowest = self._background_counts(values)
-        if (negative or lowest < 0) and self._mode == "occupied":
+        occupied = self._mode == "occupied"
+        if not (negative and occupied):
+            source, source_sum = self._source_counts(parts)
+            if order and profile and self._any_local:
+                values = self._profile(values, source, source_sum)
+            background, total, lowest = self._background_counts(values)
+            negative = negative or lowest < 0
+        if negative and occupied:
             return self._as_dense().evaluate(
                 values, anchor, order=order, profile=profile, cache=cache
             )
-        npred, total = self._add_sources(parts, npred, total)
+        npred, total = source + background, source_sum + total
         terms = self._cash(npred, total, derivatives=order > 0)
         if order == 0:
             return Evaluation(terms.stat, values, None, None, None, None, terms.n_floor)

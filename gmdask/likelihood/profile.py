@@ -16,6 +16,7 @@ Mask = NDArray[np.bool_]
 
 MAX_STEPS = 200
 TOLERANCE = 1e-13  # of the expected decrease of the statistic
+LAST = 1e-8  # expected decrease of a free step that needs no look at where it leads: the next would be its square
 ROUNDING = 1e-12  # of the statistic
 MAX_DAMPING = 1e12
 
@@ -55,6 +56,8 @@ def minimise_local(
         if expected <= TOLERANCE or damping > MAX_DAMPING:
             break
         trial = moved(values, step, lower, upper)
+        if expected <= LAST and damping == 0:
+            return trial
         trial_stat, trial_gradient, trial_hessian = function(trial)
         slack = ROUNDING * (1 + abs(stat)) if expected < 1e-6 else 0.0
         if (

@@ -77,13 +77,13 @@ class Jacobian:
     def __init__(self, used: Mask, n_bins: int) -> None:
         self._used = np.flatnonzero(used)
         self._n_free, self._column = len(used), np.cumsum(used) - 1
-        self._counts = np.zeros((n_bins, len(self._used)))
+        self._counts = np.zeros((len(self._used), n_bins))
         self._sums = np.zeros(len(self._used))
 
     def add(self, rows: Index | slice, columns: Index, counts: Array, total: Array) -> None:
         """Add derivatives (bin, n) of the counts and (n,) of the sum to their columns."""
         for i, column in enumerate(self._column[columns]):  # linked parameters share a column
-            self._counts[rows, column] += counts[:, i]
+            self._counts[column][rows] += counts[:, i]
             self._sums[column] += total[i]
 
     def contract(self, first: Array, first_sum: float, second: Array) -> tuple[Array, Array]:
@@ -98,11 +98,11 @@ class Jacobian:
         """
         gradient, hessian = np.zeros(self._n_free), np.zeros((self._n_free, self._n_free))
         counts = self._counts
-        gradient[self._used] = first @ counts + first_sum * self._sums
+        gradient[self._used] = counts @ first + first_sum * self._sums
         product = np.zeros((len(self._used), len(self._used)))
-        for start in range(0, len(counts), ROWS):
-            rows = counts[start : start + ROWS]
-            product += (rows * second[start : start + ROWS, None]).T @ rows
+        for start in range(0, len(second), ROWS):
+            some = counts[:, start : start + ROWS]
+            product += (some * second[start : start + ROWS]) @ some.T
         hessian[np.ix_(self._used, self._used)] = product
         return gradient, hessian
 
