@@ -20,17 +20,18 @@ from gmdask.errors import FitError, FitInterrupted, InputError
 from gmdask.events import Bus, CheckpointWritten, EventFile, FitEnd, FitFailed, Listener
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
 from gmdask.fit.clock import Clock, seconds_of
-from gmdask.fit.degeneracy import degeneracies, described
+from gmdask.fit.degeneracy import degeneracies
 from gmdask.fit.minimise import Minimisation
 from gmdask.fit.minuit import Verdict, judge
 from gmdask.fit.newton import edm
+from gmdask.fit.notes import notes_of
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.problem import End, Minimum
 from gmdask.fit.profiling import Profiling
 from gmdask.fit.result import FitResult
 from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
-from gmdask.models import Covariance, Models, Parameters
+from gmdask.models import Covariance, Models
 from gmdask.models.block_matrix import BlockMatrix
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ BACKENDS = ("newton", "minuit")
 CUT_SHORT = (End.TIME_LIMIT, End.INTERRUPTED)  # without another evaluation
 GOES_ON = (*CUT_SHORT, End.MAX_PASSES)
 DENSE = 1000  # parameters up to which the covariance is formed as a whole
-NAMES_SHOWN = 5
-DIRECTIONS_SHOWN = 3
 
 
 class Fit(Profiling):
@@ -318,7 +317,7 @@ class Fit(Profiling):
         parameters, point = models.parameters, minimum.point
         parameters.value = point.values
         flat = [] if found is None else degeneracies(objective, point, parameters.names)
-        notes = _notes(parameters, point, verdict, found, flat)
+        notes = notes_of(objective, minimum, parameters.names, verdict, found, flat)
         if self._checkpoint is not None and self._checkpoint.changed:
             notes.append(f"resumed with other versions: {', '.join(self._checkpoint.changed)}")
         covariance = None if found is None else _set_covariance(models, found.matrix)
@@ -361,36 +360,3 @@ def _set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
         dense = matrix.to_dense()
         models.covariance = 0.5 * (dense + dense.T)
     return models.covariance
-
-
-def _notes(
-    parameters: Parameters,
-    point: Pass,
-    verdict: Verdict | None,
-    found: Uncertainty | None,
-    flat: list[dict[str, float]],
-) -> list[str]:
-    notes = [
-        f"degenerate, and not in the errors: {described(direction)}, in units of what each has as error "
-        "with the others fixed"
-        for direction in flat[:DIRECTIONS_SHOWN]
-    ]
-    if len(flat) > DIRECTIONS_SHOWN:
-        notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
-    if found is not None and not found.observed:
-        notes.append(
-            "the observed Hessian is not positive definite, as where parameters are degenerate: "
-            "errors from the Gauss-Newton one"
-        )
-    if found is not None and len(found.undetermined):
-        names = [parameters.names[int(i)] for i in found.undetermined]
-        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        notes.append(
-            f"no error for {', '.join(names[:NAMES_SHOWN])}{more} (at a limit, or nothing depends on it)"
-        )
-    if verdict is not None and not verdict.valid:
-        notes.append(f"MIGRAD does not confirm the minimum (edm {verdict.edm:.1e})")
-    unreached = int(point.floors.sum())
-    if unreached:
-        notes.append(f"{unreached} bins with counts that no component reaches")
-    return notes

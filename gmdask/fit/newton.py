@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -28,6 +29,9 @@ SETTLED_MOST = 2e-2  # and for many
 MANY = 50  # parameters from which those with kinks do not keep a fit going
 ROUGH = 1e-3  # gain of an evaluation, for each parameter, for which it does not, on average
 ROUNDS = 3  # of so many evaluations
+STALLED = 10  # evaluations that gain next to nothing
+SHARE = 0.1  # of what a step promises, if it is
+LITTLE = 3e-2  # decrease of the statistic at most
 HIDDEN = 1e-3  # decrease of the statistic that is not worth a second look
 MAX_RELEASES = 3  # times that what is held at a kink is let go
 PATIENCE = 3  # steps refused in a row before asking whether the response is to blame
@@ -151,7 +155,7 @@ class _Search(Generic[P]):
         if taken:
             self.point, self.refused = trial, 0
             self.distance = self.distance_of(trial)
-        self.lowest = (*self.lowest[-ROUNDS:], self.point.stat)
+        self.lowest = (*self.lowest[-STALLED:], self.point.stat)
         self._tell(trial, taken)
         return trial, taken
 
@@ -188,16 +192,27 @@ class _Search(Generic[P]):
                 damping[b] = _next_damping(damping[b], gained[b] / promised[b], turned)
         self.damping = damping[blocks]
 
+    def gained(self, n: int) -> float:
+        """Decrease of the statistic by the last n evaluations; infinite before there are so many."""
+        return self.lowest[-1 - n] - self.lowest[-1] if len(self.lowest) > n else math.inf
+
+    def stalled(self) -> bool:
+        """Whether evaluations gain next to nothing of what steps promise, again and again.
+
+        Towards infinity the statistic may fall ever more slowly: the index of a source that is not there.
+        """
+        return self.gained(STALLED) < min(SHARE * self.distance, LITTLE)
+
     def rough(self) -> bool:
         """Whether, of many parameters, only those with kinks still move, and gain little.
 
         The rim of a shell crosses centres of pixels everywhere: its slope is rough on the scale of its errors.
         """
         n, kinked = len(self.held), self._problem.kinked
-        if n < MANY or not np.any(kinked) or len(self.lowest) <= ROUNDS:
+        if n < MANY or not np.any(kinked):
             return False
         rest = edm(self.point, self._problem.lower, self._problem.upper, self.held | kinked)
-        return self.lowest[0] - self.lowest[-1] < ROUNDS * ROUGH * n and rest < ROUGH * n
+        return self.gained(ROUNDS) < ROUNDS * ROUGH * n and rest < ROUGH * n
 
     def settled(self) -> Mask:
         """Parameters that are as good as at a kink which is a minimum."""
@@ -269,8 +284,8 @@ def damped_newton(
             else:
                 end = End.KINK if search.held.any() else End.CONVERGED
             continue
-        if search.rough():
-            end = End.KINK
+        if search.rough() or search.stalled():
+            end = End.KINK if search.rough() else End.STALLED
             continue
         step, expected = search.step()
         if search.damping.max(initial=0.0) > MAX_DAMPING or not expected > 0:

@@ -51,6 +51,7 @@ class End(Enum):
         "the response changes with the position as much as the statistic does: lowest value kept"
     )
     STUCK = "no step lowers the statistic although the gradient does not vanish"
+    STALLED = "stopped: the statistic hardly falls any more, though not at a minimum"
     MAX_PASSES = "stopped at the largest number of passes"
     TIME_LIMIT = "stopped at the time limit: best point kept"
     INTERRUPTED = "interrupted: best point kept"

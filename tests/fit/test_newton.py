@@ -196,3 +196,17 @@ def test_kinks_along_many_parameters():
     assert minimum.end is End.KINK
     assert 0 <= minimum.point.stat < n * 2e-3
     np.testing.assert_allclose(minimum.point.shared, function.at, atol=5e-3)
+
+
+def test_promises_that_are_not_kept():
+    calls = []
+
+    def evaluate(accepted, x, hold=False):
+        calls.append(x)
+        return Point(x, -1e-4 * len(calls), np.array([-1.0, 0.0]), np.eye(2))
+
+    minimum = damped_newton(evaluate, np.zeros(2), FREE)
+    assert minimum.end is End.STALLED
+    assert minimum.edm == pytest.approx(0.5)
+    assert len(calls) < 15
+    assert minimum.point.stat == -1e-4 * len(calls)
