@@ -53,10 +53,13 @@ def notes_of(
         notes.append(f"the data may not bound the parameters of {model}")
     if len(flat) > DIRECTIONS_SHOWN:
         notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
-    if found is not None and not found.observed:
+    if found is not None and found.stand_in.any():
+        where, whose = ", as where parameters are degenerate", "errors"
+        if not found.stand_in.all():
+            rough = {names[int(i)].split(".")[0]: None for i in objective.shared[found.stand_in]}
+            where, whose = f" along the parameters of {', '.join(rough)}", "their errors"
         notes.append(
-            "the observed Hessian is not positive definite, as where parameters are degenerate: "
-            "errors from the Gauss-Newton one"
+            f"the observed Hessian is not positive definite{where}: {whose} from the Gauss-Newton one"
         )
     if found is not None and len(found.undetermined):
         without = [names[int(i)] for i in found.undetermined]

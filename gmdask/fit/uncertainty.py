@@ -14,6 +14,8 @@ __all__ = ["Uncertainty", "quick_errors", "uncertainty"]
 
 Array = NDArray[np.float64]
 
+FLAT = 1e-10  # eigenvalue of a Hessian scaled to its diagonal that counts as none
+
 
 @dataclass(frozen=True)
 class Uncertainty:
@@ -25,15 +27,15 @@ class Uncertainty:
         Covariance of all parameters: of the shared ones, and of each dataset's local ones with
         their response to those, from which every cross term follows. Zero for parameters that
         are frozen, at a limit, or that nothing depends on.
-    observed : bool
-        Whether the observed Hessian was used; the Gauss-Newton one stands in for it
-        where it is not positive definite.
+    stand_in : boolean array of shape (S,)
+        Shared parameters for which the Gauss-Newton Hessian stands in for the observed one: those of models
+        along whose own parameters that is not positive definite, or all where this is not enough.
     undetermined : array
         Positions among all parameters of free ones without an error.
     """
 
     matrix: BlockMatrix
-    observed: bool
+    stand_in: NDArray[np.bool_]
     undetermined: NDArray[np.intp]
 
 
@@ -52,8 +54,14 @@ def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
     assert point.hessian is not None
     lower, upper = objective.limits()
     inside = (point.shared > lower) & (point.shared < upper)
+    stand_in = np.zeros(len(inside), dtype=bool)
     shared, ok = _invert(point.observed, inside)
     if not ok:
+        stand_in = _not_positive(point, inside, objective.problem().blocks)
+        mixed = np.where(stand_in[:, None] | stand_in, point.hessian, point.observed)
+        shared, ok = _invert(mixed, inside)
+    if not ok:
+        stand_in[:] = True
         shared, _ = _invert(point.hessian, inside)
     blocks = [
         Block(part.index, 2 * part.block.inverse, part.shared, -part.block.slope)
@@ -61,7 +69,23 @@ def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
     ]
     matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
     undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
-    return Uncertainty(matrix, ok, undetermined)
+    return Uncertainty(matrix, stand_in, undetermined)
+
+
+def _not_positive(
+    point: Pass, inside: NDArray[np.bool_], blocks: NDArray[np.intp] | int
+) -> NDArray[np.bool_]:
+    """Parameters (S,) of blocks within which the observed Hessian is not positive definite."""
+    assert point.observed is not None
+    assert point.hessian is not None
+    found, usable = np.zeros(len(inside), dtype=bool), inside & (np.diag(point.hessian) > 0)
+    of_block = np.broadcast_to(blocks, inside.shape)
+    for number in np.unique(of_block):
+        own = np.flatnonzero(usable & (of_block == number))
+        scale = np.sqrt(np.diag(point.hessian)[own])
+        values = np.linalg.eigvalsh(point.observed[np.ix_(own, own)] / np.outer(scale, scale))
+        found[own] = values.min(initial=np.inf) <= FLAT
+    return found
 
 
 def quick_errors(point: Pass, lower: Array, upper: Array) -> Array:
@@ -88,7 +112,7 @@ def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
         return covariance, not inside.any()
     scale = np.sqrt(diagonal[usable])
     values, vectors = np.linalg.eigh(hessian[np.ix_(usable, usable)] / np.outer(scale, scale))
-    positive = values > 1e-10
+    positive = values > FLAT
     inverse = (vectors[:, positive] / values[positive]) @ vectors[:, positive].T
     covariance[np.ix_(usable, usable)] = 2 * inverse / np.outer(scale, scale)
     return covariance, bool(positive.all() and (usable | ~inside | (diagonal == 0)).all())

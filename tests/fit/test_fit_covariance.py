@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from problems import bits, numeric_hessian
@@ -9,7 +11,9 @@ from synthetic import models
 
 import gmdask as gm
 from gmdask.fit import fit
-from gmdask.fit.objective import Objective
+from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.problem import Problem
+from gmdask.fit.uncertainty import uncertainty
 from gmdask.models import model_files
 
 
@@ -180,3 +184,28 @@ def test_local_parameter_at_a_limit_in_blocks(datasets, monkeypatch):
     assert "run-1-bkg.spectral.tilt" in result.message
     assert tilt.error == 0
     assert own["run-1-bkg"].spectral_model.norm.error > 0
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (np.eye(2), [False] * 4),
+        (np.diag([1.0, -0.2]), [False, False, True, True]),
+        (np.array([[1.0, 2.0], [2.0, 1.0]]), [False, False, True, True]),
+    ],
+)
+def test_a_rough_model_keeps_its_errors_to_itself(block, expected):
+    gauss_newton = np.array([[4.0, 1, 0.5, 0], [1, 3, 0, 0], [0.5, 0, 2, 0.3], [0, 0, 0.3, 1]])
+    observed = gauss_newton + np.diag([0.4, 0.3, 0, 0])
+    observed[2:, 2:] = block
+    limits = np.full(4, -np.inf), np.full(4, np.inf)
+    objective = SimpleNamespace(
+        limits=lambda: limits, shared=np.arange(4), free=np.ones(4, dtype=bool),
+        problem=lambda: Problem(*limits, blocks=np.array([0, 0, 1, 1])),
+    )  # fmt: skip
+    x = np.zeros(4)
+    point = Pass(x, x, 0.0, np.zeros(1), x, gauss_newton, observed, np.zeros(1, dtype=int), [])
+    found = uncertainty(objective, point)
+    assert found.stand_in.tolist() == expected
+    used = np.where(np.outer(expected, np.ones(4)) + expected > 0, gauss_newton, observed)
+    np.testing.assert_allclose(found.matrix.to_dense(), 2 * np.linalg.inv(used), rtol=1e-12)
