@@ -63,11 +63,11 @@ def demo(output: str | None, workers: int) -> None:
         out.begun(overwrite=False),
     ):
         result = Fit(datasets, client, on_event=progress, events=out.events).run(models)
-    progress.close()
-    click.echo(
-        f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}"
-    )
-    out.write(result, models, datasets, store)
+        progress.close()
+        click.echo(
+            f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}"
+        )
+        out.write(result, models, datasets, store)
     click.echo("3. fitted against true values\n")
     _report(result, truth)
     click.echo(_next_steps(folder, time.perf_counter() - start))
@@ -184,8 +184,10 @@ def _next_steps(folder: Path, seconds: float) -> str:
         f"   {folder}/fit/residuals.png      counts, model and residuals\n"
         f"   {folder}/fit/models.yaml        the fitted models, with covariance\n"
         f"   {folder}/fit/result.json        all numbers\n"
+        f"   {folder}/fit/events.jsonl       what happened in the fit, which the live view shows\n"
         "Try next:\n"
         f"   gmdask info {folder}/survey.zarr\n"
+        f"   gmdask report {folder}/fit\n"
         f"   gmdask fit {folder}/survey.zarr {folder}/models_start.yaml -o {folder}/again --cluster none\n"
         f"   python -c \"import gmdask as gm; print(gm.Datasets.read('{folder}/survey.zarr'))\"\n"
     )

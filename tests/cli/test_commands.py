@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gmdask as gm
+from gmdask.events import read_events
 from gmdask.schemas import read_schema
 
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
@@ -67,7 +68,7 @@ def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
         "survey.zarr", "survey-truth.yaml", "models_start.yaml", "fit"
     }  # fmt: skip
     assert {p.name for p in (made / "fit").iterdir()} == {
-        "models.yaml", "models_covariance.dat", "result.json", "residuals.png"
+        "models.yaml", "models_covariance.dat", "result.json", "residuals.png", "events.jsonl"
     }  # fmt: skip
     result = json.loads((made / "fit" / "result.json").read_text())
     assert result["success"]
@@ -75,6 +76,8 @@ def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     assert "pull" in done.stdout
     # a second run takes another name
     assert not (folder / "gmdask-demo-2").exists()
+    events, _ = read_events(made / "fit" / "events.jsonl")  # for the live view
+    assert events[-1]["event"] == "FitEnd"
 
 
 def test_result_fits_its_schema(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
