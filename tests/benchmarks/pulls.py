@@ -4,7 +4,9 @@
 
 Each survey has its own seed: three runs with free background norms, two point sources and a
 Gaussian with fluxes, indices and places drawn anew. Sources count whose TS, from a fit without
-them, is above 25. Nothing is asserted.
+them, is above 25. A pull is the distance to the truth in errors, which are of the curvature at the minimum; a
+root is the signed square root of how much higher the statistic is with that parameter at the truth, which is
+normal where the statistic is no parabola, too. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -85,8 +87,17 @@ def significant(datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str
     return gm.Fit(datasets).optimize(others).total_stat - stat > TS
 
 
-def pulls_of(axes: Survey, seed: int) -> list[tuple[str, str, float]]:
-    """Source, kind of parameter and pull, of the significant sources of one survey."""
+def root(datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str, true: float) -> float:
+    """Signed root of what a parameter at the truth adds to the statistic."""
+    own = fitted.copy()
+    parameter = own.parameters[name]
+    sign = np.sign(parameter.value - true)
+    parameter.value, parameter.frozen = true, True
+    return float(sign * np.sqrt(max(gm.Fit(datasets).optimize(own).total_stat - stat, 0.0)))
+
+
+def pulls_of(axes: Survey, seed: int) -> list[tuple[str, float, float]]:
+    """Kind of parameter, pull and root, of the significant sources of one survey."""
     rng = np.random.default_rng(seed)
     true = truth(rng)
     datasets = gm.Datasets([gm.MapDataset(cube) for cube in simulated(axes, true, seed)])
@@ -101,11 +112,12 @@ def pulls_of(axes: Survey, seed: int) -> list[tuple[str, str, float]]:
             continue
         for full, parameter in own[name].named_parameters():
             if not parameter.frozen and parameter.error > 0:
-                pull = (parameter.value - true.parameters[full].value) / parameter.error
+                at = true.parameters[full].value
+                pull = (parameter.value - at) / parameter.error
                 kind = KINDS[full.rsplit(".", 1)[-1]]
                 if kind == "position":
                     kind += " (point)" if name != "c" else " (Gaussian)"
-                found.append((name, kind, float(pull)))
+                found.append((kind, float(pull), root(datasets, own, result.total_stat, full, at)))
     return found
 
 
@@ -118,14 +130,15 @@ def main() -> None:
     options = parser.parse_args()
     axes = survey(options.pixel)
     found = [p for i in range(options.surveys) for p in pulls_of(axes, options.seed + i)]
-    print(f"{'':<22} {'n':>5} {'mean':>14} {'width':>14}")
-    for kind in [*sorted({kind for _, kind, _ in found}), "all"]:
-        pulls = np.array([pull for _, k, pull in found if kind in (k, "all")])
-        n, width = len(pulls), float(np.sqrt(np.mean(pulls**2)))
-        print(
-            f"{kind:<22} {n:5d} {pulls.mean():6.3f} ± {width / n**0.5:5.3f} "
-            f"{width:6.3f} ± {width / (2 * n) ** 0.5:5.3f}"
-        )
+    print(f"{'':<22} {'n':>5} {'pulls: mean':>14} {'width':>14} {'roots: mean':>14} {'width':>14}")
+    for kind in [*sorted({kind for kind, *_ in found}), "all"]:
+        own = np.array([numbers for k, *numbers in found if kind in (k, "all")])
+        n, width = len(own), np.sqrt(np.mean(own**2, axis=0))
+        cells = [
+            f"{m:6.3f} ± {w / n**0.5:5.3f} {w:6.3f} ± {w / (2 * n) ** 0.5:5.3f}"
+            for m, w in zip(own.mean(axis=0), width, strict=True)
+        ]
+        print(f"{kind:<22} {n:5d} {' '.join(cells)}")
 
 
 if __name__ == "__main__":
