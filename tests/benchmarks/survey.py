@@ -5,9 +5,10 @@
 
 Simulates the survey of `survey_config` for each size (or takes it from FOLDER/<size>), fits all its
 parameters from moved starts, and prints one table. "Dask" is a pass without work, "moved" what workers
-sent each other over 30 passes with frozen shapes, "warm/read" such a pass per dataset in one process, after a
-small change of all amplitudes, beside the time of reading its operators once. Gammapy's columns are of sizes up to ``--gammapy``, in the
-same run: setting the models, the first statistic, and one more with changed values.
+sent each other over 30 passes with frozen shapes, "warm/read" such a pass per dataset in one process,
+after a small change of all amplitudes, beside the time of reading its operators once. Gammapy's
+columns are of sizes up to ``--gammapy``, in the same run: setting the models, the first statistic,
+and one more with changed values.
 """
 
 from __future__ import annotations
