@@ -12,6 +12,8 @@ __all__ = ["Kinks"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+LEAST = 0.3  # share of an interval that a step from its end goes at least
+
 
 @dataclass(frozen=True)
 class Kinks:
@@ -49,13 +51,15 @@ class Kinks:
     def stiffness(self, x: Array, gradient: Array, curvature: Array) -> Array:
         """Curvature (S,) besides the Hessian's that brings a step to where the slope vanishes.
 
-        From outside, it leads into the middle of the interval.
+        From outside, it leads into the middle of the interval; inside, over a share of it at least, or the same
+        end would come closer for ever.
         """
         width = np.where(self.jump > 0, self.upper - self.lower, 1.0)
         way = 0.5 * (self.lower + self.upper) - x
         ahead = (self.jump > 0) & ((x < self.lower) | (x > self.upper)) & (gradient * way < 0)
         to_middle = np.abs(gradient) / np.where(ahead, np.abs(way), 1.0) - curvature
-        inside = np.where(self.around(x, gradient), self.jump / width, 0.0)
+        least = np.abs(gradient) / (LEAST * width) - curvature
+        inside = np.where(self.around(x, gradient), np.clip(least, 0.0, self.jump / width), 0.0)
         return np.where(ahead, np.maximum(to_middle, 0.0), inside)
 
     def decrease(self) -> Array:

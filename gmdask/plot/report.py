@@ -159,11 +159,17 @@ def _head(result: dict[str, Any]) -> str:
 
 
 def _parameters(result: dict[str, Any]) -> str:
-    rows = []
-    for row in sorted(result["parameters"], key=lambda row: bool(row["frozen"])):
-        error = "frozen" if row["frozen"] else f"{row['error']:.2g}"
-        rows.append((row["name"], f"{row['value']:.6g}", error, row["unit"]))
-    return _table(("parameter", "value", "error", "unit"), rows, numbers=(1, 2))
+    """Free parameters, and the frozen ones to be unfolded."""
+    free, frozen = [], []
+    for row in result["parameters"]:
+        value = row["name"], f"{row['value']:.6g}"
+        if row["frozen"]:
+            frozen.append((*value, row["unit"]))
+        else:
+            free.append((*value, f"{row['error']:.2g}", row["unit"]))
+    shown = _table(("parameter", "value", "error", "unit"), free, numbers=(1, 2))
+    folded = _table(("parameter", "value", "unit"), frozen, numbers=(1,))
+    return f"{shown}<details><summary>{len(frozen)} frozen parameters</summary>{folded}</details>"
 
 
 def _spectra(models: Models) -> str:
