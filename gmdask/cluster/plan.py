@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
 SHARE = 0.7  # of a worker's limit that may be filled
 KEPT = 0.6  # of what is left: what is held is a little more than its arrays
 ROUND = 16_000_000  # bytes
+PATIENCE_S = 30.0  # for an answer of any worker, where those that were there are lost
 
 _first: list[int] = []  # what this process held when it was asked first
 
@@ -74,12 +76,31 @@ def room_on_workers(client: Client, function: Callable[..., Any], fixed: int) ->
     fixed : int
         Bytes that a process needs in any case, and keeps from one computation to the next.
     """
-    found = list(client.run(_measure, function, fixed).values())
+    found = _answers(client, function, fixed)
     limited = [worker for worker in found if worker[0]]
     if not limited:
         return None
     limit, share, base, threads = min(limited, key=lambda worker: worker[0] * worker[1] - worker[2])
     return Room(limit, int(limit * share), base, len(found), threads)
+
+
+def _answers(
+    client: Client, function: Callable[..., Any], fixed: int
+) -> list[tuple[int, float, int, int]]:
+    """What workers say of themselves; one that is lost meanwhile is passed over, unless no other is there."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        found = list(client.run(_measure, function, fixed, on_error="return").values())
+        faults = [answer for answer in found if isinstance(answer, BaseException)]
+        for fault in faults:
+            if not isinstance(fault, OSError):  # Dask's errors of connections are such
+                raise fault
+        answers = [answer for answer in found if not isinstance(answer, BaseException)]
+        if answers or not faults:
+            return answers
+        if time.monotonic() > end:
+            raise faults[0]
+        time.sleep(0.1)
 
 
 def _measure(
