@@ -36,6 +36,7 @@ OPTIONS = ("jobs", "cores", "memory", "walltime", "queue", "account", "interface
 SETTLE_S = 10.0  # after a worker is gone, until SLURM knows what became of its job
 DEATH_S = 60  # after which a worker without its scheduler ends
 LOOK_S = 2.0  # between looks for workers that arrive
+AGAIN_S = 20.0  # between looks for jobs that ended before
 
 
 class Jobs(SLURMCluster):  # type: ignore[misc]
@@ -210,16 +211,16 @@ def _wait(client: Client, jobs: Jobs, workers: int) -> None:
 
     Once there is one, the others that ended before theirs was there are submitted again.
     """
-    end = float("inf")
+    end, again = float("inf"), 0.0
     wait = dask.utils.parse_timedelta(setting("slurm.wait"))
-    while (n := len(client.nthreads())) < workers and time.monotonic() < end:
+    while (n := len(client.nthreads())) < workers and (now := time.monotonic()) < end:
         if n and end == float("inf"):
-            end = time.monotonic() + wait
-        if n:
+            end = now + wait
+        if n and now >= again:
             jobs.sync(jobs.replace)
-        elif (there := queued()) is not None and not there & {
-            job.job_id for job in jobs.workers.values()
-        }:
+            again = now + AGAIN_S
+        ids = {job.job_id for job in jobs.workers.values()}
+        if not n and (there := queued()) is not None and not ids & there:
             msg = f"all jobs ended before a worker was there: see the logs in {jobs._dummy_job.log_directory}"
             raise ClusterLostError(msg)
         time.sleep(LOOK_S)
