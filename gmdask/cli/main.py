@@ -27,7 +27,8 @@ BAD_INPUT, INTERRUPTED = 1, 130
 def cli() -> None:
     """Fit one global sky model to many gamma-ray datasets.
 
-    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge, or was stopped.
+    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge, or was stopped;
+    130 interrupted before there was anything.
     """
 
 

@@ -37,8 +37,8 @@ def report(out: str, output: str | None) -> None:
 def dashboard(out_or_address: str, address: str, port: int, open_: bool) -> None:
     """Show a fit in the browser, while it runs and after.
 
-    OUT is the output folder of a fit; ADDRESS that of a scheduler (tcp://host:port), or a
-    scheduler file (.json). Ends with Ctrl-C, which the fit does not feel.
+    OUT is the output folder of a fit; ADDRESS that of a scheduler (tls://host:port, or
+    tcp://127.0.0.1:port on this machine), or a scheduler file (.json). Ends with Ctrl-C, which the fit does not feel.
     """
     from gmdask.dashboard import ClusterFeed, Dashboard, FolderFeed
 

@@ -106,7 +106,7 @@ def _slurm(security: Security | None, options: dict[str, Any]) -> Client:
     try:
         from gmdask.cluster.slurm import slurm_client
     except ImportError as error:
-        msg = f"workers on SLURM need dask-jobqueue and cryptography (pip install gmdask[hpc]): {error}"
+        msg = f"workers on SLURM need dask-jobqueue and cryptography (pip install 'gmdask[hpc]'): {error}"
         raise InputError(msg) from error
     return slurm_client(security, **options)
 
