@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import Client, Worker
 
-from gmdask.errors import PlanError
+from gmdask.errors import ClusterLostError, PlanError
 from gmdask.likelihood.memory import give_back
 
 __all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
@@ -87,7 +87,13 @@ def room_on_workers(client: Client, function: Callable[..., Any], fixed: int) ->
 def _answers(
     client: Client, function: Callable[..., Any], fixed: int
 ) -> list[tuple[int, float, int, int]]:
-    """What workers say of themselves; one that is lost meanwhile is passed over, unless no other is there."""
+    """What workers say of themselves; one that is lost meanwhile is passed over.
+
+    Raises
+    ------
+    ClusterLostError
+        If none answers for half a minute.
+    """
     end = time.monotonic() + PATIENCE_S
     while True:
         found = list(client.run(_measure, function, fixed, on_error="return").values())
@@ -99,7 +105,8 @@ def _answers(
         if answers or not faults:
             return answers
         if time.monotonic() > end:
-            raise faults[0]
+            msg = f"no worker of the cluster answers: {faults[0]}"
+            raise ClusterLostError(msg) from faults[0]
         time.sleep(0.1)
 
 
