@@ -214,6 +214,12 @@ class _Search(Generic[P]):
         rest = edm(self.point, self._problem.lower, self._problem.upper, self.held | kinked)
         return self.gained(ROUNDS) < ROUNDS * ROUGH * n and rest < ROUGH * n
 
+    def as_far_as_it_goes(self) -> End | None:
+        """Why further steps are not worth their time, if they are not."""
+        if self.rough():
+            return End.KINK
+        return End.STALLED if self.stalled() else None
+
     def settled(self) -> Mask:
         """Parameters that are as good as at a kink which is a minimum."""
         around = self.kinks.around(self.point.shared, _derivatives(self.point)[0])
@@ -284,8 +290,8 @@ def damped_newton(
             else:
                 end = End.KINK if search.held.any() else End.CONVERGED
             continue
-        if search.rough() or search.stalled():
-            end = End.KINK if search.rough() else End.STALLED
+        end = search.as_far_as_it_goes()
+        if end is not None:
             continue
         step, expected = search.step()
         if search.damping.max(initial=0.0) > MAX_DAMPING or not expected > 0:
