@@ -74,9 +74,7 @@ class Background:
         self.sums: Array = np.where(observation.mask, background, 0.0).sum(axis=(1, 2))
         self.negative = bool((background[observation.mask] < 0).any())
         self._model, self._energy = model, observation.energy.center
-        self._n = np.bincount(
-            bins.r, minlength=len(self.sums)
-        )  # of each energy, one after the other
+        self._n = np.bincount(bins.r, minlength=len(self.sums))  # bins of each energy, in order
 
     @property
     def nbytes(self) -> int:
