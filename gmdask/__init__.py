@@ -1,6 +1,6 @@
 """One global sky model, fitted to more gamma-ray datasets than fit in memory.
 
-The public names; each is imported when it is first used.
+The public names and modules; each is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gmdask import datasets, errors, estimators, events, fit, models, plot, store
     from gmdask.cluster import connect
     from gmdask.datasets import (
         Datasets,
@@ -76,6 +77,8 @@ _HOMES = {
     "to_gammapy": "datasets",
 }
 
+_MODULES = ("datasets", "errors", "estimators", "events", "fit", "models", "plot", "store")
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -113,6 +116,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"gmdask.{name}")
     if name in _HOMES:
         value = getattr(import_module(f"gmdask.{_HOMES[name]}"), name)
         globals()[name] = value
@@ -122,4 +127,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_MODULES})

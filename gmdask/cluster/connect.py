@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ __all__ = ["connect"]
 dask.config.update_defaults({"distributed": {"deploy": {"lost-worker-timeout": "10 minutes"}}})
 
 SETTINGS = (".yaml", ".yml")
+KINDS = ("local", "slurm")
 
 
 def connect(
-    address: str | None = None,
+    address: str | Path | None = None,
     *,
     workers: int | None = None,
     memory_limit: str | int | None = None,
@@ -37,7 +39,7 @@ def connect(
 
     Parameters
     ----------
-    address : str, optional
+    address : str or path, optional
         "local" starts workers on this machine, with one thread each, that listen on
         loopback only and stop with the client. "slurm" starts them as jobs of SLURM, with TLS
         between all of them, that end with the client; this needs the extra ``hpc``. A file
@@ -63,8 +65,8 @@ def connect(
     Raises
     ------
     InputError
-        If workers or memory limit are given for a cluster that is not local, or are
-        not valid; or if the scheduler is on another machine and without TLS.
+        If `address` is none of these; if workers or memory limit are given for a cluster that is
+        not local, or are not valid; or if the scheduler is on another machine and without TLS.
     InputNotFoundError
         If there is no such file.
     ClusterLostError
@@ -74,7 +76,8 @@ def connect(
     -----
     The defaults are in ``gmdask.yaml`` in the package, with what they mean.
     """
-    address = setting("cluster") if address is None else address
+    address = str(setting("cluster") if address is None else address)
+    _check_place(address)
     if address.endswith(SETTINGS):
         with _settings_of(address):
             return connect(workers=workers, memory_limit=memory_limit, security=security, **kwargs)
@@ -90,6 +93,19 @@ def connect(
     where = _scheduler(address)
     _check_encrypted(where)
     return Client(where, security=security, **kwargs)
+
+
+def _check_place(address: str) -> None:
+    """Refuse what is neither a kind of cluster, nor an address, nor a file."""
+    if address in KINDS or ":" in address or address.endswith((".json", *SETTINGS)):
+        return
+    near = get_close_matches(address.lower(), KINDS, 1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    msg = (
+        f"there is no cluster {address!r}{meant}: expected {' or '.join(map(repr, KINDS))}, the address "
+        "of a scheduler (tls://host:port), its file (.json), or a file of settings (.yaml)"
+    )
+    raise InputError(msg)
 
 
 @contextmanager

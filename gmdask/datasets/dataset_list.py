@@ -36,6 +36,10 @@ class DatasetList(Sequence[MapDataset]):
         """Names, in order."""
         return list(self._index)
 
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that complete ``datasets["``."""
+        return self.names
+
     def __len__(self) -> int:
         return len(self._datasets)
 

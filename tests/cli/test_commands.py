@@ -60,6 +60,21 @@ def test_public_names_are_there() -> None:
     assert set(gm.__all__) <= set(dir(gm))
 
 
+def test_modules_are_there_right_after_the_import() -> None:
+    code = """
+import sys, types, gmdask as gm
+offered = dir(gm)
+assert not {"import_module", "TYPE_CHECKING", "annotations"} & set(offered), offered
+modules = [n for n in offered if isinstance(getattr(gm, n), types.ModuleType)]
+assert {"models", "plot", "estimators", "datasets"} <= set(modules), modules
+assert gm.plot.plot_sed and gm.models.Models is gm.Models
+assert offered == dir(gm)
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = demo
     assert done.returncode == 0, done.stderr
