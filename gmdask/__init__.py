@@ -9,7 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gmdask import datasets, errors, estimators, events, fit, models, plot, store
+    from gmdask import datasets as datasets
+    from gmdask import errors as errors
+    from gmdask import estimators as estimators
+    from gmdask import events as events
+    from gmdask import fit as fit
+    from gmdask import models as models
+    from gmdask import plot as plot
+    from gmdask import store as store
     from gmdask.cluster import connect
     from gmdask.datasets import (
         Datasets,

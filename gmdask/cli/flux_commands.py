@@ -29,7 +29,7 @@ def _options(command: Any) -> Any:
         ),
         click.option(
             "-o", "--output", required=True, metavar="FILE",
-            help=".fits or .ecsv; of several sources a folder, with a file each.",
+            help=".fits, .fits.gz or .ecsv; of several sources a folder, with a file each.",
         ),
         click.option(
             "--energy-edges", required=True, metavar="EDGES", help="Such as '0.5 1 3 10 TeV'."
@@ -50,7 +50,7 @@ def flux_points(sources: tuple[str, ...], **asked: Any) -> None:
     """Estimate flux points of sources of MODELS (Gammapy's YAML) in the datasets of a STORE."""
     from gmdask.estimators import FluxPointsEstimator
 
-    _run(FluxPointsEstimator, sources, asked, asked["sed_type"] or "likelihood")
+    _run(FluxPointsEstimator, sources, asked, "likelihood", "dnde")
 
 
 @click.command("light-curve")
@@ -69,16 +69,19 @@ def light_curve(
     """Estimate light curves of sources of MODELS (Gammapy's YAML) in the datasets of a STORE."""
     from gmdask.estimators import LightCurveEstimator
 
-    kind = asked["sed_type"] or "flux"
-    _run(LightCurveEstimator, sources, asked, kind, time_intervals=list(intervals) or None)
+    times = list(intervals) or None
+    _run(LightCurveEstimator, sources, asked, "flux", "flux", time_intervals=times)
 
 
 def _run(
-    estimator: Any, sources: tuple[str, ...], asked: dict[str, Any], sed_type: str, **more: Any
-) -> None:
+    estimator: Any, sources: tuple[str, ...], asked: dict[str, Any], written: str, shown: str, **more: Any
+) -> None:  # fmt: skip
+    """Estimate, write and print fluxes; those written and shown are of these types by default."""
     from gmdask.datasets import Datasets
     from gmdask.models import Models
 
+    sed_type = asked["sed_type"] or written
+    shown = shown if sed_type == "likelihood" else sed_type
     paths = _paths(asked["output"], sources, overwrite=asked["overwrite"])
     edges = _edges(asked["energy_edges"])
     datasets, models = Datasets.read(asked["store"]), Models.read(asked["models"])
@@ -90,12 +93,14 @@ def _run(
     for name, path in paths.items():
         path.parent.mkdir(exist_ok=True)
         found[name].write(path, sed_type, overwrite=asked["overwrite"])
-        _echo(name, found[name])
+        _echo(name, found[name], shown)
         click.echo(f"written to {path}")
 
 
 def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[str, Path]:
     """File of each source."""
+    from gmdask.estimators.flux_files import check_ending
+
     given = Path(output)
     if len(sources) == 1 and given.suffix:
         paths = {sources[0]: given}
@@ -105,6 +110,7 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
     else:
         paths = {name: given / f"{name}.fits" for name in sources}
     for path in paths.values():
+        check_ending(path)
         if path.exists() and not overwrite:
             msg = f"{path}: there is a file of this name already (--overwrite replaces it)"
             raise InputError(msg)
@@ -126,14 +132,25 @@ def _edges(text: str) -> Any:
         raise InputError(msg) from error
 
 
-def _echo(name: str, found: Any) -> None:
-    """Table of the norms of a source."""
+def _echo(name: str, found: Any, sed_type: str) -> None:
+    """Table of the norms and fluxes of a source."""
     import numpy as np
 
+    from gmdask.estimators.flux_data import SED_UNITS
+
     data = found.data
-    click.echo(f"\n{name}\n{'':26}{'energy [TeV]':>17}{'norm':>11}{'error':>11}{'√ts':>8}")
+    norms = {"norm": "norm", "error": "norm_err", "√ts": "sqrt_ts"}
+    fluxes = {sed_type: sed_type, "error": f"{sed_type}_err"}
+    if "norm_ul" in data:
+        fluxes["limit"] = f"{sed_type}_ul"
+    values = [found.quantity(key).value for key in (*norms.values(), *fluxes.values())]
+    heads = "".join(f"{head:>11}" for head in (*norms, *fluxes))
+    timed = "time_min" in data.coords or "time_min" in data
+    gap = 26 if timed else 0
+    click.echo(f"\n{name} ({sed_type} in {SED_UNITS[sed_type]})")
+    click.echo(f"{'':{gap}}{'energy [TeV]':>17}{heads}")
     for at in np.ndindex(data["norm"].shape):
-        when = found.time_min[at[0]].iso if "time_min" in data.coords else ""
+        when = found.time_min[at[0]].iso if timed else ""
         low, high = (float(data[key].values[at[-1]]) for key in ("e_min", "e_max"))
-        norm, error, root = (float(data[key].values[at]) for key in ("norm", "norm_err", "sqrt_ts"))
-        click.echo(f"{when:26}{low:8.3g} {high:8.3g}{norm:11.4g}{error:11.3g}{root:8.2f}")
+        numbers = "".join(f"{float(value[at]):11.3g}" for value in values)
+        click.echo(f"{when:{gap}}{low:8.3g} {high:8.3g}{numbers}")

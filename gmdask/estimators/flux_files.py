@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,30 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.stats import norm as normal
 
-from gmdask.errors import InputError, InputNotFoundError, StoreExistsError
+from gmdask.errors import InputError, InputNotFoundError
 from gmdask.estimators.flux_data import SED_UNITS
+from gmdask.models.files import write_files
 
-__all__ = ["meta_of", "read_table", "sed_type_of", "write_table"]
+__all__ = ["check_ending", "meta_of", "read_table", "sed_type_of", "write_table"]
+
+ENDINGS = (".fits", ".fits.gz", ".ecsv")
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file whose name does not say a format that holds units and metadata.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    InputError
+        If it ends in neither of `ENDINGS`.
+    """
+    if not path.name.lower().endswith(ENDINGS):
+        msg = f"{path}: fluxes are written as {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, expected such an ending"
+        raise InputError(msg)
 
 
 def write_table(
@@ -26,19 +48,30 @@ def write_table(
     ----------
     table : `~astropy.table.Table`
     path : path
-        ECSV, unless it ends in ".fits" or ".fits.gz".
+        FITS or ECSV, see `check_ending`.
     overwrite : bool
     more : list of HDU, optional
         That follow it in FITS.
+
+    Raises
+    ------
+    InputError
+        If the path has another ending.
+    StoreExistsError
+        If there is a file, and it is not to be overwritten.
     """
-    if path.exists() and not overwrite:
-        msg = f"{path}: there is a file of this name already"
-        raise StoreExistsError(msg)
-    if ".fits" not in path.suffixes:
-        table.write(path, format="ascii.ecsv", overwrite=overwrite)
+    check_ending(path)
+    if path.name.lower().endswith(".ecsv"):
+        text = io.StringIO()
+        table.write(text, format="ascii.ecsv")
+        write_files({path: text.getvalue().encode()}, overwrite)
         return
+    buffer = io.BytesIO()
     hdus = [fits.PrimaryHDU(), fits.BinTableHDU(table, name="FLUXPOINTS"), *(more or [])]
-    fits.HDUList(hdus).writeto(path, overwrite=overwrite)
+    fits.HDUList(hdus).writeto(buffer)
+    content = buffer.getvalue()
+    zipped = path.name.lower().endswith(".gz")
+    write_files({path: gzip.compress(content, mtime=0) if zipped else content}, overwrite)
 
 
 def read_table(path: Path) -> Table:
@@ -47,7 +80,7 @@ def read_table(path: Path) -> Table:
         msg = f"{path}: no such file"
         raise InputNotFoundError(msg)
     try:
-        if ".fits" not in path.suffixes:
+        if not path.name.lower().endswith((".fits", ".fits.gz")):
             return Table.read(path, format="ascii.ecsv")
         with fits.open(path) as hdus, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of units of other programs

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import xarray as xr
 from astropy.table import Table
 
+from gmdask.drawing import draw
 from gmdask.estimators.flux_data import FluxData, from_columns
 from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
 from gmdask.models import SpectralModel
@@ -57,7 +58,7 @@ class FluxPoints(FluxData):
     def write(
         self, path: str | Path, sed_type: str = "likelihood", overwrite: bool = False
     ) -> None:
-        """Write a table that Gammapy reads: FITS (".fits", ".fits.gz"), or ECSV.
+        """Write a table that Gammapy reads: FITS (".fits", ".fits.gz") or ECSV (".ecsv").
 
         Parameters
         ----------
@@ -69,6 +70,8 @@ class FluxPoints(FluxData):
 
         Raises
         ------
+        InputError
+            If the path has another ending.
         StoreExistsError
             If there is one.
         """
@@ -104,15 +107,16 @@ class FluxPoints(FluxData):
         found, model = from_columns(columns, kind, ("energy",), reference_model)
         return cls(xr.Dataset(found, attrs=meta_of(table)), model)
 
-    def plot(self, ax: Axes | None = None, sed_type: str = "e2dnde") -> Axes:
+    def plot(self, ax: Axes | None = None, sed_type: str = "e2dnde", **kwargs: Any) -> Axes:
         """Plot the points with their errors and upper limits.
 
         Parameters
         ----------
         ax : `matplotlib.axes.Axes`, optional
         sed_type : {"e2dnde", "dnde", "flux", "eflux"}
+        **kwargs
+            See `gmdask.plot.plot_flux_points`: energy_power, label, and what matplotlib's ``errorbar``
+            takes, such as color.
         """
-        from gmdask.plot import plot_flux_points
-
-        axes: Axes = plot_flux_points(self, ax, sed_type)
+        axes: Axes = draw("plot_flux_points", self, ax, sed_type, **kwargs)
         return axes

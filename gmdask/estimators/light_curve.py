@@ -11,6 +11,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 
+from gmdask.drawing import draw
 from gmdask.errors import InputError
 from gmdask.estimators.flux_data import FluxData, from_columns
 from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
@@ -68,7 +69,7 @@ class LightCurve(FluxData):
         return table
 
     def write(self, path: str | Path, sed_type: str = "flux", overwrite: bool = False) -> None:
-        """Write a table that Gammapy reads: FITS (".fits", ".fits.gz"), or ECSV.
+        """Write a table that Gammapy reads: FITS (".fits", ".fits.gz") or ECSV (".ecsv").
 
         Parameters
         ----------
@@ -80,6 +81,8 @@ class LightCurve(FluxData):
 
         Raises
         ------
+        InputError
+            If the path has another ending.
         StoreExistsError
             If there is one.
         """
@@ -136,14 +139,15 @@ class LightCurve(FluxData):
         attrs = meta_of(table) | {"time_scale": str(table.meta.get("TIMESYS", "tt")).lower()}
         return cls(xr.Dataset(found, attrs=attrs), model)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, ax: Axes | None = None, sed_type: str = "flux", **kwargs: Any) -> Axes:
         """Plot the fluxes over time.
 
         Parameters
         ----------
         ax : `matplotlib.axes.Axes`, optional
+        sed_type : {"flux", "eflux", "dnde", "e2dnde"}
+        **kwargs
+            What matplotlib's ``errorbar`` takes, such as color.
         """
-        from gmdask.plot import plot_light_curve
-
-        axes: Axes = plot_light_curve(self, ax)
+        axes: Axes = draw("plot_light_curve", self, ax, sed_type, **kwargs)
         return axes

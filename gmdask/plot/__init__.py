@@ -20,7 +20,13 @@ from gmdask.plot.maps import (
 )
 from gmdask.plot.report import write_report
 from gmdask.plot.residuals import plot_residuals
-from gmdask.plot.sed import plot_flux_points, plot_light_curve, plot_sed, plot_spectral_model
+from gmdask.plot.sed import (
+    plot_flux_points,
+    plot_light_curve,
+    plot_sed,
+    plot_spectral_error,
+    plot_spectral_model,
+)
 from gmdask.plot.spectra import (
     plot_counts_spectrum,
     plot_residuals_histogram,
@@ -52,6 +58,7 @@ __all__ = [
     "plot_residuals_spectrum",
     "plot_sed",
     "plot_significance_map",
+    "plot_spectral_error",
     "plot_spectral_model",
     "plot_surface",
     "significance",

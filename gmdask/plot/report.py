@@ -20,7 +20,7 @@ from gmdask.plot.residuals import draw_maps, plot_residuals
 from gmdask.plot.sed import plot_sed
 from gmdask.plot.statistics import plot_correlation
 from gmdask.plot.style import DATA, new_figure, png_tag
-from gmdask.plot.sums import sum_up
+from gmdask.plot.sums import MAX_DATASETS, sum_up
 from gmdask.store import Store
 
 if TYPE_CHECKING:
@@ -100,11 +100,12 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     result, models = read_result(folder), Models.read(folder / "models.yaml")
     history = History()
     history.add(read_events(folder / "events.jsonl")[0])
+    datasets = _opened(result, models)
     sections = [
         ("Parameters", _parameters(result)),
         ("Correlations", _image("correlation matrix", lambda ax: plot_correlation(models.covariance, ax), (10, 8.5))),
-        ("Spectra", _spectra(models)),
-        ("Residuals", _residuals(result, models)),
+        ("Spectra", _spectra(models, datasets)),
+        ("Residuals", _residuals(result, datasets)),
         ("Datasets", _datasets(result)),
         ("Passes", _passes(history)),
         ("Provenance", _provenance(result)),
@@ -172,11 +173,15 @@ def _parameters(result: dict[str, Any]) -> str:
     return f"{shown}<details><summary>{len(frozen)} frozen parameters</summary>{folded}</details>"
 
 
-def _spectra(models: Models) -> str:
+def _spectra(models: Models, datasets: Datasets | str) -> str:
+    """Spectra of the sources, over the energies of the datasets where these are known."""
     names = [m.name for m in models if isinstance(m, SkyModel) and not m.spectral_model.is_counts]
     if not names:
         return "<p>There are no sources.</p>"
     shown, bounds = names[:MAX_SEDS], u.Quantity([0.1, 100], "TeV")
+    if isinstance(datasets, Datasets):
+        low, high = datasets[:MAX_DATASETS].energy_ranges
+        bounds = u.Quantity([low.min(), high.max()])
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure((4.8 * columns + 0.5, 4 * rows))
@@ -186,15 +191,22 @@ def _spectra(models: Models) -> str:
     return _embedded(figure, "spectra of the sources") + more
 
 
-def _residuals(result: dict[str, Any], models: Models) -> str:
+def _opened(result: dict[str, Any], models: Models) -> Datasets | str:
+    """The datasets that were fitted, or why they are not there."""
     try:
         store = Store.open(result["store"]["url"])
     except (GmdaskError, OSError) as error:
-        return f"<p>There are no maps: the store cannot be opened ({escape(str(error))}).</p>"
+        return f"the store cannot be opened ({error})"
     if store.digest != result["store"]["digest"]:
-        return f"<p>There are no maps: the store {escape(store.url)} changed since the fit.</p>"
+        return f"the store {store.url} changed since the fit"
     datasets = Datasets.from_store(store)
     datasets.set_models(models)
+    return datasets
+
+
+def _residuals(result: dict[str, Any], datasets: Datasets | str) -> str:
+    if isinstance(datasets, str):
+        return f"<p>There are no maps: {escape(datasets)}.</p>"
     return "".join(_figures(datasets, result))
 
 

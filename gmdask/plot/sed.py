@@ -12,19 +12,26 @@ from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 from gmdask.estimators.flux_data import SED_UNITS
-from gmdask.models import Covariance, Models
+from gmdask.models import Covariance, Models, SkyModel
 from gmdask.models.spectral_base import SpectralModel
 from gmdask.plot.style import DATA, MODEL, PALETTE, axes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_flux_points", "plot_light_curve", "plot_sed", "plot_spectral_model"]
+__all__ = [
+    "plot_flux_points",
+    "plot_light_curve",
+    "plot_sed",
+    "plot_spectral_error",
+    "plot_spectral_model",
+]
 
 Array = NDArray[np.float64]
 
 NAMES = {"dnde": "dN/dE", "e2dnde": "E² dN/dE", "flux": "Flux", "eflux": "Energy flux"}
 N_POINTS = 200
+TINY = 1e-6  # of the highest E² dN/dE: what lies below would press the rest of the curve flat
 
 
 def plot_spectral_model(
@@ -34,10 +41,14 @@ def plot_spectral_model(
     *,
     covariance: Covariance | None = None,
     sed_type: str = "e2dnde",
+    energy_power: float = 0,
     label: str = "model",
     color: str = MODEL,
+    **kwargs: Any,
 ) -> Axes:
     """Draw a spectral model, with its 1 σ butterfly.
+
+    It is not drawn where ``E² dN/dE`` is below a millionth of its highest value.
 
     Parameters
     ----------
@@ -48,31 +59,61 @@ def plot_spectral_model(
     covariance : `Covariance`, optional
         Of its parameters, and maybe others; without it there is no butterfly.
     sed_type : {"e2dnde", "dnde"}
+    energy_power : float
+        Power of the energy in TeV that it is multiplied with.
     label, color : str
+    **kwargs
+        Passed to matplotlib's ``plot``.
 
     Raises
     ------
     InputError
-        If the type is another one.
+        If the type is another one, or the bounds are no energies.
     """
-    _check_type(sed_type, ("e2dnde", "dnde"))
     ax = axes_of(ax)
-    low, high = u.Quantity(energy_bounds).to_value("TeV")
-    energy = np.geomspace(low, high, N_POINTS)
-    power = 2 if sed_type == "e2dnde" else 0
-    scale = float((model.output_unit * u.TeV**power).to(SED_UNITS[sed_type])) * energy**power
-    y, error = _with_error(model, energy, covariance)
-    ax.plot(energy, scale * y, color=color, label=label)
-    if covariance is not None and error.any():
-        band = scale * np.maximum(y - error, 1e-3 * y), scale * (y + error)
-        ax.fill_between(energy, *band, color=color, alpha=0.25, lw=0, label="1 σ")
-    _finish(ax, sed_type)
+    energy, y, error = _curve(model, energy_bounds, covariance, sed_type, energy_power)
+    ax.plot(energy, y, **{"color": color, "label": label, **_line(kwargs)})
+    if error.any():
+        _draw_band(ax, energy, y, error, color)
+    _finish(ax, sed_type, energy_power)
+    return ax
+
+
+def plot_spectral_error(
+    model: SpectralModel,
+    energy_bounds: Any,
+    ax: Axes | None = None,
+    *,
+    covariance: Covariance,
+    sed_type: str = "e2dnde",
+    energy_power: float = 0,
+    color: str = MODEL,
+    **kwargs: Any,
+) -> Axes:
+    """Draw the 1 σ butterfly of a spectral model, without the model.
+
+    Parameters
+    ----------
+    model, energy_bounds, ax, covariance, sed_type, energy_power, color
+        See `plot_spectral_model`.
+    **kwargs
+        Passed to matplotlib's ``fill_between``.
+
+    Raises
+    ------
+    InputError
+        If the type is another one, or the bounds are no energies.
+    """
+    ax = axes_of(ax)
+    energy, y, error = _curve(model, energy_bounds, covariance, sed_type, energy_power)
+    _draw_band(ax, energy, y, error, color, **kwargs)
+    _finish(ax, sed_type, energy_power)
     return ax
 
 
 def plot_sed(
-    models: Models,
-    source: str,
+    models: Models | SkyModel,
+    source: Any = None,
     energy_bounds: Any = None,
     ax: Axes | None = None,
     *,
@@ -83,17 +124,25 @@ def plot_sed(
 
     Parameters
     ----------
-    models : `Models`
-        The global models, with their covariance.
+    models : `Models` or `SkyModel`
+        The global models, whose covariance gives the butterfly; or one source.
     source : str
-        Which.
+        Which of the models. After a single source, its flux points may stand here.
     energy_bounds : Quantity, optional
         Lowest and highest energy; by default those of the points, or 0.1 to 100 TeV.
     ax : `matplotlib.axes.Axes`, optional
     points : `FluxPoints` or `~astropy.table.Table`, optional
         See `plot_flux_points`.
     sed_type : {"e2dnde", "dnde"}
+
+    Raises
+    ------
+    InputError
+        If `models` is something else, or no source of them is named.
     """
+    model, covariance = _source(models, source)
+    if isinstance(models, SkyModel) and source is not None and not isinstance(source, str):
+        points = source
     table = None if points is None else _table(points, sed_type)
     if energy_bounds is None and table is not None:
         energy_bounds = u.Quantity(
@@ -102,16 +151,23 @@ def plot_sed(
     elif energy_bounds is None:
         energy_bounds = u.Quantity([0.1, 100], "TeV")
     ax = plot_spectral_model(
-        models[source].spectral_model, energy_bounds, ax, covariance=models.covariance,
-        sed_type=sed_type, label=source,
+        model.spectral_model, energy_bounds, ax, covariance=covariance, sed_type=sed_type,
+        label=model.name,
     )  # fmt: skip
     if table is not None:
         plot_flux_points(table, ax, sed_type)
-    ax.set_title(source)
+    ax.set_title(model.name)
     return ax
 
 
-def plot_flux_points(points: Any, ax: Axes | None = None, sed_type: str = "e2dnde") -> Axes:
+def plot_flux_points(
+    points: Any,
+    ax: Axes | None = None,
+    sed_type: str = "e2dnde",
+    *,
+    energy_power: float = 0,
+    **kwargs: Any,
+) -> Axes:
     """Draw flux points with their errors, and upper limits as arrows.
 
     Parameters
@@ -120,6 +176,10 @@ def plot_flux_points(points: Any, ax: Axes | None = None, sed_type: str = "e2dnd
         Or a table in the form that GADF gives to flux points of this type.
     ax : `matplotlib.axes.Axes`, optional
     sed_type : {"e2dnde", "dnde", "flux", "eflux"}
+    energy_power : float
+        Power of the energy in TeV that they are multiplied with.
+    **kwargs
+        Passed to matplotlib's ``errorbar``, such as color and label.
 
     Raises
     ------
@@ -131,14 +191,16 @@ def plot_flux_points(points: Any, ax: Axes | None = None, sed_type: str = "e2dnd
     energy, e_min, e_max = (
         table[name].quantity.to_value("TeV") for name in ("e_ref", "e_min", "e_max")
     )
-    found = _found(table, sed_type)
+    found = {key: value * energy**energy_power for key, value in _found(table, sed_type).items()}
     sides = np.array([energy - e_min, e_max - energy])
-    _draw_points(ax, energy, sides, found, DATA, "flux points")
-    _finish(ax, sed_type)
+    _draw_points(ax, energy, sides, found, {"color": DATA, "label": "flux points", **_line(kwargs)})
+    _finish(ax, sed_type, energy_power)
     return ax
 
 
-def plot_light_curve(curve: Any, ax: Axes | None = None, sed_type: str = "flux") -> Axes:
+def plot_light_curve(
+    curve: Any, ax: Axes | None = None, sed_type: str = "flux", **kwargs: Any
+) -> Axes:
     """Draw a flux by time, one colour per range of energy; upper limits as arrows.
 
     Parameters
@@ -147,6 +209,8 @@ def plot_light_curve(curve: Any, ax: Axes | None = None, sed_type: str = "flux")
         Or a table with ``time_min``, ``time_max`` (MJD), ``e_min``, ``e_max`` and the columns of the type.
     ax : `matplotlib.axes.Axes`, optional
     sed_type : {"flux", "eflux", "dnde", "e2dnde"}
+    **kwargs
+        Passed to matplotlib's ``errorbar``, such as color.
 
     Raises
     ------
@@ -164,13 +228,63 @@ def plot_light_curve(curve: Any, ax: Axes | None = None, sed_type: str = "flux")
     for k in range(low.shape[1]):
         of_bin = {key: value.reshape(len(table), -1)[:, k] for key, value in found.items()}
         label = f"{low[0, k]:.3g} to {high[0, k]:.3g} TeV"
-        _draw_points(ax, (start + stop) / 2, sides, of_bin, PALETTE[k % len(PALETTE)], label)
+        style = {"color": PALETTE[k % len(PALETTE)], "label": label, **_line(kwargs)}
+        _draw_points(ax, (start + stop) / 2, sides, of_bin, style)
     ax.margins(y=0.15)
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(axis="x", labelrotation=20)
     ax.set(xlabel="Time [MJD]", ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]")
     ax.legend(loc="upper right")
     return ax
+
+
+def _source(models: Any, source: Any) -> tuple[SkyModel, Covariance | None]:
+    """A source, and the covariance there is of it."""
+    if isinstance(models, SkyModel):
+        return models, None
+    if not isinstance(models, Models):
+        msg = f"{models!r} is a {type(models).__name__}, expected Models and the name of a source, or a SkyModel"
+        raise InputError(msg)
+    names = [model.name for model in models if isinstance(model, SkyModel)]
+    if source is None and len(names) == 1:
+        source = names[0]
+    if source not in names:
+        msg = (
+            f"source is {source!r}, expected the name of one: {', '.join(names) or 'there is none'}"
+        )
+        raise InputError(msg)
+    return models[source], models.covariance
+
+
+def _curve(
+    model: SpectralModel,
+    energy_bounds: Any,
+    covariance: Covariance | None,
+    sed_type: str,
+    energy_power: float,
+) -> tuple[Array, Array, Array]:
+    """Energies in TeV, and the model with its error there; nan where it is too small to be drawn."""
+    _check_type(sed_type, ("e2dnde", "dnde"))
+    try:
+        low, high = (float(e) for e in u.Quantity(energy_bounds).to_value("TeV"))
+    except (TypeError, ValueError, u.UnitsError) as problem:
+        msg = f"energy_bounds is {energy_bounds!r}, expected the lowest and the highest energy"
+        raise InputError(msg) from problem
+    if not 0 < low < high < np.inf:
+        msg = f"energy_bounds is {energy_bounds!r}, expected two positive energies that increase"
+        raise InputError(msg)
+    energy = np.geomspace(low, high, N_POINTS)
+    y, error = _with_error(model, energy, covariance)
+    tiny = energy**2 * y < TINY * np.max(energy**2 * y)
+    power = 2 if sed_type == "e2dnde" else 0
+    scale = float((model.output_unit * u.TeV**power).to(SED_UNITS[sed_type]))
+    factor = scale * energy ** (power + energy_power)
+    return energy, np.where(tiny, np.nan, factor * y), np.where(tiny, 0.0, factor * error)
+
+
+def _draw_band(ax: Axes, energy: Array, y: Array, error: Array, color: str, **kwargs: Any) -> None:
+    style = {"color": color, "alpha": 0.25, "lw": 0, "label": "1 σ", **kwargs}
+    ax.fill_between(energy, np.maximum(y - error, 1e-3 * y), y + error, **style)
 
 
 def _with_error(
@@ -228,13 +342,25 @@ def _found(table: Table, sed_type: str) -> dict[str, Array]:
 
 
 def _draw_points(
-    ax: Axes, x: Array, sides: Array, found: dict[str, Array], color: str, label: str
+    ax: Axes, x: Array, sides: Array, found: dict[str, Array], style: dict[str, Any]
 ) -> None:
+    if "fmt" not in style:
+        style = {"marker": "o", "linestyle": "none", **style}
+    style = {"markersize": 4, **style}
     errors = np.nan_to_num(np.array([found["errn"], found["errp"]]))
-    ax.errorbar(x, found["value"], errors, sides, fmt="o", ms=4, color=color, label=label)
+    drawn = ax.errorbar(x, found["value"], errors, sides, **style)
     limit = found["ul"]
     if np.isfinite(limit).any():
+        color = drawn.lines[0].get_color()
         ax.errorbar(x, limit, 0.3 * limit, sides, fmt="none", uplims=True, color=color)
+
+
+def _line(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Options of a line with their long names: "c" and "color" are the same."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return dict(normalize_kwargs(kwargs, Line2D))
 
 
 def _mjd(column: Any) -> Array:
@@ -244,9 +370,11 @@ def _mjd(column: Any) -> Array:
     return np.asarray(u.Quantity(column, column.unit or "d").to_value("d"))
 
 
-def _finish(ax: Axes, sed_type: str) -> None:
-    ax.set(
-        xscale="log", yscale="log", xlabel="Energy [TeV]",
-        ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]",
-    )  # fmt: skip
-    ax.legend(loc="upper right")
+def _finish(ax: Axes, sed_type: str, energy_power: float) -> None:
+    name, unit = NAMES[sed_type], SED_UNITS[sed_type]
+    if energy_power:
+        name = f"E^{energy_power:g} × {name}"
+        unit = (u.Unit(unit) * u.TeV**energy_power).to_string("fits")
+    ax.set(xscale="log", yscale="log", xlabel="Energy [TeV]", ylabel=f"{name} [{unit}]")
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="upper right")

@@ -14,7 +14,7 @@ from gmdask.datasets import MapDataset
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, rotate
 
-__all__ = ["SMOOTH", "Sums", "significance", "sum_up"]
+__all__ = ["MAX_DATASETS", "SMOOTH", "Sums", "significance", "sum_up"]
 
 Array = NDArray[np.float64]
 

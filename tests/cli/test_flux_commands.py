@@ -36,8 +36,14 @@ def test_flux_points_and_light_curves(survey_store, models_file, tmp_path):
         "flux-points", survey_store, models_file, *sources, "--energy-edges", edges, "-o", folder
     )
     assert told.exit_code == 0
-    assert "√ts" in told.output
     points = gm.FluxPoints.read(folder / "two.fits")
+    fluxes = [
+        [f"{v:.3g}" for v in points.quantity(key).value] for key in ("dnde", "dnde_err", "dnde_ul")
+    ]
+    assert "two (dnde in cm-2 s-1 TeV-1)" in told.output
+    lines = told.output.split("two (dnde")[1].splitlines()
+    assert lines[1].split()[2:] == ["norm", "error", "√ts", "dnde", "error", "limit"]
+    assert [line.split()[-3:] for line in lines[2:4]] == [*map(list, zip(*fluxes, strict=True))]
     models = gm.Models.read(models_file)
     expected = gm.FluxPointsEstimator("two", points.energy_edges, selection_optional="ul").run(
         gm.Datasets.read(survey_store), models
@@ -77,3 +83,12 @@ def test_edges_without_a_unit(survey_store, models_file, tmp_path):
             "flux-points", survey_store, models_file, "--source", "one", "--energy-edges", "1 2",
             "-o", tmp_path / "x.fits",
         )  # fmt: skip
+
+
+def test_a_file_of_another_kind_is_refused_before_the_work(survey_store, models_file, tmp_path):
+    with pytest.raises(InputError, match=r"x\.csv: .* expected such an ending"):
+        run(
+            "flux-points", survey_store, models_file, "--source", "one", "--energy-edges", "1 2 TeV",
+            "-o", tmp_path / "x.csv",
+        )  # fmt: skip
+    assert not (tmp_path / "x.csv").exists()

@@ -68,7 +68,11 @@ def test_scheduler_file(two_workers, tmp_path):
         ("tcp://127.0.0.1:1", {"workers": 2}, r"tcp://127\.0\.0\.1:1"),
         ("tcp://127.0.0.1:1", {"memory_limit": "2GB"}, r"tcp://127\.0\.0\.1:1"),
         ("scheduler.json", {"workers": 2}, "scheduler.json"),
-        ("loacl", {"workers": 2}, r"no cluster 'loacl' \(did you mean 'local'\?\): expected 'local' or"),
+        (
+            "loacl",
+            {"workers": 2},
+            r"no cluster 'loacl' \(did you mean 'local'\?\): expected 'local' or",
+        ),
         ("Slurm", {}, r"did you mean 'slurm'"),
         ("somewhere", {}, r"no cluster 'somewhere': expected"),
     ],

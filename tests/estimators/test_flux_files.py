@@ -86,3 +86,18 @@ def test_files_that_are_none(tmp_path, points):
         gm.LightCurve.read(tmp_path / "points.fits")
     with pytest.raises(InputError, match="sed_type"):
         points.to_table("counts")
+
+
+@pytest.mark.parametrize("name", ["points.csv", "points.txt", "points", "points.fits.bz2"])
+def test_other_endings_are_refused_before_anything_is_written(points, curve, tmp_path, name):
+    for fluxes in (points, curve):
+        with pytest.raises(InputError, match=r"expected such an ending"):
+            fluxes.write(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_zipped_file(points, tmp_path):
+    points.write(tmp_path / "points.FITS.GZ")
+    again = gm.FluxPoints.read(tmp_path / "points.FITS.GZ")
+    np.testing.assert_array_equal(again.data["norm"], points.data["norm"])
+    assert [path.name for path in tmp_path.iterdir()] == ["points.FITS.GZ"]

@@ -7,6 +7,7 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
@@ -15,6 +16,7 @@ from numpy.testing import assert_allclose
 import gmdask as gm
 from gmdask import plot
 from gmdask.errors import InputError
+from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.plot.style import new_figure
 
 mpl.use("agg")
@@ -234,3 +236,58 @@ def test_whole_figure(with_models) -> None:
     figure = plot.plot_residuals(with_models)
     assert len(figure.axes) == 9
     figure.canvas.draw()
+
+
+def estimated(spectral) -> gm.FluxPoints:
+    data = {
+        "norm": 1.1 * np.ones(3), "norm_err": 0.1 * np.ones(3), "norm_ul": 1.5 * np.ones(3),
+        "sqrt_ts": np.array([9.0, 5.0, 1.0]),
+    }  # fmt: skip
+    edges = np.array([1.0, 2.0, 4.0, 8.0])
+    found = reference_fluxes(spectral, edges[:-1], edges[1:])
+    found |= {key: xr.Variable(("energy",), value) for key, value in data.items()}
+    return gm.FluxPoints(xr.Dataset(found), spectral)
+
+
+def test_flux_points_take_the_options_of_matplotlib(axes) -> None:
+    points = estimated(source().spectral_model)
+    assert points.plot(axes, color="tab:red", marker="s", label="Crab") is axes
+    line = axes.containers[0].lines[0]
+    assert (line.get_color(), line.get_marker()) == ("tab:red", "s")
+    assert axes.containers[1].lines[1][0].get_color() == "tab:red"  # limits
+    assert axes.get_legend_handles_labels()[1] == ["Crab"]
+    points.plot(axes, sed_type="dnde", energy_power=2, c="k")
+    both = [
+        axes.containers[k].lines[0].get_ydata() * f for k, f in ((0, 1.0), (2, u.TeV.to("erg")))
+    ]
+    assert_allclose(both[0][:2], both[1][:2], rtol=1e-12)
+    assert axes.get_ylabel() == "E^2 × dN/dE [TeV s-1 cm-2]"
+    rendered(axes)
+
+
+def test_sed_of_one_source_and_its_points(axes) -> None:
+    model = source()
+    points = estimated(model.spectral_model)
+    plot.plot_sed(model, points, ax=axes)
+    energy = axes.lines[0].get_xdata()
+    assert_allclose(energy[[0, -1]], [1, 8])  # not beyond the points
+    assert axes.containers
+    assert axes.get_title() == "crab"
+    with pytest.raises(InputError, match=r"expected the name of one: crab"):
+        plot.plot_sed(gm.Models([model]), "vela", ax=axes)
+    with pytest.raises(InputError, match=r"PowerLawSpectralModel, expected Models"):
+        plot.plot_sed(model.spectral_model, points, ax=axes)
+
+
+@pytest.mark.parametrize("bounds", [[8, 1] * u.TeV, [0, 1] * u.TeV, [1, 2] * u.deg, "much", None])
+def test_energies_that_are_none(bounds, axes) -> None:
+    with pytest.raises(InputError, match="energy_bounds is"):
+        plot.plot_spectral_model(source().spectral_model, bounds, axes)
+
+
+def test_the_end_of_a_cutoff_does_not_press_the_rest_flat(axes) -> None:
+    model = gm.models.ExpCutoffPowerLawSpectralModel(lambda_="1 TeV-1")
+    plot.plot_spectral_model(model, [0.1, 100] * u.TeV, axes)
+    low, high = axes.get_ylim()
+    assert low > 1e-8 * high
+    rendered(axes)
