@@ -22,7 +22,9 @@ __all__ = [
     "StoreError",
     "StoreExistsError",
     "StoreNotFoundError",
+    "UnknownAttributeError",
     "UnknownNameError",
+    "described",
 ]
 
 
@@ -54,6 +56,25 @@ class UnknownNameError(InputError, KeyError):
 
     def __str__(self) -> str:  # KeyError would show the repr of the message
         return str(self.args[0]) if self.args else ""
+
+
+class UnknownAttributeError(InputError, AttributeError):
+    """An object has no such attribute, or it cannot be set."""
+
+
+def described(value: object) -> str:
+    """Say what a value is, in a message about one that is of the wrong kind.
+
+    Parameters
+    ----------
+    value : object
+        Any value; of one of Gammapy's the text says how to convert it.
+    """
+    kind = type(value).__name__
+    if any(base.__module__.partition(".")[0] == "gammapy" for base in type(value).__mro__):
+        return f"Gammapy's {kind} (gmdask.from_gammapy converts it)"
+    text = repr(value)
+    return text if len(text) <= 80 else f"a {kind}"
 
 
 # --- fix the store -----------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.datasets.altered import computed, in_process, lazy
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.errors import InputError, ModelError
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["CubeDataset", "Unopened"]
 
 Array = NDArray[np.float64]
+
+MODELS_OTHERWISE = {
+    "models": "set_models(models) gives the datasets copies of the models",
+    "background_model": "add a BackgroundIRFModel to the models, and give them by set_models(models)",
+}
 
 
 class Unopened(NamedTuple):
@@ -43,7 +49,7 @@ class Unopened(NamedTuple):
     arrays: Callable[[], Collection[str]]
 
 
-class CubeDataset:
+class CubeDataset(KnownAttributes):
     """Counts, exposure, background, masks and IRFs, with models.
 
     Nothing is read or computed before it is used. The dataset holds its own copies of the
@@ -63,6 +69,8 @@ class CubeDataset:
     InputError
         If counts or exposure are missing.
     """
+
+    set_otherwise = MODELS_OTHERWISE
 
     def __init__(self, cube: xr.Dataset | Unopened, stored: CubeSource | None = None) -> None:
         self._unopened = cube if isinstance(cube, Unopened) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gmdask.datasets.base import MODELS_OTHERWISE
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.collected import Collected
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
@@ -31,6 +32,8 @@ class Datasets(Collected):
     DuplicateNameError
         If a name occurs twice.
     """
+
+    set_otherwise = MODELS_OTHERWISE
 
     def __init__(self, datasets: Iterable[object] = ()) -> None:
         super().__init__(datasets)

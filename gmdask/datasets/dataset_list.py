@@ -7,13 +7,14 @@ from typing import Any, Self, overload
 
 import numpy as np
 
+from gmdask.attributes import KnownAttributes
 from gmdask.datasets.map_dataset import MapDataset
-from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
+from gmdask.errors import DuplicateNameError, InputError, UnknownNameError, described
 
 __all__ = ["DatasetList"]
 
 
-class DatasetList(Sequence[MapDataset]):
+class DatasetList(KnownAttributes, Sequence[MapDataset]):
     """Datasets with unique names.
 
     Parameters
@@ -109,10 +110,13 @@ class DatasetList(Sequence[MapDataset]):
         DuplicateNameError
             If a name would occur twice.
         """
+        if isinstance(datasets, str) or not isinstance(datasets, Iterable):
+            msg = f"datasets are {described(datasets)}, expected several MapDataset"
+            raise InputError(msg)
         index, added = dict(self._index), []
         for dataset in datasets:
             if not isinstance(dataset, MapDataset):
-                msg = f"{dataset!r} is not a dataset"
+                msg = f"{described(dataset)} is not a dataset"
                 raise InputError(msg)
             if dataset.name in index:
                 msg = f"there is a dataset named {dataset.name!r} already"

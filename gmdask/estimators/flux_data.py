@@ -12,6 +12,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.stats import norm as normal
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError
 from gmdask.models import PowerLawSpectralModel, SpectralModel, TemplateSpectralModel
 
@@ -57,7 +58,7 @@ def ul_confidence(n_sigma: float) -> float:
     return float(np.round(1 - 2 * normal.sf(n_sigma), 7))
 
 
-class FluxData:
+class FluxData(KnownAttributes):
     """Norms of a reference spectrum in energy bins, with all that was estimated.
 
     Parameters

@@ -11,6 +11,7 @@ from astropy import units as u
 from distributed import Client
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.datasets import Datasets
 from gmdask.estimators.estimation import Options, bins_of, estimate, options_of, source_names
 from gmdask.estimators.flux_data import reference_fluxes
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 PER_DATASET = ("npred", "npred_excess", "counts")
 
 
-class FluxPointsEstimator:
+class FluxPointsEstimator(KnownAttributes):
     """Norms of one source or several in energy bins.
 
     Parameters

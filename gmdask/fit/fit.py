@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gmdask.cluster.topic import Topic
 from gmdask.datasets import Datasets
-from gmdask.errors import FitError, FitInterrupted, InputError
+from gmdask.errors import FitError, FitInterrupted, InputError, described
 from gmdask.events import Bus, CheckpointWritten, EventFile, FitEnd, FitFailed, Listener
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
 from gmdask.fit.clock import Clock, seconds_of
@@ -347,8 +347,7 @@ class Fit(Profiling):
 
 def _check_global(models: object) -> None:
     if not isinstance(models, Models):
-        kind = type(models).__name__
-        msg = f"models is a {kind}, expected the global Models, which get the results"
+        msg = f"models are {described(models)}, expected the global Models, which get the results"
         raise InputError(msg)
 
 

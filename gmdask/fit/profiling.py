@@ -11,6 +11,7 @@ import numpy as np
 from distributed import Client
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError, InputError
 from gmdask.fit.minimise import Minimisation
@@ -28,7 +29,7 @@ N_SIGMA = 2.0  # of a scan
 N_VALUES = 11
 
 
-class Profiling:
+class Profiling(KnownAttributes):
     """Methods of `Fit` around a minimum; models and datasets stay as they are."""
 
     datasets: Datasets

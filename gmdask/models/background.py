@@ -8,7 +8,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
+from gmdask.errors import ModelError, described
 from gmdask.geometry import WcsGrid, rotate
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
@@ -66,11 +66,13 @@ class BackgroundIRFModel(Component):
         super().__init__(f"{dataset_name}-bkg" if name is None else name, [dataset_name])
         model = PowerLawNormSpectralModel() if spectral_model is None else spectral_model
         if not isinstance(model, SpectralModel) or not model.is_norm:
-            message = f"{self._name}: spectral_model is {model!r}, expected a norm model"
+            message = f"{self._name}: spectral_model is {described(model)}, expected a norm model"
             raise ModelError(message)
         shape: Any = spatial_model
         if not isinstance(shape, SpatialModel | None):
-            message = f"{self._name}: spatial_model is {shape!r}, expected a norm on the sky"
+            message = (
+                f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
+            )
             raise ModelError(message)
         self.spectral_model, self.spatial_model = model, spatial_model
         self._label_parameters()

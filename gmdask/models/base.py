@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import ModelError, UnknownNameError
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.parameters import Parameters
@@ -19,7 +20,7 @@ __all__ = ["ModelBase"]
 Array = NDArray[np.float64]
 
 
-class ModelBase:
+class ModelBase(KnownAttributes):
     """A model with parameters, which are attributes of it.
 
     A parameter is changed by ``model.index.value = 2.2``; assigning another `Parameter`
@@ -111,7 +112,7 @@ class ModelBase:
             except ModelError as error:
                 message = f"{where}: {error}"
                 raise ModelError(message) from error
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     # --- parameters -----------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, ClassVar, Self
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import ModelError
 from gmdask.models.base import ModelBase
 from gmdask.models.parameter import Parameter
@@ -14,7 +15,7 @@ from gmdask.models.parameters import Parameters
 __all__ = ["Component"]
 
 
-class Component:
+class Component(KnownAttributes):
     """A named component of the global model, made of models and bound to datasets.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.models.parameter import Parameter
@@ -20,7 +21,7 @@ Array = NDArray[np.float64]
 _SHOWN = 50
 
 
-class Covariance:
+class Covariance(KnownAttributes):
     """Covariance of parameters, frozen ones included with zeros.
 
     Parameters

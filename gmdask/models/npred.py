@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 from astropy import units as u
 
-from gmdask.errors import ModelError
+from gmdask.errors import ModelError, described
 from gmdask.geometry import rotate
 from gmdask.models.attached import write_map
 from gmdask.models.base import ModelBase
@@ -82,11 +82,13 @@ class TemplateNPredModel(Component):
             spectral_model = PowerLawNormSpectralModel()
             spectral_model.tilt.frozen = True
         if not isinstance(spectral_model, SpectralModel) or not spectral_model.is_norm:
-            message = f"{self._name}: spectral_model is {spectral_model!r}, expected a norm model"
+            message = f"{self._name}: spectral_model is {described(spectral_model)}, expected a norm model"
             raise ModelError(message)
         shape: Any = spatial_model
         if not isinstance(shape, SpatialModel | None):
-            message = f"{self._name}: spatial_model is {shape!r}, expected a norm on the sky"
+            message = (
+                f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
+            )
             raise ModelError(message)
         self.spectral_model, self.spatial_model = spectral_model, spatial_model
         self._label_parameters()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
+from gmdask.attributes import unknown_attribute
 from gmdask.errors import ModelError
 from gmdask.models.priors import Prior
 
@@ -131,6 +132,12 @@ class Parameter:
         self.interp = self._one_of("interp", interp, _INTERPOLATIONS)
         self.scale_method = self._one_of("scale_method", scale_method, _SCALE_METHODS)
         self.scale_transform = self._one_of("scale_transform", scale_transform, _INTERPOLATIONS)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        found = getattr(Parameter, name, None)
+        if found is None or (isinstance(found, property) and found.fset is None):
+            raise unknown_attribute(self, name)
+        object.__setattr__(self, name, value)
 
     # --- checks ---------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.models.parameter import Parameter
 
@@ -18,7 +19,7 @@ __all__ = ["Parameters"]
 Array = NDArray[np.float64]
 
 
-class Parameters(Sequence[Parameter]):
+class Parameters(KnownAttributes, Sequence[Parameter]):
     """Parameters, each once, with the names they are found by.
 
     A parameter that is shared stands where it occurs first, under its first name, and is

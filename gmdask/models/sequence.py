@@ -10,7 +10,8 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gmdask.errors import DuplicateNameError, ModelError, UnknownNameError
+from gmdask.attributes import KnownAttributes
+from gmdask.errors import DuplicateNameError, ModelError, UnknownNameError, described
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance
@@ -25,7 +26,7 @@ __all__ = ["ModelSequence"]
 Array = NDArray[np.float64]
 
 
-class ModelSequence(Sequence[Component]):
+class ModelSequence(KnownAttributes, Sequence[Component]):
     """Components with unique names, found by number or name.
 
     Parameters
@@ -42,18 +43,20 @@ class ModelSequence(Sequence[Component]):
     """
 
     def __init__(self, components: Component | Iterable[Component] = ()) -> None:
-        if isinstance(components, Component):
-            components = [components]
+        given: Any = [components] if isinstance(components, Component) else components
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            message = f"models are {described(given)}, expected components (SkyModel, ...)"
+            raise ModelError(message)
         self._components: list[Component] = []
         self._by_name: dict[str, Component] = {}
         self._backgrounds: dict[str, str] = {}
         self._covariance: Covariance | None = None
-        for component in components:
+        for component in given:
             self._add(component)
 
     def _add(self, component: Any) -> None:
         if not isinstance(component, Component):
-            message = f"{component!r} is not a model component (a SkyModel, a background model)"
+            message = f"{described(component)} is not a model component (a SkyModel, a background model)"
             raise ModelError(message)
         if component.name in self._by_name:
             message = f"there is a model named {component.name!r} already"

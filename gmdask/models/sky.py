@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 from uuid import uuid4
 
-from gmdask.errors import ModelError
+from gmdask.errors import ModelError, described
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
 from gmdask.models.parameter import Parameter
@@ -67,17 +67,21 @@ class SkyModel(Component):
         super().__init__(uuid4().hex[:8] if name is None else name, datasets_names)
         shape: Any = spatial_model
         if not isinstance(shape, SpatialModel | None) or (shape and not shape.density_unit):
-            message = f"{self._name}: spatial_model is {shape!r}, expected a shape"
+            message = f"{self._name}: spatial_model is {described(shape)}, expected a shape"
             raise ModelError(message)
         # a template that is a spectrum per sr, like the Galactic diffuse emission, takes a norm
         is_norm = shape is not None and shape.density_unit != "sr-1"
         if not isinstance(spectral_model, SpectralModel) or spectral_model.is_norm != is_norm:
             expected = "a norm (the map is a spectrum)" if is_norm else "a spectrum"
-            message = f"{self._name}: spectral_model is {spectral_model!r}, expected {expected}"
+            message = (
+                f"{self._name}: spectral_model is {described(spectral_model)}, expected {expected}"
+            )
             raise ModelError(message)
         change: Any = temporal_model
         if not isinstance(change, TemporalModel | None):
-            message = f"{self._name}: temporal_model is {change!r}, expected a temporal model"
+            message = (
+                f"{self._name}: temporal_model is {described(change)}, expected a temporal model"
+            )
             raise ModelError(message)
         self.spectral_model = spectral_model
         self.spatial_model = spatial_model

@@ -13,6 +13,7 @@ import numpy as np
 from astropy.units import Unit
 from numpy.typing import NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, InputNotFoundError, ModelError
 from gmdask.geometry import Axis, WcsGrid
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 
-class SkyMap:
+class SkyMap(KnownAttributes):
     """Values on a grid of the sky, with any number of further axes.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
+from gmdask.errors import ModelError, described
 from gmdask.models.base import ModelBase
 from gmdask.models.energy_grid import EnergyGrid
 from gmdask.models.parameter import Parameter, ParameterDefault
@@ -73,7 +73,7 @@ class CompoundSpectralModel(SpectralModel):
         pairs: tuple[tuple[str, Any], ...] = (("model1", model1), ("model2", model2))
         for key, model in pairs:
             if not isinstance(model, SpectralModel):
-                message = f"{key} is {model!r}, expected a spectral model"
+                message = f"{key} is {described(model)}, expected a spectral model"
                 raise ModelError(message)
         norms = model1.is_norm + model2.is_norm
         if norms == 1 and name != "mul":
@@ -188,7 +188,7 @@ class ScaleSpectralModel(SpectralModel):
     def __init__(self, model: SpectralModel, **parameters: Any) -> None:
         given: Any = model
         if not isinstance(given, SpectralModel):
-            message = f"model is {given!r}, expected a spectral model"
+            message = f"model is {described(given)}, expected a spectral model"
             raise ModelError(message)
         self.model, self.is_norm = model, model.is_norm
         super().__init__(**parameters)

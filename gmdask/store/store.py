@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from gmdask.attributes import KnownAttributes
 from gmdask.errors import GmdaskError, StoreExistsError, UnknownNameError
 from gmdask.store.block import Block
 from gmdask.store.commits import (
@@ -26,7 +27,7 @@ from gmdask.store.writer import write_cubes
 __all__ = ["Store", "open_block", "verify_store", "write_block"]
 
 
-class Store:
+class Store(KnownAttributes):
     """Datasets on disk (or in memory) at the state of one commit.
 
     Made by `Store.create`, `Store.open` or `Store.memory`. It pickles as its URL, so

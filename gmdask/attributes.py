@@ -1,0 +1,89 @@
+"""Setting an attribute that an object does not have is an error that suggests the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any, ClassVar
+
+from gmdask.errors import UnknownAttributeError
+
+__all__ = ["KnownAttributes", "unknown_attribute"]
+
+
+class KnownAttributes:
+    """Base of classes whose objects have no other attributes than those ``__init__`` gave them.
+
+    Without it ``model.alfa = 3`` would do nothing, without a word. Properties are set as usual, and
+    names that begin with an underscore are not looked at.
+
+    Attributes
+    ----------
+    set_otherwise : dict
+        What to do instead of setting an attribute, by its name.
+    """
+
+    __slots__ = ()
+    _is_made = False
+    set_otherwise: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        init = cls.__dict__.get("__init__")
+        if init is not None:
+            type.__setattr__(cls, "__init__", _finishing(init))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_") and self._is_made:
+            _check_name(self, name)
+        object.__setattr__(self, name, value)
+
+
+def _finishing(init: Callable[..., None]) -> Callable[..., None]:
+    """``__init__`` that marks the object as made, unless a subclass is still about to go on."""
+
+    @wraps(init)
+    def finishing(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if type(self).__init__ is finishing:
+            object.__setattr__(self, "_is_made", True)
+
+    return finishing
+
+
+def _check_name(instance: KnownAttributes, name: str) -> None:
+    """Refuse a name that is no attribute, or one that cannot be set.
+
+    Raises
+    ------
+    UnknownAttributeError
+        If it is such a name.
+    """
+    if name in instance.set_otherwise:
+        message = f"{type(instance).__name__}.{name} cannot be set: {instance.set_otherwise[name]}"
+        raise UnknownAttributeError(message)
+    found = getattr(type(instance), name, instance.__dict__)
+    is_read_only = isinstance(found, property) and found.fset is None
+    if is_read_only or (found is instance.__dict__ and name not in found):
+        raise unknown_attribute(instance, name)
+
+
+def unknown_attribute(instance: object, name: str) -> UnknownAttributeError:
+    """Error for an attribute that is not there, or that cannot be set.
+
+    Parameters
+    ----------
+    instance : object
+        Object that does not have it.
+    name : str
+        Name that was given.
+    """
+    kind = type(instance).__name__
+    names = [known for known in dir(instance) if not known.startswith("_")]
+    if name in names:
+        return UnknownAttributeError(f"{kind}.{name} cannot be set")
+    near = get_close_matches(name, names, 1)
+    own = [known for known in getattr(instance, "__dict__", names) if known in names]
+    hint = f": did you mean {near[0]!r}?" if near else f", but {', '.join(own[:8])}" if own else ""
+    return UnknownAttributeError(f"{kind} has no attribute {name!r}{hint}")
