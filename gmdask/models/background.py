@@ -191,7 +191,7 @@ class BackgroundIRFModel(Component):
         """
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
-        memo = {} if memo is None else memo
+        alone, memo = memo is None, {} if memo is None else memo
         new.spectral_model = self.spectral_model.copy(memo)
         if self.spatial_model is not None:
             new.spatial_model = self.spatial_model.copy(memo)
@@ -201,8 +201,7 @@ class BackgroundIRFModel(Component):
             new._datasets_names = self._checked_names(dataset_name)
         if name is not None:
             new._name = name
-        if new._name != self._name:
-            new._label_parameters()
+        self._finish_copy(new, alone)
         return new
 
     def to_dict(

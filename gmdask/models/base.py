@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.attributes import KnownAttributes
 from gmdask.errors import ModelError, UnknownNameError
+from gmdask.models.covariance import HasCovariance
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.parameters import Parameters
 
@@ -20,7 +20,7 @@ __all__ = ["ModelBase"]
 Array = NDArray[np.float64]
 
 
-class ModelBase(KnownAttributes):
+class ModelBase(HasCovariance):
     """A model with parameters, which are attributes of it.
 
     A parameter is changed by ``model.index.value = 2.2``; assigning another `Parameter`
@@ -184,10 +184,14 @@ class ModelBase(KnownAttributes):
     # --- copies and plain data --------------------------------------------------
 
     def copy(self, memo: dict[int, Any] | None = None) -> Self:
-        """Independent copy; parameters shared under one ``memo`` stay shared."""
-        memo = {} if memo is None else memo
+        """Independent copy; parameters shared under one ``memo`` stay shared.
+
+        The covariance is copied too, unless a ``memo`` says that more is to come.
+        """
+        alone, memo = memo is None, {} if memo is None else memo
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
+        new.__dict__.pop("_covariance", None)
         for name in self.nested:
             new.__dict__[name] = self.__dict__[name].copy(memo)
         for name in self.parameter_names:
@@ -195,10 +199,13 @@ class ModelBase(KnownAttributes):
             if par is not None:  # those of models inside have been copied
                 copied = memo.get(id(par))
                 new.__dict__[name] = copied if copied is not None else par.__deepcopy__(memo)
+        if alone:
+            self._copy_covariance(new)
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         new = memo[id(self)] = self.copy(memo)
+        self._copy_covariance(new)
         return new
 
     def extra_to_dict(self) -> dict[str, Any]:

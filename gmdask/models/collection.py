@@ -7,13 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
 
-from numpy.typing import ArrayLike
-
-from gmdask.errors import InputError
 from gmdask.models.background import BackgroundIRFModel
-from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.component import Component
-from gmdask.models.covariance import Covariance
 from gmdask.models.model_files import WriteOptions, read_models, write_models
 from gmdask.models.parameter import Parameter, unit_factor
 from gmdask.models.parameters import Parameters
@@ -181,7 +176,7 @@ class Models(ModelSequence):
             copies.append(twin)
         moved = self.__class__(copies)
         if self._covariance is not None:
-            moved._covariance = self.covariance.rebound(memo, moved.parameters)
+            moved._keep(self.covariance.rebound(memo, moved.parameters))
         return moved
 
     def _by_dataset(self) -> dict[str | None, list[int]]:
@@ -222,34 +217,6 @@ class Models(ModelSequence):
         memo: dict[int, Any] = {}
         components = [self._components[k] for k in self.positions_for(name)]
         return DatasetModels([component.copy(memo=memo) for component in components])
-
-    # --- covariance -------------------------------------------------------------------
-
-    @property
-    def covariance(self) -> Covariance:
-        """Covariance of `parameters`; from their errors, unless one was set.
-
-        Set a matrix [P, P] over `parameters` (a `BlockMatrix` if there are many), or a
-        `Covariance` of some of them: the errors of the parameters follow.
-        """
-        return super().covariance
-
-    @covariance.setter
-    def covariance(self, value: Covariance | BlockMatrix | ArrayLike | None) -> None:
-        if value is None:
-            self._covariance = None
-            return
-        parameters = self.parameters
-        if isinstance(value, Covariance):
-            if any(par not in parameters for par in value.parameters):
-                message = "covariance of parameters that do not belong to these models"
-                raise InputError(message)
-            value.set_errors()
-            expanded = value.expanded_to(parameters)
-            value = expanded.data if expanded.blocks is None else expanded.blocks
-        covariance = Covariance(parameters, value)
-        covariance.set_errors()
-        self._covariance = covariance
 
     # --- files ------------------------------------------------------------------------
 

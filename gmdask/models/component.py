@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, ClassVar, Self
 
-from gmdask.attributes import KnownAttributes
 from gmdask.errors import ModelError
 from gmdask.models.base import ModelBase
+from gmdask.models.covariance import HasCovariance
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 
 __all__ = ["Component"]
 
 
-class Component(KnownAttributes):
+class Component(HasCovariance):
     """A named component of the global model, made of models and bound to datasets.
 
     Parameters
@@ -96,6 +96,9 @@ class Component(KnownAttributes):
         """Parameters, found by short name where it is unique ("index") or full name."""
         return Parameters.from_names(self.named_parameters())
 
+    def _inner(self) -> Iterable[ModelBase]:
+        return self.models.values()
+
     @property
     def frozen(self) -> bool:
         """Whether all parameters are frozen."""
@@ -123,12 +126,22 @@ class Component(KnownAttributes):
         name : str, optional
             Its name, by default the same.
         memo : dict, optional
-            Parameters that are shared under one ``memo`` stay shared.
+            Parameters that are shared under one ``memo`` stay shared; the covariance is copied
+            without one only.
         """
         raise NotImplementedError
 
+    def _finish_copy(self, new: Self, alone: bool) -> None:
+        """Label the parameters of a copy by its name; one that is alone gets the covariance."""
+        new.__dict__.pop("_covariance", None)
+        if new._name != self._name:
+            new._label_parameters()
+        if alone:
+            self._copy_covariance(new)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         new = memo[id(self)] = self.copy(memo=memo)
+        self._copy_covariance(new)
         return new
 
     def to_dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -14,10 +15,12 @@ from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 
-__all__ = ["Covariance"]
+__all__ = ["Covariance", "HasCovariance", "joined"]
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
+DENSE = 1000  # parameters, up to which a matrix that is made here is not held in blocks
 _SHOWN = 50
 
 
@@ -118,6 +121,19 @@ class Covariance(KnownAttributes):
             return Covariance(chosen, self._matrix.moved(positions, len(at)))
         return Covariance(chosen, None if self._matrix is None else self._matrix[np.ix_(at, at)])
 
+    def matrix_of(self, parameters: Iterable[Parameter]) -> Array:
+        """Matrix [n, n] of some of the parameters; only this part of it is formed.
+
+        Raises
+        ------
+        UnknownNameError
+            If one is not among these.
+        """
+        at = [self.parameters.index(par) for par in parameters]
+        if isinstance(self._matrix, BlockMatrix):
+            return self._matrix.take(at)
+        return self.data[np.ix_(at, at)]
+
     def expanded_to(self, parameters: Parameters) -> Covariance:
         """Covariance over other parameters, by identity.
 
@@ -186,3 +202,122 @@ class Covariance(KnownAttributes):
             for name, row in zip(names, self.data, strict=True)
         )
         return f"<table><tr><th></th>{head}</tr>{rows}</table>"
+
+
+def joined(parameters: Parameters, parts: Iterable[Covariance]) -> Covariance:
+    """Covariance of parts that are not correlated with each other.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        All parameters; those in no part have the errors they have.
+    parts : iterable of Covariance
+        Of some of them; a parameter that is in several counts in the first.
+    """
+    parts = list(parts)
+    if len(parts) == 1:
+        return parts[0].expanded_to(parameters)
+    taken: set[int] = set()
+    blocks = []
+    for part in [*parts, *(Covariance(Parameters([par])) for par in parameters)]:
+        new = [par for par in part.parameters if par in parameters and id(par) not in taken]
+        taken.update(map(id, new))
+        at = np.array([parameters.index(par) for par in new], dtype=np.intp)
+        if new:
+            blocks.append(Block(at, part.matrix_of(new), at[:0], np.zeros((len(new), 0))))
+    matrix = BlockMatrix(len(parameters), [], np.zeros((0, 0)), blocks)
+    return Covariance(parameters, matrix if len(parameters) > DENSE else matrix.to_dense())
+
+
+class HasCovariance(KnownAttributes):
+    """Base of what has parameters and a covariance of them: models, components, sets of these."""
+
+    _covariance: Covariance | None = None  # of these parameters, and perhaps of others too
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters, shared ones once."""
+        raise NotImplementedError
+
+    def _inner(self) -> Iterable[HasCovariance]:
+        """Models that it is made of, all parameters of which are its own."""
+        return ()
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether a covariance was set or fitted, here or of a model inside."""
+        return self._covariance is not None or any(part.has_covariance for part in self._inner())
+
+    @property
+    def covariance(self) -> Covariance:
+        """Covariance of `parameters`: what was set or fitted, as far as it still holds.
+
+        A parameter that got another error since then is uncorrelated. Set a matrix [P, P], or a
+        `Covariance` of the parameters: their errors follow.
+        """
+        parameters = self.parameters
+        matrix = np.diag(parameters.error**2)
+        if self._covariance is not None:
+            known = [k for k, par in enumerate(parameters) if par in self._covariance.parameters]
+            kept = self._covariance.matrix_of([parameters[k] for k in known])
+            matrix[np.ix_(known, known)] = kept
+        _update(matrix, np.arange(len(parameters))[:, None], parameters.error[:, None, None] ** 2)
+        for part in self._inner():
+            inner = part.covariance
+            at = [parameters.index(par) for par in inner.parameters]
+            _update(matrix, np.array([at], dtype=np.intp), inner.data[None])
+        return Covariance(parameters, matrix)
+
+    @covariance.setter
+    def covariance(self, value: Covariance | ArrayLike) -> None:
+        parameters = self.parameters
+        matrix = value.matrix_of(parameters) if isinstance(value, Covariance) else value
+        covariance = Covariance(parameters, matrix)
+        covariance.set_errors()
+        self._keep(covariance)
+
+    def _keep(self, covariance: Covariance | None) -> None:
+        """Hold a covariance of these and perhaps of other parameters; None forgets it."""
+        self._covariance = covariance
+        for part in self._inner():
+            part._keep(covariance)
+
+    def _copy_covariance(self, new: HasCovariance) -> None:
+        """Give a copy the covariance of these parameters."""
+        if self.has_covariance:
+            new._keep(Covariance(new.parameters, self.covariance.data))
+
+    def sample_parameters_from_covariance(
+        self,
+        n_samples: int = 1000,
+        random_state: int | np.random.RandomState | np.random.Generator = 42,
+        free_only: bool = True,
+    ) -> Array:
+        """Draw values of the parameters from the normal distribution of their covariance.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of samples.
+        random_state : int, RandomState or Generator
+            Seed or generator; a seed gives the samples that it gives in Gammapy.
+        free_only : bool
+            Whether to leave frozen parameters out.
+
+        Returns
+        -------
+        ndarray [n_samples, P]
+        """
+        parameters = self.parameters.free if free_only else self.parameters
+        if isinstance(random_state, int | np.integer):
+            random_state = np.random.RandomState(random_state)
+        matrix = self.covariance.matrix_of(parameters)
+        return random_state.multivariate_normal(parameters.value, matrix, int(n_samples))
+
+
+def _update(matrix: Array, rows: Index, parts: Array) -> None:
+    """Put blocks [n, m, m] into a matrix at rows [n, m]; those that change lose correlations."""
+    for at, part in zip(rows, parts, strict=True):
+        if not np.allclose(matrix[np.ix_(at, at)], part, rtol=1e-9, atol=0, equal_nan=True):
+            matrix[at], matrix[:, at] = 0.0, 0.0
+            matrix[np.ix_(at, at)] = part

@@ -116,7 +116,7 @@ class TemplateNPredModel(Component):
 
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
         """Independent copy, of another name if one is given; the map is shared."""
-        memo = {} if memo is None else memo
+        alone, memo = memo is None, {} if memo is None else memo
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._name = self._name if name is None else name
@@ -124,8 +124,7 @@ class TemplateNPredModel(Component):
         if self.spatial_model is not None:
             new.spatial_model = self.spatial_model.copy(memo)
         new._datasets_names = self.datasets_names
-        if name is not None:
-            new._label_parameters()
+        self._finish_copy(new, alone)
         return new
 
     def to_dict(

@@ -57,6 +57,9 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         pairs = list(pairs)
         return cls([par for _, par in pairs], [name for name, _ in pairs])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters.from_names, (self._pairs,)  # places are those of the copies
+
     # --- access -------------------------------------------------------------------
 
     @property

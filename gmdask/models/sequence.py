@@ -10,11 +10,11 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gmdask.attributes import KnownAttributes
-from gmdask.errors import DuplicateNameError, ModelError, UnknownNameError, described
+from gmdask.errors import DuplicateNameError, InputError, ModelError, UnknownNameError, described
 from gmdask.models.background import BackgroundIRFModel
+from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.component import Component
-from gmdask.models.covariance import Covariance
+from gmdask.models.covariance import Covariance, HasCovariance, joined
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 from gmdask.models.plain import check_mapping, locating
@@ -26,7 +26,7 @@ __all__ = ["ModelSequence"]
 Array = NDArray[np.float64]
 
 
-class ModelSequence(KnownAttributes, Sequence[Component]):
+class ModelSequence(HasCovariance, Sequence[Component]):
     """Components with unique names, found by number or name.
 
     Parameters
@@ -56,7 +56,9 @@ class ModelSequence(KnownAttributes, Sequence[Component]):
 
     def _add(self, component: Any) -> None:
         if not isinstance(component, Component):
-            message = f"{described(component)} is not a model component (a SkyModel, a background model)"
+            message = (
+                f"{described(component)} is not a model component (a SkyModel, a background model)"
+            )
             raise ModelError(message)
         if component.name in self._by_name:
             message = f"there is a model named {component.name!r} already"
@@ -153,17 +155,41 @@ class ModelSequence(KnownAttributes, Sequence[Component]):
         return PriorSum(parameters)(parameters.value if values is None else values)
 
     @property
-    def has_covariance(self) -> bool:
-        """Whether a covariance was set."""
-        return self._covariance is not None
-
-    @property
     def covariance(self) -> Covariance:
-        """Covariance of `parameters`; from their errors, unless one was set."""
+        """Covariance of `parameters`: what was set or fitted, else those of the components.
+
+        Set a matrix [P, P] over `parameters` (a `BlockMatrix` if there are many), or a
+        `Covariance` of some of them: the errors of the parameters follow, and so do the
+        covariances of the models.
+        """
         parameters = self.parameters
-        if self._covariance is None:
-            return Covariance(parameters)
-        return self._covariance.expanded_to(parameters)
+        if self._covariance is not None:
+            return self._covariance.expanded_to(parameters)
+        parts: dict[int, Covariance] = {}
+        for component in self._components:
+            if component.has_covariance:
+                known = component._covariance or component.covariance
+                parts[id(known)] = known
+        return joined(parameters, parts.values()) if parts else Covariance(parameters)
+
+    @covariance.setter
+    def covariance(self, value: Covariance | BlockMatrix | ArrayLike | None) -> None:
+        covariance = None
+        if value is not None:
+            parameters = self.parameters
+            if isinstance(value, Covariance):
+                if any(par not in parameters for par in value.parameters):
+                    message = "covariance of parameters that do not belong to these models"
+                    raise InputError(message)
+                value.set_errors()
+                expanded = value.expanded_to(parameters)
+                value = expanded.data if expanded.blocks is None else expanded.blocks
+            covariance = Covariance(parameters, value)
+            covariance.set_errors()
+        self._keep(covariance)
+
+    def _inner(self) -> list[Component]:
+        return self._components
 
     def check(self) -> None:
         """Evaluate models of users' classes, each class once, to tell wrong ones early.
@@ -230,7 +256,7 @@ class ModelSequence(KnownAttributes, Sequence[Component]):
         memo: dict[int, Any] = {}
         new = self._copied_from(self._components, memo)
         if self._covariance is not None:
-            new._covariance = self.covariance.rebound(memo, new.parameters)
+            new._keep(self.covariance.rebound(memo, new.parameters))
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

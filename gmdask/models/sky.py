@@ -123,7 +123,7 @@ class SkyModel(Component):
 
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
         """Independent copy, of another name if one is given."""
-        memo = {} if memo is None else memo
+        alone, memo = memo is None, {} if memo is None else memo
         spatial = None if self.spatial_model is None else self.spatial_model.copy(memo)
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
@@ -133,8 +133,7 @@ class SkyModel(Component):
             new.temporal_model = self.temporal_model.copy(memo)
         new.apply_irf = dict(self.apply_irf)
         new._datasets_names = self.datasets_names
-        if name is not None:
-            new._label_parameters()
+        self._finish_copy(new, alone)
         return new
 
     def to_dict(

@@ -97,6 +97,9 @@ class CompoundSpectralModel(SpectralModel):
 
     # --- parameters -------------------------------------------------------------------
 
+    def _inner(self) -> tuple[ModelBase, ...]:
+        return self.model1, self.model2
+
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
         """Return none: they are written with the two models."""
