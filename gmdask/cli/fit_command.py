@@ -14,7 +14,7 @@ import click
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
-from gmdask.errors import FitInterrupted, InputError, InputNotFoundError
+from gmdask.errors import FitInterrupted, InputError
 
 if TYPE_CHECKING:  # the other commands start without it
     from gmdask.fit import Checkpoint
@@ -150,8 +150,6 @@ def _same(what: str, asked: dict[str, Any], digest: str) -> None:
 
 
 def _sha256(path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except FileNotFoundError:
-        msg = f"{path}: no such file"
-        raise InputNotFoundError(msg) from None
+    from gmdask.inputs import read_bytes
+
+    return hashlib.sha256(read_bytes(path, "file of models")).hexdigest()

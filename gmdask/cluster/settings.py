@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import dask
 import yaml
 
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask.errors import InputError
+from gmdask.inputs import load_yaml, read_bytes
 
 __all__ = ["SCHEDULER", "read_settings", "setting", "size_of"]
 
@@ -42,14 +42,7 @@ def read_settings(path: str) -> dict[str, Any]:
     InputError
         If there is none, or it holds something else.
     """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        msg = f"{path}: no such configuration file"
-        raise InputNotFoundError(msg) from None
-    except yaml.YAMLError as error:
-        msg = f"{path}: is not YAML: {error}"
-        raise InputError(msg) from error
+    found = load_yaml(read_bytes(path, "configuration file"), path)
     if not isinstance(found, dict):
         msg = f"{path}: is not a configuration, expected keys such as 'gmdask'"
         raise InputError(msg)

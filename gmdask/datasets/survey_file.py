@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from gmdask.datasets.iact import IactResponse
 from gmdask.datasets.survey import Observed, SkyPixels, Survey
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask.errors import InputError
+from gmdask.inputs import load_yaml, read_bytes
 from gmdask.models import BackgroundIRFModel, Models
 from gmdask.schemas import schema_problems
 
@@ -50,7 +50,7 @@ def read_survey(path: str | Path) -> Survey:
         If the models are not valid.
     """
     path = Path(path)
-    data = _read_yaml(path)
+    data = load_yaml(read_bytes(path, "configuration"), str(path))
     if problems := schema_problems(data, "simulation.json"):
         msg = f"{path}: {'; '.join(problems)}"
         raise InputError(msg)
@@ -63,17 +63,6 @@ def read_survey(path: str | Path) -> Survey:
 
 class _AtKeyError(InputError):
     """A value is not what is expected; the message begins with its key."""
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        msg = f"configuration {path} does not exist"
-        raise InputNotFoundError(msg) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"{path}: not YAML: {error}"
-        raise InputError(msg) from error
 
 
 def _survey(data: Mapping[str, Any], path: Path) -> Survey:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.stats import norm as normal
 
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask import inputs
+from gmdask.errors import InputError
 from gmdask.estimators.flux_data import SED_UNITS
 from gmdask.models.files import write_files
 
@@ -76,19 +76,7 @@ def write_table(
 
 def read_table(path: Path) -> Table:
     """Read a table of fluxes, from FITS or ECSV."""
-    if not path.is_file():
-        msg = f"{path}: no such file"
-        raise InputNotFoundError(msg)
-    try:
-        if not path.name.lower().endswith((".fits", ".fits.gz")):
-            return Table.read(path, format="ascii.ecsv")
-        with fits.open(path) as hdus, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of units of other programs
-            named = "FLUXPOINTS" if "FLUXPOINTS" in hdus else 1
-            return Table.read(hdus[named])
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        msg = f"{path}: is not a table of fluxes ({error})"
-        raise InputError(msg) from error
+    return inputs.read_table(path, "FLUXPOINTS", "table of fluxes")
 
 
 def sed_type_of(table: Table, given: str | None, path: str | Path) -> str:

@@ -21,10 +21,11 @@ from astropy.wcs.utils import proj_plane_pixel_area
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask.errors import InputError
 from gmdask.geometry.aligned import downsampled_cards, shifted_cards
 from gmdask.geometry.frames import rotate, separation
 from gmdask.geometry.wcs import WcsGrid
+from gmdask.inputs import read_bytes
 
 __all__ = ["OVERSAMPLING", "Region", "read_region"]
 
@@ -34,6 +35,7 @@ Mask = NDArray[np.bool_]
 OVERSAMPLING = 10  # of the pixels at the border of a region
 BINSZ = 0.1  # deg, of the plane a region lies in if there is no map
 DIGITS = 13
+MAX_BYTES = 1 << 24  # of a file of regions
 
 
 def read_region(region: Any) -> list[Any]:
@@ -58,11 +60,12 @@ def read_region(region: Any) -> list[Any]:
         It is not a region on the sky, or compound in another way than as a union.
     """
     if isinstance(region, Path) or (isinstance(region, str) and region.endswith(".reg")):
-        path = Path(region)
-        if not path.exists():
-            msg = f"{path}: no such file"
-            raise InputNotFoundError(msg)
-        region = path.read_text(encoding="utf-8")
+        content = read_bytes(region, "file of regions", limit=MAX_BYTES)
+        try:
+            region = content.decode()
+        except UnicodeDecodeError as error:
+            msg = f"{region}: not a region in DS9's text: {error}"
+            raise InputError(msg) from error
     if isinstance(region, str):
         region = _read_text(region)
     if isinstance(region, shapes.Regions):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gmdask.errors import InputNotFoundError, ModelError
+from gmdask.errors import ModelError
+from gmdask.inputs import read_table
 
 __all__ = ["read_columns"]
 
@@ -17,17 +18,12 @@ def read_columns(filename: str, names: tuple[str, ...]) -> Any:
     InputNotFoundError
         If there is no file.
     ModelError
-        If a column is missing.
+        If it is no table, or a column is missing.
     """
-    from astropy.table import Table
-
+    table = read_table(filename, what="template", error=ModelError)
     try:
-        table = Table.read(filename)
         columns = {name.upper(): name for name in table.colnames}
         return table, [table[columns[name]] for name in names]
-    except FileNotFoundError as error:
-        message = f"template {filename} does not exist"
-        raise InputNotFoundError(message) from error
-    except (KeyError, OSError, ValueError) as error:
+    except KeyError as error:
         message = f"{filename}: expected a table with columns {' and '.join(names)}: {error}"
         raise ModelError(message) from error

@@ -15,13 +15,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from gmdask.errors import InputNotFoundError, ModelError, StoreExistsError
+from gmdask.errors import ModelError, StoreExistsError
+from gmdask.inputs import load_arrays, load_yaml, read_bytes
 from gmdask.models.block_matrix import BlockMatrix
 
 __all__ = [
@@ -47,14 +47,6 @@ _DIGEST = "covariance_sha256"
 # --- reading ----------------------------------------------------------------------------
 
 
-def _read_bytes(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        message = f"{what} {path} does not exist"
-        raise InputNotFoundError(message) from error
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Content of a YAML file of models.
 
@@ -63,14 +55,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     InputNotFoundError
         If it does not exist.
     ModelError
-        If it is not YAML, or not a mapping.
+        If it is not YAML, out of the bounds of `load_yaml`, or not a mapping.
     """
-    raw = _read_bytes(path, "file of models")
-    try:
-        data = yaml.load(raw, Loader=_Loader)  # noqa: S506 (safe_load, in C)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        message = f"{path}: not YAML: {error}"
-        raise ModelError(message) from error
+    data = load_yaml(read_bytes(path, "file of models", ModelError), str(path), ModelError)
     if not isinstance(data, dict) or "components" not in data:
         message = f"{path}: not a file of models, expected a mapping with the key 'components'"
         raise ModelError(message)
@@ -119,7 +106,7 @@ def covariance_path(path: Path, data: dict[str, Any], key: str = "covariance") -
 
 def _covariance_bytes(path: Path, metadata: object) -> bytes:
     """Content of a covariance file, if it is that of the YAML."""
-    raw = _read_bytes(path, "covariance file")
+    raw = read_bytes(path, "covariance file", ModelError)
     digest = metadata.get(_DIGEST) if isinstance(metadata, dict) else None
     if digest is not None and digest != sha256(raw).hexdigest():
         message = (
@@ -155,10 +142,11 @@ def read_blocks(path: Path, metadata: object = None) -> tuple[list[str], BlockMa
     """
     raw = _covariance_bytes(path, metadata)
     try:
-        with np.load(BytesIO(raw), allow_pickle=False) as arrays:
-            found = dict(arrays)
+        found = load_arrays(raw, str(path), ModelError)
         return found.pop("names").tolist(), BlockMatrix.from_arrays(found)
-    except (KeyError, ValueError, OSError, BadZipFile) as error:
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         message = f"{path}: not a covariance in blocks: {error}"
         raise ModelError(message) from error
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.errors import InputNotFoundError, ModelError
+from gmdask.errors import ModelError
 from gmdask.geometry import Axis
+from gmdask.inputs import open_fits
 
 __all__ = ["RegionMap"]
 
@@ -49,24 +50,13 @@ class RegionMap:
         ModelError
             If it is not such a file.
         """
-        from astropy.io import fits
-
-        try:
-            with fits.open(path) as hdus:
-                names = [hdu.name for hdu in hdus if f"{hdu.name}_BANDS" in hdus]
-                if not names:
-                    message = f"{path}: not a map of a region, there is no table of its axes"
-                    raise ModelError(message)
-                table, bands = hdus[names[0]], hdus[f"{names[0]}_BANDS"]
-                return cls._from_tables(table, bands)
-        except FileNotFoundError as error:
-            message = f"template {path} does not exist"
-            raise InputNotFoundError(message) from error
-        except (OSError, KeyError, ValueError) as error:
-            if isinstance(error, ModelError):
-                raise
-            message = f"{path}: not a map of a region: {error}"
-            raise ModelError(message) from error
+        with open_fits(path, "template", ModelError) as hdus:
+            names = [hdu.name for hdu in hdus if f"{hdu.name}_BANDS" in hdus]
+            if not names:
+                message = f"{path}: not a map of a region, there is no table of its axes"
+                raise ModelError(message)
+            table, bands = hdus[names[0]], hdus[f"{names[0]}_BANDS"]
+            return cls._from_tables(table, bands)
 
     @classmethod
     def _from_tables(cls, table: Any, bands: Any) -> RegionMap:

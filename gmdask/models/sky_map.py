@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, InputNotFoundError, ModelError
 from gmdask.geometry import Axis, WcsGrid
+from gmdask.inputs import open_fits
 
 __all__ = ["SkyMap", "read_sky_map"]
 
@@ -190,14 +191,8 @@ def read_sky_map(path: str | Path) -> SkyMap:
 
 @lru_cache(maxsize=64)
 def _read(path: str, modified: int, size: int) -> SkyMap:  # noqa: ARG001  (make the file's state part of the key)
-    from astropy.io import fits
-
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            return _from_hdus(hdus, path)
-    except OSError as error:
-        message = f"{path}: not a FITS file: {error}"
-        raise ModelError(message) from error
+    with open_fits(path, "map", ModelError) as hdus:
+        return _from_hdus(hdus, path)
 
 
 def _from_hdus(hdus: Any, where: str) -> SkyMap:

@@ -10,8 +10,9 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.errors import InputNotFoundError, ModelError
+from gmdask.errors import ModelError
 from gmdask.geometry import Axis
+from gmdask.inputs import open_fits
 from gmdask.models.interpolation import LogTable
 from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
 from gmdask.models.quantities import quantity_from_dict, quantity_to_dict
@@ -302,25 +303,12 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
 
 def _read_absorption(filename: str) -> dict[str, Any]:
     """Energies, redshifts and factors from an XSPEC table model, with its name."""
-    from astropy.io import fits
-
-    try:
-        with fits.open(filename) as hdus:
-            # the list of values has repetitions at its end
-            redshift, index = np.unique(hdus["PARAMETERS"].data["VALUE"][0], return_index=True)
-            low, high = (
-                np.asarray(hdus["ENERGIES"].data[name]) for name in ("ENERG_LO", "ENERG_HI")
-            )
-            data = np.asarray(hdus["SPECTRA"].data["INTPSPEC"])[index]
-    except FileNotFoundError as error:
-        message = (
-            f"filename: table {filename} does not exist (the tables are not part of this package: "
-            "name a file of yours)"
-        )
-        raise InputNotFoundError(message) from error
-    except (OSError, KeyError) as error:
-        message = f"{filename}: not a table of absorption: {error}"
-        raise ModelError(message) from error
+    what = "filename: table of absorption (none comes with gmdask: name a file of yours)"
+    with open_fits(filename, what, ModelError) as hdus:
+        # the list of values has repetitions at its end
+        redshift, index = np.unique(hdus["PARAMETERS"].data["VALUE"][0], return_index=True)
+        low, high = (np.asarray(hdus["ENERGIES"].data[name]) for name in ("ENERG_LO", "ENERG_HI"))
+        data = np.asarray(hdus["SPECTRA"].data["INTPSPEC"])[index]
     low, high = (u.Quantity(e.astype(e.dtype.newbyteorder("=")), "keV") for e in (low, high))
     data = data.astype(data.dtype.newbyteorder("="))
     energy = np.sqrt(low * high)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from gmdask.datasets import Datasets
-from gmdask.errors import GmdaskError, InputError, InputNotFoundError
+from gmdask.errors import GmdaskError, InputError
 from gmdask.events import read_events
+from gmdask.inputs import load_json, read_bytes
 from gmdask.models import Models, SkyModel
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
@@ -58,14 +58,7 @@ def read_result(folder: str | Path) -> dict[str, Any]:
         If it is no result.
     """
     path = Path(folder) / "result.json"
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        msg = f"{path}: no such file; a fit writes it when it ended"
-        raise InputNotFoundError(msg) from None
-    except ValueError as error:
-        msg = f"{path}: is not JSON: {error}"
-        raise InputError(msg) from None
+    content = load_json(read_bytes(path, "result of a fit that ended"), str(path))
     if not isinstance(content, dict) or not str(content.get("schema")).startswith(
         "gmdask result 1."
     ):

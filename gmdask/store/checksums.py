@@ -10,7 +10,8 @@ from typing import Any
 
 import google_crc32c
 
-from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
+from gmdask.errors import CorruptStoreError
+from gmdask.inputs import load_json, read_bytes
 
 __all__ = ["crc32c", "decode_sealed", "encode_sealed", "input_digest", "sha256"]
 
@@ -47,13 +48,7 @@ def input_digest(inputs: Iterable[tuple[str, str | Path]]) -> str:
     """
     total = hashlib.sha256(f"layout {LAYOUT_VERSION}".encode())
     for name, path in inputs:
-        try:
-            with Path(path).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError as error:
-            raise InputNotFoundError(f"{path}: no such file") from error
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        digest = sha256(read_bytes(path))
         total.update(json.dumps([name, digest]).encode())
     return total.hexdigest()
 
@@ -82,5 +77,4 @@ def decode_sealed(data: bytes, where: str) -> dict[str, Any]:
     body = b"{" + data[start + len(_TAIL) :]
     if not data.startswith(_HEAD) or tail != _TAIL or sha256(body).encode() != digest:
         raise CorruptStoreError(f"{where}: damaged, its checksum does not fit its content")
-    content: dict[str, Any] = json.loads(body)
-    return content
+    return dict(load_json(body, where, CorruptStoreError))

@@ -18,6 +18,7 @@ import zarr.abc.store
 from zarr.storage import LocalStore, MemoryStore
 
 from gmdask.errors import PlanError, StoreError, StoreExistsError
+from gmdask.inputs import read_bytes
 
 __all__ = ["Files", "LocalFiles", "MemoryFiles", "files_at"]
 
@@ -87,18 +88,11 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes; FileNotFoundError if there is none."""
-        try:
-            return (self.root / path).read_bytes()
-        except FileNotFoundError:
-            raise
-        except NotADirectoryError as error:
-            raise FileNotFoundError(path) from error
-        except OSError as error:
-            _fail(self.root / path, error)
+        return read_bytes(self.root / path, error=StoreError)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Return some bytes of a file, fewer where it ends."""
-        with open(f"{self.url}/{path}", "rb", buffering=0) as file:  # noqa: PTH123  (hot)
+        with open(f"{self.url}/{path}", "rb", buffering=0, opener=_at_once) as file:
             file.seek(start)
             return file.read(end - start)
 
@@ -187,6 +181,11 @@ class LocalFiles:
 
     def __reduce__(self) -> tuple[type[LocalFiles], tuple[Path]]:
         return LocalFiles, (self.root,)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end, should it be a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _sync_folder(folder: Path) -> None:

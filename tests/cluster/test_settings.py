@@ -53,8 +53,8 @@ def test_a_file_of_settings(two_workers, tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (None, InputNotFoundError, "no such configuration file"),
-        ("[1, 2", InputError, "is not YAML"),
+        (None, InputNotFoundError, "configuration file .* does not exist"),
+        ("[1, 2", InputError, "not YAML"),
         ("only words", InputError, "is not a configuration"),
         ("gmdask: {cluster: other.yaml}", InputError, "another configuration file"),
         ("gmdask: {cluster: 'tcp://10.0.0.1:8786'}", InputError, "would not be encrypted"),

@@ -147,5 +147,5 @@ def test_what_is_no_region(given, message):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(InputNotFoundError, match=r"none\.reg: no such file"):
+    with pytest.raises(InputNotFoundError, match=r"none\.reg does not exist"):
         read_region(tmp_path / "none.reg")

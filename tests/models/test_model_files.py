@@ -289,7 +289,7 @@ def test_errors_of_files(tmp_path, text, message):
 def test_missing_files(tmp_path):
     with pytest.raises(InputNotFoundError, match=r"none\.yaml does not exist"):
         Models.read(tmp_path / "none.yaml")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ModelError, match="is a directory"):
         Models.read(tmp_path)
     path = tmp_path / "models.yaml"
     path.write_text("components: []\ncovariance: gone.dat\n")

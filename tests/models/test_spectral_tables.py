@@ -233,5 +233,7 @@ def test_absorption(absorption, code, rtol):
         inline.evaluate(ENERGY, 0.3, 1.0), model.evaluate(ENERGY, 0.3, 1.0), rtol=1e-12
     )
     data = model_to_dict(EBLAbsorptionNormSpectralModel.read(absorption))
-    with pytest.raises(InputNotFoundError, match=r"spectral: filename: table .* name a file"):
+    with pytest.raises(
+        InputNotFoundError, match=r"spectral: filename: table .* name a file .* does not exist"
+    ):
         model_from_dict("spectral", {**data, "filename": "gone.fits"}, {})

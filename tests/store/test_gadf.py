@@ -289,7 +289,7 @@ REFUSED = {
     no_bands: "HDU COUNTS_BANDS, is missing",
     gap_between_bins: "HDU COUNTS_BANDS: axis energy: its bins do not follow",
     bad_unit: "HDU EXPOSURE: 'bananas' is not a unit",
-    bad_meta: "HDU EXPOSURE: keyword META is not JSON",
+    bad_meta: "HDU EXPOSURE: keyword META: is not JSON",
     bad_wcs: "HDU COUNTS: its WCS keywords are not valid",
     no_wcs: "HDU COUNTS: WCS keywords CTYPE1 are missing",
     bad_interp: "interpolation 'cubic'",
@@ -344,7 +344,7 @@ def test_damaged_files(tmp_path, parts):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(InputNotFoundError, match=r"none\.fits: no such file"):
+    with pytest.raises(InputNotFoundError, match=r"none\.fits does not exist"):
         read_map_dataset(tmp_path / "none.fits")
     with pytest.raises(InputError, match="cannot be read"):
         read_map_dataset(tmp_path)

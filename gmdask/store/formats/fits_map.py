@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.fits_header import read_bands, vounit, wcs_cards
+from gmdask.inputs import load_json
 from gmdask.store.formats.region_map import (
     NOWHERE,
     is_region_table,
@@ -113,10 +113,7 @@ def _check_is_image(hdu: Any, where: str) -> None:
 
 
 def _read_meta(header: fits.Header, where: str) -> dict[str, Any]:
-    try:
-        meta = json.loads(header.get("META", "{}"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: keyword META is not JSON") from error
+    meta = load_json(str(header.get("META", "{}")).encode(), f"{where}: keyword META")
     if not isinstance(meta, dict):
         raise InputError(f"{where}: keyword META is not a JSON object")
     return meta

@@ -7,12 +7,10 @@ order; masks are boolean.
 
 from __future__ import annotations
 
-import gzip
 import io
 import logging
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +22,9 @@ from astropy.io import fits
 from astropy.units import Unit, UnitsError
 from astropy.utils.exceptions import AstropyWarning
 
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask.errors import InputError
 from gmdask.geometry import Axis
+from gmdask.inputs import fits_content
 from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.validity import check_values
@@ -38,7 +37,6 @@ COUNTS_LIKE = ("counts", "background", "mask_safe", "mask_fit")
 MAPS = (*COUNTS_LIKE, "exposure", "psf", "psf_exposure", "edisp", "edisp_exposure")
 TABLES = ("GTI", "META_TABLE")
 STRUCTURAL = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "NAME", "CHECKSUM", "DATASUM", "COMMENT"}
-GZIP_MAGIC = b"\x1f\x8b"
 
 # astropy warns through a process-wide filter: one file at a time may change it.
 _PARSING = threading.Lock()
@@ -70,7 +68,7 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
         The file is damaged, or holds something else than is expected.
     """
     path = Path(path)
-    return read_content(_read_bytes(path), str(path), name, _stem(path))
+    return read_content(fits_content(path), str(path), name, _stem(path))
 
 
 def read_content(content: bytes, file: str, name: str | None, default: str) -> xr.Dataset:
@@ -110,16 +108,6 @@ def read_content(content: bytes, file: str, name: str | None, default: str) -> x
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".fits")
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(GZIP_MAGIC) else content
-    except FileNotFoundError as error:
-        raise InputNotFoundError(f"{path}: no such file") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gmdask.errors import DuplicateNameError, InputError, InputNotFoundError
+from gmdask.inputs import load_yaml, read_bytes
 from gmdask.schemas import schema_problems
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
@@ -58,7 +57,7 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
         Two datasets have the same name.
     """
     path = Path(path)
-    content = _load(path)
+    content = load_yaml(read_bytes(path, "list of datasets"), str(path))
     if not isinstance(content, dict) or not isinstance(content.get("datasets"), list):
         raise InputError(f"{path}: a mapping with a list 'datasets' is expected")
     entries = [
@@ -75,19 +74,6 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
             )
         seen.add(entry.name)
     return entries
-
-
-def _load(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=loader)  # noqa: S506  (a safe loader in either case)
-    except FileNotFoundError as error:
-        raise InputNotFoundError(f"{path}: no such file") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({error})") from error
 
 
 def _entry(item: Any, where: str, folder: Path) -> DatasetEntry:
