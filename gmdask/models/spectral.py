@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.models.energy_grid import EnergyGrid, phi, psi
@@ -65,6 +66,25 @@ class _PowerLaw(SpectralModel):
         h[i, r] = h[r, i] = (1 - index * log) / reference * y
         h[r, r] = slope * (index - 1) / reference * y
         return h
+
+    @property
+    def pivot_energy(self) -> u.Quantity:
+        """Energy at which the relative error is smallest, by a formula (Abdo et al. 2009)."""
+        index, amplitude, reference = (self.parameter(self.parameter_names[k]) for k in self._order)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = np.divide(*self.covariance.matrix_of([index, amplitude])[0, ::-1])
+        return reference.quantity * np.exp(spread / amplitude.value)
+
+    def inverse(
+        self,
+        value: u.Quantity,
+        energy_min: u.Quantity | None = None,  # noqa: ARG002
+        energy_max: u.Quantity | None = None,  # noqa: ARG002
+    ) -> u.Quantity:
+        """Energy at which the power law has a value."""
+        index, amplitude, reference = (self.parameter(self.parameter_names[k]) for k in self._order)
+        ratio = (u.Quantity(value) / amplitude.quantity).to_value("")
+        return reference.quantity * np.power(ratio, -1 / index.value)
 
     def _bins(self, grid: EnergyGrid, values: Array) -> Array:
         index, amplitude, reference = (float(values[k]) for k in self._order)
@@ -169,6 +189,17 @@ class PowerLaw2SpectralModel(SpectralModel):
         dy[2], dy[3] = (index / emin - by[1]) * y, -by[2] * y
         return y, dy
 
+    def inverse(
+        self,
+        value: u.Quantity,
+        energy_min: u.Quantity | None = None,  # noqa: ARG002
+        energy_max: u.Quantity | None = None,  # noqa: ARG002
+    ) -> u.Quantity:
+        """Energy at which the power law has a value."""
+        at_emin = self(self.emin.quantity)
+        ratio = (u.Quantity(value) / at_emin).to_value("")
+        return self.emin.quantity * np.power(ratio, -1 / self.index.value)
+
     def _bins(self, grid: EnergyGrid, values: Array) -> Array:
         return self._bins_gradient(grid, values)[0]
 
@@ -189,6 +220,13 @@ class PowerLaw2SpectralModel(SpectralModel):
 
 class _LogParabola(SpectralModel):
     """Log parabola y = A x^-(alpha + beta ln(E / scale)); scale is the reference by default."""
+
+    def _peak(self) -> u.Quantity:
+        """Energy in TeV at which E² y is largest, NaN if there is none."""
+        reference, alpha, beta = self.internal_values[1:4].tolist()
+        scale = self.internal_values[4] if len(self.internal_values) == 5 else reference
+        log = (2 - alpha) / (2 * beta) if beta > 0 else np.nan
+        return u.Quantity(np.sqrt(reference * scale) * np.exp(log), "TeV")
 
     def evaluate(self, energy: Array, *values: float) -> Array:
         """Value at energies (TeV)."""
@@ -239,6 +277,11 @@ class LogParabolaSpectralModel(_LogParabola):
     alpha: Parameter
     beta: Parameter
 
+    @property
+    def e_peak(self) -> u.Quantity:
+        """Energy in TeV at which E² dnde is largest, NaN if there is none."""
+        return self._peak()
+
 
 @register
 class LogParabola2SpectralModel(_LogParabola):
@@ -255,6 +298,14 @@ class LogParabola2SpectralModel(_LogParabola):
     alpha: Parameter
     beta: Parameter
     escale: Parameter
+
+    @property
+    def e_peak(self) -> u.Quantity:
+        """Energy in TeV at which E² dnde is largest, NaN if there is none.
+
+        Gammapy's formula holds where ``escale`` equals ``reference`` only.
+        """
+        return self._peak()
 
 
 @register

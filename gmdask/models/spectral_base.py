@@ -1,33 +1,26 @@
-"""The base of spectral models.
-
-The array functions take energies in TeV and scalar parameters in the model's internal units
-(TeV, cm, s) and return dnde in cm-2 s-1 TeV-1 (norm models: numbers). Called with a Quantity a
-model returns one.
-"""
+"""The base of spectral models, and what a user asks of them, in quantities."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.models.base import ModelBase
 from gmdask.models.checks import check_array, check_parameters
-from gmdask.models.derivatives import (
-    estimated_scales,
-    first_derivatives,
-    natural_scales,
-    second_derivatives,
-)
 from gmdask.models.energy_grid import EnergyGrid
+from gmdask.models.spectral_arrays import SpectralArrays
+from gmdask.models.spectral_samples import roots_of, sampled_errors, sampled_pivot
 
 __all__ = ["SpectralModel"]
 
 Array = NDArray[np.float64]
 
 
-class SpectralModel(ModelBase):
+class SpectralModel(SpectralArrays):
     """Base of spectral models; a new one needs `evaluate` only.
 
     ``linear`` names the parameter that only multiplies. Integrals are taken with 1 in its
@@ -39,137 +32,6 @@ class SpectralModel(ModelBase):
 
     kind = "spectral"
     is_norm: bool = False
-    linear: str | None = None
-
-    # --- arrays -----------------------------------------------------------------
-
-    def evaluate(self, energy: Array, *values: float) -> Array:
-        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1, or a norm."""
-        raise NotImplementedError
-
-    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
-        """Differential flux [...] and its derivatives [P, ...] by the parameters.
-
-        Fourth-order central differences, unless the class has them analytically.
-        """
-        y = np.asarray(self.evaluate(energy, *values))
-        at = np.array(values, dtype=float)
-        no_limit = np.full(len(at), np.nan)
-        usual = np.array([abs(default.value) for default in self.defaults], dtype=float)
-
-        def function(v: Array) -> Array:
-            return np.asarray(self.evaluate(energy, *v.tolist()))
-
-        scales = 0.3 * estimated_scales(function, at, y, usual)  # a cutoff is steeper than all
-        return y, first_derivatives(function, at, scales, no_limit, no_limit)
-
-    def hessian(self, energy: Array, *values: float) -> Array:
-        """Second derivatives [P, P, ...] of the differential flux by the parameters.
-
-        Differences of the gradient, unless the class has them analytically.
-        """
-        at = np.array(values, dtype=float)
-        scales = self._scales(*self.gradient(energy, *values), at)
-        return second_derivatives(lambda v: self.gradient(energy, *v)[1], at, scales)
-
-    def _scales(self, y: Array, dy: Array, values: Array) -> Array:
-        """Scales [P] for differences; one that has a unit is not stepped over by far."""
-        has_unit = np.array([bool(unit) for unit in self.internal_units], dtype=bool)
-        cap = np.where(has_unit & (values != 0), np.abs(values), np.inf)
-        return np.asarray(np.minimum(natural_scales(y, dy, values), cap))
-
-    def _bins(self, grid: EnergyGrid, values: Array) -> Array:
-        with np.errstate(over="ignore", under="ignore"):
-            return grid.integrate(self.evaluate(grid.nodes, *values.tolist()))
-
-    def _bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
-        with np.errstate(over="ignore", under="ignore"):
-            y, dy = self.gradient(grid.nodes, *values.tolist())
-            weights = grid.weights(y)
-            return (weights * y).sum(axis=1), (dy * weights).sum(axis=2)
-
-    def _unit_values(self, values: Array) -> tuple[int | None, float, Array]:
-        """Position and value of the linear parameter, and values with 1 in its place."""
-        if self.linear is None:
-            return None, 1.0, values
-        k = self.parameter_names.index(self.linear)
-        unit = np.array(values, dtype=float)
-        amplitude, unit[k] = float(unit[k]), 1.0
-        return k, amplitude, unit
-
-    def integral_bins(self, grid: EnergyGrid, values: Array) -> Array:
-        """Integral over each energy bin.
-
-        Parameters
-        ----------
-        grid : EnergyGrid
-            T bins.
-        values : ndarray [P]
-            Parameters in internal units.
-
-        Returns
-        -------
-        ndarray [T]
-            In cm-2 s-1 (norm models: TeV).
-        """
-        _, amplitude, unit = self._unit_values(values)
-        return amplitude * self._bins(grid, unit)
-
-    def integral_bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
-        """Integral over each energy bin and its derivatives.
-
-        Parameters
-        ----------
-        grid : EnergyGrid
-            T bins.
-        values : ndarray [P]
-            Parameters in internal units.
-
-        Returns
-        -------
-        f : ndarray [T]
-            As `integral_bins`.
-        df : ndarray [P, T]
-            Exact derivatives of ``f`` by all parameters, frozen ones included.
-        """
-        k, amplitude, unit = self._unit_values(values)
-        f, df = self._bins_gradient(grid, unit)
-        df = amplitude * df
-        if k is not None:
-            df[k] = f
-        return amplitude * f, df
-
-    def integral_bins_hessian(self, grid: EnergyGrid, values: Array) -> Array:
-        """Second derivatives of the integral over each bin.
-
-        Parameters
-        ----------
-        grid : EnergyGrid
-            T bins.
-        values : ndarray [P]
-            Parameters in internal units.
-
-        Returns
-        -------
-        ndarray [P, P, T]
-            Symmetric, good to about 1e-8 of the largest element of each [p, q].
-        """
-        k, amplitude, unit = self._unit_values(values)
-        f, df = self._bins_gradient(grid, unit)
-        others = np.array([p for p in range(len(unit)) if p != k], dtype=int)
-        hessian = np.zeros((len(unit), len(unit), len(f)))
-
-        def gradient(part: Array) -> Array:
-            full = unit.copy()
-            full[others] = part
-            return np.asarray(self._bins_gradient(grid, full)[1][others])
-
-        scales = self._scales(f, df, unit)[others]
-        second = second_derivatives(gradient, unit[others], scales)
-        hessian[np.ix_(others, others)] = amplitude * second
-        if k is not None:
-            hessian[k, others] = hessian[others, k] = df[others]
-        return hessian
 
     def check(self, energy: Array | None = None) -> None:
         """Evaluate the model once, to tell a wrong class before it is used.
@@ -259,21 +121,175 @@ class SpectralModel(ModelBase):
         Quantity
             In cm-2 s-1 (norm models: TeV).
         """
-        low = np.asarray(u.Quantity(energy_min).to_value("TeV"), dtype=float)
-        high = np.asarray(u.Quantity(energy_max).to_value("TeV"), dtype=float)
-        low, high = np.broadcast_arrays(low, high)
-        grid = EnergyGrid.from_bounds(low.ravel(), high.ravel())
-        flux = self.integral_bins(grid, self.internal_values).reshape(low.shape)
+        grid, shape = _bins_between(energy_min, energy_max)
+        flux = self.integral_bins(grid, self.internal_values).reshape(shape)
         return u.Quantity(flux, self.output_unit * u.TeV)
 
     def energy_flux(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
         """Integral of energy times value between energies, by the rule of `integral`."""
-        low, high = (
-            np.atleast_1d(np.asarray(u.Quantity(e).to_value("TeV"), dtype=float))
-            for e in (energy_min, energy_max)
-        )
-        grid = EnergyGrid.from_bounds(low.ravel(), high.ravel())
-        y = self.evaluate(grid.nodes, *self.internal_values.tolist())
-        shape = u.Quantity(energy_min).shape
-        flux = grid.integrate(np.asarray(grid.nodes * y)).reshape(shape)
+        grid, shape = _bins_between(energy_min, energy_max)
+        flux = self._energy_flux_bins(grid, self.internal_values).reshape(shape)
         return u.Quantity(flux, self.output_unit * u.TeV**2)
+
+    def _energy_flux_bins(self, grid: EnergyGrid, values: Array) -> Array:
+        return grid.integrate(np.asarray(grid.nodes * self.evaluate(grid.nodes, *values.tolist())))
+
+    def spectral_index(self, energy: u.Quantity, epsilon: float = 1e-5) -> u.Quantity:
+        """Index of the power law through the values at an energy and at (1 + epsilon) times it."""
+        at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
+        return u.Quantity(self._index_at(at, self.internal_values, epsilon))
+
+    def _index_at(self, energy: Array, values: Array, epsilon: float = 1e-5) -> Array:
+        y0, y1 = (self.evaluate(e, *values.tolist()) for e in (energy, energy * (1 + epsilon)))
+        return np.asarray(np.log(y0 / y1) / np.log1p(epsilon))
+
+    # --- errors: median, and one standard deviation down and up -----------------------
+
+    def evaluate_error(
+        self,
+        energy: u.Quantity,
+        n_samples: int = 3500,
+        random_state: Any = 42,
+        samples: Sequence[u.Quantity] | None = None,
+    ) -> u.Quantity:
+        """Value at energies, with errors from samples of the parameters (Gammapy's numbers).
+
+        Parameters
+        ----------
+        energy : Quantity [...]
+            Energies.
+        n_samples : int
+            Samples for each parameter, drawn from `covariance`.
+        random_state : int, RandomState or Generator
+            Seed or generator.
+        samples : list of Quantity, optional
+            Samples of each parameter, instead of those that are drawn.
+
+        Returns
+        -------
+        Quantity [3, ...]
+            Median, and how far one standard deviation goes down and up from it.
+        """
+        at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
+
+        def function(values: Array) -> Array:
+            return np.asarray(self.evaluate(at, *values.tolist()))
+
+        found = sampled_errors(self, function, n_samples, random_state, samples)
+        return u.Quantity(found, self.output_unit)
+
+    def integral_error(
+        self,
+        energy_min: u.Quantity,
+        energy_max: u.Quantity,
+        n_samples: int = 3500,
+        random_state: Any = 42,
+        samples: Sequence[u.Quantity] | None = None,
+    ) -> u.Quantity:
+        """`integral` with errors [3, ...], as of `evaluate_error`."""
+        grid, shape = _bins_between(energy_min, energy_max)
+
+        def function(values: Array) -> Array:
+            return self.integral_bins(grid, values).reshape(shape)
+
+        found = sampled_errors(self, function, n_samples, random_state, samples)
+        return u.Quantity(found, self.output_unit * u.TeV)
+
+    def energy_flux_error(
+        self,
+        energy_min: u.Quantity,
+        energy_max: u.Quantity,
+        n_samples: int = 3500,
+        random_state: Any = 42,
+        samples: Sequence[u.Quantity] | None = None,
+    ) -> u.Quantity:
+        """`energy_flux` with errors [3, ...], as of `evaluate_error`."""
+        grid, shape = _bins_between(energy_min, energy_max)
+
+        def function(values: Array) -> Array:
+            return self._energy_flux_bins(grid, values).reshape(shape)
+
+        found = sampled_errors(self, function, n_samples, random_state, samples)
+        return u.Quantity(found, self.output_unit * u.TeV**2)
+
+    def spectral_index_error(
+        self,
+        energy: u.Quantity,
+        n_samples: int = 3500,
+        random_state: Any = 42,
+        samples: Sequence[u.Quantity] | None = None,
+    ) -> u.Quantity:
+        """`spectral_index` with errors [3, ...], as of `evaluate_error`."""
+        at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
+
+        def function(values: Array) -> Array:
+            return self._index_at(at, values)
+
+        return u.Quantity(sampled_errors(self, function, n_samples, random_state, samples))
+
+    # --- energies ---------------------------------------------------------------------
+
+    @property
+    def pivot_energy(self) -> u.Quantity:
+        """Energy at which the relative error is smallest, NaN if there is none."""
+        names = [name for name, _ in self.named_parameters() if name.endswith("reference")]
+        reference = self.parameter(names[0]).quantity if names else u.Quantity(1, "TeV")
+        return sampled_pivot(self, reference)
+
+    def inverse(
+        self,
+        value: u.Quantity,
+        energy_min: u.Quantity = u.Quantity(0.1, "TeV"),  # noqa: B008
+        energy_max: u.Quantity = u.Quantity(100, "TeV"),  # noqa: B008
+    ) -> u.Quantity:
+        """Energies at which the spectrum has a value, in TeV; NaN if there is none.
+
+        Parameters
+        ----------
+        value : Quantity
+            Value.
+        energy_min, energy_max : Quantity
+            Between which to look; not used where there is a formula.
+        """
+        target = float(u.Quantity(value).to_value(self.output_unit))
+        values = self.internal_values.tolist()
+
+        def distance(energy: float) -> float:  # of about one, for the tolerances of the search
+            return float(self.evaluate(np.array(energy), *values) / target - 1)
+
+        limits = (float(u.Quantity(e).to_value("TeV")) for e in (energy_min, energy_max))
+        return u.Quantity(roots_of(distance, *limits), "TeV")
+
+    def inverse_all(
+        self,
+        values: u.Quantity,
+        energy_min: u.Quantity = u.Quantity(0.1, "TeV"),  # noqa: B008
+        energy_max: u.Quantity = u.Quantity(100, "TeV"),  # noqa: B008
+    ) -> list[u.Quantity]:
+        """`inverse` of each of several values."""
+        return [self.inverse(value, energy_min, energy_max) for value in np.atleast_1d(values)]
+
+    def reference_fluxes(self, energy_axis: Any) -> dict[str, u.Quantity]:
+        """Energies and fluxes in the bins of an axis, by the names that flux points give them.
+
+        Parameters
+        ----------
+        energy_axis : Axis or MapAxis
+            Axis of energies, of gmdask or of Gammapy.
+        """
+        center, edges = (
+            u.Quantity(e, energy_axis.unit) for e in (energy_axis.center, energy_axis.edges)
+        )
+        low, high = edges[:-1], edges[1:]
+        return {
+            "e_ref": center, "e_min": low, "e_max": high,
+            "ref_dnde": self(center), "ref_flux": self.integral(low, high),
+            "ref_eflux": self.energy_flux(low, high), "ref_e2dnde": self(center) * center**2,
+        }  # fmt: skip
+
+
+def _bins_between(low: u.Quantity, high: u.Quantity) -> tuple[EnergyGrid, tuple[int, ...]]:
+    """Bins between energies, and the shape of these."""
+    at = [np.asarray(u.Quantity(e).to_value("TeV"), dtype=float) for e in (low, high)]
+    lower, upper = np.broadcast_arrays(*at)
+    return EnergyGrid.from_bounds(lower.ravel(), upper.ravel()), lower.shape

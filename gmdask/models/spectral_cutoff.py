@@ -6,6 +6,7 @@ All are A exp(L): each class gives L and its derivatives, the rest is common.
 from __future__ import annotations
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.models.energy_grid import phi, psi
@@ -94,6 +95,14 @@ class ExpCutoffPowerLawSpectralModel(_ExpCutoff):
     reference: Parameter
     lambda_: Parameter
     alpha: Parameter
+
+    @property
+    def e_peak(self) -> u.Quantity:
+        """Energy in TeV at which E² dnde is largest, NaN if there is none."""
+        index, _, _, lambda_, alpha = self.internal_values.tolist()
+        excess = (2 - index) / alpha if alpha else -1.0
+        has_peak = excess > 0 and lambda_ > 0 and alpha > 0
+        return u.Quantity(excess ** (1 / alpha) / lambda_ if has_peak else np.nan, "TeV")
 
 
 @register
@@ -214,6 +223,16 @@ class SuperExpCutoffPowerLaw4FGLDR3SpectralModel(_Exponential):
     expfactor: Parameter
     index_1: Parameter
     index_2: Parameter
+
+    @property
+    def e_peak(self) -> u.Quantity:
+        """Energy in TeV at which E² dnde is largest, NaN if there is none."""
+        _, reference, factor, index, second = self.internal_values.tolist()
+        x = second * (2 - index) / factor if factor > 0 else -1.0
+        if x <= -1:
+            return u.Quantity(np.nan, "TeV")
+        log = np.log1p(x) / second if second else (2 - index) / factor
+        return u.Quantity(reference * np.exp(log), "TeV")
 
     def _log(self, energy: Array, values: tuple[float, ...]) -> Array:
         _, reference, factor, index, second = values
