@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         SkyModel,
     )
     from gmdask.store import Store
+    from gmdask.versions import show_versions
 
 _HOMES = {
     "BackgroundIRFModel": "models",
@@ -80,6 +81,7 @@ _HOMES = {
     "export_datasets": "datasets",
     "from_gammapy": "datasets",
     "import_datasets": "datasets",
+    "show_versions": "versions",
     "simulate": "datasets",
     "to_gammapy": "datasets",
 }
@@ -117,6 +119,7 @@ __all__ = [
     "export_datasets",
     "from_gammapy",
     "import_datasets",
+    "show_versions",
     "simulate",
     "to_gammapy",
 ]

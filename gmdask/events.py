@@ -32,6 +32,7 @@ __all__ = [
     "Planned",
     "WorkerLost",
     "Workers",
+    "counted",
     "line_of",
     "read_events",
     "record",
@@ -298,17 +299,18 @@ def line_of(record: Mapping[str, Any]) -> str | None:
     """
     kind = record["event"]
     if kind == "DatasetsProgress":
-        return f"{record['work']}: {record['done']} of {record['total']} datasets"
+        return f"{record['work']}: {record['done']} of {counted(record['total'], 'dataset')}"
     if kind == "FitStart":
         where = record["store"] or "memory"
         going = f", goes on after pass {record['passes']}" if record.get("passes") else ""
-        sizes = f"{len(record['datasets'])} datasets, {len(record['parameters'])} shared parameters"
-        return f"fit of {where}: {sizes}{going}"
+        datasets = counted(len(record["datasets"]), "dataset")
+        parameters = counted(len(record["parameters"]), "shared parameter")
+        return f"fit of {where}: {datasets}, {parameters}{going}"
     if kind == "Planned":
         projected, limit = (f"{record[key] / 1e6:.0f} MB" for key in ("projected", "limit"))
-        return f"memory planned: {projected} of {limit} on each of {record['workers']} workers"
+        return f"memory planned: {projected} of {limit} on each of {counted(record['workers'], 'worker')}"
     if kind == "CompileEnd":
-        return f"{record['datasets']} datasets in {record['groups']} groups"
+        return f"{counted(record['datasets'], 'dataset')} in {counted(record['groups'], 'group')}"
     if kind == "FitPass":
         return _pass_text(record)
     if kind == "CheckpointWritten":
@@ -316,8 +318,16 @@ def line_of(record: Mapping[str, Any]) -> str | None:
     if kind == "WorkerLost":
         return f"worker {record['address']} lost"
     if kind == "FitEnd":
-        return f"{'done' if record['success'] else 'stopped'}: {record['message']} ({record['passes']} passes)"
+        end = "done" if record["success"] else "stopped"
+        return f"{end}: {record['message']} ({counted(record['passes'], 'pass')})"
     return f"failed: {record['error']}" if kind == "FitFailed" else None
+
+
+def counted(number: int, thing: str) -> str:
+    """Number of things, such as "1 dataset" or "2 datasets"."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number} {thing}es" if thing.endswith("s") else f"{number} {thing}s"
 
 
 def _pass_text(record: Mapping[str, Any]) -> str:

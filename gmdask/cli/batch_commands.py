@@ -11,7 +11,10 @@ from typing import Any
 import click
 
 from gmdask.cli.batch_script import Job
+from gmdask.cli.choosing import where_option
 from gmdask.cli.output import OutputFolder
+from gmdask.cli.store_commands import json_option
+from gmdask.cli.terminal import echo, echo_json
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.events import read_events
 
@@ -30,10 +33,16 @@ def batch() -> None:
 
 
 @batch.command("fit")
-@click.argument("store")
-@click.argument("models")
+@click.argument("store", type=click.Path())
+@click.argument("models", type=click.Path())
 @click.option(
-    "-o", "--output", default="out", show_default=True, metavar="FOLDER", help="Where to write."
+    "-o",
+    "--output",
+    default="out",
+    show_default=True,
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Where to write.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Jobs with workers.")
 @click.option("--cores", type=click.IntRange(min=1), help="Workers of each job, one per core.")
@@ -45,9 +54,11 @@ def batch() -> None:
     "--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True
 )
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
+@where_option
 @click.option("--submit", is_flag=True, help="Submit it, too.")
 def batch_fit(
-    store: str, models: str, output: str, backend: str, max_passes: int, submit: bool, **slurm: Any
+    store: str, models: str, output: str, backend: str, max_passes: int, where: tuple[str, ...],
+    submit: bool, **slurm: Any,
 ) -> None:  # fmt: skip
     """Fit MODELS to the datasets of a STORE in jobs of SLURM.
 
@@ -65,21 +76,23 @@ def batch_fit(
     defaults = {key: setting(f"slurm.{key}") for key in SETTINGS}
     chosen = defaults | {key: value for key, value in slurm.items() if value is not None}
     size_of(chosen["memory"], "memory")
-    options = ("--backend", backend, "--max-passes", str(max_passes))
+    options = ["--backend", backend, "--max-passes", str(max_passes)]
+    for condition in where:
+        options += ["--where", condition]
     path = folder.path.absolute()
-    job = Job(Store.open(store).url, str(Path(models).absolute()), path, options, chosen)
+    job = Job(Store.open(store).url, str(Path(models).absolute()), path, tuple(options), chosen)
     text = job.script()
     (path / "logs").mkdir(parents=True, exist_ok=True)
     script = path / "job.sh"
     script.write_text(text, encoding="utf-8")
     script.chmod(0o755)
-    click.echo(f"written {script}")
+    echo(f"written {script}")
     if not submit:
-        click.echo(f"submit it with: sbatch {script}")
+        echo(f"submit it with: sbatch {script}")
         return
     number = _sbatch(script)
     (path / "job.json").write_text(json.dumps({"job": number}) + "\n", encoding="utf-8")
-    click.echo(f"submitted as job {number}: gmdask status {output}")
+    echo(f"submitted as job {number}: gmdask status {output}")
 
 
 def _sbatch(script: Path) -> str:
@@ -108,8 +121,9 @@ def _said(*command: str) -> str:
 
 
 @click.command()
-@click.argument("folder", metavar="FOLDER", default="out")
-def status(folder: str) -> None:
+@click.argument("folder", type=click.Path(), metavar="FOLDER", default="out")
+@json_option
+def status(folder: str, as_json: bool) -> None:
     """Say how the fit of an output FOLDER is getting on."""
     out = OutputFolder(folder, resume=True)
     if not out.path.is_dir():
@@ -120,13 +134,27 @@ def status(folder: str) -> None:
     if not events and job is None and not (out.path / "result.json").is_file():
         msg = f"{folder}: holds no fit (no events.jsonl, no result.json)"
         raise InputError(msg)
-    rows = {"state": _state(out, events, job), **_progress(events)}
+    state, _, message = _state(out, events, job).partition(": ")
+    found = {"state": state, "message": message, **_progress(events)}
     if job is not None:
-        rows["job"] = f"{job[0]} ({job[1]})"
+        found |= {"job": job[0], "job_state": job[1]}
     if events:
-        rows["last event"] = f"{events[-1]['event']}, {_age(events[-1]):.0f} s ago"
-    for key, value in rows.items():
-        click.echo(f"{key:<12}{value}")
+        found |= {"last_event": events[-1]["event"], "age_s": _age(events[-1])}
+    if as_json:
+        echo_json(found)
+    else:
+        _echo_status(found)
+
+
+def _echo_status(found: dict[str, Any]) -> None:
+    forms = {
+        "statistic": "{statistic:.4f}", "edm": "{edm:.1e}", "job": "{job} ({job_state})",
+        "last_event": "{last_event}, {age_s:.0f} s ago",
+    }  # fmt: skip
+    echo(f"{'state':<12}{': '.join(filter(None, (found['state'], found['message'])))}")
+    for key in ("passes", "statistic", "edm", "workers", "job", "last_event"):
+        if found.get(key) is not None:
+            echo(f"{key.replace('_', ' '):<12}{forms.get(key, f'{{{key}}}').format(**found)}")
 
 
 def _job(folder: Path) -> tuple[str, str] | None:
@@ -166,18 +194,15 @@ def _state(out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str]
     )
 
 
-def _progress(events: list[dict[str, Any]]) -> dict[str, str]:
+def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Passes, statistic and workers by the last events of their kind."""
     last = {event["event"]: event for event in events}
-    found = {}
+    found: dict[str, Any] = {}
     if "FitPass" in last:
-        distance = last["FitPass"]["edm"]
-        found["passes"] = str(last["FitPass"]["number"])
-        found["statistic"] = f"{last['FitPass']['best']:.4f}"
-        if distance is not None:
-            found["edm"] = f"{distance:.1e}"
+        best = last["FitPass"]
+        found |= {"passes": best["number"], "statistic": best["best"], "edm": best["edm"]}
     if "Workers" in last:
-        found["workers"] = str(len(last["Workers"]["addresses"]))
+        found["workers"] = len(last["Workers"]["addresses"])
     return found
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gmdask.errors import InputError
 
 __all__ = ["Job"]
 
@@ -80,7 +83,14 @@ class Job:
     slurm: Mapping[str, Any]
 
     def script(self) -> str:
-        """Text of the script."""
+        """Text of the script.
+
+        Raises
+        ------
+        InputError
+            If a path or a setting holds a line break or another control character.
+        """
+        self._check()
         return SCRIPT.format(
             **{
                 name: shlex.quote(str(getattr(self, name)))
@@ -94,6 +104,19 @@ class Job:
             directives="\n".join(f"#SBATCH {line}" for line in self._directives()),
             settings="\n".join(self._settings()),
         )
+
+    def _check(self) -> None:
+        """Refuse what would become a line of its own, and so a command."""
+        words = {
+            "store": self.store, "models": self.models, "output": self.output, "folder": Path.cwd(),
+            "python": sys.executable, "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "options": " ".join(self.options), "directives": "".join(self.slurm["directives"]),
+        }  # fmt: skip
+        settings = set(self.slurm) - {"directives", "prologue"}
+        for what, word in {**words, **{key: self.slurm[key] for key in settings}}.items():
+            if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in str(word)):
+                msg = f"{what} {str(word)!r}: control characters cannot stand in a batch script"
+                raise InputError(msg)
 
     def _directives(self) -> list[str]:
         slurm = self.slurm

@@ -7,27 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmdask.cli.choosing import chosen_datasets, where_option
 from gmdask.cli.progress import Progress
-from gmdask.cli.store_commands import cluster_options, connected, echo_rows
+from gmdask.cli.store_commands import (
+    cluster_options,
+    connected,
+    echo_rows,
+    json_option,
+    row_document,
+)
+from gmdask.cli.terminal import echo, echo_json
+from gmdask.events import counted
 
 if TYPE_CHECKING:  # commands that need none of these start without them
-    from gmdask.datasets import Datasets
     from gmdask.store import Store
 
 __all__ = ["append", "compact", "cutout", "export", "ls", "stack"]
 
-where_option = click.option(
-    "--where", multiple=True, metavar="CONDITION",
-    help="Only datasets such as 'livetime > 1000' or 'name ~ hess-*'; all of several must hold.",
-)  # fmt: skip
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace the datasets of a store that is there."
 )
 
 
 @click.command()
-@click.argument("store")
-@click.argument("sources", nargs=-1, required=True)
+@click.argument("store", type=click.Path())
+@click.argument("sources", type=click.Path(), nargs=-1, required=True)
 @cluster_options
 def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
     """Add to a STORE the datasets of SOURCES: other stores, or Gammapy's datasets.yaml."""
@@ -46,7 +50,7 @@ def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", type=click.Path())
 @click.option(
     "--remove-old", is_flag=True,
     help="Then remove what is not in use any more; nobody may be reading or writing the store.",
@@ -66,19 +70,24 @@ def compact(store: str, remove_old: bool, **where_to: Any) -> None:
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", type=click.Path())
 @where_option
-def ls(store: str, where: tuple[str, ...]) -> None:
+@json_option
+def ls(store: str, where: tuple[str, ...], as_json: bool) -> None:
     """List the datasets of a STORE."""
     from gmdask.store import Store, chosen_rows
 
     rows = Store.open(store).rows
-    echo_rows([row for row, chosen in zip(rows, chosen_rows(rows, where), strict=True) if chosen])
+    found = [row for row, chosen in zip(rows, chosen_rows(rows, where), strict=True) if chosen]
+    if as_json:
+        echo_json([row_document(row) for row in found])
+    else:
+        echo_rows(found)
 
 
 @click.command()
-@click.argument("store")
-@click.argument("out")
+@click.argument("store", type=click.Path())
+@click.argument("out", type=click.Path())
 @where_option
 @click.option("--name", help="Name of the sum (default: that of OUT).")
 @overwrite_option
@@ -90,7 +99,7 @@ def stack(
     from gmdask.datasets import Datasets
     from gmdask.datasets.importing import refuse_existing
 
-    chosen, progress = _chosen(store, where), Progress()
+    chosen, progress = chosen_datasets(store, where), Progress()
     if not overwrite:
         refuse_existing(out)
     with connected(**where_to) as client:
@@ -101,8 +110,8 @@ def stack(
 
 
 @click.command()
-@click.argument("store")
-@click.argument("out")
+@click.argument("store", type=click.Path())
+@click.argument("out", type=click.Path())
 @click.option("--lon", type=float, required=True, help="Longitude of the centre in deg.")
 @click.option("--lat", type=float, required=True, help="Latitude of the centre in deg.")
 @click.option("--frame", type=click.Choice(["icrs", "galactic"]), default="icrs", show_default=True)
@@ -118,7 +127,7 @@ def cutout(
     from astropy.coordinates import SkyCoord
 
     progress = Progress()
-    parts = _chosen(store, where).cutout(SkyCoord(lon, lat, unit="deg", frame=frame), width)
+    parts = chosen_datasets(store, where).cutout(SkyCoord(lon, lat, unit="deg", frame=frame), width)
     with connected(**where_to) as client:
         made = parts.write(out, client, overwrite=overwrite, on_event=progress)
     progress.close()
@@ -126,8 +135,8 @@ def cutout(
 
 
 @click.command()
-@click.argument("store")
-@click.argument("folder")
+@click.argument("store", type=click.Path())
+@click.argument("folder", type=click.Path())
 @where_option
 @cluster_options
 def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> None:
@@ -136,19 +145,11 @@ def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> 
 
     progress = Progress()
     with connected(**where_to) as client:
-        made = export_datasets(_chosen(store, where), folder, client, on_event=progress)
+        made = export_datasets(chosen_datasets(store, where), folder, client, on_event=progress)
     progress.close()
-    click.echo(f"{made}")
-
-
-def _chosen(store: str, where: tuple[str, ...]) -> Datasets:
-    from gmdask.datasets import Datasets
-    from gmdask.store import Store, chosen_rows
-
-    opened = Store.open(store)
-    return Datasets.from_store(opened)[chosen_rows(opened.rows, where)]
+    echo(f"{made}")
 
 
 def _tell(store: Store) -> None:
     blocks = len({row.block for row in store.rows})
-    click.echo(f"{store.url}: {len(store.rows)} datasets in {blocks} blocks")
+    echo(f"{store.url}: {counted(len(store.rows), 'dataset')} in {counted(blocks, 'block')}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
+from gmdask.cli.terminal import echo
 
 if TYPE_CHECKING:
     from gmdask.datasets.survey import Observed, Survey
@@ -29,6 +30,7 @@ SEED = 22
 @click.option(
     "-o",
     "--output",
+    type=click.Path(),
     metavar="FOLDER",
     help="Where to write (default: gmdask-demo, or the next free name).",
 )
@@ -45,18 +47,16 @@ def demo(output: str | None, workers: int) -> None:
     from gmdask.fit import Fit
 
     survey = _survey()
-    click.echo(f"1. simulate {N_OBSERVATIONS} observations of a field with three sources")
+    echo(f"1. simulate {N_OBSERVATIONS} observations of a field with three sources")
     progress = Progress()
     store = simulate(survey, folder / "survey.zarr", on_event=progress)
     progress.close()
     truth = true_models(survey)
-    click.echo(f"   {sum(row.counts for row in store.rows):.0f} counts -> {store.url}")
+    echo(f"   {sum(row.counts for row in store.rows):.0f} counts -> {store.url}")
     models = _start(truth)
     models.write(folder / "models_start.yaml", full_output=True)
     datasets = Datasets.from_store(store)
-    click.echo(
-        f"2. fit {len(models.parameters.free)} parameters on a local cluster of {workers} workers"
-    )
+    echo(f"2. fit {len(models.parameters.free)} parameters on a local cluster of {workers} workers")
     progress, out = Progress(), OutputFolder(folder / "fit")
     with (
         connect("local", workers=workers, memory_limit="2GB") as client,
@@ -64,13 +64,13 @@ def demo(output: str | None, workers: int) -> None:
     ):
         result = Fit(datasets, client, on_event=progress, events=out.events).run(models)
         progress.close()
-        click.echo(
+        echo(
             f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}"
         )
         out.write(result, models, datasets, store)
-    click.echo("3. fitted against true values\n")
+    echo("3. fitted against true values\n")
     _report(result, truth)
-    click.echo(_next_steps(folder, time.perf_counter() - start))
+    echo(_next_steps(folder, time.perf_counter() - start))
 
 
 def _new_folder(output: str | None) -> Path:
@@ -157,7 +157,7 @@ def _start(truth: Models) -> Models:
 
 
 def _report(result: FitResult, truth: Models) -> None:
-    click.echo(f"   {'parameter':<28} {'fitted':>12} {'error':>10} {'true':>12} {'pull':>6}")
+    echo(f"   {'parameter':<28} {'fitted':>12} {'error':>10} {'true':>12} {'pull':>6}")
     pulls = []
     for name, parameter in zip(result.parameters.names, result.parameters, strict=True):
         if parameter.frozen or parameter.error == 0:
@@ -166,10 +166,10 @@ def _report(result: FitResult, truth: Models) -> None:
         pull = (parameter.value - true) / parameter.error
         pulls.append(pull)
         if not name.startswith("obs-"):
-            click.echo(
+            echo(
                 f"   {name:<28} {parameter.value:12.5g} {parameter.error:10.2g} {true:12.5g} {pull:6.2f}"
             )
-    click.echo(
+    echo(
         f"\n   and {sum(n.startswith('obs-') for n in result.parameters.free.names)} parameters of the backgrounds; "
         f"all {len(pulls)} pulls: mean {np.mean(pulls):.2f}, width {np.std(pulls):.2f}"
     )

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gmdask.cli.choosing import datasets_and_models, where_option
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
+from gmdask.cli.terminal import echo
 from gmdask.errors import FitInterrupted, InputError
 
 if TYPE_CHECKING:  # the other commands start without it
@@ -26,14 +28,21 @@ CLUSTER = ("cluster", "workers", "memory_limit")
 
 
 @click.command()
-@click.argument("store", required=False)
-@click.argument("models", required=False)
+@click.argument("store", type=click.Path(), required=False)
+@click.argument("models", type=click.Path(), required=False)
 @click.option(
-    "-o", "--output", default="out", show_default=True, metavar="FOLDER", help="Where to write."
+    "-o",
+    "--output",
+    default="out",
+    show_default=True,
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Where to write.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output folder if it exists.")
 @click.option(
     "--resume",
+    type=click.Path(),
     metavar="FOLDER",
     help="Go on with the fit of this output folder, from its checkpoint, to the same bits.",
 )
@@ -42,11 +51,12 @@ CLUSTER = ("cluster", "workers", "memory_limit")
 )
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--time-limit", metavar="TIME", help="Stop with the best point after, say, '30 min'.")
+@where_option
 @cluster_options
 @click.pass_context
 def fit(
     context: click.Context, store: str | None, models: str | None, output: str, overwrite: bool,
-    resume: str | None, backend: str, max_passes: int, time_limit: str | None,
+    resume: str | None, backend: str, max_passes: int, time_limit: str | None, where: tuple[str, ...],
     cluster: str, workers: int | None, memory_limit: str | None,
 ) -> None:  # fmt: skip
     """Fit MODELS (Gammapy's YAML) to the datasets of a STORE.
@@ -63,11 +73,11 @@ def fit(
             raise click.UsageError(msg)
         folder = OutputFolder(output, overwrite=overwrite)
         asked: dict[str, Any] = {
-            "store": store, "models": str(Path(models).absolute()), "backend": backend, **places,
+            "store": store, "models": str(Path(models).absolute()), "backend": backend, "where": list(where), **places,
         }  # fmt: skip
         _run(context, folder, asked, max_passes, time_limit, overwrite=overwrite)
         return
-    given = [key for key in ("output", "overwrite", "backend") if _told(context, key)]
+    given = [key for key in ("output", "overwrite", "backend", "where") if _told(context, key)]
     if store is not None or given:
         msg = f"--resume goes on with the fit of {resume} as it is: {'STORE' if store else given[0]} cannot be given"
         raise click.UsageError(msg)
@@ -84,9 +94,7 @@ def _run(
     time_limit: str | None, *, overwrite: bool | None = None,
 ) -> None:  # fmt: skip
     """Start a fit, or go on where `overwrite` is None."""
-    from gmdask.datasets import Datasets
     from gmdask.fit import Checkpoint, Fit
-    from gmdask.models import Models
     from gmdask.store import Store
 
     resume = overwrite is None
@@ -96,7 +104,7 @@ def _run(
     asked["store"] = opened.url
     _same("store", asked, opened.digest)
     _same("models", asked, _sha256(asked["models"]))
-    datasets, global_models = Datasets.from_store(opened), Models.read(asked["models"])
+    datasets, global_models = datasets_and_models(asked["store"], asked["models"], asked["where"])
     datasets.set_models(global_models)
     progress = Progress()
     checkpoint = Checkpoint(folder.checkpoint, asked)
@@ -116,11 +124,11 @@ def _run(
             result = interrupted.result
     progress.close()
     folder.write(result, global_models, datasets, opened)
-    click.echo(str(result))
-    click.echo(f"\nwritten to {folder.path}")
+    echo(str(result))
+    echo(f"\nwritten to {folder.path}")
     if not result.success:
         more = f" (gmdask fit --resume {folder.path})" if folder.checkpoint.is_file() else ""
-        click.echo(f"gmdask: the fit did not converge: {result.message}{more}", err=True)
+        echo(f"gmdask: the fit did not converge: {result.message}{more}", err=True)
         context.exit(NOT_CONVERGED)
 
 
@@ -136,7 +144,7 @@ def _interrupted_by(number: signal.Signals) -> Iterator[None]:
 
 def _kept(checkpoint: Checkpoint) -> dict[str, Any]:
     asked = checkpoint.asked
-    if not {"store", "models", "backend", *CLUSTER} <= asked.keys():
+    if not {"store", "models", "backend", "where", *CLUSTER} <= asked.keys():
         msg = f"{checkpoint.path}: is not the checkpoint of a fit that gmdask fit began"
         raise InputError(msg)
     return asked

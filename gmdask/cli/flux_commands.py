@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from gmdask.cli.choosing import datasets_and_models, where_option
 from gmdask.cli.store_commands import cluster_options, connected
+from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
 
 __all__ = ["flux_points", "light_curve"]
@@ -20,6 +22,7 @@ def _options(command: Any) -> Any:
     """Options and arguments of both commands."""
     for option in (
         cluster_options,
+        where_option,
         click.option("--overwrite", is_flag=True, help="Replace files that are there."),
         click.option("--sed-type", type=click.Choice(KINDS), help="Which flux is written."),
         click.option("--reoptimize", is_flag=True, help="Fit the other models along, in each bin."),
@@ -28,7 +31,7 @@ def _options(command: Any) -> Any:
             default=("errn-errp", "ul"), show_default=True, help="What is estimated, too; may be repeated.",
         ),
         click.option(
-            "-o", "--output", required=True, metavar="FILE",
+            "-o", "--output", required=True, type=click.Path(), metavar="FILE",
             help=".fits, .fits.gz or .ecsv; of several sources a folder, with a file each.",
         ),
         click.option(
@@ -37,8 +40,8 @@ def _options(command: Any) -> Any:
         click.option(
             "--source", "sources", required=True, multiple=True, metavar="NAME", help="Which; may be repeated."
         ),
-        click.argument("models"),
-        click.argument("store"),
+        click.argument("models", type=click.Path()),
+        click.argument("store", type=click.Path()),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -77,14 +80,11 @@ def _run(
     estimator: Any, sources: tuple[str, ...], asked: dict[str, Any], written: str, shown: str, **more: Any
 ) -> None:  # fmt: skip
     """Estimate, write and print fluxes; those written and shown are of these types by default."""
-    from gmdask.datasets import Datasets
-    from gmdask.models import Models
-
     sed_type = asked["sed_type"] or written
     shown = shown if sed_type == "likelihood" else sed_type
     paths = _paths(asked["output"], sources, overwrite=asked["overwrite"])
     edges = _edges(asked["energy_edges"])
-    datasets, models = Datasets.read(asked["store"]), Models.read(asked["models"])
+    datasets, models = datasets_and_models(asked["store"], asked["models"], asked["where"])
     estimation = estimator(
         list(sources), edges, selection_optional=asked["selection"], reoptimize=asked["reoptimize"], **more
     )  # fmt: skip
@@ -94,7 +94,7 @@ def _run(
         path.parent.mkdir(exist_ok=True)
         found[name].write(path, sed_type, overwrite=asked["overwrite"])
         _echo(name, found[name], shown)
-        click.echo(f"written to {path}")
+        echo(f"written to {path}")
 
 
 def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[str, Path]:
@@ -147,10 +147,10 @@ def _echo(name: str, found: Any, sed_type: str) -> None:
     heads = "".join(f"{head:>11}" for head in (*norms, *fluxes))
     timed = "time_min" in data.coords or "time_min" in data
     gap = 26 if timed else 0
-    click.echo(f"\n{name} ({sed_type} in {SED_UNITS[sed_type]})")
-    click.echo(f"{'':{gap}}{'energy [TeV]':>17}{heads}")
+    echo(f"\n{name} ({sed_type} in {SED_UNITS[sed_type]})")
+    echo(f"{'':{gap}}{'energy [TeV]':>17}{heads}")
     for at in np.ndindex(data["norm"].shape):
         when = found.time_min[at[0]].iso if timed else ""
         low, high = (float(data[key].values[at[-1]]) for key in ("e_min", "e_max"))
         numbers = "".join(f"{float(value[at]):11.3g}" for value in values)
-        click.echo(f"{when:{gap}}{low:8.3g} {high:8.3g}{numbers}")
+        echo(f"{when:{gap}}{low:8.3g} {high:8.3g}{numbers}")

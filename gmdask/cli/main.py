@@ -14,15 +14,23 @@ from gmdask.cli.fit_command import fit
 from gmdask.cli.flux_commands import flux_points, light_curve
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
+from gmdask.cli.terminal import echo, one_line, patient, volume_options
+from gmdask.cli.version_command import versions
 from gmdask.cli.view_commands import dashboard, report
 from gmdask.errors import GmdaskError
 
 __all__ = ["cli", "main"]
 
 BAD_INPUT, INTERRUPTED = 1, 130
+COMPLETION = """\b
+For completion with the tab key, put this line into the file of your shell:
+  ~/.bashrc                                eval "$(_GMDASK_COMPLETE=bash_source gmdask)"
+  ~/.zshrc                                 eval "$(_GMDASK_COMPLETE=zsh_source gmdask)"
+  ~/.config/fish/completions/gmdask.fish   _GMDASK_COMPLETE=fish_source gmdask | source
+"""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(__version__, prog_name="gmdask")
 def cli() -> None:
     """Fit one global sky model to many gamma-ray datasets.
@@ -32,29 +40,33 @@ def cli() -> None:
     """
 
 
-for command in (
+for _command in (
     demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
-    batch, status,
+    batch, status, versions,
     report, dashboard,
     flux_points, light_curve,
 ):  # fmt: skip
-    cli.add_command(command)
+    cli.add_command(volume_options(_command))
+volume_options(cli)
 
 
 def main() -> None:
     """Run the command line; a user's mistake is told in one line on stderr."""
+    sys.stdout, sys.stderr = patient(sys.stdout), patient(sys.stderr)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="gmdask", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        usage = (
+            error.ctx.get_usage() + "\n"
+            if isinstance(error, click.UsageError) and error.ctx
+            else ""
+        )
+        echo(f"{usage}gmdask: error: {one_line(error.format_message())}", err=True)
         sys.exit(error.exit_code)
-    except GmdaskError as error:
-        click.echo(f"gmdask: error: {error}", err=True)
-        sys.exit(BAD_INPUT)
-    except OSError as error:
-        click.echo(f"gmdask: error: {error}", err=True)
+    except (GmdaskError, OSError) as error:
+        echo(f"gmdask: error: {one_line(error)}", err=True)
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("gmdask: interrupted", err=True)
+        echo("gmdask: interrupted", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 
+from gmdask.cli.terminal import Volume, printable, volume
 from gmdask.events import (
     CompileEnd,
     DatasetsProgress,
@@ -20,6 +21,7 @@ from gmdask.events import (
 __all__ = ["Progress"]
 
 
+OFTEN = (FitPass, DatasetsProgress)
 SHOWN = (CompileEnd, DatasetsProgress, FitEnd, FitPass, WorkerLost)
 
 
@@ -33,20 +35,20 @@ class Progress:
     """
 
     def __init__(self, every: float = 1.0) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal, self._volume = sys.stderr.isatty(), volume()
         self._every, self._start, self._last = every, time.monotonic(), -math.inf
         self._width = 0
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        text = _text(event)
-        if text is None:
+        text = _text(event, everything=self._volume is Volume.VERBOSE)
+        if text is None or self._volume is Volume.QUIET:
             return
         if self._terminal:
-            self._write_over(text, final=isinstance(event, FitEnd))
+            lasting = self._volume is Volume.VERBOSE and not isinstance(event, OFTEN)
+            self._write_over(text, final=lasting or isinstance(event, FitEnd))
         else:
-            often = isinstance(event, FitPass | DatasetsProgress)
-            self._log(text, always=not often or _is_last(event))
+            self._log(text, always=not isinstance(event, OFTEN) or _is_last(event))
 
     def _write_over(self, text: str, *, final: bool) -> None:
         sys.stderr.write("\r" + text.ljust(self._width) + ("\n" if final else ""))
@@ -71,8 +73,8 @@ def _is_last(event: Event) -> bool:
     return isinstance(event, DatasetsProgress) and event.done == event.total
 
 
-def _text(event: Event) -> str | None:
-    if not isinstance(event, SHOWN):
+def _text(event: Event, *, everything: bool) -> str | None:
+    line = line_of(record(event)) if everything or isinstance(event, SHOWN) else None
+    if line is None:
         return None
-    line = line_of(record(event))
-    return line if isinstance(event, DatasetsProgress) else f"fit: {line}"
+    return printable(line if isinstance(event, DatasetsProgress) else f"fit: {line}")

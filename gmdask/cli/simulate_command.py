@@ -8,6 +8,8 @@ import click
 
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import check_cluster, cluster_options, connected
+from gmdask.cli.terminal import echo
+from gmdask.events import counted
 
 __all__ = ["simulate"]
 
@@ -15,8 +17,8 @@ GB = 1e9
 
 
 @click.command()
-@click.argument("config")
-@click.argument("store")
+@click.argument("config", type=click.Path())
+@click.argument("store", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and write nothing.")
 @cluster_options
 def simulate(
@@ -32,7 +34,7 @@ def simulate(
     if dry_run:
         check_cluster(cluster, workers, memory_limit)
         n = workers or os.cpu_count() or 1
-        click.echo(_told(config, store, n if cluster == "local" else 1))
+        echo(_told(config, store, n if cluster == "local" else 1))
         return
     from gmdask.datasets import simulate as run
     from gmdask.datasets.simulating import truth_path
@@ -42,8 +44,8 @@ def simulate(
         made = run(config, store, client, on_event=progress)
     progress.close()
     counts = sum(row.counts for row in made.rows)
-    click.echo(f"{made.url}: {len(made.rows)} datasets, {counts:.0f} counts")
-    click.echo(f"true models: {truth_path(made.url)}")
+    echo(f"{made.url}: {counted(len(made.rows), 'dataset')}, {counts:.0f} counts")
+    echo(f"true models: {truth_path(made.url)}")
 
 
 def _told(config: str, store: str, workers: int) -> str:
@@ -52,7 +54,7 @@ def _told(config: str, store: str, workers: int) -> str:
     plan = plan_simulation(config)
     minutes = plan.seconds / 60
     return (
-        f"{store} would hold {plan.datasets} datasets in {plan.blocks} blocks:\n"
+        f"{store} would hold {counted(plan.datasets, 'dataset')} in {counted(plan.blocks, 'block')}:\n"
         f"  uncompressed {plan.nbytes / GB:9.3f} GB\n"
         f"  on disk      {plan.stored / GB:9.3f} GB (estimated)\n"
         f"  time         {minutes:9.1f} min of one processor, {minutes / workers:.1f} min on {workers} (estimated)\n"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gmdask.cli.progress import Progress
+from gmdask.cli.terminal import echo, echo_json, printable
+from gmdask.events import counted
+
+if TYPE_CHECKING:  # commands that need none of these start without them
+    from gmdask.store import Row, Store
 
 __all__ = [
     "check_cluster",
@@ -17,11 +22,15 @@ __all__ = [
     "echo_rows",
     "import_command",
     "info",
+    "json_option",
+    "row_document",
     "verify",
 ]
 
 DAMAGED = 1
 SHOWN = 20
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def cluster_options(command: Any) -> Any:
@@ -63,8 +72,8 @@ def connected(
 
 
 @click.command("import")
-@click.argument("datasets")
-@click.argument("store")
+@click.argument("datasets", type=click.Path())
+@click.argument("store", type=click.Path())
 @click.option("--overwrite", is_flag=True, help="Replace the datasets of a store that is there.")
 @click.option("--append", is_flag=True, help="Add to a store that is there.")
 @cluster_options
@@ -89,37 +98,67 @@ def import_command(
             datasets, store, client, overwrite=overwrite, append=append, on_event=progress
         )
     progress.close()
-    click.echo(f"{made.url}: {len(made.rows)} datasets")
+    echo(f"{made.url}: {counted(len(made.rows), 'dataset')}")
 
 
 @click.command()
-@click.argument("store")
-def info(store: str) -> None:
+@click.argument("store", type=click.Path())
+@json_option
+def info(store: str, as_json: bool) -> None:
     """Say what is in a STORE."""
     from gmdask.store import Store
 
     opened = Store.open(store)
     rows = opened.rows
     blocks = len({row.block for row in rows})
-    click.echo(f"{opened.url}: {len(rows)} datasets in {blocks} blocks, commit {opened.version}")
-    click.echo(f"digest {opened.digest}")
+    if as_json:
+        _echo_document(opened, blocks)
+        return
+    held = f"{counted(len(rows), 'dataset')} in {counted(blocks, 'block')}"
+    echo(f"{opened.url}: {held}, commit {opened.version}")
+    echo(f"digest {opened.digest}")
     echo_rows(rows[:SHOWN])
     if len(rows) > SHOWN:
-        click.echo(f"... and {len(rows) - SHOWN} more")
+        echo(f"... and {len(rows) - SHOWN} more")
     if rows:
         _show_arrays(opened)
 
 
+def _echo_document(opened: Store, blocks: int) -> None:
+    arrays = opened.open_row(opened.rows[0]).data_vars if opened.rows else {}
+    echo_json({
+        "store": opened.url, "datasets": len(opened.rows), "blocks": blocks, "commit": opened.version,
+        "digest": opened.digest, "rows": [row_document(row) for row in opened.rows],
+        "arrays": {
+            str(key): {
+                "dtype": str(array.dtype), "shape": {str(dim): n for dim, n in array.sizes.items()},
+                "unit": array.attrs.get("unit", ""),
+            }
+            for key, array in arrays.items()
+        },
+    })  # fmt: skip
+
+
+def row_document(row: Row) -> dict[str, Any]:
+    """Row of a store as plain data: lon and lat in deg, livetime in s."""
+    where = row.pointing
+    return {
+        "name": row.name, "kind": row.kind, "block": row.block, "lon": where.lon, "lat": where.lat,
+        "frame": where.frame, "livetime": row.livetime, "counts": row.counts,
+    }  # fmt: skip
+
+
 def echo_rows(rows: Sequence[Any]) -> None:
     """Print rows of a store as a table."""
-    width = max([len(row.name) for row in rows] + [7])
-    click.echo(
+    names = [printable(row.name) for row in rows]
+    width = max([len(name) for name in names] + [7])
+    echo(
         f"{'dataset':<{width}}  {'kind':<15} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}"
     )
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         lon, lat = (_number(value, ".4f") for value in (row.pointing.lon, row.pointing.lat))
-        click.echo(
-            f"{row.name:<{width}}  {row.kind:<15} {lon:>9} {lat:>9} {row.pointing.frame:<9} "
+        echo(
+            f"{name:<{width}}  {row.kind:<15} {lon:>9} {lat:>9} {row.pointing.frame:<9} "
             f"{_number(row.livetime, '.1f'):>10} {row.counts:10.0f}"
         )
 
@@ -130,15 +169,15 @@ def _number(value: float | None, form: str) -> str:
 
 def _show_arrays(opened: Any) -> None:
     cube = opened.open_row(opened.rows[0])
-    click.echo(f"arrays of {opened.rows[0].name!r}:")
+    echo(f"arrays of {opened.rows[0].name!r}:")
     for key, array in cube.data_vars.items():
         unit = array.attrs.get("unit", "")
         shape = " × ".join(f"{dim} {n}" for dim, n in zip(array.dims, array.shape, strict=True))
-        click.echo(f"  {key:<15} {array.dtype!s:<8} {shape}{'  [' + unit + ']' if unit else ''}")
+        echo(f"  {key:<15} {array.dtype!s:<8} {shape}{'  [' + unit + ']' if unit else ''}")
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", type=click.Path())
 @click.pass_context
 def verify(context: click.Context, store: str) -> None:
     """Compare every byte of a STORE with its checksums."""
@@ -146,8 +185,8 @@ def verify(context: click.Context, store: str) -> None:
 
     problems = verify_store(store)
     for problem in problems:
-        click.echo(f"{problem}", err=True)
+        echo(f"{problem}", err=True)
     if problems:
-        click.echo(f"gmdask: error: {store}: {len(problems)} problems", err=True)
+        echo(f"gmdask: error: {store}: {counted(len(problems), 'problem')}", err=True)
         context.exit(DAMAGED)
-    click.echo(f"{store}: every file is as it was written")
+    echo(f"{store}: every file is as it was written")

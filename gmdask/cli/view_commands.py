@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gmdask.cli.terminal import echo
+
 if TYPE_CHECKING:  # the other commands start without it
     from gmdask.dashboard import Dashboard
 
@@ -13,19 +15,23 @@ __all__ = ["dashboard", "report"]
 
 
 @click.command()
-@click.argument("out")
+@click.argument("out", type=click.Path())
 @click.option(
-    "-o", "--output", metavar="FILE", help="HTML file to write (default: report.html in OUT)."
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="HTML file to write (default: report.html in OUT).",
 )
 def report(out: str, output: str | None) -> None:
     """Write a report of the fit in the folder OUT: one HTML file that needs nothing else."""
     from gmdask.plot.report import write_report
 
-    click.echo(f"written to {write_report(out, output)}")
+    echo(f"written to {write_report(out, output)}")
 
 
 @click.command()
-@click.argument("out_or_address", metavar="OUT|ADDRESS")
+@click.argument("out_or_address", type=click.Path(), metavar="OUT|ADDRESS")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -52,12 +58,12 @@ def dashboard(out_or_address: str, address: str, port: int, open_: bool) -> None
 
 
 def _show(view: Dashboard, *, open_: bool) -> None:
-    click.echo(f"live view at {view.url} (Ctrl-C ends it)")
+    echo(f"live view at {view.url} (Ctrl-C ends it)")
     if open_:
         click.launch(view.url)
     try:
         view.wait()
     except KeyboardInterrupt:
-        click.echo("")
+        echo()
     finally:
         view.stop()

@@ -9,6 +9,7 @@ import xarray as xr
 
 from gmdask.attributes import KnownAttributes
 from gmdask.errors import GmdaskError, StoreExistsError, UnknownNameError
+from gmdask.events import counted
 from gmdask.store.block import Block
 from gmdask.store.commits import (
     Commit,
@@ -85,7 +86,7 @@ class Store(KnownAttributes):
         store = cls(files)
         if store.rows:
             raise StoreExistsError(
-                f"{files.url}: there is a store of {len(store.rows)} datasets already"
+                f"{files.url}: there is a store of {counted(len(store.rows), 'dataset')} already"
             )
         return store
 

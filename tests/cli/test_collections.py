@@ -24,10 +24,10 @@ def test_append_ls_compact(store, survey, tmp_path):
     assert_told(run("append", url, store, cwd=tmp_path), 1, "named 'run-2' already")
     gm.Datasets.read(store)[["run-0"]].write(tmp_path / "u.zarr")
     done = run("append", url, tmp_path / "u.zarr", cwd=tmp_path)
-    assert_told(done, 0, "write: 1 of 1 datasets")
+    assert_told(done, 0, "write: 1 of 1 dataset")
     assert f"{url}: 2 datasets in 2 blocks" in done.stdout
     done = run("compact", url, "--remove-old", cwd=tmp_path)
-    assert f"{url}: 2 datasets in 1 blocks" in done.stdout
+    assert f"{url}: 2 datasets in 1 block\n" in done.stdout
     assert len(list((url / "blocks").iterdir())) == 2
     done = run("ls", url, "--where", "name ~ *-0", "--where", "livetime > 1", cwd=tmp_path)
     assert done.stdout.count("\n") == 1  # no livetime is known of these
@@ -39,12 +39,12 @@ def test_append_ls_compact(store, survey, tmp_path):
 
 def test_stack_and_cutout(store, tmp_path):
     done = run("stack", store, "sum.zarr", "--where", "name = run-1", cwd=tmp_path)
-    assert_told(done, 0, "stack: 1 of 1 datasets")
+    assert_told(done, 0, "stack: 1 of 1 dataset")
     (found,) = gm.Datasets.read(tmp_path / "sum.zarr")
     assert found.name == "sum"
     run_1 = gm.Datasets.read(store)["run-1"]
     assert float(found.counts.sum()) == float(run_1.counts.where(run_1.mask_safe, 0).sum())
-    assert_told(run("stack", store, "sum.zarr", cwd=tmp_path), 1, "a store of 1 datasets")
+    assert_told(run("stack", store, "sum.zarr", cwd=tmp_path), 1, "a store of 1 dataset")
     assert_told(run("stack", store, "other.zarr", cwd=tmp_path), 1, "the pixels are not the same")
     assert not (tmp_path / "other.zarr").exists()
     where = ("--lon", 83.6, "--lat", 22, "--width", 1)

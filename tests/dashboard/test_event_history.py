@@ -42,9 +42,9 @@ def test_status_and_log() -> None:
     done = history_of(start(), of_pass(1, 5.0), FitEnd(True, "converged", 1))
     assert done.status == "done: converged"
     assert [text for _, text in done.log] == [
-        "fit of memory: 2 datasets, 1 shared parameters",
+        "fit of memory: 2 datasets, 1 shared parameter",
         "pass 1: statistic 5.0000",
-        "done: converged (1 passes)",
+        "done: converged (1 pass)",
     ]
     assert history_of(start(), FitFailed("no memory")).status == "failed: no memory"
 

@@ -110,7 +110,7 @@ def test_existing(url, tmp_path):
     again = Store.create(url)  # nothing committed yet: an import that was interrupted
     assert again.find_uncommitted(A) == record
     again.commit([record])
-    with pytest.raises(StoreExistsError, match="a store of 1 datasets"):
+    with pytest.raises(StoreExistsError, match="a store of 1 dataset"):
         Store.create(url)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
