@@ -15,6 +15,7 @@ from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.group import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
+from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -42,11 +43,14 @@ class Unopened(NamedTuple):
         Gives the cube.
     arrays : callable
         Gives the names of its arrays.
+    attribute : callable
+        Gives an attribute by its name, None if there is none.
     """
 
     name: str
     open: Callable[[], xr.Dataset]
     arrays: Callable[[], Collection[str]]
+    attribute: Callable[[str], Any]
 
 
 class CubeDataset(KnownAttributes):
@@ -78,6 +82,7 @@ class CubeDataset(KnownAttributes):
         named = cube.attrs.get("name", "") if isinstance(cube, xr.Dataset) else cube.name
         self._stored, self._name = stored, str(named)
         if isinstance(cube, xr.Dataset):
+            check_name(self._name, "dataset")
             self._check(cube)
             self._opened = cube
         self._models = DatasetModels()
@@ -97,6 +102,15 @@ class CubeDataset(KnownAttributes):
         if self._opened is None and self._unopened is not None:
             return key in self._unopened.arrays()
         return key in self._cube
+
+    @property
+    def kernel_sums(self) -> dict[str, float]:
+        """Sum of the kernels of "psf" and "edisp", where it was found not to be 1; nothing is opened for it."""
+        if self._opened is None and self._unopened is not None:
+            found = self._unopened.attribute(KERNEL_SUMS)
+        else:
+            found = self._cube.attrs.get(KERNEL_SUMS)
+        return dict(found or {})
 
     @property
     def _cube(self) -> xr.Dataset:

@@ -17,7 +17,7 @@ from gmdask.geometry.fits_header import vounit
 from gmdask.geometry.regions import Region
 from gmdask.irf import overlap_matrix
 from gmdask.store.axes import axis_coords
-from gmdask.store.formats.validity import check_values
+from gmdask.store.formats.validity import KERNEL_SUMS, check_values, warn_of_sums
 
 __all__ = [
     "BINSZ_IRF",
@@ -166,7 +166,7 @@ def array_cube(
         axis = energy_true if key == "exposure" else energy
         dims = (axis.name, "lat", "lon")
         _check_shape(values, (axis.nbin, *pixels), f"{where}: {key!r}")
-        data = values.astype(bool) if key.startswith("mask") else values
+        data = _mask(values, f"{where}: {key!r}") if key.startswith("mask") else values
         cube[key] = xr.Variable(dims, data, {"unit": exposure_unit if key == "exposure" else ""})
     cube.attrs = {"name": name, "kind": "MapDataset", "wcs": dict(wcs)}
     if region is not None:
@@ -174,8 +174,17 @@ def array_cube(
     for key, response in (responses or {}).items():
         if response is not None:
             cube = _with_response(cube, key, response, where)
-    check_values(cube, where)
-    return cube
+    checked = check_values(cube, where)
+    warn_of_sums({name: checked.attrs.get(KERNEL_SUMS, {})})
+    return checked
+
+
+def _mask(values: Any, where: str) -> Any:
+    """Mask as booleans; weights are none."""
+    if values.dtype.kind == "f" and not bool(((values == 0) | (values == 1)).all()):
+        msg = f"{where} has values other than 0 and 1: weights are not supported yet, expected booleans"
+        raise InputError(msg)
+    return values.astype(bool)
 
 
 def _with_response(cube: xr.Dataset, key: str, response: ResponseMap, where: str) -> xr.Dataset:

@@ -28,6 +28,7 @@ from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource
 from gmdask.store.formats.gadf import read_content
 from gmdask.store.formats.gadf_writer import to_hdulist
+from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["export_datasets", "from_gammapy", "to_gammapy"]
 
@@ -195,10 +196,17 @@ def from_gammapy(data: Any) -> MapDataset | Datasets:
         if found is not None and found.geom.is_hpx:
             msg = f"{where}: {key} is on HEALPix pixels, which are not supported: expected a WCS map or a region"
             raise InputError(msg)
+    if data.stat_type != "cash":
+        weights = ", with its masks as weights," if data.stat_type == "cash_weighted" else ""
+        msg = (
+            f"{where}: stat_type {data.stat_type!r}{weights} is not supported yet: expected 'cash'"
+        )
+        raise InputError(msg)
     buffer = io.BytesIO()
     with _quiet():
         data.to_hdulist().writeto(buffer)
     cube = read_content(buffer.getvalue(), where, data.name, data.name)
+    warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
     cube.attrs["kind"] = kind
     livetime = None if data.exposure is None else data.exposure.meta.get("livetime")
     if livetime is not None:  # which Gammapy does not write of spectra

@@ -25,6 +25,7 @@ from gmdask.store import (
 )
 from gmdask.store.formats.gadf import read_map_dataset
 from gmdask.store.formats.gammapy_yaml import DatasetEntry, read_datasets_yaml
+from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["import_datasets", "import_to_memory", "refuse_existing"]
 
@@ -82,7 +83,8 @@ def import_datasets(
             refuse_existing(url)
         store = None
     found = dict(run_tasks(_describe_file, entries, client))
-    shapes = [found[i] for i in range(len(entries))]
+    shapes = [found[i][0] for i in range(len(entries))]
+    warn_of_sums({entry.name: found[i][1] for i, entry in enumerate(entries)})
     store = Store.create(url, overwrite=overwrite) if store is None else store
     if client is not None and store.url.startswith("memory:"):
         msg = f"{store.url}: workers cannot write to a store in memory"
@@ -109,6 +111,7 @@ def import_to_memory(source: str | Path) -> Store:
     """
     entries = read_datasets_yaml(source)
     cubes = [read_map_dataset(entry.path, entry.name) for entry in entries]
+    warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {}) for cube in cubes})
     store = Store.memory()
     records = []
     for block in plan_blocks([describe(cube) for cube in cubes]):
@@ -153,8 +156,10 @@ def refuse_existing(url: str | Path) -> None:
         Store.create(url)  # raises unless the place is empty
 
 
-def _describe_file(entry: DatasetEntry) -> CubeShape:
-    return describe(read_map_dataset(entry.path, entry.name))
+def _describe_file(entry: DatasetEntry) -> tuple[CubeShape, dict[str, float]]:
+    """Shape of the dataset of a file, and the sums of kernels that are not 1."""
+    cube = read_map_dataset(entry.path, entry.name)
+    return describe(cube), cube.attrs.get(KERNEL_SUMS, {})
 
 
 def _digest(entries: Sequence[DatasetEntry]) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gmdask.datasets.arrays import finite, kept, unit_factor
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, pixel_offset
-from gmdask.irf.masks import corner_pixels, nearest_pixels
+from gmdask.irf.masks import corner_pixels, nearest_pixels, serving_pixels
 from gmdask.store.axes import cube_axis, same_axis
 
 __all__ = ["IRFS", "grid_of", "irf_mask", "onto_pixels", "stack_irf"]
 
 IRFS = ("psf", "edisp")
+
+Mask = NDArray[np.bool_]
 
 
 def grid_of(cube: xr.Dataset, key: str = "") -> WcsGrid:
@@ -55,27 +59,56 @@ def irf_mask(cube: xr.Dataset, key: str) -> xr.Variable | None:
     -----
     Gammapy's ``MapDataset.mask_safe_psf`` and ``mask_safe_edisp``: for a PSF the nearest pixel of
     the mask, none outside it; for an energy dispersion whatever a bilinear interpolation, which
-    extrapolates, does not leave at zero.
+    extrapolates, does not leave at zero. Gammapy's rule looks at the centres of the pixels alone. Where
+    one pixel of the response is as large as the field, or no centre is safe although there are safe
+    bins, those pixels count that serve a safe bin.
     """
     if "mask_safe" not in cube:
         return None
-    dims = f"{key}_lat", f"{key}_lon"
+    dims = [f"{key}_lat", f"{key}_lon"]
     mask = cube["mask_safe"].variable
     if key == "psf" or "energy" not in cube[key].dims:
         mask = mask.any("energy")
-    mask = mask.transpose(..., "lat", "lon")
-    lead = mask.dims[:-2]
-    flat = mask.data.reshape(*mask.shape[:-2], -1)
     grid, target = grid_of(cube), grid_of(cube, key)
-    if key == "psf":
-        index, inside = nearest_pixels(grid, target)
-        values = flat[..., index.ravel()].reshape(*mask.shape[:-2], *target.shape) & inside
-        return xr.Variable((*lead, *dims), values)
+    apply: Any = xr.apply_ufunc  # untyped
+    result = apply(
+        _centers_safe if key == "psf" else _corners_safe,
+        mask,
+        input_core_dims=[["lat", "lon"]],
+        output_core_dims=[dims],
+        kwargs={"grid": grid, "target": target},
+        dask="parallelized",
+        output_dtypes=[bool],
+        dask_gufunc_kwargs={
+            "output_sizes": dict(zip(dims, target.shape, strict=True)),
+            "allow_rechunk": True,
+        },
+    )
+    return cast("xr.Variable", result)
+
+
+def _centers_safe(mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
+    """Pixels of a PSF that count, of a mask (..., lat, lon)."""
+    index, inside = nearest_pixels(grid, target)
+    flat = mask.reshape(*mask.shape[:-2], -1)
+    return _or_serving((flat[..., index] & inside), mask, grid, target)
+
+
+def _corners_safe(mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
+    """Pixels of an energy dispersion that count, of a mask (..., lat, lon)."""
+    flat = mask.reshape(*mask.shape[:-2], -1)
     total: Any = 0.0
     for index, weight in zip(*corner_pixels(grid, target), strict=True):
-        corner = flat[..., index.ravel()].reshape(*mask.shape[:-2], *target.shape)
-        total = total + corner * weight
-    return xr.Variable((*lead, *dims), total != 0)
+        total = total + flat[..., index] * weight
+    return _or_serving(np.asarray(total != 0), mask, grid, target)
+
+
+def _or_serving(safe: Mask, mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
+    """Pixels that Gammapy's rule calls safe, or those that serve safe bins where it cannot tell."""
+    field = min(n * scale for n, scale in zip(grid.shape[::-1], grid.pixel_scales, strict=True))
+    cannot = ~safe.any(axis=(-2, -1), keepdims=True) & mask.any(axis=(-2, -1), keepdims=True)
+    cannot |= target.max_pixel_scale >= field
+    return np.where(cannot, serving_pixels(mask, grid, target), safe) if cannot.any() else safe
 
 
 def onto_pixels(

@@ -399,6 +399,9 @@ def stored_dataset(store: Store, row: Row) -> MapDataset:
     if not store.url.startswith("memory:"):
         stored = StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row)
     later = Unopened(
-        row.name, partial(store.open_row, row), lambda: store.open_block(row.block).keys
+        row.name,
+        partial(store.open_row, row),
+        lambda: store.open_block(row.block).keys,
+        lambda key: store.open_block(row.block).attribute(row.row, key),
     )
     return KINDS[row.kind](later, stored)

@@ -16,6 +16,7 @@ from gmdask.datasets.irf_algebra import IRFS, grid_of, onto_pixels, stack_irf
 from gmdask.errors import InputError
 from gmdask.geometry import pixel_offset
 from gmdask.store.axes import cube_axis, same_axis
+from gmdask.store.formats.validity import KERNEL_SUMS
 
 __all__ = ["emptied", "merged", "stack", "to_masked"]
 
@@ -45,6 +46,7 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
     Gammapy's ``MapDataset.stack`` (NUMERICS.md 2.6): counts and background are summed over the
     safe bins of the other, exposure over its safe pixels, the PSF and the energy
     dispersion are averaged with their exposure, and the masks joined. Sums are in double precision.
+    Unlike there, nothing is left of the good time intervals of a cube without any safe bin.
     """
     where = f"dataset {other.attrs['name']!r} stacked onto {cube.attrs['name']!r}"
     offset = _offset(cube, other, where)
@@ -75,10 +77,11 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
     for key, variable in arrays.items():
         like = cube[key] if key in cube else other[key]
         variable.attrs = dict(like.attrs)
-    if image is None or bool(values_now(image.any())):
-        arrays["exposure"].attrs["meta"] = _livetime(cube, other)
     new = cube.assign(arrays)
-    return _meta_tables(gti_union(new, other), other)
+    if image is None or bool(values_now(image.any())):  # else nothing of its time is in the sum
+        new["exposure"].attrs["meta"] = _livetime(cube, other)
+        new = gti_union(new, other)
+    return _meta_tables(_kernel_sums(new, other), other)
 
 
 def to_masked(cube: xr.Dataset) -> xr.Dataset:
@@ -172,6 +175,12 @@ def _livetime(cube: xr.Dataset, other: xr.Dataset) -> dict[str, Any]:
             total = Quantity(meta["livetime"]) + total
         meta["livetime"] = str(total)
     return meta
+
+
+def _kernel_sums(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Cube with the sums of kernels that are not 1 of both."""
+    own, its = (one.attrs.get(KERNEL_SUMS, {}) for one in (cube, other))
+    return cube.assign_attrs({KERNEL_SUMS: {**its, **own}}) if its else cube
 
 
 def _meta_tables(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:

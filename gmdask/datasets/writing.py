@@ -17,8 +17,9 @@ from gmdask.datasets.blocks import write_blocks
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
 from gmdask.errors import DuplicateNameError, InputError
 from gmdask.events import DatasetsProgress, Listener
-from gmdask.likelihood.group import CubeSource
+from gmdask.likelihood.group import CubeSource, StoredCube
 from gmdask.store import BlockRecord, CubeShape, Store, describe, plan_blocks, write_block
+from gmdask.store.formats.validity import check_values
 
 __all__ = ["compact", "write_datasets"]
 
@@ -61,7 +62,8 @@ def write_datasets(
     Raises
     ------
     InputError
-        If append and overwrite are both given.
+        If append and overwrite are both given, or values of a dataset cannot be used (see
+        `gmdask.store.formats.validity.check_values`); the store stays as it was.
     StoreExistsError
         If there is a store, and neither is given.
     DuplicateNameError
@@ -173,5 +175,12 @@ def _task(block: Sequence[MapDataset]) -> _BlockTask:
 
 
 def _write_task(task: _BlockTask, url: str) -> BlockRecord:
-    cubes = [opened(part.source, part.name).assign_attrs(kind=part.kind) for part in task.parts]
-    return write_block(url, cubes, task.digest)
+    return write_block(url, [_cube(part) for part in task.parts], task.digest)
+
+
+def _cube(part: _Part) -> xr.Dataset:
+    """Cube of a dataset; one that was not taken from a store as it is there is checked."""
+    cube = opened(part.source, part.name).assign_attrs(kind=part.kind)
+    if isinstance(part.source, StoredCube):
+        return cube
+    return check_values(cube, f"dataset {part.name!r}")

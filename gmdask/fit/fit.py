@@ -33,6 +33,7 @@ from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models
 from gmdask.models.block_matrix import BlockMatrix
+from gmdask.store.formats.validity import sums_in_words
 
 if TYPE_CHECKING:
     from gmdask.dashboard import Dashboard
@@ -318,6 +319,7 @@ class Fit(Profiling):
         parameters.value = point.values
         flat = [] if found is None else degeneracies(objective, point, parameters.names)
         notes = notes_of(objective, minimum, parameters.names, verdict, found, flat)
+        notes += sums_in_words({dataset.name: dataset.kernel_sums for dataset in self.datasets})
         if self._checkpoint is not None and self._checkpoint.changed:
             notes.append(f"resumed with other versions: {', '.join(self._checkpoint.changed)}")
         covariance = None if found is None else _set_covariance(models, found.matrix)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gmdask.geometry import WcsGrid, rotate
 
-__all__ = ["corner_pixels", "nearest_pixels"]
+__all__ = ["corner_pixels", "nearest_pixels", "serving_pixels"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -57,6 +57,29 @@ def corner_pixels(grid: WcsGrid, target: WcsGrid) -> tuple[Index, Array]:
     index = [rows[i] * grid.shape[1] + columns[j] for i in (0, 1) for j in (0, 1)]
     weight = [a * b * finite for a in (1 - v, v) for b in (1 - u, u)]
     return np.stack(index), np.stack(weight)
+
+
+def serving_pixels(mask: NDArray[np.bool_], grid: WcsGrid, target: WcsGrid) -> NDArray[np.bool_]:
+    """Pixels of a response map from which the response at some pixels of a mask is interpolated.
+
+    Parameters
+    ----------
+    mask : boolean array of shape (..., lat, lon)
+    grid : WcsGrid
+        Pixels of the mask.
+    target : WcsGrid
+        Pixels of the response.
+
+    Returns
+    -------
+    serving : boolean array of shape (..., lat, lon)
+        On the pixels of `target`.
+    """
+    index, weight = corner_pixels(target, grid)
+    serving = np.zeros((*mask.shape[:-2], target.shape[0] * target.shape[1]), dtype=bool)
+    for at in np.ndindex(mask.shape[:-2]):
+        serving[at][index[mask[at] & (weight != 0)]] = True
+    return serving.reshape(*mask.shape[:-2], *target.shape)
 
 
 def _pixel_centers(grid: WcsGrid, target: WcsGrid) -> tuple[Array, Array]:

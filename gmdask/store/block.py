@@ -116,6 +116,19 @@ class Block:
                 attrs[key] = json.loads(column[row])
         return attrs
 
+    def attribute(self, row: int, key: str) -> Any:
+        """Return an attribute of a dataset, None if it has none of this name; nothing is opened.
+
+        Parameters
+        ----------
+        row : int
+            Its row.
+        key : str
+            Name of the attribute.
+        """
+        text = self._attributes.get(key, {row: None})[row]
+        return text if text is None else json.loads(text)
+
     @property
     def keys(self) -> set[str]:
         """Names of the arrays that each dataset has."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
+from astropy import units as u
 from astropy.coordinates import SkyCoord
+from gammapy.data import GTI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_cubes import make_cube
-from synthetic import CENTER
+from synthetic import CENTER, make_run, models
 
 import gmdask as gm
 from gmdask.datasets.altered import computed
@@ -122,7 +126,6 @@ def test_onto_other_pixels(stored):
 def test_refused(datasets, one_worker):
     with pytest.raises(InputError, match="no datasets to stack"):
         gm.Datasets().stack_reduce()
-    from astropy import units as u
     from regions import CircleSkyRegion
 
     center = SkyCoord(*CENTER, unit="deg")
@@ -133,3 +136,77 @@ def test_refused(datasets, one_worker):
     for client in (None, one_worker):
         with pytest.raises(InputError, match=r"'run-1' stacked onto 'run-0': the axes 'energy'"):
             gm.Datasets([datasets[0], other]).stack_reduce(client=client)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Runs of Gammapy whose PSF map covers the whole sky in two pixels, as Fermi-LAT's do, with exposure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gammapy's own
+        made = [make_run(f"run-{k}", 0, 16) for k in range(2)]
+    for k, run in enumerate(made):
+        run.psf.exposure_map.quantity = np.full(run.psf.exposure_map.data.shape, k + 1.0) * u.Unit(
+            "m2 s"
+        )
+        run.gti = GTI.create(3600 * k * u.s, (3600 * k + 1800) * u.s, "2020-01-01")
+        run.mask_safe.data[:] = True
+    return made
+
+
+def source_counts(dataset):
+    dataset.set_models(models([]))
+    return float(dataset.npred_signal().sum())
+
+
+@pytest.mark.parametrize("with_weights", [True, False])
+def test_responses_larger_than_the_field_are_kept(with_weights, wide):
+    """The centres of their pixels lie outside of all masks; what they are used for does not."""
+    first = wide[0].copy(name="a")
+    if not with_weights:
+        first.psf.exposure_map.data[:] = 0
+    one = gm.from_gammapy(first)
+    whole = source_counts(one)
+    assert whole > 10
+    assert source_counts(one.to_masked()) == pytest.approx(whole, rel=1e-9)
+    two = gm.Datasets([one, one.copy("b")]).stack_reduce("sum")
+    assert source_counts(two) == pytest.approx(2 * whole, rel=1e-9)
+
+
+def test_real_responses_larger_than_the_field(shared):
+    """Fermi-LAT's PSF covers the sky in two pixels; exposure outside the safe mask is lost, 0.03 %."""
+    (crab,) = gm.Datasets.read(shared / "data/fermi_crab/datasets.yaml")
+    source = [
+        m
+        for m in gm.Models.read(shared / "data/fermi_crab/models_start.yaml")
+        if isinstance(m, gm.SkyModel)
+    ]
+    crab.set_models(source)
+    whole = float(crab.npred_signal().sum())
+    assert whole == pytest.approx(1935.647, rel=1e-5)
+    assert float(crab.to_masked().npred_signal().sum()) == pytest.approx(whole, rel=5e-4)
+
+
+def test_small_masks_between_the_pixels_of_a_response(wide):
+    """A response of a few pixels counts where the safe bins are, although no centre of it is safe."""
+    run = wide[0].copy(name="a")
+    run.mask_safe.data[:] = False
+    run.mask_safe.data[:, 9:12, 9:12] = True
+    one = gm.from_gammapy(run)
+    masked = one.to_masked()
+    for dataset in (one, masked):
+        dataset.set_models(models([]))
+    inside = [float(d.npred_signal()[:, 10, 10].sum()) for d in (one, masked)]
+    assert masked.psf.sum() > 0
+    assert inside[1] > 0.1 * inside[0] > 0
+
+
+def test_good_time_of_a_run_without_safe_bins_does_not_count(wide):
+    good, bad = (run.copy(name=name) for run, name in zip(wide, "ab", strict=True))
+    bad.mask_safe.data[:] = False
+    bad.exposure.meta["livetime"] = good.exposure.meta["livetime"] = 1700 * u.s
+    own = gm.Datasets([gm.from_gammapy(good), gm.from_gammapy(bad)])
+    found = own.stack_reduce("sum")
+    assert found.cube["gti_start"].values.tolist() == own[0].cube["gti_start"].values.tolist()
+    assert found.info_dict()["ontime"].to_value("s") == pytest.approx(1800)
+    assert found.info_dict()["livetime"].to_value("s") == pytest.approx(1700)
+    assert own[0].copy("c").stack(own[1]).info_dict()["ontime"].to_value("s") == pytest.approx(1800)

@@ -78,6 +78,11 @@ def make_cube(name: str = "a", seed: int = 0, n_gti: int = 2, **sizes: int) -> x
         "gti_stop": put("gti", gti + 50.0, "s"),
     }
     variables["exposure"].values[0, 0, 0] = np.nan
+    variables["mask_safe"].values[:, 0, 0] = False  # NaN is fine outside the mask
+    rad, migra = np.radians(coords["rad_edges"].values), coords["migra_edges"].values
+    for key, weights in (("psf", np.pi * np.diff(rad**2)), ("edisp", np.diff(migra))):
+        values = variables[key].values
+        values /= np.tensordot(weights, values, axes=(0, 1))[:, None]
     attrs = {
         "name": name,
         "kind": "MapDataset",

@@ -102,8 +102,7 @@ def read_content(content: bytes, file: str, name: str | None, default: str) -> x
         kind = "SpectrumDataset" if spectrum else "MapDataset"
         dataset.attrs = {"name": name, "kind": kind, **dataset.attrs}
         dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
-    check_values(dataset, where)
-    return dataset
+    return check_values(dataset, where)
 
 
 def _stem(path: Path) -> str:

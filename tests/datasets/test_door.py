@@ -1,0 +1,205 @@
+"""What comes from outside is checked, by whatever way it comes: files, Gammapy's objects, arrays."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from synthetic import make_run, models
+
+import gmdask as gm
+from gmdask.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def run():
+    """A dataset of Gammapy, with counts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gammapy's own
+        made = make_run("run-0", 0, 12)
+        made.counts.data = np.round(made.background.data)
+    return made
+
+
+@pytest.fixture(scope="module")
+def sound(run):
+    return gm.from_gammapy(run)
+
+
+def spoilt(dataset, key, change):
+    """Dataset with values of an array changed, as a user of xarray does."""
+    cube = dataset.cube.load().copy(deep=True)
+    cube[key].values[...] = change(cube[key].values)
+    return type(dataset)(cube)
+
+
+def one(change):
+    """Change a single value."""
+
+    def changed(values):
+        values[(0, *(n // 2 for n in values.shape[1:]))] = change
+        return values
+
+    return changed
+
+
+REFUSED = [
+    ("psf", lambda v: v * np.nan, "psf is NaN or infinite everywhere"),
+    ("psf", lambda v: v * 0, "psf is zero everywhere"),
+    ("psf", lambda v: -v, "psf has negative values"),
+    ("psf", lambda v: np.where(np.arange(len(v))[:, None, None, None] == 2, np.nan, v),
+     "psf is NaN or infinite everywhere at psf_energy_true 2"),
+    ("edisp", lambda v: v * np.nan, "edisp is NaN or infinite everywhere"),
+    ("edisp", lambda v: v * 0, "edisp is zero everywhere"),
+    ("edisp", lambda v: -v, "edisp has negative values"),
+    ("exposure", lambda v: -v, "exposure is negative"),
+    ("exposure", one(-1e13), "exposure is negative: 1 bins at 1 pixels, the first at energy_true 0, lat 6, lon 6"),
+    ("exposure", one(np.inf), "exposure is NaN or infinite at pixels of the mask"),
+    ("counts", one(np.nan), "counts is not finite inside the mask"),
+    ("counts", one(-1), "counts is negative inside the mask"),
+    ("background", one(np.nan), "background is not finite inside the mask"),
+    ("background", lambda v: -v, "background is negative inside the mask"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "change", "words"), REFUSED)
+def test_values_that_cannot_be_used_are_refused_in_files_and_at_write(
+    key, change, words, sound, tmp_path
+):
+    """Also where only one of two datasets is wrong; the store is not made, or stays as it was."""
+    bad = spoilt(sound, key, change)
+    pair = gm.Datasets([sound.copy("good"), bad])
+    with pytest.raises(InputError, match=r"dataset 'run-0'") as caught:
+        pair.write(tmp_path / "s.zarr")
+    assert words in str(caught.value)
+    assert not (tmp_path / "s.zarr").exists() or not len(gm.Datasets.read(tmp_path / "s.zarr"))
+    path = gm.export_datasets(pair, tmp_path / "files")
+    with pytest.raises(InputError, match=r"run-0\.fits: dataset 'run-0'") as caught:
+        gm.import_datasets(path, tmp_path / "t.zarr")
+    assert words in str(caught.value)
+    assert not (tmp_path / "t.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "unit", "words"),
+    [
+        ("exposure", "", "exposure has no unit, expected a unit like 'cm2 s'"),
+        ("exposure", "m2", "exposure is in 'm2', expected a unit like 'cm2 s'"),
+        ("exposure", "TeV", "exposure is in 'TeV'"),
+        ("psf", "", "psf has no unit, expected a unit like 'sr-1'"),
+        ("psf", "cm2 s", "psf is in 'cm2 s'"),
+        ("edisp", "TeV-1", "edisp is in 'TeV-1', expected none"),
+        ("counts", "s-1", "counts is in 's-1'"),
+        ("background", "s-1", "background is in 's-1'"),
+    ],
+)
+def test_units_of_another_dimension_are_refused(key, unit, words, sound, tmp_path):
+    cube = sound.cube.load().copy()
+    cube[key] = cube[key].copy()
+    cube[key].attrs["unit"] = unit
+    with pytest.raises(InputError) as caught:
+        gm.Datasets([type(sound)(cube)]).write(tmp_path / "s.zarr")
+    assert f"dataset 'run-0': {words}" in str(caught.value)
+
+
+def test_exposure_without_bunit_in_a_file(run, tmp_path):
+    """As files from elsewhere have it: refused at import, not in the fit."""
+    path = tmp_path / "run-0.fits"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gammapy's own
+        run.write(path)
+    with fits.open(path, mode="update") as hdus:
+        del hdus["EXPOSURE"].header["BUNIT"]
+    (tmp_path / "d.yaml").write_text(
+        "datasets:\n- {name: a, type: MapDataset, filename: run-0.fits}\n"
+    )
+    with pytest.raises(InputError, match=r"run-0\.fits: dataset 'a': exposure has no unit"):
+        gm.import_datasets(tmp_path / "d.yaml", tmp_path / "s.zarr")
+
+
+def test_an_axis_of_another_unit_is_refused(sound, tmp_path):
+    cube = sound.cube.load().copy()
+    cube["energy_true"] = cube["energy_true"].copy()
+    cube["energy_true"].attrs["unit"] = "s"
+    with pytest.raises(InputError, match=r"axis energy_true is in 's', expected a unit like 'TeV'"):
+        gm.Datasets([type(sound)(cube)]).write(tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize(("key", "factor"), [("psf", 5.0), ("edisp", 5.0), ("psf", 0.2)])
+def test_kernels_that_do_not_sum_to_one_are_told(key, factor, sound, tmp_path, caplog):
+    """In the import, in a stack, and in the result of a fit, from a store as from memory."""
+    bad = spoilt(sound, key, lambda v: v * factor)
+    path = gm.export_datasets(gm.Datasets([sound.copy("good"), bad]), tmp_path / "files")
+    with caplog.at_level(logging.WARNING):
+        store = gm.import_datasets(path, tmp_path / "s.zarr")
+    words = f"{key} of run-0 sums to {factor:.3g}, expected 1"
+    assert [record.message for record in caplog.records if "sums" in record.message] == [words]
+    datasets = gm.Datasets.from_store(store)
+    assert [d.kernel_sums.get(key) for d in datasets] == [None, pytest.approx(factor, rel=2e-3)]
+    own = models(datasets.names)
+    assert words in gm.Fit(datasets).optimize(own).message
+    assert key in datasets.stack_reduce("sum").kernel_sums
+
+
+def test_kernels_cut_by_the_end_of_their_axis_are_no_news(sound, caplog):
+    """The energy dispersion of the lowest and highest energies lies partly outside the axis."""
+    assert sound.cube["edisp"].sum("energy").min() < 0.6
+    assert sound.kernel_sums == {}
+
+
+def test_real_data_are_taken_without_a_word(shared, caplog):
+    for folder in ("crab", "fermi_crab", "hawc", "pks2155"):
+        datasets = gm.Datasets.read(shared / "data" / folder / "datasets.yaml")
+        assert not any(dataset.kernel_sums for dataset in datasets)
+
+
+def test_counts_of_zero_are_fine(sound, tmp_path):
+    empty = spoilt(sound, "counts", lambda v: v * 0)
+    store = gm.Datasets([empty]).write(tmp_path / "s.zarr")
+    assert store.rows[0].counts == 0
+
+
+def test_weights_are_refused(run):
+    """Gammapy's ``cash_weighted`` counts them; as a mask they would be lost without a word."""
+    weighted = run.copy(name="weighted")
+    weighted.mask_fit = run.mask_safe.copy(data=np.full(run.mask_safe.data.shape, 0.3))
+    weighted.stat_type = "cash_weighted"
+    with pytest.raises(InputError, match=r"'weighted'.*cash_weighted.*weights"):
+        gm.from_gammapy(weighted)
+
+
+def test_arrays_with_weights_are_refused():
+    energy = np.array([1.0, 10.0]) * u.TeV
+    with pytest.raises(InputError, match=r"dataset 'a': 'mask_safe' has values other than 0 and 1"):
+        gm.MapDataset.from_arrays(
+            "a",
+            wcs={"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.1, "CDELT2": 0.1},
+            energy=energy,
+            energy_true=energy,
+            counts=np.zeros((1, 2, 2)),
+            exposure=np.ones((1, 2, 2)),
+            mask_safe=np.full((1, 2, 2), 0.5),
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", "a\nb", "a\x1b[2J", "a\u202eb", "a\u2028b", "\x07"]
+)
+def test_names_that_cannot_be_printed_are_refused(name, sound, tmp_path):
+    with pytest.raises(InputError, match="printable characters in one line"):
+        type(sound)(sound.cube.assign_attrs(name=name))
+    if name:  # one that is empty stands for the name it has
+        with pytest.raises(InputError, match="printable characters in one line"):
+            sound.copy(name)
+
+
+def test_real_writes_do_not_touch_the_store_before_they_are_checked(sound, tmp_path):
+    store = gm.Datasets([sound]).write(tmp_path / "s.zarr")
+    bad = spoilt(sound, "psf", lambda v: v * np.nan).copy("bad")
+    with pytest.raises(InputError, match="'bad'"):
+        gm.Datasets([bad]).write(tmp_path / "s.zarr", append=True)
+    assert [row.name for row in gm.Store.open(store.url).rows] == ["run-0"]
