@@ -6,6 +6,7 @@ over one `Bus`, to which progress, the file of events and the live view subscrib
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -16,9 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gmdask.errors import InputError
+
 __all__ = [
     "Accepted",
     "Bus",
+    "CheckpointFailed",
     "CheckpointWritten",
     "CompileEnd",
     "DatasetsProgress",
@@ -30,6 +34,7 @@ __all__ = [
     "FitStart",
     "Listener",
     "Planned",
+    "RunStart",
     "WorkerLost",
     "Workers",
     "counted",
@@ -61,6 +66,21 @@ class DatasetsProgress(Event):
     work: str
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class RunStart(Event):
+    """A command begins a fit, before there are workers.
+
+    Attributes
+    ----------
+    host : str
+    pid : int
+        Number of the process.
+    """
+
+    host: str
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -185,6 +205,18 @@ class CheckpointWritten(Event):
 
 
 @dataclass(frozen=True)
+class CheckpointFailed(Event):
+    """The file to go on from could not be written; the fit runs on without.
+
+    Attributes
+    ----------
+    error : str
+    """
+
+    error: str
+
+
+@dataclass(frozen=True)
 class Workers(Event):
     """The workers of the cluster, at most once a second.
 
@@ -300,6 +332,8 @@ def line_of(record: Mapping[str, Any]) -> str | None:
     kind = record["event"]
     if kind == "DatasetsProgress":
         return f"{record['work']}: {record['done']} of {counted(record['total'], 'dataset')}"
+    if kind == "RunStart":
+        return f"started on host {record['host']}, process {record['pid']}"
     if kind == "FitStart":
         where = record["store"] or "memory"
         going = f", goes on after pass {record['passes']}" if record.get("passes") else ""
@@ -315,6 +349,8 @@ def line_of(record: Mapping[str, Any]) -> str | None:
         return _pass_text(record)
     if kind == "CheckpointWritten":
         return f"checkpoint after pass {record['number']}"
+    if kind == "CheckpointFailed":
+        return str(record["error"])
     if kind == "WorkerLost":
         return f"worker {record['address']} lost"
     if kind == "FitEnd":
@@ -343,21 +379,62 @@ class EventFile:
     ----------
     path : str or path
         In a folder that exists.
+
+    Raises
+    ------
+    InputError
+        If there is a file of this name that holds something else.
+
+    Notes
+    -----
+    Where it cannot be written any more, that is logged once, and whoever sends the events goes on.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: BinaryIO | None = None
+        self._failed = False
+        _check_events(self.path)
 
     def __call__(self, event: Event) -> None:
-        """Append an event; after the last of a fit the file is closed."""
+        """Append an event; after the first of a command and the last of a fit the file is closed."""
         line = json.dumps(record(event), allow_nan=False) + "\n"
-        if self._file is None:
-            self._file = _opened(self.path)
-        self._file.write(line.encode())
-        if isinstance(event, FitEnd | FitFailed):
+        try:
+            if self._file is None:
+                _check_events(self.path)
+                self._file = _opened(self.path)
+            _append(self._file, line.encode())
+        except (OSError, InputError) as error:
+            if not self._failed:
+                logger.warning("%s: events are not written any more (%s)", self.path, error)
+            self._failed = True
+        if self._file is not None and isinstance(event, RunStart | FitEnd | FitFailed):
             self._file.close()
             self._file = None
+
+
+def _append(file: BinaryIO, line: bytes) -> None:
+    """Append a line as a whole, or nothing of it where there is no space."""
+    end = file.seek(0, os.SEEK_END)
+    if file.write(line) != len(line):
+        file.truncate(end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _check_events(path: Path) -> None:
+    """Refuse a file whose first line, as far as it was written, is no event."""
+    head = b'{"event": "'
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(head))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}"
+        raise InputError(msg) from error
+    if not head.startswith(begin):
+        msg = f"{path}: there is a file of this name already, which holds no events of a fit"
+        raise InputError(msg)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -399,4 +476,15 @@ def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]]
     except FileNotFoundError:
         return [], 0
     whole = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], offset + len(whole)
+    try:
+        return [_event_in(line) for line in whole.splitlines()], offset + len(whole)
+    except ValueError as error:
+        msg = f"{path}: holds a line that is no event of a fit ({error})"
+        raise InputError(msg) from error
+
+
+def _event_in(line: bytes) -> dict[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict) or not {"event", "time"} <= found.keys():
+        raise ValueError(line[:80])
+    return found

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from gmdask.atomic_files import write_atomically
 from gmdask.cli.batch_script import Job
 from gmdask.cli.choosing import where_option
 from gmdask.cli.output import OutputFolder
@@ -81,17 +82,13 @@ def batch_fit(
         options += ["--where", condition]
     path = folder.path.absolute()
     job = Job(Store.open(store).url, str(Path(models).absolute()), path, tuple(options), chosen)
-    text = job.script()
-    (path / "logs").mkdir(parents=True, exist_ok=True)
-    script = path / "job.sh"
-    script.write_text(text, encoding="utf-8")
-    script.chmod(0o755)
+    script = folder.write_job(job.script())
     echo(f"written {script}")
     if not submit:
         echo(f"submit it with: sbatch {script}")
         return
     number = _sbatch(script)
-    (path / "job.json").write_text(json.dumps({"job": number}) + "\n", encoding="utf-8")
+    write_atomically(path / "job.json", (json.dumps({"job": number}) + "\n").encode())
     echo(f"submitted as job {number}: gmdask status {output}")
 
 
@@ -170,9 +167,8 @@ def _job(folder: Path) -> tuple[str, str] | None:
 
 
 def _state(out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str] | None) -> str:
-    last = next(
-        (e for e in reversed(events) if e["event"] in ("FitStart", "FitEnd", "FitFailed")), None
-    )
+    kinds = ("RunStart", "FitStart", "FitEnd", "FitFailed")
+    last = next((e for e in reversed(events) if e["event"] in kinds), None)
     waits = job is not None and job[1] in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD")
     runs = job is not None and job[1] in ("RUNNING", "COMPLETING")
     if waits:
@@ -181,10 +177,9 @@ def _state(out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str]
         return f"failed: {last['error']}"
     if last is not None and last["event"] == "FitEnd" and not out.checkpoint.is_file():
         return f"{'done' if last['success'] else 'ended without success'}: {last['message']}"
-    if runs or (
-        job is None and last and last["event"] == "FitStart" and _age(events[-1]) < SILENT_S
-    ):
-        return "running" if events else "running: waits for workers"
+    if runs or _runs(out, last, events, job):
+        is_fitting = last is not None and last["event"] != "RunStart"
+        return "running" if is_fitting else "running: waits for workers"
     if out.checkpoint.is_file():
         return f"stopped: go on with gmdask fit --resume {out.path}"
     return (
@@ -192,6 +187,17 @@ def _state(out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str]
         if (out.path / "result.json").is_file()
         else "not begun, or stopped before its first point"
     )
+
+
+def _runs(
+    out: OutputFolder, last: dict[str, Any] | None, events: list[dict[str, Any]], job: Any
+) -> bool:
+    """Whether a process holds the folder; by the age of the last event where that is not known."""
+    holder = out.lock.holder()
+    runs = None if holder is None else holder.runs()
+    if runs is None and job is None and last is not None:
+        return last["event"] in ("RunStart", "FitStart") and _age(events[-1]) < SILENT_S
+    return bool(runs)
 
 
 def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:

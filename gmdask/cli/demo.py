@@ -60,8 +60,9 @@ def demo(output: str | None, workers: int) -> None:
     progress, out = Progress(), OutputFolder(folder / "fit")
     with (
         connect("local", workers=workers, memory_limit="2GB") as client,
-        out.begun(overwrite=False),
+        out.begun(),
     ):
+        out.prepare()
         result = Fit(datasets, client, on_event=progress, events=out.events).run(models)
         progress.close()
         echo(

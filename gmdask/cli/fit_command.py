@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.errors import FitInterrupted, InputError
+from gmdask.events import EventFile, FitFailed, RunStart
+from gmdask.lock import Holder
 
 if TYPE_CHECKING:  # the other commands start without it
     from gmdask.fit import Checkpoint
@@ -75,14 +77,18 @@ def fit(
         asked: dict[str, Any] = {
             "store": store, "models": str(Path(models).absolute()), "backend": backend, "where": list(where), **places,
         }  # fmt: skip
-        _run(context, folder, asked, max_passes, time_limit, overwrite=overwrite)
+        folder.refuse_input(models)
+        with _held(folder):
+            _run(context, folder, asked, max_passes, time_limit, resume=False)
         return
     given = [key for key in ("output", "overwrite", "backend", "where") if _told(context, key)]
     if store is not None or given:
         msg = f"--resume goes on with the fit of {resume} as it is: {'STORE' if store else given[0]} cannot be given"
         raise click.UsageError(msg)
     again = places if any(_told(context, key) for key in CLUSTER) else {}
-    _run(context, OutputFolder(resume, resume=True), again, max_passes, time_limit)
+    folder = OutputFolder(resume, resume=True)
+    with _held(folder):
+        _run(context, folder, again, max_passes, time_limit, resume=True)
 
 
 def _told(context: click.Context, key: str) -> bool:
@@ -91,13 +97,12 @@ def _told(context: click.Context, key: str) -> bool:
 
 def _run(
     context: click.Context, folder: OutputFolder, asked: dict[str, Any], max_passes: int,
-    time_limit: str | None, *, overwrite: bool | None = None,
+    time_limit: str | None, *, resume: bool,
 ) -> None:  # fmt: skip
-    """Start a fit, or go on where `overwrite` is None."""
+    """Start a fit, or go on, in a folder that is held."""
     from gmdask.fit import Checkpoint, Fit
     from gmdask.store import Store
 
-    resume = overwrite is None
     if resume:
         asked = _kept(Checkpoint(folder.checkpoint)) | asked
     opened = Store.open(asked["store"])
@@ -107,12 +112,9 @@ def _run(
     datasets, global_models = datasets_and_models(asked["store"], asked["models"], asked["where"])
     datasets.set_models(global_models)
     progress = Progress()
-    checkpoint = Checkpoint(folder.checkpoint, asked)
-    with (
-        _interrupted_by(signal.SIGTERM),
-        connected(*(asked[key] for key in CLUSTER)) as client,
-        folder.begun(overwrite=bool(overwrite)),
-    ):
+    checkpoint = Checkpoint(folder.checkpoint, asked, folder.lock)
+    folder.prepare()
+    with _told_connected(asked, EventFile(folder.events)) as client:
         fit = Fit(
             datasets, client, backend=asked["backend"], max_passes=max_passes,
             time_limit=time_limit, checkpoint=checkpoint, resume=resume, on_event=progress,
@@ -123,13 +125,39 @@ def _run(
         except FitInterrupted as interrupted:
             result = interrupted.result
     progress.close()
-    folder.write(result, global_models, datasets, opened)
     echo(str(result))
-    echo(f"\nwritten to {folder.path}")
+    written = folder.write(result, global_models, datasets, opened)
+    if written != folder.path or not folder.lock.in_place():
+        echo(f"gmdask: {folder.path} was removed or changed while the fit ran", err=True)
+    echo(f"\nwritten to {written}")
     if not result.success:
         more = f" (gmdask fit --resume {folder.path})" if folder.checkpoint.is_file() else ""
         echo(f"gmdask: the fit did not converge: {result.message}{more}", err=True)
         context.exit(NOT_CONVERGED)
+
+
+@contextmanager
+def _held(folder: OutputFolder) -> Iterator[None]:
+    """Hold the output folder, and let SIGTERM do what Ctrl-C does."""
+    with _interrupted_by(signal.SIGTERM), folder.begun():
+        if folder.lock.taken_over is not None:
+            gone = folder.lock.taken_over
+            echo(f"gmdask: {folder.path}: took over from a fit that is gone ({gone})", err=True)
+        yield
+
+
+@contextmanager
+def _told_connected(asked: dict[str, Any], tell: EventFile) -> Iterator[Any]:
+    """Client of the cluster; its start, or what stood against it, is an event of the fit."""
+    here = Holder.here()
+    tell(RunStart(here.host, here.pid))
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(connected(*(asked[key] for key in CLUSTER)))
+        except BaseException as error:
+            tell(FitFailed(str(error) or type(error).__name__))
+            raise
+        yield client
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 
 from gmdask.cli.terminal import Volume, printable, volume
 from gmdask.events import (
+    CheckpointFailed,
     CompileEnd,
     DatasetsProgress,
     Event,
@@ -22,7 +23,7 @@ __all__ = ["Progress"]
 
 
 OFTEN = (FitPass, DatasetsProgress)
-SHOWN = (CompileEnd, DatasetsProgress, FitEnd, FitPass, WorkerLost)
+SHOWN = (CheckpointFailed, CompileEnd, DatasetsProgress, FitEnd, FitPass, WorkerLost)
 
 
 class Progress:

@@ -11,6 +11,7 @@ import dask
 import dask.array
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 from numpy.typing import NDArray
 
 from gmdask.likelihood.group import CubeSource
@@ -36,6 +37,20 @@ class AlteredCube:
     operation: Callable[..., xr.Dataset]
     sources: tuple[CubeSource, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> None:
+        """Place of a store: there is none that holds the cube."""
+
+    @property
+    def block(self) -> None:
+        """Block of a store: there is none that holds the cube."""
+
+    def identity(self) -> list[Any]:
+        """Plain data that stand for the content of the cube: a digest of what it is made from."""
+        made = (self.operation.__module__, self.operation.__qualname__, dict(self.options))
+        sources = [source.identity() for source in self.sources]
+        return [tokenize(made, sources, ensure_deterministic=True)]
 
     def follow(self) -> xr.Dataset:
         """Make the cube, lazily."""

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
 from gmdask.fit.kinks import Kinks
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.problem import End, Minimum, State
+from gmdask.lock import Lock
 from gmdask.models import Models
+from gmdask.store.checksums import decode_sealed, encode_sealed
 
 __all__ = ["Checkpoint", "Stage", "identity", "stage_from", "versions"]
 
@@ -31,6 +34,9 @@ PACKAGES = (
 )  # fmt: skip
 
 Plain = dict[str, Any]
+PARTS = {
+    "done": bool, "fit": dict, "asked": dict | None, "versions": dict, "state": dict | None
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,26 +61,35 @@ class Stage:
 class Checkpoint:
     """A file, replaced whole at every accepted point, that a fit can go on from.
 
+    It is written while its lock is held.
+
     Parameters
     ----------
     path : str or path
         In a folder that exists.
     asked : mapping, optional
         Plain data to keep in it, such as where the inputs are.
+    lock : `Lock`, optional
+        That of the folder, where one is held already; by default one beside the file.
 
     Attributes
     ----------
     changed : list of str
         Once resumed: which versions are others than those that the fit began with.
+    lock : `Lock`
+        Held by a fit that writes the file.
 
     Notes
     -----
-    Numbers are written such that they are read to the same bits. The schema is
-    ``data_schemas/1.0/checkpoint.json``.
+    Numbers are written such that they are read to the same bits, and the file carries its own
+    checksum. The schema is ``data_schemas/1.0/checkpoint.json``.
     """
 
-    def __init__(self, path: str | Path, asked: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, asked: Mapping[str, Any] | None = None, lock: Lock | None = None
+    ) -> None:
         self.path, self._asked = Path(path), None if asked is None else dict(asked)
+        self.lock = lock or Lock(self.path.with_name(f".{self.path.name}.lock"))
         self._fit: Plain = {}
         self._empty = False
         self.changed: list[str] = []
@@ -122,6 +137,11 @@ class Checkpoint:
         """What was kept in the file with its start; see `resume` for the errors."""
         return dict(self._read()["asked"] or {})
 
+    @property
+    def done(self) -> bool:
+        """Whether the fit came to its end; see `resume` for the errors."""
+        return bool(self._read()["done"])
+
     def write(self, stage: Stage, *, done: bool = False) -> None:
         """Replace the file, so that at any moment there is one that is whole."""
         self._write(_plain_stage(stage), done=done)
@@ -129,7 +149,7 @@ class Checkpoint:
 
     def discard_empty(self) -> None:
         """Remove the file of a fit that began and came to no point."""
-        if self._empty:
+        if self._empty and self.lock.in_place():
             self.path.unlink(missing_ok=True)
 
     def _write(self, state: Plain | None, *, done: bool) -> None:
@@ -137,33 +157,40 @@ class Checkpoint:
             "schema": SCHEMA, "done": done, "fit": self._fit, "asked": self._asked,
             "versions": versions(), "state": state,
         }  # fmt: skip
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        if not self.lock.in_place():
+            msg = (
+                f"{self.path}: the checkpoint cannot be written: its folder was removed or replaced"
+            )
+            raise InputError(msg)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(document) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            write_atomically(self.path, encode_sealed(document, allow_nan=True))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            msg = f"{self.path}: the checkpoint cannot be written: {error.strerror}"
+            msg = f"{self.path}: the checkpoint cannot be written: {error.strerror or error}"
             raise InputError(msg) from error
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
     def _read(self) -> Plain:
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            data = self.path.read_bytes()
         except FileNotFoundError:
             msg = f"{self.path}: there is no checkpoint to go on from"
             raise InputNotFoundError(msg) from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
             msg = f"{self.path}: is not a checkpoint: {error}"
             raise InputError(msg) from error
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        try:
+            found = decode_sealed(data, str(self.path))
+        except (CorruptStoreError, ValueError, RecursionError) as error:
+            msg = f"{self.path}: is not a checkpoint, or is damaged: its checksum does not fit its content"
+            raise InputError(msg) from error
+        if found.get("schema") != SCHEMA:
             msg = f"{self.path}: is not a checkpoint, expected the schema {SCHEMA!r}"
             raise InputError(msg)
+        for key, kinds in PARTS.items():
+            if key not in found or not isinstance(found[key], kinds):
+                msg = (
+                    f"{self.path}: is not a checkpoint: {key!r} is missing, or not what is expected"
+                )
+                raise InputError(msg)
         return found
 
 
@@ -185,7 +212,7 @@ def identity(datasets: Datasets, models: Models, backend: str) -> Plain:
 
 def _dataset(dataset: Any) -> list[Any]:
     if dataset.stored is not None:
-        return [dataset.name, dataset.stored.manifest, dataset.stored.row]
+        return [dataset.name, *dataset.stored.identity()]
     counts = np.ascontiguousarray(dataset.cube["counts"].values)
     return [dataset.name, hashlib.sha256(counts.tobytes()).hexdigest(), list(counts.shape)]
 
@@ -247,25 +274,84 @@ def _plain_stage(stage: Stage) -> Plain:
     }
 
 
-def stage_from(data: Plain, objective: Objective) -> Stage:
-    """The stage that was written, of the same objective."""
+def stage_from(data: Plain, objective: Objective, path: str | Path) -> Stage:
+    """Return the stage that was written, of the same objective.
+
+    Parameters
+    ----------
+    data : dict
+        State of a checkpoint.
+    objective : `Objective`
+    path : str or path
+        The checkpoint, for errors.
+
+    Raises
+    ------
+    InputError
+        If something is missing, or not of the type or shape that the objective asks for.
+    """
+    try:
+        return _stage_from(data, objective)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        msg = f"{path}: the state of the fit is not what is expected: {told}"
+        raise InputError(msg) from error
+
+
+def _stage_from(data: Plain, objective: Objective) -> Stage:
     search, earlier = data["search"], data["earlier"]
-    held: NDArray[np.bool_] = np.zeros(len(objective.shared), dtype=bool)
-    held[search["held"]] = True
+    n = len(objective.shared)
+    held: NDArray[np.bool_] = np.zeros(n, dtype=bool)
+    held[_indices(search, "held", n)] = True
+    kinks = search["kinks"]
     state = State(
         _pass_from(search["point"], objective),
-        search["passes"],
-        np.array(search["damping"], dtype=float),
+        _count(search, "passes"),
+        _numbers(search, "damping", (n,)),
         held,
-        search["releases"],
-        Kinks(**{key: np.array(array, dtype=float) for key, array in search["kinks"].items()}),
-        tuple(search["lowest"]),
+        _count(search, "releases"),
+        Kinks(*(_numbers(kinks, key, (n,), finite=False) for key in ("lower", "upper", "jump"))),
+        tuple(_numbers(search, "lowest", None, finite=False).tolist()),
     )
     first = None
     if earlier is not None:
         point = _pass_from(earlier["point"], objective)
-        first = Minimum(point, earlier["edm"], End[earlier["end"]])
-    return Stage(data["passes"], state, first)
+        first = Minimum(point, float(earlier["edm"]), End[earlier["end"]])
+    return Stage(_count(data, "passes"), state, first)
+
+
+def _numbers(
+    data: Plain, key: str, shape: tuple[int, ...] | None, *, finite: bool = True
+) -> NDArray[np.float64]:
+    """Array of plain data, of any length where no shape is given; a ValueError names what is wrong."""
+    array: NDArray[Any] = np.array(data[key])
+    expected = (len(array),) if shape is None else shape
+    fits = array.size == np.prod(expected) and (array.shape == expected or array.size == 0)
+    if not fits or (array.size and array.dtype.kind not in "if"):
+        msg = f"{key!r} is an array {array.shape} of {array.dtype}, expected numbers {expected}"
+        raise ValueError(msg)
+    numbers = array.astype(float).reshape(expected)
+    if not (np.isfinite(numbers) if finite else ~np.isnan(numbers)).all():
+        msg = f"{key!r} is not finite"
+        raise ValueError(msg)
+    return numbers
+
+
+def _indices(data: Plain, key: str, size: int) -> NDArray[np.intp]:
+    found = _numbers(data, key, None)
+    index: NDArray[np.intp] = found.astype(np.intp)
+    if (index != found).any() or (index < 0).any() or (index >= size).any():
+        msg = f"{key!r} has {found.tolist()}, expected whole numbers below {size}"
+        raise ValueError(msg)
+    return index
+
+
+def _count(data: Plain, key: str) -> int:
+    found = data[key]
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        msg = f"{key!r} is {found!r}, expected a count"
+        raise ValueError(msg)
+    return found
 
 
 def _plain_pass(point: Pass) -> Plain:
@@ -278,10 +364,11 @@ def _plain_pass(point: Pass) -> Plain:
 
 
 def _pass_from(data: Plain, objective: Objective) -> Pass:
-    values = np.array(data["values"], dtype=float)
-    n = len(objective.shared)
+    n, n_datasets = len(objective.shared), objective.n_datasets
+    values = _numbers(data, "values", objective.start.shape)
+    floors = _numbers(data, "floors", (n_datasets,)).astype(np.intp)
     return Pass(
-        values, values[objective.shared], data["stat"], np.array(data["stats"], dtype=float),
-        np.array(data["gradient"], dtype=float), np.array(data["hessian"], dtype=float).reshape(n, n),
-        None, np.array(data["floors"], dtype=np.intp), [],
+        values, values[objective.shared], float(_numbers(data, "stat", ())),
+        _numbers(data, "stats", (n_datasets,)), _numbers(data, "gradient", (n,)),
+        _numbers(data, "hessian", (n, n)), None, floors, [],
     )  # fmt: skip

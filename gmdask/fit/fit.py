@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from gmdask.cluster.topic import Topic
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError, FitInterrupted, InputError, described
-from gmdask.events import Bus, CheckpointWritten, EventFile, FitEnd, FitFailed, Listener
+from gmdask.events import (
+    Bus,
+    CheckpointFailed,
+    CheckpointWritten,
+    EventFile,
+    FitEnd,
+    FitFailed,
+    Listener,
+)
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
 from gmdask.fit.clock import Clock, seconds_of
 from gmdask.fit.degeneracy import degeneracies
@@ -116,6 +124,7 @@ class Fit(Profiling):
         if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
             checkpoint = Checkpoint(checkpoint)
         self._checkpoint, self._resume = checkpoint, resume
+        self._without_checkpoint = False
         self.datasets, self.client, self.backend = datasets, client, backend
         self._max_passes = max_passes
         told = [None if events is None else EventFile(events), on_event]
@@ -195,7 +204,7 @@ class Fit(Profiling):
                     self._teller(models, objective).begun(0)
                     return self._errors_there(models, objective, clock)
             with self._checkpointed(models) as kept, self._objective(models) as objective:
-                stage = None if kept is None else stage_from(kept, objective)
+                stage = self._stage(kept, objective)
                 return self._minimise(models, objective, stage, clock, errors=errors)
 
     @contextmanager
@@ -226,14 +235,20 @@ class Fit(Profiling):
             yield None
             return
         ours = identity(self.datasets, models, self.backend)
-        if self._resume:
-            yield self._checkpoint.resume(ours)
-            return
-        self._checkpoint.begin(ours)
-        try:
-            yield None
-        finally:
-            self._checkpoint.discard_empty()
+        with self._checkpoint.lock:
+            if self._resume:
+                yield self._checkpoint.resume(ours)
+                return
+            self._checkpoint.begin(ours)
+            try:
+                yield None
+            finally:
+                self._checkpoint.discard_empty()
+
+    def _stage(self, kept: dict[str, Any] | None, objective: Objective) -> Stage | None:
+        if kept is None or self._checkpoint is None:
+            return None
+        return stage_from(kept, objective, self._checkpoint.path)
 
     def _errors_there(self, models: Models, objective: Objective, clock: Clock) -> FitResult:
         point = objective(objective.start, order=2, profile=False)
@@ -278,7 +293,7 @@ class Fit(Profiling):
                 self._conclude(models, objective, best, clock, errors=False)
             ) from None
         if self._checkpoint is not None and work.stage is not None and minimum.end not in GOES_ON:
-            self._checkpoint.write(work.stage, done=True)
+            self._keep(work.stage, done=True)
         return result
 
     def _conclude(
@@ -300,10 +315,19 @@ class Fit(Profiling):
             minimum, found = replace(minimum, point=point), uncertainty(objective, point)
         return self._result(models, objective, minimum, verdict, found, passes, clock)
 
-    def _keep(self, stage: Stage) -> None:
-        if self._checkpoint is not None:
-            self._checkpoint.write(stage)
-            self.bus(CheckpointWritten(str(self._checkpoint.path), stage.passes))
+    def _keep(self, stage: Stage, *, done: bool = False) -> None:
+        """Write the checkpoint; where that fails, the fit goes on without, and tells it once."""
+        if self._checkpoint is None:
+            return
+        try:
+            self._checkpoint.write(stage, done=done)
+        except InputError as error:
+            if not self._without_checkpoint:
+                self.bus(CheckpointFailed(str(error)))
+            self._without_checkpoint = True
+        else:
+            if not done:
+                self.bus(CheckpointWritten(str(self._checkpoint.path), stage.passes))
 
     def _result(
         self,

@@ -111,10 +111,14 @@ def plan_of(
     if room is None or not specs:
         return None
     n_components = max(len(spec.components) for spec in specs)
-    kinds = {getattr(d.stored, "block", d.name): d for d in datasets}  # those of a block are alike
+    kinds = {_block_of(d): d for d in datasets}  # those of a block are alike
     per_task = max(peak_bytes(d.cube) + 8 * cubes * d.counts.size for d in kinds.values())
     per_dataset = HELD + HELD_PER_COMPONENT * n_components
     return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
+
+
+def _block_of(dataset: MapDataset) -> str:
+    return (None if dataset.stored is None else dataset.stored.block) or dataset.name
 
 
 def own_models(models: Models, specs: Iterable[S]) -> tuple[dict[str, Any], list[S]]:

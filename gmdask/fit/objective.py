@@ -188,6 +188,11 @@ class Objective:
         )
 
     @property
+    def n_datasets(self) -> int:
+        """Number of datasets."""
+        return len(self._indices)
+
+    @property
     def n_groups(self) -> int:
         """Number of groups of datasets."""
         return len(self._engine)

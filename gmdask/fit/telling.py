@@ -72,7 +72,7 @@ class Teller:
 
 def _store(datasets: Datasets) -> str | None:
     """The one store that all datasets are of."""
-    urls = {getattr(dataset.stored, "url", None) for dataset in datasets}
+    urls = {None if dataset.stored is None else dataset.stored.url for dataset in datasets}
     return urls.pop() if len(urls) == 1 else None
 
 

@@ -49,9 +49,19 @@ T = TypeVar("T")
 class CubeSource(Protocol):
     """Where the cube of a dataset is found, or how it is made: plain data that travels."""
 
+    @property
+    def url(self) -> str | None:
+        """Place of the store that holds the dataset; None if it is made from others."""
+
+    @property
+    def block(self) -> str | None:
+        """Block of the store, whose cubes are alike; None if it is made from others."""
+
+    def identity(self) -> list[Any]:
+        """Plain data that stand for the content of the cube, wherever it is."""
+
     def open(self) -> xr.Dataset:
         """The cube."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,10 @@ class StoredCube:
     block: str
     manifest: str
     row: int
+
+    def identity(self) -> list[Any]:
+        """Plain data that stand for the content of the cube."""
+        return [self.manifest, self.row]
 
     def open(self) -> xr.Dataset:
         """The cube, lazy."""

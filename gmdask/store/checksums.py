@@ -58,9 +58,9 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def encode_sealed(content: dict[str, Any]) -> bytes:
+def encode_sealed(content: dict[str, Any], *, allow_nan: bool = False) -> bytes:
     """Write a non-empty JSON object whose first member is the SHA-256 of the others."""
-    body = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    body = json.dumps(content, separators=(",", ":"), allow_nan=allow_nan).encode()
     return _HEAD + sha256(body).encode() + _TAIL + body[1:]
 
 

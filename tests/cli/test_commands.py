@@ -83,7 +83,8 @@ def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
         "survey.zarr", "survey-truth.yaml", "models_start.yaml", "fit"
     }  # fmt: skip
     assert {p.name for p in (made / "fit").iterdir()} == {
-        "models.yaml", "models_covariance.dat", "result.json", "residuals.png", "events.jsonl"
+        "models.yaml", "models_covariance.dat", "result.json", "residuals.png", "events.jsonl",
+        ".gmdask.json",
     }  # fmt: skip
     result = json.loads((made / "fit" / "result.json").read_text())
     assert result["success"]

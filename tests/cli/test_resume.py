@@ -17,7 +17,8 @@ from synthetic import models, write_survey
 import gmdask as gm
 from gmdask.cli.main import main
 
-RUNNING = {"checkpoint.json", "events.jsonl"}
+RUNNING = {"checkpoint.json", "events.jsonl", ".gmdask.json"}
+LOCK = ".checkpoint.json.lock"
 HANGS = """
 import sys, time
 from gmdask.cli import fit_command
@@ -93,7 +94,7 @@ def numbers(folder: Path) -> tuple[object, ...]:
 def test_killed_and_interrupted(folder: Path, run: Any) -> None:
     assert run("fit", "survey.zarr", "start.yaml", "-o", "whole").returncode == 0
     assert stopped(folder, signal.SIGKILL) == -signal.SIGKILL
-    assert files(folder / "out") == RUNNING
+    assert files(folder / "out") == {*RUNNING, LOCK}
     refused = run("fit", "survey.zarr", "start.yaml")
     assert refused.returncode == 1
     assert "gmdask fit --resume out" in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from astropy import units as u
 from problems import bits
 from synthetic import models
 
 import gmdask as gm
 from gmdask.errors import FitInterrupted, InputError, InputNotFoundError
-from gmdask.events import FitPass
+from gmdask.events import CheckpointFailed, FitPass
 from gmdask.schemas import read_schema
+from gmdask.store.checksums import encode_sealed
 
 SHAPE = (0.15, 0.0, 10.0)  # round, where the slope by e vanishes: it costs a second search
 
@@ -36,6 +39,13 @@ class Watch:
             self.passes.append(event)
             if event.number == self.at:
                 raise self.error
+
+
+def reseal(path, content):
+    """Write a checkpoint that was changed, with the checksum of what it is now."""
+    path.write_bytes(
+        encode_sealed({k: v for k, v in content.items() if k != "sha256"}, allow_nan=True)
+    )
 
 
 def start_of(datasets, *, extended=False):
@@ -101,7 +111,7 @@ def test_other_bits_where_it_was_not_resumed_from_all(datasets, tmp_path):
         gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
     kept = json.loads(path.read_text())
     kept["state"]["search"]["damping"] = [0.3] * len(kept["state"]["search"]["damping"])
-    path.write_text(json.dumps(kept))
+    reseal(path, kept)
     own = start_of(datasets)
     assert bits(gm.Fit(datasets, checkpoint=path, resume=True).run(own), own) != expected
 
@@ -240,7 +250,7 @@ def test_other_versions_are_told(datasets, tmp_path):
         gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
     kept = json.loads(path.read_text())
     kept["versions"]["numpy"] = "0.9"
-    path.write_text(json.dumps(kept))
+    reseal(path, kept)
     result = gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets))
     assert f"other versions: numpy 0.9, now {np.__version__}" in result.message
 
@@ -256,3 +266,135 @@ def test_datasets_in_memory(datasets, tmp_path):
     with pytest.raises(InputError, match="datasets"):
         gm.Fit(other, checkpoint=path, resume=True).run(start_of(other))
     assert gm.Fit(held, checkpoint=path, resume=True).run(start_of(held)).success
+
+
+def damaged(content):
+    """Function for each way to damage plain data: keys missing, or other types, shapes and numbers."""
+
+    def walk(data, path):
+        yield path, data
+        items = data.items() if isinstance(data, dict) else ()
+        for key, value in items:
+            yield from walk(value, (*path, key))
+
+    for path, data in walk(content, ()):
+        if path in ((), ("asked",), ("state", "earlier")) or path[:1] in (
+            ("versions",),
+            ("sha256",),
+        ):
+            continue
+        others = {"nothing": None, "text": "x", "negative": -1, "list": [[1.0], [2.0]]}
+        if isinstance(data, list) and data:
+            nan = [float("nan")] * len(data)
+            others |= {"shorter": data[:-1], "text in it": ["1", *data[1:]], "nan": nan}
+        for what, other in others.items():
+            if path[-1] in ("lowest", "floors", "stat", "done") and what in ("shorter", "negative"):
+                continue  # as good as any
+            yield (*path, what), path, other
+        yield (*path, "missing"), path, KeyError
+
+
+def changed(content, path, other):
+    content = json.loads(json.dumps(content))
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    if other is KeyError:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = other
+    return content
+
+
+def test_damaged_checkpoints_are_refused(datasets, tmp_path):
+    """However it is damaged, with a checksum that fits: told in a line that names the file."""
+    path = tmp_path / "fit.json"
+    with pytest.raises(CrashError):
+        gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
+    whole = path.read_bytes()
+    kept, told = json.loads(whole), []
+    for name, where, other in damaged(kept):
+        if where in (("state",),) and other is None:
+            continue  # a fit that came to no point
+        reseal(path, changed(kept, where, other))
+        try:
+            gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets))
+            told.append((name, "taken"))
+        except InputError as error:
+            told.append((name, str(error).partition("fit.json: ")[1]))
+    assert [name for name, words in told if words != "fit.json: "] == []
+    assert len(told) > 80
+    for at in range(len(whole) - 1, 0, -len(whole) // 40):  # flipped digits, and all else
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(InputError, match=r"fit\.json: is not a checkpoint, or is damaged"):
+            gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets))
+    for at in (0, 1, 70, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:at])
+        with pytest.raises(InputError, match=r"fit\.json: is not a checkpoint, or is damaged"):
+            gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets))
+    path.write_bytes(whole)
+    assert gm.Fit(datasets, checkpoint=path, resume=True).run(start_of(datasets)).success
+
+
+def test_datasets_made_of_others(datasets, tmp_path):
+    """Slices of stored datasets have no block; what they are made from stands for them."""
+    path = tmp_path / "fit.json"
+    low, high = 1 * u.TeV, 10 * u.TeV
+    parts = datasets.slice_by_energy(low, high)
+    with pytest.raises(CrashError):
+        gm.Fit(parts, checkpoint=path, on_event=Watch(3)).run(start_of(parts))
+    again, own = datasets.slice_by_energy(low, high), start_of(parts)
+    expected, _, _ = undisturbed(parts)
+    assert bits(gm.Fit(again, checkpoint=path, resume=True).run(own), own) == expected
+    with pytest.raises(CrashError):
+        gm.Fit(parts, checkpoint=path, on_event=Watch(3)).run(start_of(parts))
+    other = datasets.slice_by_energy(low, 5 * u.TeV)
+    with pytest.raises(InputError, match="another datasets"):
+        gm.Fit(other, checkpoint=path, resume=True).run(start_of(other))
+
+
+def test_two_at_once(datasets, tmp_path):
+    path = tmp_path / "fit.json"
+
+    def second(event):
+        if isinstance(event, FitPass):
+            for resume in (True, False):
+                with pytest.raises(
+                    InputError, match=r"another fit is running here \(host .*, process"
+                ):
+                    gm.Fit(datasets, checkpoint=path, resume=resume).run(start_of(datasets))
+            told.append(event)
+
+    told: list[FitPass] = []
+    assert gm.Fit(datasets, checkpoint=path, on_event=second).run(start_of(datasets)).success
+    assert told
+    assert [file.name for file in tmp_path.iterdir()] == ["fit.json"]
+
+
+def test_where_it_cannot_be_written_any_more(datasets, tmp_path):
+    """The fit goes on, and tells it once."""
+    path, told = tmp_path / "folder" / "fit.json", []
+    path.parent.mkdir()
+
+    def remove(event):
+        if isinstance(event, FitPass) and event.number == 2:
+            shutil.rmtree(path.parent)
+        told.append(event)
+
+    own = start_of(datasets)
+    result = gm.Fit(datasets, checkpoint=path, on_event=remove).run(own)
+    assert bits(result, own) == undisturbed(datasets)[0]
+    failed = [event.error for event in told if isinstance(event, CheckpointFailed)]
+    assert failed == [
+        f"{path}: the checkpoint cannot be written: its folder was removed or replaced"
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_others_are_kept(datasets, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine, without an end of line")
+    for options in ({"checkpoint": tmp_path / "notes.txt"}, {"events": tmp_path / "notes.txt"}):
+        with pytest.raises(InputError, match=r"notes\.txt: "):
+            gm.Fit(datasets, **options).run(start_of(datasets))
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "notes.txt").read_text() == "mine, without an end of line"

@@ -1,0 +1,97 @@
+"""Files that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from gmdask.errors import StoreExistsError
+
+__all__ = ["is_temporary", "replacing", "temporary_beside", "write_atomically"]
+
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}(-.*)?")
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a name in the same folder that nothing has yet, with the same suffixes.
+
+    Parameters
+    ----------
+    path : path
+        The file or folder that takes its place in the end.
+    """
+    return path.with_name(f".tmp-{uuid4().hex}-{path.name}")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one that gmdask gives to what it has not finished."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+@contextmanager
+def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Have a file written under a temporary name, and give it its own when it is complete.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    overwrite : bool
+        Whether it may replace one that is there.
+
+    Yields
+    ------
+    path
+        Where to write it. If that fails, the temporary file is removed and nothing else changes.
+
+    Raises
+    ------
+    StoreExistsError
+        If there is a file of this name, which may not be replaced, or a folder.
+    """
+    path = Path(path)
+    _refuse(path, taken=path.is_dir() or (not overwrite and os.path.lexists(path)))
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _refuse(path, taken=not _link(temporary, path))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, content: bytes, *, overwrite: bool = True) -> None:
+    """Write a file as a whole; see `replacing`.
+
+    Parameters
+    ----------
+    path : str or path
+    content : bytes
+    overwrite : bool
+        Whether it may replace one that is there.
+    """
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Whether a file could be given a name that was free."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _refuse(path: Path, *, taken: bool) -> None:
+    if taken:
+        msg = f"{path}: there is something of this name already"
+        raise StoreExistsError(msg)

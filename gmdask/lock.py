@@ -1,0 +1,165 @@
+"""The lock that keeps two fits from writing the same files."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from gmdask.errors import InputError
+
+__all__ = ["Holder", "Lock"]
+
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock.
+
+    Attributes
+    ----------
+    host : str
+    pid : int
+    started : float
+        When the process began, in s of Unix time: process numbers are used again.
+    """
+
+    host: str
+    pid: int
+    started: float
+
+    @classmethod
+    def here(cls) -> Holder:
+        """Return this process."""
+        process = psutil.Process()
+        return cls(socket.gethostname(), process.pid, process.create_time())
+
+    def runs(self) -> bool | None:
+        """Whether the process is still there; None if it is of another host, which cannot be seen."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1.0)
+        except psutil.Error:
+            return False
+
+    def __str__(self) -> str:
+        return f"host {self.host}, process {self.pid}"
+
+
+class Lock:
+    """A file that one process at a time holds, with its host and process number.
+
+    The system releases the lock when the process ends, however it ends. The file of a process
+    that was killed stays, and the next one takes it over. The same `Lock` may be entered again
+    while it is held. Where a file system has no locks, nobody is kept out.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, in a folder that exists when the lock is taken. It is removed in the end.
+
+    Attributes
+    ----------
+    taken_over : `Holder` or None
+        A process that held it and is gone without having released it.
+
+    Raises
+    ------
+    InputError
+        On entry, if another process holds it, or the file is something else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.taken_over: Holder | None = None
+        self._handle: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> Self:
+        if self._depth == 0:
+            self._take()
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._handle is not None:
+            if self.in_place():
+                self.path.unlink()
+            os.close(self._handle)
+            self._handle = None
+
+    def holder(self) -> Holder | None:
+        """Who holds it, or held it and was killed; None if there is no such file."""
+        try:
+            return _parsed(self.path.read_bytes())
+        except OSError:
+            return None
+
+    def in_place(self) -> bool:
+        """Whether the file that this process holds is still the one at its path."""
+        if self._handle is None:
+            return False
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self._handle))
+        except OSError:
+            return False
+
+    def _take(self) -> None:
+        while not self.in_place():  # another process may remove the file just as it is opened
+            if self._handle is not None:
+                os.close(self._handle)
+            self._handle = self._opened()
+        assert self._handle is not None
+        content = os.pread(self._handle, 4096, 0)
+        self.taken_over = _parsed(content)
+        if content and self.taken_over is None:
+            os.close(self._handle)
+            self._handle = None
+            msg = f"{self.path}: is not a lock of gmdask; move it away"
+            raise InputError(msg)
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, json.dumps(asdict(Holder.here())).encode(), 0)
+
+    def _opened(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(self.path, flags, 0o644)
+        except OSError as error:
+            msg = f"{self.path}: the lock cannot be written: {error.strerror}"
+            raise InputError(msg) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = _parsed(os.pread(handle, 4096, 0)) or "another process"
+            os.close(handle)
+            msg = f"{self.path.parent}: another fit is running here ({who})"
+            raise InputError(msg) from None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                os.close(handle)
+                raise
+        return handle
+
+
+def _parsed(content: bytes) -> Holder | None:
+    try:
+        found = json.loads(content)
+        return Holder(str(found["host"]), int(found["pid"]), float(found["started"]))
+    except (ValueError, TypeError, KeyError):
+        return None
