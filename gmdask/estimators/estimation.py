@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -14,6 +15,7 @@ from gmdask.datasets.energy_algebra import energy_bins
 from gmdask.errors import InputError
 from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.estimators.solve import crossings, minimise
+from gmdask.geometry import Axis
 from gmdask.models import Models, SkyModel
 from gmdask.store.axes import cube_axis
 
@@ -23,6 +25,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 OPTIONAL = ("errn-errp", "ul", "scan")
+ALIGNED = 0.02  # of a bin: how far apart edges may be that are taken as one, as in Gammapy
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
     Raises
     ------
     InputError
-        If the edges do not increase, or no dataset has a bin in one of the ranges.
+        If the edges do not increase, no dataset has a bin in one of the ranges, or two that have some
+        there do not share the edges they are rounded to.
     """
     try:
         values = np.asarray(u.Quantity(edges).to_value("TeV"), dtype=float)
@@ -117,12 +121,15 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
         raise InputError(msg)
     n = len(values) - 1
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
-    found, known = [], {}
+    found: list[tuple[tuple[int, int], ...]] = []
+    known: dict[bytes, tuple[tuple[int, int], ...]] = {}
+    unlike: list[_Rounded] = []
     for dataset in datasets:
         axis = cube_axis(dataset.cube, "energy", "TeV")
         key = axis.edges.tobytes()
         if key not in known:
             known[key] = tuple(_range(axis, values[i], values[i + 1]) for i in range(n))
+            unlike.append(_Rounded(dataset.name, axis, known[key]))
         for i, (start, stop) in enumerate(known[key]):
             if stop > start:
                 low[i] = min(low[i], axis.edges[start])
@@ -133,7 +140,52 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
         i = int(np.flatnonzero(empty)[0])
         msg = f"no dataset has an energy bin between {values[i]:.4g} and {values[i + 1]:.4g} TeV"
         raise InputError(msg)
+    for i in range(n):
+        _check_shared_edges([one for one in unlike if one.bins[i][1] > one.bins[i][0]], i)
     return EnergyBins(low, high, found)
+
+
+class _Rounded(NamedTuple):
+    """Axis of a dataset, and its bins in each energy range."""
+
+    name: str
+    axis: Axis
+    bins: tuple[tuple[int, int], ...]
+
+    def ends(self, i: int) -> tuple[float, float]:
+        start, stop = self.bins[i]
+        return float(self.axis.edges[start]), float(self.axis.edges[stop])
+
+    def has_edge(self, energy: float) -> bool:
+        """Whether an energy is an edge of the axis."""
+        at = float(self.axis.to_pix(energy)) + 0.5
+        return bool(abs(at - np.clip(round(at), 0, self.axis.nbin)) <= ALIGNED)
+
+    def cuts(self, energy: float) -> bool:
+        """Whether an energy lies within a bin of the axis."""
+        inside = self.axis.edges[0] < energy < self.axis.edges[-1]
+        return bool(inside and not self.has_edge(energy))
+
+
+def _check_shared_edges(used: list[_Rounded], i: int) -> None:
+    """Refuse an energy range whose bounds in one dataset lie within a bin of another."""
+    bounds = {end: one for one in used for end in one.ends(i)}
+    for end, one in bounds.items():
+        for other in used:
+            if other.cuts(end):
+                (low, high), (its_low, its_high) = one.ends(i), other.ends(i)
+                shared = [f"{e:.4g}" for e in one.axis.edges if other.has_edge(float(e))]
+                hint = (
+                    f"expected energy_edges among {', '.join(shared)} TeV"
+                    if shared
+                    else "they share none"
+                )
+                msg = (
+                    f"flux bin {i} would be {low:.4g} to {high:.4g} TeV in dataset {one.name!r} and "
+                    f"{its_low:.4g} to {its_high:.4g} TeV in dataset {other.name!r}, whose energy axis has no "
+                    f"edge at {end:.4g} TeV: {hint}"
+                )
+                raise InputError(msg)
 
 
 def _range(axis: object, low: float, high: float) -> tuple[int, int]:

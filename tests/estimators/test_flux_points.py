@@ -7,11 +7,14 @@ import pickle
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.time import Time
 from pks2155 import SELECTION, SOURCE
+from regions import CircleSkyRegion
 
 import gmdask as gm
 from gmdask.errors import InputError, ModelError, UnknownNameError
+from gmdask.estimators.estimation import bins_of
 from gmdask.estimators.solve import crossings, minimise
 from gmdask.fit.grouping import own_models
 from gmdask.likelihood.norms import NormGroupSpec, NormSpec, compile_norms, evaluate_norms
@@ -184,3 +187,38 @@ def test_selection_decides_what_there_is(curve):
     assert {"norm_errn", "norm_errp", "norm_ul"} <= set(curve.data.data_vars)
     assert "stat_scan" not in curve.data
     assert len(SELECTION) == 2
+
+
+def spectrum(name, edges):
+    n = len(edges) - 1
+    return gm.SpectrumDataset.from_arrays(
+        name, region=CircleSkyRegion(SkyCoord(0, 0, unit="deg"), 1 * u.deg), energy=edges * u.TeV,
+        energy_true=[0.5, 2, 50] * u.TeV, counts=np.full(n, 10.0), exposure=np.full(2, 1e13),
+    )  # fmt: skip
+
+
+A = np.array([1.0, 2, 4, 8])
+
+
+@pytest.mark.parametrize(
+    ("its", "edges", "words"),
+    [
+        ([2, 4, 8, 16, 32], [1, 4, 16], None),  # the same edges where both have some
+        (A * (1 + 1e-7), [1, 2, 8], None),  # of single precision
+        ([10, 20, 40], [1, 4, 40], None),  # nothing in common
+        ([0.5, 1.5, 3, 6, 12], [1, 4, 8], r"1 to 4 TeV in dataset 'a' and 1.5 to 3 TeV in dataset 'b'"),
+        ([0.5, 1.5, 3, 6, 12], [0.5, 12], r"no edge at 1 TeV: they share none"),
+        ([0.5, 1.5, 8, 12], [1, 8, 12], r"no edge at 1 TeV: expected energy_edges among 8 TeV"),
+    ],
+)  # fmt: skip
+def test_datasets_of_unlike_axes_share_the_edges_of_the_bins(its, edges, words):
+    """As Gammapy, which wants the axes aligned; bins of unlike edges would overlap."""
+    datasets = gm.Datasets([spectrum("a", A), spectrum("b", np.array(its, dtype=float))])
+    if words:
+        models = gm.Models([gm.SkyModel(gm.PowerLawSpectralModel(), name="s")])
+        with pytest.raises(InputError, match=words):
+            gm.FluxPointsEstimator("s", edges * u.TeV).run(datasets, models)
+        return
+    bins = bins_of(datasets, edges * u.TeV)
+    np.testing.assert_allclose([*bins.low, bins.high[-1]], edges, rtol=1e-6)
+    np.testing.assert_allclose(bins.low[1:], bins.high[:-1], rtol=1e-6)
