@@ -150,6 +150,9 @@ def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> 
     echo(f"{made}")
 
 
-def _tell(store: Store) -> None:
+def _tell(store: Store | Path) -> None:
+    if isinstance(store, Path):
+        click.echo(f"{store}")
+        return
     blocks = len({row.block for row in store.rows})
     echo(f"{store.url}: {counted(len(store.rows), 'dataset')} in {counted(blocks, 'block')}")

@@ -99,6 +99,7 @@ def _run(
 
 def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[str, Path]:
     """File of each source."""
+    from gmdask.datasets.fits_files import file_names
     from gmdask.estimators.flux_files import check_ending
 
     given = Path(output)
@@ -108,7 +109,8 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
         msg = f"{given}: of several sources the output is a folder"
         raise InputError(msg)
     else:
-        paths = {name: given / f"{name}.fits" for name in sources}
+        files = file_names(sources)
+        paths = {name: given / f"{file}.fits" for name, file in zip(sources, files, strict=True)}
     for path in paths.values():
         check_ending(path)
         if path.exists() and not overwrite:

@@ -9,8 +9,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.attributes import KnownAttributes
-from gmdask.datasets.altered import computed, in_process, lazy
+from gmdask.datasets.altered import AlteredCube, computed, in_process, lazy
 from gmdask.datasets.broadcast import Broadcast
+from gmdask.datasets.fits_files import write_dataset
+from gmdask.datasets.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.group import CubeSource
@@ -19,6 +21,7 @@ from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
 
     from gmdask.models import Component
 
@@ -74,7 +77,9 @@ class CubeDataset(KnownAttributes):
         If counts or exposure are missing.
     """
 
-    set_otherwise = MODELS_OTHERWISE
+    set_otherwise = MODELS_OTHERWISE | {
+        "mask_fit": "copy(mask_fit=mask) gives a dataset with another mask",
+    }
 
     def __init__(self, cube: xr.Dataset | Unopened, stored: CubeSource | None = None) -> None:
         self._unopened = cube if isinstance(cube, Unopened) else None
@@ -245,17 +250,53 @@ class CubeDataset(KnownAttributes):
         """Full names and parameters of the models, shared ones repeated."""
         return self._models.named_parameters()
 
-    def copy(self, name: str | None = None) -> Self:
+    def copy(self, name: str | None = None, *, mask_fit: Any = None) -> Self:
         """Copy the dataset; its arrays stay where they are, its models are copied.
 
         Parameters
         ----------
         name : str, optional
-            Name of the copy; the ``datasets_names`` of its models follow.
+            Name of the copy, by default that of this dataset; the ``datasets_names`` of its models
+            follow.
+        mask_fit : boolean array, `xarray.DataArray` or a map of Gammapy, optional
+            Bins that are fitted from now on, in place of those of the mask there is: of shape
+            (energy, lat, lon), or (lat, lon), or of a spectrum (energy,).
+
+        Raises
+        ------
+        InputError
+            If the mask is not boolean, or of another shape.
         """
-        new = type(self)(self._cube.assign_attrs(name=name or self._name), self._stored)
+        cube, stored = self._cube, self._stored
+        if mask_fit is not None:
+            packed = packed_mask(mask_fit, cube["counts"], f"dataset {self._name!r}")
+            cube = with_mask_fit(cube, packed)
+            if stored is not None:
+                stored = AlteredCube(with_mask_fit, (stored,), {"packed": packed})
+        new = type(self)(cube.assign_attrs(name=name or self._name), stored)
         new._models = self._models_for(new.name)
         return new
+
+    def write(self, filename: str | Path, overwrite: bool = False) -> None:
+        """Write the dataset, without its models, as a FITS file that Gammapy reads.
+
+        Parameters
+        ----------
+        filename : str or path
+            ".fits" or ".fits.gz".
+        overwrite : bool
+            Whether to replace a file that is there.
+
+        Raises
+        ------
+        InputError
+            If the path has another ending.
+        StoreExistsError
+            If there is a file, and it is not to be overwritten.
+        StoreError
+            If it cannot be written.
+        """
+        write_dataset(self, filename, overwrite)
 
     def compute(self) -> Self:
         """The same dataset with its arrays in memory, for one that is used again and again."""

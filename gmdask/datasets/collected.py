@@ -12,6 +12,7 @@ from distributed import Client
 
 from gmdask.datasets.dataset_list import DatasetList
 from gmdask.datasets.energy_algebra import energy_bins
+from gmdask.datasets.fits_files import YAML, write_list
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.reducing import stack_datasets
 from gmdask.datasets.tables import (
@@ -177,29 +178,44 @@ class Collected(DatasetList):
         overwrite: bool = False,
         append: bool = False,
         on_event: Listener | None = None,
-    ) -> Store:
-        """Write the datasets, without their models, into a store; see `write_datasets`.
+    ) -> Store | Path:
+        """Write the datasets, without their models, into a store, or as Gammapy's files.
 
         Parameters
         ----------
         url : str or path
-            The store.
+            The store. Where it ends in ".yaml", a list of datasets as Gammapy writes and reads it,
+            with a FITS file "<name>.fits" of each beside it.
         client : `distributed.Client`, optional
-            Cluster to write on, one block per task; by default this process.
+            Cluster to write on, one block or file per task; by default this process.
         overwrite : bool
-            Replace the datasets of a store that is there.
+            Replace the datasets of a store, or the files, that are there.
         append : bool
             Add to a store that is there.
         on_event : callable, optional
-            Gets a `DatasetsProgress` as blocks are written.
+            Gets a `DatasetsProgress` as blocks or files are written.
+
+        Returns
+        -------
+        `Store`, or path of the list
 
         Raises
         ------
         StoreExistsError
-            If there is a store, and neither `overwrite` nor `append` is given.
+            If there is a store or a file, and neither `overwrite` nor `append` is given.
         DuplicateNameError
             If a dataset of the same name is in the store already.
+        InputError
+            If a list of files is to be appended to, or the name is that of another kind of file.
+        StoreError
+            If a file cannot be written.
         """
+        name = Path(url).name.lower()
+        if name.endswith(YAML) and append:
+            msg = f"{url}: files cannot be appended to, expected a store (.zarr)"
+            raise InputError(msg)
+        if name.endswith(YAML):
+            return write_list(self, Path(url), client, overwrite, on_event)
         return write_datasets(
             self, url, client, overwrite=overwrite, append=append, on_event=on_event
         )

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import io
-import re
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
 from uuid import uuid4
 
-import xarray as xr
-import yaml
 from astropy.units import Quantity
 from distributed import Client
 
-from gmdask.cluster import run_tasks
 from gmdask.datasets.altered import opened
 from gmdask.datasets.collection import Datasets
+from gmdask.datasets.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
-from gmdask.events import DatasetsProgress, Listener
-from gmdask.likelihood.group import CubeSource
+from gmdask.events import Listener
 from gmdask.store.formats.gadf import read_content
 from gmdask.store.formats.gadf_writer import to_hdulist
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
@@ -69,22 +63,9 @@ def export_datasets(
         msg = f"{folder}: there is something of this name already, expected a new folder"
         raise InputError(msg)
     made = folder.with_name(f".{folder.name}-{uuid4().hex}")
-    tasks = [
-        _FileTask(dataset.name, dataset.source, file)
-        for dataset, file in zip(datasets, _file_names(datasets), strict=True)
-    ]
-    entries = [
-        {"name": dataset.name, "type": type(dataset).__name__, "filename": task.file}
-        for dataset, task in zip(datasets, tasks, strict=True)
-    ]
     try:
         made.mkdir()
-        written = run_tasks(partial(_write_file, folder=str(made)), tasks, client)
-        for done, _ in enumerate(written, 1):
-            if on_event is not None:
-                on_event(DatasetsProgress("export", done, len(tasks)))
-        text = yaml.safe_dump({"datasets": entries}, sort_keys=False)
-        (made / "datasets.yaml").write_text(text, encoding="utf-8")
+        write_list(datasets, made / "datasets.yaml", client, False, on_event)
         made.replace(folder)
     except GmdaskError:
         raise
@@ -94,35 +75,6 @@ def export_datasets(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder / "datasets.yaml"
-
-
-@dataclass(frozen=True)
-class _FileTask:
-    """A dataset, and the file it goes to."""
-
-    name: str
-    source: CubeSource | xr.Dataset
-    file: str
-
-
-def _file_names(datasets: Sequence[MapDataset]) -> list[str]:
-    """Names of files that any file system takes, each once."""
-    names: list[str] = []
-    for number, dataset in enumerate(datasets):
-        name = re.sub(r"[^\w.+-]", "_", dataset.name).lstrip(".")
-        taken = not name or f"{name.lower()}.fits" in {other.lower() for other in names}
-        names.append(f"{name}-{number}.fits" if taken else f"{name}.fits")
-    return names
-
-
-def _write_file(task: _FileTask, folder: str) -> None:
-    path = Path(folder) / task.file
-    hdus = to_hdulist(opened(task.source, task.name))
-    try:
-        hdus.writeto(path, checksum=True)
-    except OSError as error:
-        msg = f"dataset {task.name!r}: {path} cannot be written ({error})"
-        raise StoreError(msg) from error
 
 
 # --- Gammapy's objects --------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -24,19 +25,20 @@ from gmdask.datasets.creation import (
     irf_cards,
     pixel_cards,
 )
+from gmdask.datasets.looks import Looks
 from gmdask.datasets.prediction import Predictions
-from gmdask.datasets.summary import html_table
 from gmdask.datasets.xarray_citizen import as_cube, as_xarray
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
 from gmdask.likelihood.group import StoredCube
 from gmdask.store import Row, Store
+from gmdask.store.formats.gadf import read_map_dataset
 
 __all__ = ["KINDS", "MapDataset", "SpectrumDataset", "stored_dataset"]
 
 
-class MapDataset(Alterations, Predictions):
+class MapDataset(Alterations, Predictions, Looks):
     """Counts, exposure, background, masks and IRFs of one observation on the sky, with models.
 
     Nothing is read or computed before it is used. The dataset holds its own copies of the
@@ -228,44 +230,36 @@ class MapDataset(Alterations, Predictions):
         options = {"kind": "SpectrumDataset", "contained": containment_correction}
         return self._in_region(SpectrumDataset, region, options, name)
 
-    # --- looks -------------------------------------------------------------------------
+    # --- files -------------------------------------------------------------------------
 
-    @cached_property
-    def _shape_text(self) -> str:
-        energy, lat, lon = self.counts.shape
-        return f"{energy} energies × {lat} × {lon} pixels, {self.exposure.shape[0]} true energies"
+    @classmethod
+    def read(cls, filename: str | Path, name: str | None = None) -> MapDataset:
+        """Read a FITS file of Gammapy's `MapDataset` or `SpectrumDataset` into memory.
 
-    @property
-    def _kept(self) -> str:
-        if isinstance(self._stored, StoredCube):
-            return f"kept in {self._stored.url}"
-        return "kept in memory" if self._stored is None else "made when it is used"
+        Parameters
+        ----------
+        filename : str or path
+            ".fits" or ".fits.gz".
+        name : str, optional
+            Name of the dataset, by default that in the file, or that of the file.
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name!r}: {self._shape_text}, {len(self._models)} models>"
+        Returns
+        -------
+        `MapDataset` or `SpectrumDataset`
 
-    def __str__(self) -> str:
-        arrays = ", ".join(str(key) for key in self._cube.data_vars)
-        models = ", ".join(self._models.names) or "none"
-        return (
-            f"{type(self).__name__} {self._name!r}\n  axes    {self._shape_text}\n  arrays  {arrays}\n"
-            f"  {self._kept}\n  models  {models}"
-        )
-
-    def _repr_html_(self) -> str:
-        models = ", ".join(self._models.names) or "none"
-        disk = self._bytes_on_disk
-        lines = [("kept", self._kept), ("models", models)]
-        if disk is not None:
-            lines.insert(1, ("on disk", f"{disk / 1e6:.3g} MB"))
-        return html_table(f"{type(self).__name__} {self._name!r}", self._cube, lines)
-
-    @property
-    def _bytes_on_disk(self) -> float | None:
-        """Bytes of the block of a stored dataset, shared evenly by its datasets."""
-        if not isinstance(self._stored, StoredCube):
-            return None
-        return self._stored.nbytes_stored()
+        Raises
+        ------
+        InputNotFoundError
+            If there is no such file.
+        InputError
+            If it holds something else, or not a spectrum where one is read as such.
+        """
+        cube = read_map_dataset(filename, name)
+        kind = KINDS[cube.attrs["kind"]]
+        if not issubclass(kind, cls):
+            msg = f"{filename}: holds a {kind.__name__}, expected a {cls.__name__}"
+            raise InputError(msg)
+        return kind(cube)
 
 
 def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:

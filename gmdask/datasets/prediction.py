@@ -73,13 +73,23 @@ class Predictions(CubeDataset):
         """
         return self._npred("npred", self._models.to_dict())
 
-    def npred_signal(self, model_names: str | Iterable[str] | None = None) -> xr.DataArray:
-        """Predicted counts (energy, lat, lon) of the sources, lazy; not clipped.
+    def npred_signal(
+        self, model_names: str | Iterable[str] | None = None, stack: bool = True
+    ) -> xr.DataArray:
+        """Predicted counts of the sources, lazy; not clipped.
 
         Parameters
         ----------
         model_names : str or list of str, optional
             Which; by default all but the background model.
+        stack : bool
+            Whether they are summed.
+
+        Returns
+        -------
+        npred : `xarray.DataArray` of shape (energy, lat, lon)
+            Without `stack` (models, energy, lat, lon): one for each source, those that do not reach
+            the dataset, too.
 
         Raises
         ------
@@ -88,13 +98,21 @@ class Predictions(CubeDataset):
         """
         sources = {m.name: m for m in self._models if not isinstance(m, BackgroundIRFModel)}
         names = [model_names] if isinstance(model_names, str) else model_names
-        chosen = list(sources if names is None else names)
+        chosen = list(dict.fromkeys(sources if names is None else names))
         for name in chosen:
             if name not in sources:
                 msg = f"dataset {self._name!r}: no source {name!r} among: {', '.join(sources) or 'none'}"
                 raise UnknownNameError(msg)
-        models = type(self._models)(sources[name] for name in chosen)
-        return self._npred("npred_signal", models.to_dict(), background=False)
+        if stack:
+            models = type(self._models)(sources[name] for name in chosen)
+            return self._npred("npred_signal", models.to_dict(), background=False)
+        parts = [in_dask(self.npred_signal(name).variable, name).data for name in chosen]
+        none = np.zeros((0, *self.counts.shape))
+        dims = ("models", *map(str, self.counts.dims))
+        each = xr.Variable(dims, dask.array.stack(parts) if parts else none)
+        return self._labelled("npred_signal", each).assign_coords(
+            models=np.array(chosen, dtype=str)
+        )
 
     def npred_background(self) -> xr.DataArray | None:
         """Predicted counts (energy, lat, lon) of the background, lazy; None without one."""

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+<<<<<<< HEAD
 from gmdask.attributes import KnownAttributes
 from gmdask.errors import GmdaskError, StoreExistsError, UnknownNameError
 from gmdask.events import counted
+=======
+from gmdask.errors import GmdaskError, InputError, StoreExistsError, UnknownNameError
+>>>>>>> 62f2b66 (Datasets as Gammapy's files: MapDataset.read and write, Datasets.write of a YAML list; masks of the fit for a copy; predicted counts of each source)
 from gmdask.store.block import Block
 from gmdask.store.commits import (
     Commit,
@@ -26,6 +30,8 @@ from gmdask.store.verify import Problem, block_problems, verify_files
 from gmdask.store.writer import write_cubes
 
 __all__ = ["Store", "open_block", "verify_store", "write_block"]
+
+FILE_ENDINGS = (".yaml", ".yml", ".fits", ".gz", ".csv", ".ecsv", ".json", ".h5", ".hdf5", ".txt")
 
 
 class Store(KnownAttributes):
@@ -73,7 +79,14 @@ class Store(KnownAttributes):
             There is a store with datasets, or something that is no store.
         CorruptStoreError
             There is a store that is damaged, and overwrite is not set.
+        InputError
+            The name is that of a file of another kind, such as "x.yaml".
         """
+        ending = os.path.splitext(str(url))[1].lower()  # noqa: PTH122  (of URLs, too)
+        if ending in FILE_ENDINGS:
+            raise InputError(
+                f"{url}: a store is a folder, and {ending!r} is the ending of a file: expected such as .zarr"
+            )
         files = files_at(url)
         numbers = commit_numbers(files)
         foreign = [name for name in files.names("") if name not in ("blocks", "commits")]

@@ -1,0 +1,176 @@
+"""Datasets as Gammapy's files: one FITS file each, and a list of them in YAML."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import xarray as xr
+import yaml
+from distributed import Client
+
+from gmdask.cluster import run_tasks
+from gmdask.datasets.altered import opened
+from gmdask.errors import InputError, StoreError, StoreExistsError
+from gmdask.events import DatasetsProgress, Listener
+from gmdask.likelihood.group import CubeSource
+from gmdask.models.files import write_files
+from gmdask.store.formats.gadf_writer import to_hdulist
+
+if TYPE_CHECKING:
+    from gmdask.datasets.base import CubeDataset
+
+__all__ = ["YAML", "file_names", "write_dataset", "write_list"]
+
+FITS = (".fits", ".fits.gz")
+YAML = (".yaml", ".yml")
+
+
+def write_dataset(dataset: CubeDataset, path: str | Path, overwrite: bool) -> Path:
+    """Write a dataset, without its models, as a FITS file that Gammapy reads.
+
+    Parameters
+    ----------
+    dataset : dataset
+    path : str or path
+        ".fits" or ".fits.gz".
+    overwrite : bool
+        Whether to replace a file that is there.
+
+    Raises
+    ------
+    InputError
+        If the path has another ending.
+    StoreExistsError
+        If there is a file, and it is not to be overwritten.
+    StoreError
+        If it cannot be written.
+    """
+    path = Path(path)
+    where = f"dataset {dataset.name!r}: {path}"
+    if not path.name.lower().endswith(FITS):
+        msg = f"{where}: expected a FITS file ({' or '.join(FITS)}); Datasets.write makes a store"
+        raise InputError(msg)
+    if path.is_dir() or (path.exists() and not overwrite):
+        msg = f"{where} exists already"
+        raise StoreExistsError(msg)
+    _write(path, dataset.source, dataset.name, overwrite)
+    return path
+
+
+def write_list(
+    datasets: Sequence[CubeDataset],
+    path: Path,
+    client: Client | None,
+    overwrite: bool,
+    on_event: Listener | None,
+) -> Path:
+    """Write datasets, without their models, as FITS files and a list of them that Gammapy reads.
+
+    The list is written when all files are there.
+
+    Parameters
+    ----------
+    datasets : sequence of dataset
+    path : path
+        The list; the files lie beside it.
+    client : `distributed.Client` or None
+        Cluster to write on, one file per task; by default this process.
+    overwrite : bool
+        Whether to replace files that are there.
+    on_event : callable or None
+        Gets a `DatasetsProgress` as files are written.
+
+    Raises
+    ------
+    StoreExistsError
+        If one of the files is there, and they are not to be overwritten; nothing is written then.
+    StoreError
+        If one cannot be written.
+    """
+    folder = path.absolute().parent
+    files = [f"{name}.fits" for name in file_names([dataset.name for dataset in datasets])]
+    for file in (path, *(folder / name for name in files)):
+        if file.is_dir() or (file.exists() and not overwrite):
+            msg = f"{file} exists already"
+            raise StoreExistsError(msg)
+    tasks = [
+        _FileTask(dataset.name, dataset.source, file)
+        for dataset, file in zip(datasets, files, strict=True)
+    ]
+    entries = [
+        {"name": dataset.name, "type": type(dataset).__name__, "filename": file}
+        for dataset, file in zip(datasets, files, strict=True)
+    ]
+    made = folder / f".{path.name}-{uuid4().hex}"
+    try:
+        made.mkdir(parents=True)
+        for done, _ in enumerate(
+            run_tasks(partial(_write_task, folder=str(made)), tasks, client), 1
+        ):
+            if on_event is not None:
+                on_event(DatasetsProgress("export", done, len(tasks)))
+        for name in files:
+            (made / name).replace(folder / name)
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        msg = f"{folder}: cannot be written ({error})"
+        raise StoreError(msg) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    text = yaml.safe_dump({"datasets": entries}, sort_keys=False)
+    write_files({path: text.encode()}, overwrite)
+    return path
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Names of files, without their endings, that any file system takes, each once.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of datasets or sources.
+    """
+    found: list[str] = []
+    for number, name in enumerate(names):
+        file = re.sub(r"[^\w.+-]", "_", name).lstrip(".")
+        taken = not file or file.lower() in {other.lower() for other in found}
+        found.append(f"{file}-{number}" if taken else file)
+    return found
+
+
+@dataclass(frozen=True)
+class _FileTask:
+    """A dataset, and the file it goes to."""
+
+    name: str
+    source: CubeSource | xr.Dataset
+    file: str
+
+
+def _write_task(task: _FileTask, folder: str) -> None:
+    _write(Path(folder) / task.file, task.source, task.name, overwrite=False)
+
+
+def _write(path: Path, source: CubeSource | xr.Dataset, name: str, overwrite: bool) -> None:
+    buffer = io.BytesIO()
+    to_hdulist(opened(source, name)).writeto(buffer, checksum=True)
+    content = buffer.getvalue()
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    try:
+        write_files({path: content}, overwrite)
+    except StoreError:
+        raise
+    except OSError as error:
+        msg = f"dataset {name!r}: {path} cannot be written ({error})"
+        raise StoreError(msg) from error

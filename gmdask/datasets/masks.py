@@ -1,0 +1,60 @@
+"""Masks of the fit that are given by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gmdask.errors import InputError
+
+__all__ = ["packed_mask", "with_mask_fit"]
+
+
+def packed_mask(mask: Any, counts: xr.DataArray, where: str) -> bytes:
+    """A mask as users give it, with one bit per bin of the counts.
+
+    Parameters
+    ----------
+    mask : boolean array, `xarray.DataArray` or a map of Gammapy
+        Of shape (energy, lat, lon), or one that NumPy spreads over it: (lat, lon), (energy, 1, 1). That
+        of a spectrum may be (energy,).
+    counts : `xarray.DataArray`
+        Of shape (energy, lat, lon).
+    where : str
+        To begin messages with.
+
+    Raises
+    ------
+    InputError
+        If it is not boolean, or of another shape.
+    """
+    values = np.asarray(mask.data if hasattr(mask, "geom") else mask)
+    if values.dtype != bool:
+        msg = f"{where}: mask_fit holds {values.dtype}, expected True (to fit) and False"
+        raise InputError(msg)
+    shape = counts.shape
+    if values.ndim == 1 and shape[1:] == (1, 1):
+        values = values[:, None, None]
+    try:
+        whole = np.broadcast_to(values, shape)
+    except ValueError:
+        msg = f"{where}: mask_fit has shape {values.shape}, expected {shape} (energy, lat, lon)"
+        raise InputError(msg) from None
+    return np.packbits(whole).tobytes()
+
+
+def with_mask_fit(cube: xr.Dataset, packed: bytes) -> xr.Dataset:
+    """Cube with another mask of the fit.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    packed : bytes
+        See `packed_mask`.
+    """
+    counts = cube["counts"].variable
+    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=counts.size)
+    mask = bits.astype(bool).reshape(counts.shape)
+    return cube.assign(mask_fit=xr.Variable(counts.dims, mask, {"unit": ""}))
