@@ -7,13 +7,9 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-<<<<<<< HEAD
 from gmdask.attributes import KnownAttributes
-from gmdask.errors import GmdaskError, StoreExistsError, UnknownNameError
-from gmdask.events import counted
-=======
 from gmdask.errors import GmdaskError, InputError, StoreExistsError, UnknownNameError
->>>>>>> 62f2b66 (Datasets as Gammapy's files: MapDataset.read and write, Datasets.write of a YAML list; masks of the fit for a copy; predicted counts of each source)
+from gmdask.events import counted
 from gmdask.store.block import Block
 from gmdask.store.commits import (
     Commit,
