@@ -140,7 +140,9 @@ def resample_energy(
     arrays = {str(key): array.variable for key, array in cube.data_vars.items()}
     mask = arrays.get("mask_safe")
     new = cube.drop_vars([key for key, v in arrays.items() if "energy" in v.dims])
-    new = new.drop_vars(["energy", "energy_edges"]).assign_coords(axis_coords("energy", axis))
+    new = new.drop_vars(["energy", "energy_edges"], errors="ignore").assign_coords(
+        axis_coords("energy", axis)
+    )
     for key in ("mask_safe", "mask_fit"):
         if key in arrays:
             new[key] = _grouped(arrays[key], bins)

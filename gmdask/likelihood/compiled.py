@@ -33,6 +33,7 @@ from gmdask.models import (
     SkyModel,
     TemplateNPredModel,
 )
+from gmdask.store.axes import cube_axis
 
 __all__ = ["CompiledDataset", "Evaluation", "SpectrumCache"]
 
@@ -437,4 +438,5 @@ class CompiledDataset:
 
 def _energy_grid(cube: xr.Dataset) -> EnergyGrid:
     """True-energy bins in the unit of the file, on which the rule of the nodes depends."""
-    return EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
+    axis = cube_axis(cube, "energy_true")
+    return EnergyGrid(axis.edges, axis.unit)

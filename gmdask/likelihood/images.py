@@ -29,6 +29,7 @@ from gmdask.models import (
     SkyModel,
     TemplateNPredModel,
 )
+from gmdask.store.axes import cube_axis
 
 __all__ = ["npred_images", "npred_parts"]
 
@@ -83,7 +84,8 @@ def npred_parts(
     bins, background = all_bins(observation), background_of(models, observation)
     npred, parts = np.zeros(observation.mask.shape), {}
     flat = npred.reshape(-1)
-    grid = EnergyGrid(cube["energy_true_edges"].values, str(cube["energy_true"].attrs["unit"]))
+    axis = cube_axis(cube, "energy_true")
+    grid = EnergyGrid(axis.edges, axis.unit)
     for model in models:
         if isinstance(model, SkyModel):
             source = Source(

@@ -13,6 +13,7 @@ from scipy.ndimage import uniform_filter
 from gmdask.datasets import MapDataset
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, rotate
+from gmdask.store.axes import cube_axis
 
 __all__ = ["MAX_DATASETS", "SMOOTH", "Sums", "significance", "sum_up"]
 
@@ -89,7 +90,7 @@ def sum_up(datasets: MapDataset | Iterable[MapDataset]) -> Sums:
         raise InputError(msg)
     chosen = everything[:MAX_DATASETS]
     common = _common_grid(chosen)
-    energy = chosen[0].cube["energy_edges"].values
+    energy = cube_axis(chosen[0].cube, "energy").edges
     images, spectra, n_spectra = np.zeros((3, *common.shape)), np.zeros((2, len(energy) - 1)), 0
     for dataset in chosen:
         mask = _mask(dataset)
@@ -101,7 +102,7 @@ def sum_up(datasets: MapDataset | Iterable[MapDataset]) -> Sums:
         inside = (row >= 0) & (row < common.shape[0]) & (column >= 0) & (column < common.shape[1])
         for image, cube in zip(images, cubes.sum(axis=1), strict=True):
             np.add.at(image, (row[inside], column[inside]), cube[inside])
-        if np.array_equal(dataset.cube["energy_edges"].values, energy):
+        if np.array_equal(cube_axis(dataset.cube, "energy").edges, energy):
             spectra += cubes[:2].sum(axis=(2, 3))
             n_spectra += 1
     return Sums(
