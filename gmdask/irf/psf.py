@@ -129,8 +129,9 @@ class PSFMap:
                 planes[members], target.projection, pixels, size, max(map(max, halves)), factor
             )
             for plane, (half_x, half_y), image in zip(members, halves, images, strict=True):
-                x, y = (slice(size // 2 - half, size // 2 + half + 1) for half in (half_x, half_y))
-                values[plane, y, x] = image[y, x]
+                columns = slice(size // 2 - half_x, size // 2 + half_x + 1)
+                rows = slice(size // 2 - half_y, size // 2 + half_y + 1)
+                values[plane, rows, columns] = image[rows, columns]
         total = values.sum(axis=(1, 2), keepdims=True)
         np.divide(values, total, out=values, where=total > 0)
         return PSFKernel(values, _width(radius.max(), pixels))
