@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from gmdask.datasets.base import CubeDataset
+import xarray as xr
+
+from gmdask.datasets.prediction import Predictions
+from gmdask.datasets.smoothing import smoothed
 from gmdask.datasets.summary import html_table
+from gmdask.drawing import draw
+from gmdask.geometry import WcsGrid
 from gmdask.likelihood.group import StoredCube
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["Looks"]
 
 
-class Looks(CubeDataset):
+class Looks(Predictions):
     """Text, HTML and figures of a dataset."""
 
     @cached_property
@@ -50,3 +60,82 @@ class Looks(CubeDataset):
         if not isinstance(self._stored, StoredCube):
             return None
         return self._stored.nbytes_stored()
+
+    # --- figures -----------------------------------------------------------------------
+
+    def smooth(self, width: Any, kernel: str = "gauss") -> xr.DataArray:
+        """Smooth the counts of each energy over the pixels, as Gammapy's ``Map.smooth`` does.
+
+        Parameters
+        ----------
+        width : Quantity, str or float
+            Standard deviation of the Gaussian, radius of the disk, or side of the box; a number is in
+            pixels.
+        kernel : {"gauss", "disk", "box"}
+
+        Returns
+        -------
+        counts : `xarray.DataArray` of shape (energy, lat, lon)
+
+        Raises
+        ------
+        InputError
+            If width or kernel cannot be used.
+        """
+        rows, columns = self.counts.shape[-2:]
+        grid = WcsGrid(self._cube.attrs["wcs"], (rows, columns))
+        values = smoothed(self.counts.values, grid, width, kernel)
+        return self._labelled("counts", xr.Variable(self.counts.dims, values))
+
+    def peek(self, figsize: tuple[float, float] | None = None) -> Figure:
+        """Draw the dataset at a glance, see `gmdask.plot.peek`.
+
+        Parameters
+        ----------
+        figsize : tuple of float, optional
+            Width and height in inches.
+        """
+        figure: Figure = draw("peek", self, figsize)
+        return figure
+
+    def plot_counts(self, ax: Axes | None = None) -> Axes:
+        """Draw the counts, see `gmdask.plot.plot_counts`."""
+        axes: Axes = draw("plot_counts", self, ax)
+        return axes
+
+    def plot_excess(self, ax: Axes | None = None) -> Axes:
+        """Draw counts above the background by energy, see `gmdask.plot.plot_excess`."""
+        axes: Axes = draw("plot_excess", self, ax)
+        return axes
+
+    def plot_masks(self, ax: Axes | None = None) -> Axes:
+        """Draw the masks, see `gmdask.plot.plot_masks`."""
+        axes: Axes = draw("plot_masks", self, ax)
+        return axes
+
+    def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
+        """Draw counts and model by energy with the residuals, see `gmdask.plot.plot_counts_spectrum`."""
+        axes: Axes = draw("plot_counts_spectrum", self, ax_spectrum, ax_residuals)
+        return axes
+
+    def plot_residuals(self) -> Figure:
+        """Draw counts, model and residuals in one figure, see `gmdask.plot.plot_residuals`."""
+        figure: Figure = draw("plot_residuals", self)
+        return figure
+
+    def plot_residuals_spatial(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw a map of the residuals, see `gmdask.plot.plot_residuals_spatial`.
+
+        Parameters
+        ----------
+        ax : `matplotlib.axes.Axes`, optional
+        **kwargs
+            method, smooth_kernel, smooth_radius, and what matplotlib's ``imshow`` takes.
+        """
+        axes: Axes = draw("plot_residuals_spatial", self, ax, **kwargs)
+        return axes
+
+    def plot_residuals_spectral(self, ax: Axes | None = None) -> Axes:
+        """Draw the residuals by energy, see `gmdask.plot.plot_residuals_spectrum`."""
+        axes: Axes = draw("plot_residuals_spectrum", self, ax)
+        return axes

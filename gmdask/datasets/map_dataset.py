@@ -26,7 +26,6 @@ from gmdask.datasets.creation import (
     pixel_cards,
 )
 from gmdask.datasets.looks import Looks
-from gmdask.datasets.prediction import Predictions
 from gmdask.datasets.xarray_citizen import as_cube, as_xarray
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
@@ -38,7 +37,7 @@ from gmdask.store.formats.gadf import read_map_dataset
 __all__ = ["KINDS", "MapDataset", "SpectrumDataset", "stored_dataset"]
 
 
-class MapDataset(Alterations, Predictions, Looks):
+class MapDataset(Alterations, Looks):
     """Counts, exposure, background, masks and IRFs of one observation on the sky, with models.
 
     Nothing is read or computed before it is used. The dataset holds its own copies of the

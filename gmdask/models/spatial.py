@@ -6,12 +6,13 @@ the model's internal units (deg), and return densities in sr-1.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.drawing import draw
 from gmdask.errors import InputError, ModelError
 from gmdask.models.base import ModelBase
 from gmdask.models.checks import check_array, check_parameters
@@ -23,6 +24,9 @@ from gmdask.models.derivatives import (
 )
 from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit
 from gmdask.models.registry import register
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
 
@@ -222,6 +226,18 @@ class SpatialModel(ModelBase):
 
         lon, lat = self.parameter("lon_0"), self.parameter("lat_0")
         return SkyCoord(lon.quantity, lat.quantity, frame=self.frame)
+
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw a map of the model, see `gmdask.plot.plot_spatial_model`.
+
+        Parameters
+        ----------
+        ax : `matplotlib.axes.Axes`, optional
+        **kwargs
+            width, energy, and what matplotlib's ``imshow`` takes.
+        """
+        axes: Axes = draw("plot_spatial_model", self, ax, **kwargs)
+        return axes
 
     # --- plain data -------------------------------------------------------------------
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from gmdask.drawing import draw
 from gmdask.errors import ModelError
 from gmdask.models.checks import check_array, check_parameters
 from gmdask.models.energy_grid import EnergyGrid
 from gmdask.models.spectral_arrays import SpectralArrays
 from gmdask.models.spectral_samples import roots_of, sampled_errors, sampled_pivot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["SpectralModel"]
 
@@ -286,6 +290,43 @@ class SpectralModel(SpectralArrays):
             "ref_dnde": self(center), "ref_flux": self.integral(low, high),
             "ref_eflux": self.energy_flux(low, high), "ref_e2dnde": self(center) * center**2,
         }  # fmt: skip
+
+    # --- figures ----------------------------------------------------------------------
+
+    def plot(
+        self, energy_bounds: Any, ax: Axes | None = None, sed_type: str = "dnde", **kwargs: Any
+    ) -> Axes:
+        """Draw the spectrum, see `gmdask.plot.plot_spectral_model`.
+
+        Parameters
+        ----------
+        energy_bounds : Quantity
+            Lowest and highest energy.
+        ax : `matplotlib.axes.Axes`, optional
+        sed_type : {"dnde", "e2dnde"}
+        **kwargs
+            energy_power, label, and what matplotlib's ``plot`` takes, such as color.
+        """
+        axes: Axes = draw(
+            "plot_spectral_model", self, energy_bounds, ax, sed_type=sed_type, **kwargs
+        )
+        return axes
+
+    def plot_error(
+        self, energy_bounds: Any, ax: Axes | None = None, sed_type: str = "dnde", **kwargs: Any
+    ) -> Axes:
+        """Draw the 1 σ band of the spectrum, from the covariance of the model.
+
+        Parameters
+        ----------
+        energy_bounds, ax, sed_type
+            See `plot`.
+        **kwargs
+            energy_power, and what matplotlib's ``fill_between`` takes, such as color.
+        """
+        more = {"covariance": self.covariance, "sed_type": sed_type, **kwargs}
+        axes: Axes = draw("plot_spectral_error", self, energy_bounds, ax, **more)
+        return axes
 
 
 def _bins_between(low: u.Quantity, high: u.Quantity) -> tuple[EnergyGrid, tuple[int, ...]]:

@@ -8,12 +8,13 @@ MJD in TT.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from gmdask.drawing import draw
 from gmdask.models.base import ModelBase
 from gmdask.models.checks import check_array, check_parameters
 from gmdask.models.derivatives import (
@@ -24,6 +25,9 @@ from gmdask.models.derivatives import (
 )
 from gmdask.models.parameter import ParameterDefault
 from gmdask.models.time_intervals import TimeIntervals, check_scale, tt_offset
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["TemporalModel", "reference_time"]
 
@@ -228,6 +232,20 @@ class TemporalModel(ModelBase):
         start, stop, at = self._relative(intervals, self.internal_values)
         parts = self.bins(start, stop, *at.tolist()) / intervals.ontime
         return u.Quantity(parts.reshape(np.shape(t_min.mjd)))
+
+    def plot(self, time_range: Any, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw the norm by time, see `gmdask.plot.plot_temporal_model`.
+
+        Parameters
+        ----------
+        time_range : `~astropy.time.Time` of shape (2,), or pair of these
+            First and last time.
+        ax : `matplotlib.axes.Axes`, optional
+        **kwargs
+            n_points, and what matplotlib's ``plot`` takes.
+        """
+        axes: Axes = draw("plot_temporal_model", self, time_range, ax, **kwargs)
+        return axes
 
     # --- plain data -------------------------------------------------------------------
 

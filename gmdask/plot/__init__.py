@@ -4,6 +4,13 @@ Every function draws on the axes it is given and returns them; without any it dr
 figure of pyplot. Functions of datasets take the sums of `sum_up` as well, which saves to predict them again.
 """
 
+from gmdask.plot.dataset import (
+    peek,
+    plot_counts,
+    plot_excess,
+    plot_masks,
+    plot_residuals_spatial,
+)
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import (
     plot_effective_area,
@@ -18,6 +25,7 @@ from gmdask.plot.maps import (
     plot_residuals_map,
     plot_significance_map,
 )
+from gmdask.plot.models import plot_spatial_model, plot_temporal_model
 from gmdask.plot.report import write_report
 from gmdask.plot.residuals import plot_residuals
 from gmdask.plot.sed import (
@@ -38,16 +46,20 @@ from gmdask.plot.sums import Sums, significance, sum_up
 __all__ = [
     "History",
     "Sums",
+    "peek",
     "plot_contour",
     "plot_correlation",
+    "plot_counts",
     "plot_counts_map",
     "plot_counts_spectrum",
     "plot_effective_area",
     "plot_energy_dispersion",
+    "plot_excess",
     "plot_exposure",
     "plot_flux_points",
     "plot_light_curve",
     "plot_map",
+    "plot_masks",
     "plot_model_map",
     "plot_passes",
     "plot_profile",
@@ -55,12 +67,15 @@ __all__ = [
     "plot_residuals",
     "plot_residuals_histogram",
     "plot_residuals_map",
+    "plot_residuals_spatial",
     "plot_residuals_spectrum",
     "plot_sed",
     "plot_significance_map",
+    "plot_spatial_model",
     "plot_spectral_error",
     "plot_spectral_model",
     "plot_surface",
+    "plot_temporal_model",
     "significance",
     "sum_up",
     "write_report",

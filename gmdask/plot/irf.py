@@ -128,7 +128,7 @@ def plot_psf_containment(
         xscale="log", xlabel=f"{which} [TeV]", ylabel="Containment radius [deg]",
         title=f"PSF, {dataset.name}",
     )  # fmt: skip
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, 1.2 * ax.get_ylim()[1])  # room for the legend
     ax.legend(loc="upper right")
     return ax
 

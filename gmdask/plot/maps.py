@@ -48,6 +48,7 @@ def plot_map(
     title: str = "",
     limits: tuple[float, float] | None = None,
     diverging: bool = False,
+    **kwargs: Any,
 ) -> Axes:
     """Draw an image on the sky.
 
@@ -65,13 +66,16 @@ def plot_map(
         Lowest and highest value of the colours.
     diverging : bool
         Whether there is a middle, with colours to both sides of it.
+    **kwargs
+        Passed to matplotlib's ``imshow``.
     """
     ax = sky_axes(ax, grid.wcs)
     low, high = limits if limits is not None else (None, None)
-    shown = ax.imshow(
-        values, origin="lower", vmin=low, vmax=high, interpolation="nearest",
-        cmap=DIVERGING if diverging else SEQUENTIAL,
-    )  # fmt: skip
+    colours = {"vmin": low, "vmax": high, "cmap": DIVERGING if diverging else SEQUENTIAL}
+    if "norm" in kwargs:  # which has limits of its own
+        del colours["vmin"], colours["vmax"]
+    style = {"origin": "lower", "interpolation": "nearest", **colours, **kwargs}
+    shown = ax.imshow(values, **style)
     color_bar(ax, shown, label)
     lon, lat = (str(grid.header[card]).split("-")[0] for card in ("CTYPE1", "CTYPE2"))
     ax.set(

@@ -241,7 +241,7 @@ def plot_light_curve(
 def _source(models: Any, source: Any) -> tuple[SkyModel, Covariance | None]:
     """A source, and the covariance there is of it."""
     if isinstance(models, SkyModel):
-        return models, None
+        return models, models.covariance
     if not isinstance(models, Models):
         msg = f"{models!r} is a {type(models).__name__}, expected Models and the name of a source, or a SkyModel"
         raise InputError(msg)
@@ -373,7 +373,7 @@ def _mjd(column: Any) -> Array:
 def _finish(ax: Axes, sed_type: str, energy_power: float) -> None:
     name, unit = NAMES[sed_type], SED_UNITS[sed_type]
     if energy_power:
-        name = f"E^{energy_power:g} × {name}"
+        name = f"E^{energy_power:g} {name}" if energy_power != 2 else f"E² {name}"
         unit = (u.Unit(unit) * u.TeV**energy_power).to_string("fits")
     ax.set(xscale="log", yscale="log", xlabel="Energy [TeV]", ylabel=f"{name} [{unit}]")
     if ax.get_legend_handles_labels()[1]:

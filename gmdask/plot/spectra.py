@@ -73,7 +73,10 @@ def plot_residuals_spectrum(datasets: Drawn, ax: Axes | None = None) -> Axes:
     ax.errorbar(centre, residual, np.where(some, 1.0, np.nan), fmt="o", ms=4, color=DATA)
     largest = float(np.max(np.abs(residual), initial=0.0, where=np.isfinite(residual)))
     top = max(3.5, largest + 1.5)
-    ax.set(xscale="log", xlabel=f"Energy [{sums.unit}]", ylabel="residual [σ]", ylim=(-top, top))
+    ax.set(
+        xscale="log", xlabel=f"Energy [{sums.unit}]", ylabel="residual [σ]", ylim=(-top, top),
+        xlim=(sums.energy[0], sums.energy[-1]),
+    )  # fmt: skip
     return ax
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.time import Time
 from numpy.testing import assert_allclose
 
 import gmdask as gm
@@ -261,7 +262,7 @@ def test_flux_points_take_the_options_of_matplotlib(axes) -> None:
         axes.containers[k].lines[0].get_ydata() * f for k, f in ((0, 1.0), (2, u.TeV.to("erg")))
     ]
     assert_allclose(both[0][:2], both[1][:2], rtol=1e-12)
-    assert axes.get_ylabel() == "E^2 × dN/dE [TeV s-1 cm-2]"
+    assert axes.get_ylabel() == "E² dN/dE [TeV s-1 cm-2]"
     rendered(axes)
 
 
@@ -290,4 +291,150 @@ def test_the_end_of_a_cutoff_does_not_press_the_rest_flat(axes) -> None:
     plot.plot_spectral_model(model, [0.1, 100] * u.TeV, axes)
     low, high = axes.get_ylim()
     assert low > 1e-8 * high
+    rendered(axes)
+
+
+# --- methods of what a user holds -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pair(survey):
+    """A dataset with a mask of the fit and models, and Gammapy's."""
+    import warnings
+
+    from gammapy.datasets import Datasets
+    from gammapy.maps import Map
+    from gammapy.modeling.models import Models
+
+    own = gm.Datasets.read(survey)[0]
+    mask = np.ones(own.counts.shape, bool)
+    mask[0], mask[:, :6] = False, False
+    own = own.copy(mask_fit=mask)
+    models = gm.Models([source(), gm.BackgroundIRFModel(dataset_name=own.name)])
+    own.set_models(models)
+    with warnings.catch_warnings(action="ignore"):
+        theirs = Datasets.read(survey, checksum=False)[0]
+        theirs.mask_fit = Map.from_geom(theirs.counts.geom, data=mask)
+        theirs.models = Models.from_dict(models.to_dict())
+    return own, theirs
+
+
+@pytest.mark.parametrize(
+    ("width", "kernel"),
+    [("0.15 deg", "gauss"), (2.5, "gauss"), (3, "box"), (2, "disk"), (0.31 * u.deg, "disk")],
+)
+def test_smooth_is_gammapys(pair, width, kernel) -> None:
+    own, theirs = pair
+    found = own.smooth(width, kernel)
+    assert found.dims == ("energy", "lat", "lon")
+    expected = theirs.counts.smooth(width, kernel).data
+    assert_allclose(found.values, expected, rtol=1e-6, atol=1e-6 * expected.max())
+
+
+@pytest.mark.parametrize(
+    ("width", "kernel", "words"),
+    [("1 TeV", "gauss", "width is"), (0, "gauss", "width is"), ("much", "box", "width is"), (1, "ring", "kernel is")],
+)  # fmt: skip
+def test_smooth_of_something_else(pair, width, kernel, words) -> None:
+    with pytest.raises(InputError, match=words):
+        pair[0].smooth(width, kernel)
+
+
+@pytest.mark.parametrize("method", ["diff", "diff/model", "diff/sqrt(model)"])
+def test_map_of_residuals_is_gammapys(pair, axes, method) -> None:
+    own, theirs = pair
+    ax = own.plot_residuals_spatial(axes, method=method, smooth_radius="0.2 deg", vmin=-3, vmax=3)
+    mine = theirs.plot_residuals_spatial(method=method, smooth_radius="0.2 deg")
+    found, expected = (np.ma.filled(a.images[0].get_array(), np.nan) for a in (ax, mine))
+    sys.modules["matplotlib.pyplot"].close("all")
+    assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.nanmax(np.abs(expected)))
+    assert ax.images[0].get_clim() == (-3, 3)
+    rendered(ax)
+
+
+def test_excess_and_counts_are_sums_within_the_mask(pair, axes) -> None:
+    own, theirs = pair
+    own.plot_excess(axes)
+    excess = (theirs.excess * theirs.mask).data.sum(axis=(1, 2))
+    found = axes.containers[0].lines[0].get_ydata()
+    assert_allclose(found[1:], excess[1:], rtol=1e-5)
+    assert np.isnan(found[0])  # outside the mask
+    signal = (theirs.npred_signal() * theirs.mask).data.sum(axis=(1, 2))
+    assert_allclose(axes.patches[0].get_data().values[1:], signal[1:], rtol=1e-4)
+    rendered(axes)
+
+
+def spectrum_of(dataset):
+    from regions import CircleSkyRegion
+
+    region = CircleSkyRegion(SkyCoord(83.63, 22.01, unit="deg"), 0.3 * u.deg)
+    made = dataset.to_spectrum_dataset(region).copy(mask_fit=[False, True, True, False])
+    made.set_models([source()])
+    return made
+
+
+@pytest.mark.parametrize("of", ["map", "spectrum"])
+def test_methods_of_a_dataset(pair, of) -> None:
+    own = pair[0] if of == "map" else spectrum_of(pair[0])
+    for name in ("plot_counts", "plot_excess", "plot_masks", "plot_residuals_spectral", "plot_fit"):
+        ax = getattr(own, name)(new_figure().add_subplot())
+        assert "[" in ax.get_xlabel(), name
+        rendered(ax)
+    for figure in (own.peek(), own.peek(figsize=(9, 5)), own.plot_residuals()):
+        assert all(ax.get_xlabel() or ax.get_ylabel() for ax in figure.axes)
+    figure.canvas.draw()
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+    if of == "spectrum":
+        with pytest.raises(InputError, match="is a region"):
+            own.plot_residuals_spatial()
+
+
+def test_masks_of_a_spectrum(pair, axes) -> None:
+    own = spectrum_of(pair[0])
+    own.plot_masks(axes)
+    edges = own.cube["energy_edges"].values
+    band = axes.collections[1].get_paths()[0].vertices[:, 0]
+    assert_allclose([band.min(), band.max()], edges[[1, 3]])
+    assert axes.get_legend_handles_labels()[1] == ["mask safe", "mask fit"]
+
+
+def test_methods_of_models(axes) -> None:
+    spectral = source().spectral_model
+    spectral.plot([1, 10] * u.TeV, axes, color="k", label="Crab")
+    energy, value = axes.lines[0].get_data()
+    assert_allclose(value, spectral(energy * u.TeV).to_value("cm-2 s-1 TeV-1"), rtol=1e-12)
+    assert axes.lines[0].get_color() == "k"
+    spectral.covariance = np.diag([0, (0.1 * spectral.amplitude.value) ** 2, 0])
+    spectral.plot_error([1, 10] * u.TeV, axes, sed_type="dnde", color="k")
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert_allclose(band.max() / value.max(), 1.1, rtol=1e-6)
+    rendered(axes)
+
+
+def test_maps_of_models(axes) -> None:
+    model = gm.GaussianSpatialModel(lon_0="10 deg", lat_0="80 deg", sigma="0.5 deg")
+    ax = model.plot(axes, width="4 deg")
+    values = ax.images[0].get_array()
+    assert np.unravel_index(np.argmax(values), values.shape) == (50, 50)
+    pixel = np.deg2rad(4 / 101) ** 2  # of the mean of a tangential plane
+    assert_allclose(values.sum() * pixel, 1 - np.exp(-(2**2) / 2 / 0.5**2), rtol=0.003)
+    rendered(ax)
+    with pytest.raises(InputError, match="PointSpatialModel is a point"):
+        gm.PointSpatialModel().plot(axes)
+    with pytest.raises(InputError, match="width is"):
+        model.plot(axes, width=-1)
+
+
+def test_norm_of_a_temporal_model(axes) -> None:
+    times = Time(["2020-01-01", "2020-01-11"], scale="tt")
+    model = gm.models.GaussianTemporalModel(t_ref=times[0].mjd * u.d, sigma=2 * u.d, scale="tt")
+    model.plot(times, axes, n_points=11)
+    days, norm = axes.lines[0].get_data()
+    assert_allclose(norm, np.exp(-((days - days[0]) ** 2) / 8), rtol=1e-9)
+    assert axes.get_xlabel() == "Time [MJD, TT]"
+    for wrong in (times[::-1], [1, 2], "now", None):
+        with pytest.raises(InputError, match="time_range is"):
+            model.plot(wrong, axes)
     rendered(axes)
