@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
 from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
-from gmdask.fit.kinks import Kinks
 from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.problem import End, Minimum, State
 from gmdask.lock import Lock
 from gmdask.models import Models
+from gmdask.optimize.problem import State
 from gmdask.store.checksums import decode_sealed, encode_sealed
 
 __all__ = ["Checkpoint", "Stage", "identity", "stage_from", "versions"]
@@ -49,13 +48,10 @@ class Stage:
         Evaluations over all data so far.
     search : `State`
         Of the minimiser.
-    earlier : `Minimum` or None
-        Where a first search ended, while a second one starts from another place.
     """
 
     passes: int
     search: State[Pass]
-    earlier: Minimum[Pass] | None = None
 
 
 class Checkpoint:
@@ -251,27 +247,15 @@ def _processor() -> str:
 # --- states as plain data --------------------------------------------------------------
 
 
+NUMBERS = ("scale", "radius", "stretch", "length", "expected")
+COUNTS = ("drift", "kicks")
+
+
 def _plain_stage(stage: Stage) -> Plain:
-    search, earlier = stage.search, stage.earlier
-    return {
-        "passes": stage.passes,
-        "search": {
-            "point": _plain_pass(search.point),
-            "passes": search.passes,
-            "damping": search.damping.tolist(),
-            "held": np.flatnonzero(search.held).tolist(),
-            "releases": search.releases,
-            "kinks": {
-                "lower": search.kinks.lower.tolist(),
-                "upper": search.kinks.upper.tolist(),
-                "jump": search.kinks.jump.tolist(),
-            },
-            "lowest": list(search.lowest),
-        },
-        "earlier": None
-        if earlier is None
-        else {"point": _plain_pass(earlier.point), "edm": earlier.edm, "end": earlier.end.name},
-    }
+    search = stage.search
+    kept = {key: getattr(search, key).tolist() for key in (*NUMBERS, *COUNTS)}
+    kept["held"] = np.flatnonzero(search.held).tolist()
+    return {"passes": stage.passes, "search": {"point": _plain_pass(search.point), **kept}}
 
 
 def stage_from(data: Plain, objective: Objective, path: str | Path) -> Stage:
@@ -299,25 +283,18 @@ def stage_from(data: Plain, objective: Objective, path: str | Path) -> Stage:
 
 
 def _stage_from(data: Plain, objective: Objective) -> Stage:
-    search, earlier = data["search"], data["earlier"]
-    n = len(objective.shared)
+    search, n = data["search"], len(objective.shared)
+    n_blocks = len(np.unique(objective.problem().blocks))
     held: NDArray[np.bool_] = np.zeros(n, dtype=bool)
     held[_indices(search, "held", n)] = True
-    kinks = search["kinks"]
-    state = State(
-        _pass_from(search["point"], objective),
-        _count(search, "passes"),
-        _numbers(search, "damping", (n,)),
-        held,
-        _count(search, "releases"),
-        Kinks(*(_numbers(kinks, key, (n,), finite=False) for key in ("lower", "upper", "jump"))),
-        tuple(_numbers(search, "lowest", None, finite=False).tolist()),
+    scale, *blocks = (
+        _numbers(search, key, (n if key == "scale" else n_blocks,)) for key in (*NUMBERS, *COUNTS)
     )
-    first = None
-    if earlier is not None:
-        point = _pass_from(earlier["point"], objective)
-        first = Minimum(point, float(earlier["edm"]), End[earlier["end"]])
-    return Stage(_count(data, "passes"), state, first)
+    radius, stretch, length, expected = blocks[:4]
+    drift, kicks = (counts.astype(np.intp) for counts in blocks[4:])
+    point = _pass_from(search["point"], objective)
+    state = State(point, scale, radius, stretch, length, expected, drift, kicks, held)
+    return Stage(_count(data, "passes"), state)
 
 
 def _numbers(
@@ -359,7 +336,9 @@ def _plain_pass(point: Pass) -> Plain:
     assert point.hessian is not None
     return {
         "values": point.values.tolist(), "stat": point.stat, "stats": point.stats.tolist(),
-        "gradient": point.gradient.tolist(), "hessian": point.hessian.tolist(), "floors": point.floors.tolist(),
+        "gradient": point.gradient.tolist(), "hessian": point.hessian.tolist(),
+        "observed": None if point.observed is None else point.observed.tolist(),
+        "floors": point.floors.tolist(),
     }  # fmt: skip
 
 
@@ -367,8 +346,9 @@ def _pass_from(data: Plain, objective: Objective) -> Pass:
     n, n_datasets = len(objective.shared), objective.n_datasets
     values = _numbers(data, "values", objective.start.shape)
     floors = _numbers(data, "floors", (n_datasets,)).astype(np.intp)
+    observed = None if data["observed"] is None else _numbers(data, "observed", (n, n))
     return Pass(
         values, values[objective.shared], float(_numbers(data, "stat", ())),
         _numbers(data, "stats", (n_datasets,)), _numbers(data, "gradient", (n,)),
-        _numbers(data, "hessian", (n, n)), None, floors, [],
+        _numbers(data, "hessian", (n, n)), observed, floors, [],
     )  # fmt: skip

@@ -30,17 +30,16 @@ from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
 from gmdask.fit.clock import Clock, seconds_of
 from gmdask.fit.degeneracy import degeneracies
 from gmdask.fit.minimise import Minimisation
-from gmdask.fit.minuit import Verdict, judge
-from gmdask.fit.newton import edm
-from gmdask.fit.notes import notes_of
+from gmdask.fit.notes import ending_of
 from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.problem import End, Minimum
 from gmdask.fit.profiling import Profiling
 from gmdask.fit.result import FitResult
 from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models
 from gmdask.models.block_matrix import BlockMatrix
+from gmdask.optimize.problem import Minimum, edm
+from gmdask.optimize.status import Status
 from gmdask.store.formats.validity import sums_in_words
 
 if TYPE_CHECKING:
@@ -51,8 +50,8 @@ __all__ = ["Fit"]
 Array = NDArray[np.float64]
 
 BACKENDS = ("newton", "minuit")
-CUT_SHORT = (End.TIME_LIMIT, End.INTERRUPTED)  # without another evaluation
-GOES_ON = (*CUT_SHORT, End.MAX_PASSES)
+CUT_SHORT = (Status.TIME_LIMIT, Status.INTERRUPTED)  # without another evaluation
+GOES_ON = (*CUT_SHORT, Status.MAX_PASSES)
 DENSE = 1000  # parameters up to which the covariance is formed as a whole
 
 
@@ -252,9 +251,10 @@ class Fit(Profiling):
 
     def _errors_there(self, models: Models, objective: Objective, clock: Clock) -> FitResult:
         point = objective(objective.start, order=2, profile=False)
-        there = Minimum(point, edm(point, *objective.limits()), End.CONVERGED)
+        nothing = np.zeros(len(point.shared), dtype=bool)
+        there = Minimum(point, edm(point, *objective.limits()), Status.CONVERGED, nothing)
         found = uncertainty(objective, point)
-        return self._result(models, objective, there, None, found, 0, clock)
+        return self._result(models, objective, there, found, 0, clock)
 
     def _minimise(
         self,
@@ -288,11 +288,15 @@ class Fit(Profiling):
             if work.stage is None:
                 raise
             self._keep(work.stage)  # it may have been interrupted before
-            best = work.best(End.INTERRUPTED)
+            best = work.best(Status.INTERRUPTED)
             raise FitInterrupted(
                 self._conclude(models, objective, best, clock, errors=False)
             ) from None
-        if self._checkpoint is not None and work.stage is not None and minimum.end not in GOES_ON:
+        if (
+            self._checkpoint is not None
+            and work.stage is not None
+            and minimum.status not in GOES_ON
+        ):
             self._keep(work.stage, done=True)
         return result
 
@@ -307,13 +311,16 @@ class Fit(Profiling):
     ) -> FitResult:
         """Errors, unless it was cut short, and the result."""
         passes = objective.passes
-        verdict, found = None, None
-        if errors and minimum.end not in CUT_SHORT:
-            if minimum.end is End.CONVERGED:
-                verdict = judge(objective, minimum.point)
-            point = objective(minimum.point.values, order=2, profile=False)
-            minimum, found = replace(minimum, point=point), uncertainty(objective, point)
-        return self._result(models, objective, minimum, verdict, found, passes, clock)
+        found = None
+        if errors and minimum.status not in CUT_SHORT:
+            if minimum.point.observed is None or (
+                objective.local.any() and not minimum.point.local
+            ):
+                point = objective(minimum.point.values, order=2, profile=False)
+                minimum = replace(minimum, point=point)
+            given_up = minimum.status is Status.STALLED
+            found = uncertainty(objective, minimum.point, minimum.concerned if given_up else False)
+        return self._result(models, objective, minimum, found, passes, clock)
 
     def _keep(self, stage: Stage, *, done: bool = False) -> None:
         """Write the checkpoint; where that fails, the fit goes on without, and tells it once."""
@@ -334,7 +341,6 @@ class Fit(Profiling):
         models: Models,
         objective: Objective,
         minimum: Minimum[Pass],
-        verdict: Verdict | None,
         found: Uncertainty | None,
         passes: int,
         clock: Clock,
@@ -342,17 +348,20 @@ class Fit(Profiling):
         parameters, point = models.parameters, minimum.point
         parameters.value = point.values
         flat = [] if found is None else degeneracies(objective, point, parameters.names)
-        notes = notes_of(objective, minimum, parameters.names, verdict, found, flat)
-        notes += sums_in_words({dataset.name: dataset.kernel_sums for dataset in self.datasets})
+        kernels = sums_in_words({dataset.name: dataset.kernel_sums for dataset in self.datasets})
+        ending = ending_of(objective, minimum, parameters.names, found, flat, kernels)
+        message = ending.message
         if self._checkpoint is not None and self._checkpoint.changed:
-            notes.append(f"resumed with other versions: {', '.join(self._checkpoint.changed)}")
+            message += f"; resumed with other versions: {', '.join(self._checkpoint.changed)}"
+        limits = {} if found is None else {
+            parameters.names[at]: limit for at, limit in found.upper_limits.items()
+        }  # fmt: skip
         covariance = None if found is None else _set_covariance(models, found.matrix)
-        converged = minimum.end in (End.CONVERGED, End.KINK, End.CYCLE)
-        valid = verdict is None or verdict.valid
         wall_s, cpu_s = clock.read()
         result = FitResult(
-            success=converged and valid,
-            message="; ".join([minimum.end.value, *notes]),
+            status=ending.status,
+            concerned=ending.concerned,
+            message=message,
             total_stat=point.stat,
             stat=dict(zip(self.datasets.names, point.stats.tolist(), strict=True)),
             parameters=models.copy().parameters,
@@ -361,6 +370,7 @@ class Fit(Profiling):
             edm=minimum.edm,
             covariance=covariance,
             degeneracies=flat,
+            upper_limits=limits,
             n_unreached=int(point.floors.sum()),
             wall_s=wall_s,
             cpu_s=cpu_s,

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from gmdask.events import FitPass
 from gmdask.fit.checkpoint import Stage
-from gmdask.fit.kinks import Kinks
 from gmdask.fit.minuit import migrad
-from gmdask.fit.newton import TOLERANCE, away_from_flat_limits, damped_newton, edm, flat
 from gmdask.fit.objective import Objective, OutOfTimeError, Pass
-from gmdask.fit.problem import End, Minimum, State
+from gmdask.optimize.problem import Minimum, State, edm
+from gmdask.optimize.status import Status
+from gmdask.optimize.trust_region import TOLERANCES, TrustRegion, minimise
 
 __all__ = ["Minimisation"]
 
 Array = NDArray[np.float64]
 
 TURNS = 4  # angles tried, over half a round, where a shape became round
+AWAY = 0.2  # fraction of the way between the limits at which they are tried
 
 
 class Minimisation:
@@ -36,9 +37,9 @@ class Minimisation:
     seconds : float
         Time after which no further evaluation is begun.
     on_pass : callable
-        Told every evaluation.
+        Gets every evaluation.
     on_accept : callable
-        Told the stage at every accepted point.
+        Gets the stage at every accepted point.
     stage : `Stage`, optional
         Where an earlier minimisation of the same stood.
 
@@ -73,83 +74,87 @@ class Minimisation:
         try:
             return self._migrad() if self._backend == "minuit" else self._newton()
         except OutOfTimeError:
-            return self.best(End.TIME_LIMIT)
+            return self.best(Status.TIME_LIMIT)
         finally:
             self._objective.end_time = math.inf
 
-    def best(self, end: End) -> Minimum[Pass]:
+    def best(self, status: Status) -> Minimum[Pass]:
         """The best point accepted so far."""
         assert self.stage is not None
-        point, earlier = self.stage.search.point, self.stage.earlier
-        if earlier is not None and earlier.point.stat <= point.stat:
-            point = earlier.point
-        return Minimum(point, edm(point, *self._objective.limits()), end)
+        point = self.stage.search.point
+        nothing: NDArray[np.bool_] = np.zeros(len(point.shared), dtype=bool)
+        return Minimum(point, edm(point, *self._objective.limits()), status, nothing)
 
     def _migrad(self) -> Minimum[Pass]:
+        problem = self._objective.problem()
         return migrad(
             self._objective,
             self.stage.search.point if self.stage is not None else None,
-            tolerance=TOLERANCE,
+            tolerance=TOLERANCES.edm,
             max_passes=self._max_passes,
             on_pass=self._told,
-            on_accept=lambda point: self._accept(_state_of(point), None),
+            on_accept=lambda point: self._accept(TrustRegion(problem, point).state),
         )
 
     def _newton(self) -> Minimum[Pass]:
-        objective, earlier = self._objective, None if self.stage is None else self.stage.earlier
-        if earlier is None:
-            start = objective.start[objective.shared] if self.stage is None else self.stage.search
-            earlier = self._search(start, None)
-            elsewhere = away_from_flat_limits(earlier.point, *objective.limits())
-            if elsewhere is None or objective.passes + TURNS >= self._max_passes:
-                return earlier
-            again = self._search(self._best_turn(earlier.point, elsewhere), earlier)
-        else:
-            assert self.stage is not None
-            again = self._search(self.stage.search, earlier)
-        return again if again.point.stat < earlier.point.stat else earlier
+        objective = self._objective
+        start = objective.start[objective.shared] if self.stage is None else self.stage.search
+        found = self._search(start)
+        while found.status.success and objective.passes + TURNS < self._max_passes:
+            elongated = self._elongated(found.point)
+            if elongated is None:
+                break
+            state = TrustRegion(objective.problem(), elongated).state
+            self._accept(state)
+            found = self._search(state)
+        return found
 
-    def _search(self, start: Array | State[Pass], earlier: Minimum[Pass] | None) -> Minimum[Pass]:
+    def _search(self, start: Array | State[Pass]) -> Minimum[Pass]:
         objective = self._objective
 
-        def evaluate(accepted: Pass | None, shared: Array, hold: bool) -> Pass:
+        def evaluate(accepted: Pass | None, shared: Array, order: int) -> Pass:
             values = objective.start if accepted is None else accepted.values
-            anchor = values if hold else None
-            return objective(objective.with_shared(values, shared), anchor=anchor)
+            return objective(objective.with_shared(values, shared), order=order)
 
-        before = objective.passes - (start.passes if isinstance(start, State) else 0)
-        return damped_newton(
+        return minimise(
             evaluate,
             start,
             objective.problem(),
-            tolerance=TOLERANCE,
-            max_passes=max(self._max_passes - before, 1),
+            more=lambda: objective.passes < self._max_passes,
             on_pass=self._told,
-            on_accept=lambda state: self._accept(state, earlier),
+            on_accept=self._accept,
         )
 
-    def _best_turn(self, point: Pass, start: Array) -> Array:
-        """Give a start with the angle, of some, at which the statistic is lowest.
+    def _elongated(self, point: Pass) -> Pass | None:
+        """A lower point, with other angles, where the search ended at round shapes.
 
-        Where a shape is round, its angle is any.
+        There the statistic depends on no angle, and its slope by the eccentricity vanishes whether or
+        not it falls along another one.
         """
-        objective, found = self._objective, []
+        objective = self._objective
+        assert point.hessian is not None
+        lower, upper = objective.limits()
+        flat = (np.diag(point.hessian) == 0) & np.isfinite(lower) & np.isfinite(upper)
+        turns = (np.diag(point.hessian) == 0) & objective.angles()
+        blocks = np.asarray(objective.problem().blocks)
+        of_round = np.isin(blocks, blocks[turns])
+        at = flat & of_round & ((point.shared <= lower) | (point.shared >= upper))
+        if not at.any():
+            return None
+        inward = np.where(point.shared <= lower, AWAY, 1 - AWAY)
+        away = np.where(at, lower + inward * np.where(at, upper - lower, 0.0), point.shared)
+        tried = []
         for turn in range(TURNS):
-            shared = objective.turned(start, flat(point), turn / (2 * TURNS))
-            found.append(objective(objective.with_shared(point.values, shared)))
-            self._told(found[-1], math.nan, False)
-        return min(found, key=lambda trial: trial.stat).shared
+            shared = objective.turned(away, turns, turn / (2 * TURNS))
+            tried.append(objective(objective.with_shared(point.values, shared)))
+            self._told(tried[-1], math.nan, False)
+        best = min(tried, key=lambda trial: trial.stat)
+        return best if best.stat < point.stat else None
 
     def _told(self, point: Pass, distance: float, accepted: bool) -> None:
         self._best = min(self._best, point.stat)
         self._on_pass(FitPass(self._objective.passes, point.stat, self._best, distance, accepted))
 
-    def _accept(self, search: State[Pass], earlier: Minimum[Pass] | None) -> None:
-        self.stage = Stage(self._objective.passes, search, earlier)
+    def _accept(self, search: State[Pass]) -> None:
+        self.stage = Stage(self._objective.passes, search)
         self._on_accept(self.stage)
-
-
-def _state_of(point: Pass) -> State[Pass]:
-    """State of a minimiser that goes on from its point alone."""
-    n = len(point.shared)
-    return State(point, 0, np.zeros(n), np.zeros(n, dtype=bool), 0, Kinks.none(n), ())

@@ -1,42 +1,25 @@
-"""MINUIT through iminuit: as minimiser, and as the judge of a minimum."""
+"""MINUIT through iminuit as minimiser."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
 
-from gmdask.fit.newton import edm
 from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.problem import End, Minimum
-from gmdask.likelihood.steps import at_limit
+from gmdask.optimize.problem import Minimum, edm
+from gmdask.optimize.quadratic import at_limit
+from gmdask.optimize.status import Status
 
-__all__ = ["Verdict", "judge", "migrad"]
+__all__ = ["migrad"]
 
 Array = NDArray[np.float64]
 
-JUDGE_PASSES = 20
+NEAR = 1e-3  # expected distance to the minimum at which a step that does not help ends the search
 HUGE = 1e30  # in place of a statistic that is not finite
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What MIGRAD says of a point, with the response held where it is.
-
-    Attributes
-    ----------
-    valid : bool
-        Whether it finds a valid minimum there.
-    edm : float
-        Its estimated distance to it.
-    """
-
-    valid: bool
-    edm: float
 
 
 class _OutOfPassesError(Exception):
@@ -122,29 +105,6 @@ class _Scaled:
         return minuit
 
 
-def judge(objective: Objective, point: Pass) -> Verdict:
-    """Ask MIGRAD whether a point is a minimum, with the response taken there.
-
-    Parameters
-    ----------
-    objective : `Objective`
-    point : `Pass`
-        With gradient and Hessian.
-    """
-    if not len(objective.shared):
-        return Verdict(valid=True, edm=0.0)
-    minuit = _Scaled(objective, point, objective.passes + JUDGE_PASSES).minuit()
-    if all(minuit.fixed):
-        return Verdict(valid=True, edm=0.0)
-    minuit.strategy = 0
-    try:
-        minuit.migrad(ncall=JUDGE_PASSES)
-    except _OutOfPassesError:
-        return Verdict(valid=False, edm=math.nan)
-    assert minuit.fmin is not None
-    return Verdict(bool(minuit.fmin.is_valid), float(minuit.fmin.edm))
-
-
 def migrad(
     objective: Objective,
     point: Pass | None = None,
@@ -166,14 +126,18 @@ def migrad(
     max_passes : int
         Largest number of evaluations.
     on_pass : callable
-        Told every evaluation; see `damped_newton`.
+        Told every evaluation; see `gmdask.optimize.trust_region.minimise`.
     on_accept : callable
         Told every point, with a fresh response, that was accepted.
     """
-    lower, upper = objective.limits()
+    problem = objective.problem()
+    lower, upper = problem.lower, problem.upper
 
     def distance(point: Pass) -> float:
         return edm(point, lower, upper)
+
+    def ended(point: Pass, status: Status) -> Minimum[Pass]:
+        return Minimum(point, distance(point), status, np.zeros(len(lower), dtype=bool))
 
     if point is None:
         start = np.clip(objective.start[objective.shared], lower, upper)
@@ -182,18 +146,21 @@ def migrad(
         on_accept(point)
     while distance(point) >= tolerance:
         if objective.passes + 1 >= max_passes:
-            return Minimum(point, distance(point), End.MAX_PASSES)
+            return ended(point, Status.MAX_PASSES)
         scaled = _Scaled(objective, point, max_passes - 1, lambda p: on_pass(p, math.nan, False))
-        ended = True
+        complete = True
         try:
             scaled.minuit().migrad()
         except _OutOfPassesError:
-            ended = False
+            complete = False
         fresh = objective(scaled.best.values)
         on_pass(fresh, distance(fresh), fresh.stat < point.stat)
         if fresh.stat >= point.stat:
-            return Minimum(point, distance(point), End.CYCLE if ended else End.MAX_PASSES)
+            if not complete:
+                return ended(point, Status.MAX_PASSES)
+            near = problem.rough or distance(point) < NEAR
+            return ended(point, Status.CONVERGED if near else Status.STALLED)
         point = fresh
-        if ended:  # with more passes it would have come to another point
+        if complete:  # with more passes it would have come to another point
             on_accept(point)
-    return Minimum(point, distance(point), End.CONVERGED)
+    return ended(point, Status.CONVERGED)

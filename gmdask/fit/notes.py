@@ -1,33 +1,65 @@
-"""What is told of a minimum in words."""
+"""What is told of a minimum: its status, the parameters concerned, and all of it in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from gmdask.fit.degeneracy import described
-from gmdask.fit.minuit import Verdict
 from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.problem import End, Minimum
 from gmdask.fit.uncertainty import Uncertainty
-from gmdask.likelihood.steps import newton_step
+from gmdask.optimize.problem import Minimum
+from gmdask.optimize.status import Status
+from gmdask.optimize.trust_region import TOLERANCES
 
-__all__ = ["notes_of"]
+__all__ = ["Ending", "ending_of"]
 
 NAMES_SHOWN = 5
 DIRECTIONS_SHOWN = 3
 
+WORDS = {
+    Status.CONVERGED: "converged",
+    Status.AT_LIMITS: "converged, with parameters at their limits: {names}",
+    Status.DEGENERATE: "no unique minimum, as some parameters are degenerate",
+    Status.UNRESOLVED: "converged, but sizes of sources are compatible with 0: {names}",
+    Status.STALLED: "stopped: the data may not bound {names}, which stay where they are",
+    Status.MAX_PASSES: "stopped at the largest number of passes",
+    Status.TIME_LIMIT: "stopped at the time limit: best point kept",
+    Status.INTERRUPTED: "interrupted: best point kept",
+}
+ROUGH = "to within the small steps of the statistic with sources rendered on pixels"
+CUT_SHORT = (Status.MAX_PASSES, Status.TIME_LIMIT, Status.INTERRUPTED)
 
-def notes_of(
+
+@dataclass(frozen=True)
+class Ending:
+    """How a fit ended.
+
+    Attributes
+    ----------
+    status : `Status`
+    concerned : tuple of str
+        Names of the parameters because of which it is not another one.
+    message : str
+        The same in words, with what else there is to know.
+    """
+
+    status: Status
+    concerned: tuple[str, ...]
+    message: str
+
+
+def ending_of(
     objective: Objective,
     minimum: Minimum[Pass],
     names: Sequence[str],
-    verdict: Verdict | None,
     found: Uncertainty | None,
     flat: list[dict[str, float]],
-) -> list[str]:
-    """What a user is told of a minimum, besides why the minimisation ended.
+    more: Sequence[str] = (),
+) -> Ending:
+    """Judge a minimum.
 
     Parameters
     ----------
@@ -35,25 +67,61 @@ def notes_of(
     minimum : `Minimum`
     names : sequence of str
         Of all parameters.
-    verdict : `Verdict` or None
-        Of MIGRAD, where it was asked.
     found : `Uncertainty` or None
         Where errors were computed.
     flat : list of dict
         See `degeneracies`.
+    more : sequence of str
+        What else there is to know.
     """
-    point = minimum.point
-    notes = [
+    status, concerned = _status(objective, minimum, names, found, flat)
+    notes = [WORDS[status].format(names=_some(concerned))]
+    if status.success and minimum.edm > TOLERANCES.edm:
+        notes.append(ROUGH)
+    notes += [
         f"degenerate, and not in the errors: {described(direction)}, in units of what each has as error "
         "with the others fixed"
         for direction in flat[:DIRECTIONS_SHOWN]
     ]
-    if minimum.end is End.STALLED:
-        model = names[_most_promising(objective, point)].split(".")[0]
-        notes.append(f"the data may not bound the parameters of {model}")
     if len(flat) > DIRECTIONS_SHOWN:
         notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
-    if found is not None and found.stand_in.any():
+    notes += _on_errors(objective, names, found)
+    unreached = int(minimum.point.floors.sum())
+    if unreached:
+        notes.append(f"{unreached} bins with counts that no component reaches")
+    return Ending(status, tuple(concerned), "; ".join([*notes, *more]))
+
+
+def _status(
+    objective: Objective,
+    minimum: Minimum[Pass],
+    names: Sequence[str],
+    found: Uncertainty | None,
+    flat: list[dict[str, float]],
+) -> tuple[Status, list[str]]:
+    if minimum.status in CUT_SHORT:
+        return minimum.status, []
+    if minimum.status is Status.STALLED:
+        return Status.STALLED, [names[int(i)] for i in objective.shared[minimum.concerned]]
+    if flat:
+        return Status.DEGENERATE, list(dict.fromkeys(name for way in flat for name in way))
+    if found is not None and found.upper_limits:
+        return Status.UNRESOLVED, [names[i] for i in found.upper_limits]
+    at = np.flatnonzero(objective.free & objective.at_limits(minimum.point.values))
+    if len(at):
+        return Status.AT_LIMITS, [names[int(i)] for i in at]
+    return Status.CONVERGED, []
+
+
+def _on_errors(objective: Objective, names: Sequence[str], found: Uncertainty | None) -> list[str]:
+    """What there is to know about the errors."""
+    notes: list[str] = []
+    if found is None:
+        return notes
+    if found.upper_limits:
+        limits = [f"{names[i]} < {limit:.3g}" for i, limit in found.upper_limits.items()]
+        notes.append(f"upper limits (2 sigma): {_some(limits)}")
+    if found.stand_in.any():
         where, whose = ", as where parameters are degenerate", "errors"
         if not found.stand_in.all():
             rough = {names[int(i)].split(".")[0]: None for i in objective.shared[found.stand_in]}
@@ -61,23 +129,12 @@ def notes_of(
         notes.append(
             f"the observed Hessian is not positive definite{where}: {whose} from the Gauss-Newton one"
         )
-    if found is not None and len(found.undetermined):
-        without = [names[int(i)] for i in found.undetermined]
-        more = f" and {len(without) - NAMES_SHOWN} more" if len(without) > NAMES_SHOWN else ""
-        notes.append(
-            f"no error for {', '.join(without[:NAMES_SHOWN])}{more} (at a limit, or nothing depends on it)"
-        )
-    if verdict is not None and not verdict.valid:
-        notes.append(f"MIGRAD does not confirm the minimum (edm {verdict.edm:.1e})")
-    unreached = int(point.floors.sum())
-    if unreached:
-        notes.append(f"{unreached} bins with counts that no component reaches")
+    if len(found.undetermined):
+        without = _some([names[int(i)] for i in found.undetermined])
+        notes.append(f"no error for {without} (at a limit, or nothing depends on it)")
     return notes
 
 
-def _most_promising(objective: Objective, point: Pass) -> int:
-    """Position of the parameter from whose step the statistic is expected to fall most."""
-    assert point.gradient is not None
-    assert point.hessian is not None
-    step = newton_step(point.shared, point.gradient, point.hessian, 0.0, *objective.limits())
-    return int(objective.shared[np.argmax(-point.gradient * step)])
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from astropy import units as u
 from distributed import Client
 from numpy.typing import NDArray
 
@@ -18,7 +19,6 @@ from gmdask.errors import FitError
 from gmdask.events import Listener
 from gmdask.fit.grouping import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
 from gmdask.fit.positions import once, scattered_sum
-from gmdask.fit.problem import Problem
 from gmdask.fit.reach import reach_of
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
@@ -30,13 +30,8 @@ from gmdask.likelihood.group import (
     compile_group,
     evaluate_points,
 )
-from gmdask.models import (
-    BackgroundIRFModel,
-    Models,
-    PointSpatialModel,
-    Shell2SpatialModel,
-    ShellSpatialModel,
-)
+from gmdask.models import BackgroundIRFModel, Models
+from gmdask.optimize.problem import Problem
 
 __all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass"]
 
@@ -44,7 +39,6 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-KINKED = (PointSpatialModel, ShellSpatialModel, Shell2SpatialModel)
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
 
@@ -202,6 +196,19 @@ class Objective:
         """Values of all parameters in the global models."""
         return self._models.parameters.value
 
+    def sizes(self) -> Mask:
+        """Shared parameters (S,) that are sizes of sources."""
+        return reach_of(self._models, self.shared).sizes
+
+    def degrees(self) -> Array:
+        """One degree in the unit of each shared parameter (S,); NaN where it is no angle."""
+        units = [self._models.parameters[int(i)].unit for i in self.shared]
+        return np.array([u.Unit("deg").to(x) if x.is_equivalent("deg") else np.nan for x in units])
+
+    def angles(self) -> Mask:
+        """Shared parameters (S,) that are angles which may take all values."""
+        return np.array([int(index) in self._periods for index in self.shared], dtype=bool)
+
     def turned(self, shared: Array, which: Mask, share: float) -> Array:
         """Shared parameters with the angles among some of them turned by a share of a round."""
         result = shared.copy()
@@ -215,6 +222,10 @@ class Objective:
 
         An angle that may take all values has none: it goes round.
         """
+        lower, upper = self._all_limits()
+        return lower[self.shared], upper[self.shared]
+
+    def _all_limits(self) -> tuple[Array, Array]:
         parameters = self._models.parameters
         lower = np.where(np.isnan(parameters.min), -np.inf, parameters.min)
         upper = np.where(np.isnan(parameters.max), np.inf, parameters.max)
@@ -222,27 +233,24 @@ class Objective:
         lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         for index in self._periods:
             lower[index], upper[index] = -np.inf, np.inf
-        return lower[self.shared], upper[self.shared]
+        return lower, upper
+
+    def at_limits(self, values: Array) -> Mask:
+        """Which of all parameters (N,) are at a limit."""
+        lower, upper = self._all_limits()
+        return np.asarray((values <= lower) | (values >= upper))
 
     def problem(self) -> Problem:
         """Tell a minimiser what is known of the shared parameters.
 
-        Those with logarithmic scans scale their model. A point source is spread over four
-        pixels with shares linear in its position: the slope jumps where it crosses their centres. So
-        it does where the rim of a shell does.
+        Those with logarithmic scans scale their model. Where sources are rendered on the grid of
+        pixels, the statistic has kinks and small steps along what moves there.
         """
         parameters = self._models.parameters
-        at = {
-            parameters.index(parameter)
-            for model in self._models
-            for shape in model.models.values()
-            if isinstance(shape, KINKED)
-            for parameter in shape.parameters
-        }
         amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
-        kinked = np.array([int(i) in at for i in self.shared], dtype=bool)
         reach = reach_of(self._models, self.shared)
-        return Problem(*self.limits(), amplitudes, kinked, reach, self._blocks())
+        rough = bool(reach.firm.any())
+        return Problem(*self.limits(), amplitudes, reach, reach.firm, self._blocks(), rough)
 
     def _blocks(self) -> Index:
         """Number of the first component that each shared parameter belongs to."""

@@ -14,53 +14,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.fit.newton import edm
 from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.problem import Problem
-from gmdask.likelihood.steps import moved, newton_step
+from gmdask.optimize.problem import Problem
+from gmdask.optimize.status import Tolerances
+from gmdask.optimize.trust_region import TrustRegion
 
 __all__ = ["Crossings", "cross", "hold"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-TOLERANCE = 1e-6  # expected distance to the optimum
+TOLERANCES = Tolerances(
+    edm=1e-6, near=0.0
+)  # an optimum that is only stepped on needs no second derivatives
 MAX_ROUNDS = 60
-MAX_DAMPING = 1e8
 LEVEL = 2e-5  # of a rise of the statistic
 MAX_CROSSINGS = 30
 AT_ONCE = 16  # points in one round
 LOWER = 1e-2  # fall of the statistic that is another minimum
-
-
-class _Held:
-    """One point of a profile on the way to its optimum: a damped Newton method within limits."""
-
-    def __init__(self, problem: Problem, point: Pass, held: Index) -> None:
-        lower, upper = problem.lower.copy(), problem.upper.copy()
-        lower[held] = upper[held] = point.shared[held]
-        self._problem = replace(problem, lower=lower, upper=upper)
-        self.point, self.damping = point, 1e-4
-        self.done = edm(point, lower, upper) < TOLERANCE
-
-    def target(self) -> Array:
-        """Shared parameters to be tried next."""
-        point = self.point
-        assert point.gradient is not None
-        assert point.hessian is not None
-        low, high = self._problem.around(point.shared, np.diag(point.hessian))
-        low = np.minimum(low, high)
-        step = newton_step(point.shared, point.gradient, point.hessian, self.damping, low, high)
-        return moved(point.shared, step, low, high)
-
-    def take(self, trial: Pass) -> None:
-        """Go on from a trial if it is lower."""
-        if trial.stat < self.point.stat:
-            self.point, self.damping = trial, max(self.damping * 0.1, 1e-12)
-            self.done = edm(trial, self._problem.lower, self._problem.upper) < TOLERANCE
-        else:
-            self.damping = max(self.damping * 10, 1e-2)
-            self.done = self.damping > MAX_DAMPING
 
 
 def hold(
@@ -89,16 +60,32 @@ def hold(
             found.extend(first)
             continue
         problem = objective.problem()
-        points = [_Held(problem, point, held) for point in first]
+        searches = [
+            TrustRegion(_holding(problem, point, held), point, TOLERANCES) for point in first
+        ]
         for _ in range(MAX_ROUNDS):
-            going = [one for one in points if not one.done and math.isfinite(one.point.stat)]
-            if not going:
+            asked = [
+                (search, proposal)
+                for search in searches
+                if math.isfinite(search.point.stat) and (proposal := search.propose()) is not None
+            ]
+            if not asked:
                 break
-            targets = [objective.with_shared(one.point.values, one.target()) for one in going]
-            for one, trial in zip(going, objective.several(targets), strict=True):
-                one.take(trial)
-        found.extend(one.point for one in points)
+            targets = [
+                objective.with_shared(search.point.values, proposal.target)
+                for search, proposal in asked
+            ]
+            for (search, _), trial in zip(asked, objective.several(targets), strict=True):
+                search.take(trial)
+        found.extend(search.point for search in searches)
     return found
+
+
+def _holding(problem: Problem, point: Pass, held: Index) -> Problem:
+    """The problem with some parameters between limits that are their values."""
+    lower, upper = problem.lower.copy(), problem.upper.copy()
+    lower[held] = upper[held] = point.shared[held]
+    return replace(problem, lower=lower, upper=upper)
 
 
 class Crossings(NamedTuple):

@@ -16,9 +16,9 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError, InputError
 from gmdask.fit.minimise import Minimisation
 from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.problem import End
 from gmdask.fit.profiles import cross, hold
 from gmdask.models import Models, Parameter
+from gmdask.optimize.status import Status
 
 __all__ = ["Profiling", "minimum_of"]
 
@@ -240,7 +240,7 @@ def minimum_of(objective: Objective, max_passes: int = 100) -> Pass:
         objective, "newton", max_passes=max_passes, seconds=math.inf, on_pass=_nothing, on_accept=_nothing
     )  # fmt: skip
     found = work.run()
-    if found.end is End.MAX_PASSES:
+    if found.status is Status.MAX_PASSES:
         msg = f"no minimum within {max_passes} passes to measure the rise of the statistic from"
         raise FitError(msg)
     return found.point

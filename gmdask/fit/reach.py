@@ -30,10 +30,17 @@ class Reach:
         In the units of the parameters; infinite where there is no such limit.
     share : array of shape (S,)
         Of the present value; what is larger of the two counts.
+    firm : boolean array of shape (S,)
+        Parameters for which it stays, even while steps as long as that are good.
     """
 
-    def __init__(self, absolute: Array, share: Array) -> None:
-        self._absolute, self._share = absolute, share
+    def __init__(self, absolute: Array, share: Array, firm: NDArray[np.bool_]) -> None:
+        self._absolute, self._share, self.firm = absolute, share, firm
+
+    @property
+    def sizes(self) -> NDArray[np.bool_]:
+        """Parameters (S,) that are sizes of sources."""
+        return self.firm & (self._share > 0)
 
     def __call__(self, x: Array) -> Array:
         """Largest changes (S,) at some values."""
@@ -43,8 +50,9 @@ class Reach:
 def reach_of(models: Models, chosen: NDArray[np.intp]) -> Reach:
     """Reach of some parameters of models.
 
-    Positions go 0.2 deg, sizes half of what they are, other angles an eighth of a round, and what
-    has no unit and is not an amplitude, such as an index, 1.
+    Positions go 0.2 deg, sizes half of what they are, other angles an eighth of a round. What has no
+    unit and is not an amplitude, such as an index, goes as far as it is large, 1 at least, and farther once
+    such steps are good: it may be a number on any scale.
 
     Parameters
     ----------
@@ -54,13 +62,14 @@ def reach_of(models: Models, chosen: NDArray[np.intp]) -> Reach:
     """
     parameters = models.parameters
     absolute, share = np.full(len(parameters), np.inf), np.zeros(len(parameters))
+    firm = np.zeros(len(parameters), dtype=bool)
     for component in models:
         for model in component.models.values():
             turning = {id(parameter) for parameter, _ in model.periods}
             for name, parameter in model.named_parameters():
                 index = parameters.index(parameter)
                 if parameter.unit.is_equivalent("deg") and parameter.unit != "":
-                    degree = Unit("deg").to(parameter.unit)
+                    degree, firm[index] = Unit("deg").to(parameter.unit), True
                     if name in ("lon_0", "lat_0"):
                         absolute[index] = POSITION * degree
                     elif id(parameter) in turning:
@@ -68,5 +77,5 @@ def reach_of(models: Models, chosen: NDArray[np.intp]) -> Reach:
                     else:
                         absolute[index], share[index] = SIZE * degree, SHARE_OF_SIZE
                 elif parameter.unit == "" and parameter.interp != "log":
-                    absolute[index] = INDEX
-    return Reach(absolute[chosen], share[chosen])
+                    absolute[index], share[index] = INDEX, 1.0
+    return Reach(absolute[chosen], share[chosen], firm[chosen])

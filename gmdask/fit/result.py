@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from gmdask.models import Covariance, Parameters
+from gmdask.optimize.status import Status
 
 __all__ = ["FitResult"]
 
@@ -17,10 +18,15 @@ class FitResult:
 
     Attributes
     ----------
-    success : bool
-        Whether the fit converged; the message tells where errors are to be taken with care.
+    status : `Status`
+        How the fit ended.
+    concerned : tuple of str
+        Names of the parameters because of which it is this status: those at limits, degenerate, or not
+        bounded by the data.
     message : str
-        How it ended, with what there is to know about it.
+        The same in words, with what else there is to know about it.
+    success : bool
+        Whether it converged, within the limits.
     total_stat : float
         Cash statistic of all datasets, priors included, at the values reported.
     stat : dict
@@ -38,13 +44,17 @@ class FitResult:
     degeneracies : list of dict
         Directions that the statistic does not feel: the weight of each parameter, the largest 1,
         in units of the error that it has with all others fixed. Found where errors are.
+    upper_limits : dict
+        By name: upper limits of sizes of sources that cannot be told from 0, where the profile of the
+        statistic has risen by 4. Found where errors are.
     n_unreached : int
         Bins with counts that no component reaches; each count costs 115.13.
     wall_s, cpu_s : float
         Time spent; processor time of this process and of the workers.
     """
 
-    success: bool
+    status: Status
+    concerned: tuple[str, ...]
     message: str
     total_stat: float
     stat: dict[str, float]
@@ -54,16 +64,24 @@ class FitResult:
     edm: float
     covariance: Covariance | None
     degeneracies: list[dict[str, float]]
+    upper_limits: dict[str, float]
     n_unreached: int
     wall_s: float
     cpu_s: float
     backend: str
+
+    @property
+    def success(self) -> bool:
+        """Whether it converged, within the limits."""
+        return self.status.success
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in ``result.json``."""
         rows = zip(self.parameters.names, self.parameters, strict=True)
         return {
             "success": self.success,
+            "status": self.status.value,
+            "concerned": list(self.concerned),
             "message": self.message,
             "total_stat": self.total_stat,
             "stat": dict(self.stat),
@@ -78,6 +96,7 @@ class FitResult:
                 for name, p in rows
             ],
             "degeneracies": [dict(direction) for direction in self.degeneracies],
+            "upper_limits": dict(self.upper_limits),
             "passes": self.passes,
             "passes_errors": self.passes_errors,
             "wall_s": self.wall_s,
@@ -86,7 +105,7 @@ class FitResult:
 
     def __str__(self) -> str:
         head = (
-            f"FitResult\n  success        {self.success}\n  message        {self.message}\n"
+            f"FitResult\n  status         {self.status.value}\n  message        {self.message}\n"
             f"  total stat     {self.total_stat:.4f}\n"
             f"  passes         {self.passes} (+ {self.passes_errors} for errors)\n"
             f"  edm            {self.edm:.1e}\n  wall, cpu      {self.wall_s:.2f} s, {self.cpu_s:.2f} s\n"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.fit.objective import Objective, Pass
+from gmdask.fit.sizes import one_sided, unresolved, upper_limits
 from gmdask.models.block_matrix import Block, BlockMatrix
 
 __all__ = ["Uncertainty", "quick_errors", "uncertainty"]
@@ -32,14 +33,19 @@ class Uncertainty:
         along whose own parameters that is not positive definite, or all where this is not enough.
     undetermined : array
         Positions among all parameters of free ones without an error.
+    upper_limits : dict
+        By position among all parameters: upper limits of sizes that cannot be told from 0.
     """
 
     matrix: BlockMatrix
     stand_in: NDArray[np.bool_]
     undetermined: NDArray[np.intp]
+    upper_limits: dict[int, float]
 
 
-def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
+def uncertainty(
+    objective: Objective, point: Pass, held: NDArray[np.bool_] | bool = False
+) -> Uncertainty:
     """Covariance from an evaluation of order 2.
 
     The covariance of the shared parameters is twice the inverse of the observed Hessian of the
@@ -49,11 +55,20 @@ def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
     ----------
     objective : `Objective`
     point : `Pass`
+    held : boolean array of shape (S,)
+        Shared parameters that have no minimum, and no error.
+
+    Notes
+    -----
+    The likelihood is even in the size of a source: near 0 the error is the one on the upper side, where
+    the profile of the statistic has risen by 1, and not that of the parabola.
     """
     assert point.observed is not None
     assert point.hessian is not None
     lower, upper = objective.limits()
-    inside = (point.shared > lower) & (point.shared < upper)
+    inside = (point.shared > lower) & (point.shared < upper) & ~np.asarray(held)
+    zero = unresolved(objective, point) & ~np.asarray(held)
+    inside &= ~zero
     stand_in = np.zeros(len(inside), dtype=bool)
     shared, ok = _invert(point.observed, inside)
     if not ok:
@@ -63,13 +78,22 @@ def uncertainty(objective: Objective, point: Pass) -> Uncertainty:
     if not ok:
         stand_in[:] = True
         shared, _ = _invert(point.hessian, inside)
+    errors, limits = np.sqrt(np.diag(shared)), {}
+    sizes = objective.sizes() & (errors > 0)
+    factor = np.ones(len(inside))
+    factor[sizes] = one_sided(point.shared[sizes], errors[sizes]) / errors[sizes]
+    shared = shared * np.outer(factor, factor)
+    if zero.any():
+        found = upper_limits(objective, point, zero)
+        shared[zero, zero] = found.error**2
+        limits = dict(zip(objective.shared[zero].tolist(), found.upper_limit.tolist(), strict=True))
     blocks = [
         Block(part.index, 2 * part.block.inverse, part.shared, -part.block.slope)
         for part in point.local
     ]
     matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
     undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
-    return Uncertainty(matrix, stand_in, undetermined)
+    return Uncertainty(matrix, stand_in, undetermined, limits)
 
 
 def _not_positive(

@@ -18,11 +18,9 @@ from gmdask.likelihood.background import (
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
-from gmdask.likelihood.profile import minimise_local
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.slots import Jacobian, Slot, add_block, limits
 from gmdask.likelihood.source import Places, Source, SpectrumCache, shape_of
-from gmdask.likelihood.steps import at_limit
 from gmdask.likelihood.template import TemplateSource
 from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
@@ -33,6 +31,8 @@ from gmdask.models import (
     SkyModel,
     TemplateNPredModel,
 )
+from gmdask.optimize.bounded_newton import minimise_bounded
+from gmdask.optimize.quadratic import at_limit
 from gmdask.store.axes import cube_axis
 
 __all__ = ["CompiledDataset", "Evaluation", "SpectrumCache"]
@@ -339,7 +339,9 @@ class CompiledDataset:
         result = values.copy()
         limits = self._lower[places], self._upper[places]
         with np.errstate(over="ignore", invalid="ignore"):  # such a step is refused
-            result[places] = minimise_local(function, values[places], *limits, self._norms[places])
+            result[places] = minimise_bounded(
+                function, values[places], *limits, self._norms[places]
+            )
         return result
 
     def _derivatives(

@@ -21,7 +21,11 @@ from gmdask.events import CheckpointFailed, FitPass
 from gmdask.schemas import read_schema
 from gmdask.store.checksums import encode_sealed
 
-SHAPE = (0.15, 0.0, 10.0)  # round, where the slope by e vanishes: it costs a second search
+SHAPE = (
+    0.15,
+    0.0,
+    10.0,
+)  # round, where the slope by e vanishes: it is looked for along other angles
 
 
 class CrashError(BaseException):
@@ -78,7 +82,6 @@ def test_stopped_at_every_pass(fixture, backend, request, tmp_path):
     datasets, extended = request.getfixturevalue(fixture), fixture == "round_source"
     expected, result, n_passes = undisturbed(datasets, backend=backend, extended=extended)
     schema = read_schema("checkpoint.json")
-    stages = set()
     for at in range(2, n_passes + 1, 4 if extended else 2):
         path = tmp_path / f"{at}.json"
         with pytest.raises(CrashError):
@@ -89,7 +92,6 @@ def test_stopped_at_every_pass(fixture, backend, request, tmp_path):
         jsonschema.validate(kept, schema)
         assert not kept["done"]
         before = kept["state"]["passes"]
-        stages.add(kept["state"]["earlier"] is None)
         watch, own = Watch(), start_of(datasets, extended=extended)
         resumed = gm.Fit(
             datasets, backend=backend, checkpoint=path, resume=True, on_event=watch
@@ -99,18 +101,17 @@ def test_stopped_at_every_pass(fixture, backend, request, tmp_path):
         assert [event.number for event in watch.passes] == list(range(before + 1, n_passes + 1))
         assert json.loads(path.read_text())["done"]
         path.unlink()
-    assert stages == ({True, False} if extended else {True})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_bits_where_it_was_not_resumed_from_all(datasets, tmp_path):
-    """The comparison above can fail: less damping than there was is another path."""
+    """The comparison above can fail: a smaller trust region than there was is another path."""
     expected, _, _ = undisturbed(datasets)
     path = tmp_path / "fit.json"
     with pytest.raises(CrashError):
         gm.Fit(datasets, checkpoint=path, on_event=Watch(3)).run(start_of(datasets))
     kept = json.loads(path.read_text())
-    kept["state"]["search"]["damping"] = [0.3] * len(kept["state"]["search"]["damping"])
+    kept["state"]["search"]["radius"] = [0.3] * len(kept["state"]["search"]["radius"])
     reseal(path, kept)
     own = start_of(datasets)
     assert bits(gm.Fit(datasets, checkpoint=path, resume=True).run(own), own) != expected
@@ -278,7 +279,7 @@ def damaged(content):
             yield from walk(value, (*path, key))
 
     for path, data in walk(content, ()):
-        if path in ((), ("asked",), ("state", "earlier")) or path[:1] in (
+        if path in ((), ("asked",)) or path[:1] in (
             ("versions",),
             ("sha256",),
         ):
@@ -290,6 +291,8 @@ def damaged(content):
         for what, other in others.items():
             if path[-1] in ("lowest", "floors", "stat", "done") and what in ("shorter", "negative"):
                 continue  # as good as any
+            if path[-1] == "observed" and what == "nothing":
+                continue  # second derivatives need not be there
             yield (*path, what), path, other
         yield (*path, "missing"), path, KeyError
 

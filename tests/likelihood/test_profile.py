@@ -10,8 +10,8 @@ from sources import background, derivative, free_of, gauss, locals_of, point, po
 
 from gmdask.likelihood.arrow import eliminate, local_block
 from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.profile import minimise_local
 from gmdask.models import DatasetModels
+from gmdask.optimize.bounded_newton import minimise_bounded
 
 
 def models_of(**keywords):
@@ -172,9 +172,9 @@ def test_minimise_local_on_a_valley():
         return stat, gradient, hessian
 
     none = np.full(2, np.inf)
-    found = minimise_local(function, np.array([-1.2, 1.0]), -none, none)
+    found = minimise_bounded(function, np.array([-1.2, 1.0]), -none, none)
     np.testing.assert_allclose(found, 1.0, atol=1e-6)
-    found = minimise_local(function, np.array([-1.2, 1.0]), -none, np.array([0.5, np.inf]))
+    found = minimise_bounded(function, np.array([-1.2, 1.0]), -none, np.array([0.5, np.inf]))
     np.testing.assert_allclose(found, [0.5, 0.25], atol=1e-7)
 
 
@@ -203,6 +203,6 @@ def test_minimise_local_on_quadratics_within_limits(n):
                 x[free] = centre[free] - np.linalg.solve(hessian[np.ix_(free, free)], pull)
                 if (x >= lower - 1e-12 * width).all() and (x <= upper + 1e-12 * width).all():
                     best = min(best, function(x)[0])
-        found = minimise_local(function, rng.normal(size=n) * 5 / scale, lower, upper)
+        found = minimise_bounded(function, rng.normal(size=n) * 5 / scale, lower, upper)
         misses.append(function(found)[0] - best)
     assert max(misses) < 1e-9

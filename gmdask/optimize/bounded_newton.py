@@ -1,0 +1,99 @@
+"""Minimisation over one or a few parameters whose evaluation is cheap: no pass is saved at any price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.optimize.amplitudes import CubeRoot
+from gmdask.optimize.quadratic import decrease, moved, newton_step
+from gmdask.optimize.status import Tolerances
+
+__all__ = ["minimise_bounded"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+TOLERANCES = Tolerances(edm=1e-13, rounding=1e-12)
+LAST = 1e-8  # expected decrease of a free step that needs no look at where it leads: the next would be its square
+FAR = 1e-2  # expected decrease above which amplitudes step in their cube root
+MAX_STEPS = 200
+NARROW = 1e-12  # radius at which a step cannot be told from none
+
+
+def minimise_bounded(
+    function: Callable[[Array], tuple[float, Array, Array]],
+    start: Array,
+    lower: Array,
+    upper: Array,
+    amplitudes: Mask | None = None,
+) -> Array:
+    """Newton steps within limits and a trust region, from `start`.
+
+    Parameters
+    ----------
+    function : callable
+        Takes values (L,), returns the statistic, its gradient (L,) and observed Hessian (L, L).
+    start, lower, upper : array of shape (L,)
+        Start, and limits that may be infinite.
+    amplitudes : boolean array of shape (L,), optional
+        Parameters that scale a positive prediction; see `Problem`. One that is not positive starts
+        from 1, since at zero, where bins hold counts that nothing reaches, the statistic has no slope.
+
+    Returns
+    -------
+    values : array of shape (L,)
+    """
+    amplitudes = np.zeros(len(start), dtype=bool) if amplitudes is None else amplitudes
+    values = np.clip(np.where(amplitudes & (start <= 0), 1.0, start), lower, upper)
+    stat, gradient, hessian = function(values)
+    radius = np.inf
+    for _ in range(MAX_STEPS):
+        step = newton_step(values, gradient, hessian, lower, upper)
+        expected = decrease(gradient, hessian, step)
+        if expected <= TOLERANCES.edm:
+            break
+        trial = moved(values, step, lower, upper)
+        if expected <= LAST and radius == np.inf:
+            return trial
+        if expected > FAR or radius < np.inf:
+            step, trial, expected = _bounded(
+                values, gradient, hessian, radius, lower, upper, amplitudes
+            )
+        found, slope, curvature = function(trial)
+        slack = TOLERANCES.rounding * (1 + abs(stat)) if expected < 1e-6 else 0.0
+        size = float(np.max(np.abs(step) * np.sqrt(np.abs(np.diag(hessian)))))
+        if np.isfinite(found) and found <= stat + slack and np.isfinite(curvature).all():
+            gain = stat - found + slack
+            values, stat, gradient, hessian = trial, found, slope, curvature
+            if gain > TOLERANCES.good * expected:
+                radius = np.inf
+            elif gain < TOLERANCES.poor * expected:
+                radius = 0.5 * size
+        else:
+            radius = TOLERANCES.shrink * size
+            if radius < NARROW:
+                break
+    return values
+
+
+def _bounded(
+    values: Array,
+    gradient: Array,
+    hessian: Array,
+    radius: float,
+    lower: Array,
+    upper: Array,
+    amplitudes: Mask,
+) -> tuple[Array, Array, float]:
+    """Step within a radius and, of amplitudes, in the cube root: itself, values after it, decrease promised."""
+    curvature = np.diag(hessian)
+    roots = CubeRoot.at(values, curvature, amplitudes)
+    curved = hessian + np.diag(roots.curvature(gradient, curvature))
+    width = radius / np.sqrt(np.where(curvature == 0, 1.0, np.abs(curvature)))
+    low, high = roots.limits(lower, upper)
+    low, high = np.maximum(low, values - width), np.minimum(high, values + width)
+    step = newton_step(values, gradient, curved, low, high)
+    return step, roots.values(step, lower, upper), decrease(gradient, curved, step)

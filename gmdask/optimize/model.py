@@ -1,0 +1,138 @@
+"""The quadratic model of a statistic around a point, and what it says of blocks of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from gmdask.optimize.amplitudes import CubeRoot
+from gmdask.optimize.problem import Point, Problem, derivatives
+from gmdask.optimize.quadratic import at_limit, newton_step
+
+__all__ = ["Model"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FLAT = 1e-10  # eigenvalue, of the observed Hessian scaled to a unit diagonal, that counts as none
+NEGATIVE = -1e-6  # and one that is a saddle's
+
+
+class Model:
+    """Quadratic model at a point.
+
+    Parameters
+    ----------
+    problem : `Problem`
+    point : `Point`
+    held : boolean array of shape (S,)
+        Parameters that do not move.
+
+    Attributes
+    ----------
+    newton : array of shape (S,)
+        Step to the minimum within the limits.
+    expected : array of shape (block,)
+        Decrease of the statistic that it promises for each block.
+    saddle : boolean array of shape (block,)
+        Blocks along which the observed Hessian has negative curvature.
+    limits : tuple of array of shape (S,)
+        Limits of values in the coordinates of steps.
+    """
+
+    def __init__(self, problem: Problem, point: Point, held: Mask) -> None:
+        self._problem, self._point, self._held = problem, point, held
+        self._gradient, self._hessian = derivatives(point)
+        self._blocks = np.broadcast_to(problem.blocks, problem.lower.shape)
+        self._n = int(self._blocks.max(initial=-1)) + 1
+        self.saddle: Mask = np.zeros(self._n, dtype=bool)
+        self._down = np.zeros(len(held))
+        if point.observed is not None:
+            self._hessian = self._near(self._hessian, point.observed)
+        x, lower, upper = point.shared, problem.lower, problem.upper
+        self.newton = newton_step(x, self._gradient, self._hessian, lower, upper, held)
+        pull = self._gradient + 0.5 * self._hessian @ self.newton
+        self.expected = self._sums(-pull * self.newton)
+        curvature = np.diag(self._hessian)
+        self._roots = CubeRoot.at(x, curvature, problem.amplitudes)
+        self.limits = self._roots.limits(lower, upper)
+        bend = self._roots.curvature(self._gradient, curvature)
+        self._curved = self._hessian + np.diag(bend) if bend.any() else self._hessian
+
+    def _sums(self, values: Array) -> Array:
+        result: Array = np.bincount(self._blocks, values, self._n).astype(np.float64)
+        return result
+
+    @property
+    def edm(self) -> float:
+        """Expected distance to the minimum: the decrease that the Newton step promises."""
+        return float(self.expected.sum())
+
+    # --- second derivatives ------------------------------------------------------------
+
+    def _near(self, gauss_newton: Array, observed: Array) -> Array:
+        """The observed Hessian, with the Gauss-Newton one for blocks where it is not positive definite."""
+        point, problem = self._point, self._problem
+        free = ~self._held & ~at_limit(point.shared, self._gradient, problem.lower, problem.upper)
+        diagonal = np.maximum(np.diag(gauss_newton), np.abs(np.diag(observed)))
+        scale, free = np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), free & (diagonal > 0)
+        stand_in = np.zeros(len(free), dtype=bool)
+        for block in range(self._n):
+            own = np.flatnonzero(free & (self._blocks == block))
+            if not len(own):
+                continue
+            scaled = observed[np.ix_(own, own)] / np.outer(scale[own], scale[own])
+            values, vectors = np.linalg.eigh(scaled)
+            stand_in[own] = values[0] <= FLAT
+            if values[0] < NEGATIVE:
+                self.saddle[block] = True
+                self._down[own] = vectors[:, 0] / scale[own] * np.sqrt(2 / -values[0])
+        mixed = np.where(stand_in[:, None] | stand_in, gauss_newton, observed)
+        usable = np.flatnonzero(free & (np.diag(mixed) > 0))
+        inner = mixed[np.ix_(usable, usable)] / np.outer(scale[usable], scale[usable])
+        _, failed = lapack.dpotrf(inner, lower=1) if len(usable) else (inner, 0)
+        return gauss_newton if failed else mixed
+
+    def kick(self, lower: Array, upper: Array) -> Array:
+        """Step away from a saddle point along its negative curvature, the Newton step elsewhere.
+
+        It is as long as promises to lower the statistic by 1, between some values.
+        """
+        x, step = self._point.shared, self.newton.copy()
+        for block in np.flatnonzero(self.saddle):
+            own = self._blocks == block
+            down, low, high = self._down[own], (lower - x)[own], (upper - x)[own]
+            moves = down != 0
+            both = [side * down[moves] for side in (1.0, -1.0)]
+            room = [
+                float(np.min(np.where(way > 0, high[moves], low[moves]) / way, initial=1.0))
+                for way in both
+            ]
+            uphill = float(self._gradient[own] @ down) > 0
+            side = int(uphill) if min(room) > 0 else int(np.argmax(room))
+            step[own] = (1.0, -1.0)[side] * room[side] * down
+        return step
+
+    # --- steps -------------------------------------------------------------------------
+
+    def step(self, lower: Array, upper: Array) -> Array:
+        """Step to the minimum between some values, all in the coordinates of steps."""
+        x = self._point.shared
+        return newton_step(x, self._gradient, self._curved, lower, upper, self._held)
+
+    def promised(self, step: Array, *, kick: bool = False) -> Array:
+        """Decrease of the statistic (block,) that a step promises."""
+        hessian = self._curved
+        if kick:
+            assert self._point.observed is not None
+            hessian = self._point.observed
+        return self._sums(-(self._gradient + 0.5 * hessian @ step) * step)
+
+    def values(self, step: Array) -> Array:
+        """Parameters after a step, exactly at the limits that it reaches."""
+        return self._roots.values(step, self._problem.lower, self._problem.upper)
+
+    def slope(self, gradient: Array, values: Array) -> Array:
+        """Gradient at other values by the coordinates of steps."""
+        return self._roots.slope(gradient, values)

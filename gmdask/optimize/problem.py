@@ -1,0 +1,167 @@
+"""What a minimiser is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.optimize.quadratic import decrease, newton_step
+from gmdask.optimize.status import Status
+
+__all__ = ["Minimum", "P", "Point", "Problem", "Proposal", "State", "derivatives", "edm"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
+
+
+class Point(Protocol):
+    """What the method needs to know of an evaluation."""
+
+    @property
+    def shared(self) -> Array:
+        """Parameters (S,)."""
+
+    @property
+    def stat(self) -> float:
+        """Statistic."""
+
+    @property
+    def gradient(self) -> Array | None:
+        """Gradient (S,)."""
+
+    @property
+    def hessian(self) -> Array | None:
+        """Gauss-Newton Hessian (S, S), positive semidefinite."""
+
+    @property
+    def observed(self) -> Array | None:
+        """Hessian (S, S), where second derivatives were evaluated."""
+
+
+P = TypeVar("P", bound=Point)
+
+
+def derivatives(point: Point) -> tuple[Array, Array]:
+    """Gradient and Gauss-Newton Hessian of an evaluation that has them."""
+    assert point.gradient is not None
+    assert point.hessian is not None
+    return point.gradient, point.hessian
+
+
+def edm(point: Point, lower: Array, upper: Array) -> float:
+    """Compute the expected distance to the minimum: the decrease a Gauss-Newton step promises.
+
+    Parameters
+    ----------
+    point : `Point`
+    lower, upper : array of shape (S,)
+    """
+    gradient, hessian = derivatives(point)
+    return decrease(gradient, hessian, newton_step(point.shared, gradient, hessian, lower, upper))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is known of the parameters of a minimisation.
+
+    Attributes
+    ----------
+    lower, upper : array of shape (S,)
+        Limits, infinite where there are none.
+    amplitudes : boolean array of shape (S,), or False
+        Parameters that scale a positive prediction: as long as they are significant, their steps are
+        taken in the cube root, in which a Poisson likelihood is nearly quadratic.
+    reach : callable, or None
+        Gives the largest changes (S,) in one step at some values, infinite for no bound.
+    firm : boolean array of shape (S,), or True
+        Parameters whose reach stays; that of the others grows as long as steps keep their promise.
+    blocks : integer array of shape (S,), or 0
+        Which parameters belong together, as those of a source: each block has a trust region of its own.
+    rough : bool
+        Whether the statistic has kinks and small steps, so that a minimum is only found to within them.
+    """
+
+    lower: Array
+    upper: Array
+    amplitudes: Mask | bool = False
+    reach: Callable[[Array], Array] | None = None
+    firm: Mask | bool = True
+    blocks: Index | int = 0
+    rough: bool = False
+
+
+@dataclass(frozen=True)
+class State(Generic[P]):
+    """Where a minimisation stands after a point was accepted: all it needs to go on.
+
+    Attributes
+    ----------
+    point : `Point`
+        The accepted evaluation.
+    scale : array of shape (S,)
+        Largest root of the curvature along each parameter so far: lengths of steps are in units of its
+        inverse.
+    radius : array of shape (block,)
+        Longest step along each parameter of a block, in that unit.
+    stretch : array of shape (block,)
+        Factor by which the reach of parameters that is not firm has grown.
+    length : array of shape (block,)
+        Of the Newton step at the point.
+    expected : array of shape (block,)
+        Decrease of the statistic that it promises.
+    drift : array of shape (block,)
+        Number of steps in a row that did not come closer to a minimum.
+    kicks : array of shape (block,)
+        Number of times that a saddle point was left.
+    held : boolean array of shape (S,)
+        Parameters that were given up, and stay where they are.
+    """
+
+    point: P
+    scale: Array
+    radius: Array
+    stretch: Array
+    length: Array
+    expected: Array
+    drift: Index
+    kicks: Index
+    held: Mask
+
+
+class Proposal(NamedTuple):
+    """Where to evaluate next.
+
+    Attributes
+    ----------
+    target : array of shape (S,)
+    order : {1, 2}
+        2 where second derivatives are wanted.
+    """
+
+    target: Array
+    order: int
+
+
+@dataclass(frozen=True)
+class Minimum(Generic[P]):
+    """Where a minimisation ended, and why.
+
+    Attributes
+    ----------
+    point : `Point`
+    edm : float
+        Expected distance to the minimum, without parameters that were given up.
+    status : `Status`
+    concerned : boolean array of shape (S,)
+        Parameters because of which it is not another one.
+    """
+
+    point: P
+    edm: float
+    status: Status
+    concerned: Mask

@@ -1,0 +1,153 @@
+"""Steps to the minimum of a quadratic model within limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+__all__ = ["at_limit", "decrease", "moved", "newton_step"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
+FIRST = 10  # iterations in which all parameters leave limits at once; later, one at a time
+
+
+def at_limit(values: Array, gradient: Array, lower: Array, upper: Array) -> Mask:
+    """Parameters at a limit that the gradient pushes them against."""
+    low = (values <= lower) & (gradient > 0)
+    high = (values >= upper) & (gradient < 0)
+    return low | high
+
+
+def moved(x: Array, step: Array, lower: Array, upper: Array) -> Array:
+    """Values after a step; those that reach a limit are exactly there."""
+    at_upper = np.where(step >= upper - x, upper, x + step)
+    return np.where(step <= lower - x, lower, at_upper)
+
+
+def decrease(gradient: Array, hessian: Array, step: Array) -> float:
+    """Decrease of the quadratic model by a step."""
+    return float(-(gradient @ step + 0.5 * step @ hessian @ step))
+
+
+def newton_step(
+    x: Array,
+    gradient: Array,
+    hessian: Array,
+    lower: Array,
+    upper: Array,
+    held: Mask | None = None,
+) -> Array:
+    """Step to the minimum of a quadratic model within limits.
+
+    Parameters
+    ----------
+    x, gradient : array of shape (S,)
+    hessian : array of shape (S, S)
+        Where it is not positive, its eigenvalues are replaced by their absolute values, so that
+        the step goes down.
+    lower, upper : array of shape (S,)
+    held : boolean array of shape (S,), optional
+        Parameters not to move.
+
+    Returns
+    -------
+    step : array of shape (S,)
+        Zero along parameters that nothing depends on.
+
+    Notes
+    -----
+    A projected Newton method with an active set: parameters at a limit that the slope pushes them
+    against stay, the others go to the minimum of their face, and what meets a limit on the way stays
+    there if that lowers the model enough, else only what meets one first. At the minimum of a face,
+    parameters that the slope pulls away from their limit are free again.
+    """
+    if held is None and 1 <= len(x) <= 2:
+        inside = _plain_step(x, gradient, hessian, lower, upper)
+        if inside is not None:
+            return inside
+    scale = np.sqrt(np.abs(np.diag(hessian)))
+    never = scale == 0 if held is None else (scale == 0) | held
+    scale = np.where(scale == 0, 1.0, scale)
+    matrix, slope = _positive(hessian / np.outer(scale, scale)), gradient / scale
+    low, high = (lower - x) * scale, (upper - x) * scale
+    step, pull = np.zeros_like(x), slope
+    fixed = never | at_limit(step, pull, low, high)
+    for number in range(10 * len(x) + 10):
+        free = ~fixed
+        move = np.zeros_like(x)
+        if free.any():
+            move[free] = _solve(matrix[np.ix_(free, free)], -pull[free])
+        target = step + move
+        projected = np.clip(target, low, high)
+        met = projected != target
+        if met.any():
+            change = projected - step
+            if pull @ change + 0.5 * change @ matrix @ change >= 0.01 * (pull @ move):
+                fraction = np.where(met, (projected - step) / np.where(met, move, 1.0), np.inf)
+                first = int(np.argmin(fraction))
+                target = step + max(fraction[first], 0.0) * move
+                target[first] = projected[first]
+                met, projected = np.arange(len(x)) == first, target
+        fixed, step = fixed | met, projected
+        pull = slope + matrix @ step
+        if met.any():
+            continue
+        away = fixed & ~never & ~at_limit(step, pull, low, high)
+        if not away.any():
+            break
+        if number > FIRST:
+            away &= np.abs(pull) == np.abs(np.where(away, pull, 0.0)).max()
+        fixed = fixed & ~away
+    inside = np.where(step <= low, lower - x, step / scale)
+    return np.clip(np.where(step >= high, upper - x, inside), lower - x, upper - x)
+
+
+def _plain_step(
+    x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array
+) -> Array | None:
+    """Step of one or two parameters where the Hessian is positive and no limit is met, else None."""
+    curvature = [float(hessian[i, i]) for i in range(len(x))]
+    if not all(c > 0 for c in curvature):
+        return None
+    scale = [math.sqrt(c) for c in curvature]
+    slope = [float(g) / s for g, s in zip(gradient, scale, strict=True)]
+    if len(x) == 1:
+        step = [-slope[0] / scale[0]]
+    else:
+        mixed = float(hessian[0, 1]) / (scale[0] * scale[1])
+        if not abs(mixed) < 1 - FLAT:
+            return None
+        determinant = (1.0 - mixed) * (1.0 + mixed)
+        step = [
+            (mixed * slope[1] - slope[0]) / determinant / scale[0],
+            (mixed * slope[0] - slope[1]) / determinant / scale[1],
+        ]
+    result, target = np.array(step), x + step
+    return result if bool(((lower < target) & (target < upper)).all()) else None
+
+
+def _positive(matrix: Array) -> Array:
+    """Matrix with its eigenvalues by their absolute values."""
+    _, failed = lapack.dpotrf(matrix + FLAT * np.eye(len(matrix)), lower=1)
+    if not failed:
+        return matrix
+    values, vectors = np.linalg.eigh(matrix)
+    result: Array = (vectors * np.abs(values)) @ vectors.T
+    return result
+
+
+def _solve(matrix: Array, right: Array) -> Array:
+    """Solve, leaving out directions along which the matrix is flat."""
+    factor, failed = lapack.dpotrf(matrix, lower=1)
+    if not failed and np.diag(factor).min() ** 2 > FLAT:
+        return np.asarray(lapack.dpotrs(factor, right, lower=1)[0])
+    values, vectors = np.linalg.eigh(matrix)
+    usable = values > FLAT
+    along = np.where(usable, (vectors.T @ right) / np.where(usable, values, 1.0), 0.0)
+    return np.asarray(vectors @ along)

@@ -1,0 +1,331 @@
+"""A trust-region Newton method with limits, in which each block of parameters has a radius of its own.
+
+It is asked where to evaluate, and told what was found there, so that whoever evaluates may do so in
+one process, on a cluster, or at many points at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.optimize.model import Model
+from gmdask.optimize.problem import Minimum, P, Problem, Proposal, State, derivatives
+from gmdask.optimize.status import Status, Tolerances
+
+__all__ = ["TrustRegion", "minimise"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FAR = 1e100  # radius before any step was too long
+TOLERANCES = Tolerances()
+TINY = 1e-300
+
+
+class TrustRegion(Generic[P]):
+    """The search for a minimum.
+
+    Parameters
+    ----------
+    problem : `Problem`
+    start : `Point` or `State`
+        First evaluation, within the limits; or where an earlier search of the same stood.
+    tolerances : `Tolerances`
+
+    Attributes
+    ----------
+    point : `Point`
+        The best evaluation.
+    status : `Status` or None
+        Why the search ended; None while it goes on.
+    concerned : boolean array of shape (S,)
+        Parameters because of which it did.
+
+    Notes
+    -----
+    Bounds on steps are boxes, so that limits and trust region are one convex problem (`newton_step`).
+    The length of a step is measured in each block by the largest curvature seen so far: where the
+    statistic grows flat, as towards an infinite index, steps do not grow with it. A step is judged block by
+    block, by the slopes at both of its ends: sources hardly know of each other, and a bad step of one
+    does not shorten those of all.
+
+    The Hessian is the Gauss-Newton one far from the minimum, and the observed one near it; where this
+    is not positive definite within a block, the Gauss-Newton one takes the place of that block. At the end
+    it must be positive: a saddle point is left along its negative curvature. A block whose Newton steps do
+    not grow shorter, although they promise next to nothing, has no minimum at finite values: it
+    is left where it is.
+    """
+
+    def __init__(
+        self, problem: Problem, start: P | State[P], tolerances: Tolerances = TOLERANCES
+    ) -> None:
+        self._problem, self._tolerances = problem, tolerances
+        self._blocks = np.broadcast_to(problem.blocks, problem.lower.shape)
+        n = self._n_blocks = int(self._blocks.max(initial=-1)) + 1
+        self.status: Status | None = None
+        self.concerned: Mask = np.zeros(len(problem.lower), dtype=bool)
+        self._unconfirmed = False
+        self.point: P
+        if isinstance(start, State):
+            self.point, self._scale, self._radius = start.point, start.scale, start.radius
+            self._stretch, self._length, self._expected = (
+                start.stretch,
+                start.length,
+                start.expected,
+            )
+            self._drift, self._kicks, self._held = start.drift, start.kicks, start.held
+            self._model = Model(problem, self.point, self._held)
+            return
+        self._scale = np.zeros(len(problem.lower))
+        self._radius, self._stretch = np.full(n, FAR), np.ones(n)
+        self._length, self._expected = np.full(n, FAR), np.zeros(n)
+        self._drift = np.zeros(n, dtype=np.intp)
+        self._kicks, self._held = np.zeros(n, dtype=np.intp), self.concerned
+        self._arrive(start)
+
+    @property
+    def state(self) -> State[P]:
+        """Where it stands, while no step was refused since the last one accepted."""
+        return State(
+            self.point, self._scale, self._radius, self._stretch, self._length,
+            self._expected, self._drift, self._kicks, self._held,
+        )  # fmt: skip
+
+    @property
+    def edm(self) -> float:
+        """Expected distance to the minimum, without what is held."""
+        return self._model.edm
+
+    # --- ask ---------------------------------------------------------------------------
+
+    def propose(self) -> Proposal | None:
+        """Where to evaluate next; None once the search has ended."""
+        while self.status is None:
+            drifting = self._drift >= self._tolerances.drifts
+            found = None
+            if self.edm < self._tolerances.edm:
+                found = self._last()
+            elif drifting.any():
+                self._hold(drifting)
+            else:
+                found = self._next()
+            if found is not None:
+                return found
+        return None
+
+    def _last(self) -> Proposal | None:
+        """What is left to be done where a minimum is near: None if nothing, or more was held."""
+        model, tolerances = self._model, self._tolerances
+        if not self._free().any():
+            self._end()
+            return None
+        if self.point.observed is None and tolerances.near > 0:
+            if self._unconfirmed:
+                return Proposal(self.point.shared, 2)
+            return self._step(model.newton)
+        if (self._drift == 1).any() and not self._unconfirmed:
+            return self._step(self._bounded())
+        done = (self._drift > 1) | (model.saddle & (self._kicks >= tolerances.kicks))
+        if done.any():
+            self._hold(done)
+        elif model.saddle.any():
+            lower, upper = self._bounds()
+            self._kicks = self._kicks + model.saddle
+            return self._step(model.kick(lower, upper), kick=True)
+        else:
+            self._end()
+        return None
+
+    def _next(self) -> Proposal | None:
+        """The next step, if it promises anything."""
+        step = self._bounded()
+        promised = self._model.promised(step).sum()
+        tolerances, rough = self._tolerances, self._problem.rough
+        least = tolerances.edm * (20.0 if rough else 0.1)
+        if promised > least:
+            return self._step(step, order=2 if promised < tolerances.near else 1)
+        if rough:
+            self.status = Status.CONVERGED
+        else:
+            stuck = self._model.expected > tolerances.edm / self._n_blocks
+            self._hold(stuck if stuck.any() else np.ones(self._n_blocks, dtype=bool))
+        return None
+
+    def _bounded(self) -> Array:
+        return self._model.step(*self._bounds())
+
+    def _step(self, step: Array, order: int = 2, *, kick: bool = False) -> Proposal:
+        self._tried, self._promised = step, self._model.promised(step, kick=kick)
+        return Proposal(self._model.values(step), order)
+
+    def _bounds(self) -> tuple[Array, Array]:
+        """Lower and upper values of one step, in its coordinates."""
+        x, problem = self.point.shared, self._problem
+        known = self._scale > 0
+        width = np.where(
+            known, self._radius[self._blocks] / np.where(known, self._scale, 1.0), np.inf
+        )
+        if problem.reach is not None:
+            stretch = np.where(problem.firm, 1.0, self._stretch[self._blocks])
+            width = np.minimum(width, problem.reach(x) * stretch)
+        lower, upper = self._model.limits
+        return np.maximum(lower, x - width), np.minimum(upper, x + width)
+
+    def _free(self) -> Mask:
+        return ~self._held & (self._problem.lower < self._problem.upper)
+
+    def _hold(self, blocks: Mask) -> None:
+        """Leave the parameters of some blocks where they are."""
+        self._held = self._held | blocks[self._blocks]
+        self._drift = np.where(blocks, 0, self._drift)
+        self._model = Model(self._problem, self.point, self._held)
+
+    def _end(self) -> None:
+        x, problem = self.point.shared, self._problem
+        self.concerned, self.status = self._held, Status.STALLED
+        if not self._held.any():
+            self.concerned = (x <= problem.lower) | (x >= problem.upper)
+            self.status = Status.AT_LIMITS if self.concerned.any() else Status.CONVERGED
+
+    # --- tell --------------------------------------------------------------------------
+
+    def take(self, trial: P) -> bool:
+        """Learn from the evaluation at the place that was proposed; whether it is the new point."""
+        if np.array_equal(trial.shared, self.point.shared):
+            self._unconfirmed = False
+            self._arrive(trial)
+            return True
+        promised, slack = float(self._promised.sum()), 0.0
+        if last := promised < self._tolerances.edm:
+            slack = self._tolerances.rounding * (1 + abs(self.point.stat))
+        gained = self.point.stat - trial.stat
+        accepted = bool(gained > 0 or (last and gained >= -slack))
+        if accepted and not last and gained < self._tolerances.least * promised:
+            # beyond the minimum, and hardly lower: a shorter step is
+            accepted = float(derivatives(trial)[0] @ (trial.shared - self.point.shared)) < 0
+        self._judge(trial, self._promised, accepted=accepted)
+        self._unconfirmed = last and not accepted
+        if accepted:
+            self._arrive(trial)
+        return accepted
+
+    def _judge(self, trial: P, promised: Array, *, accepted: bool) -> None:
+        """Shorten or lengthen the next step of each block by what it gained of what it promised."""
+        tolerances, step = self._tolerances, self._tried
+        size = self._largest(np.abs(step) * self._scale)
+        there = derivatives(trial)[0] if trial.gradient is not None else step * np.nan
+        if not (np.isfinite(trial.stat) and np.isfinite(there).all()):
+            self._radius = np.where(size > 0, 0.1 * size, self._radius)
+            return
+        falls = self._sum(-derivatives(self.point)[0] * step)
+        rises = self._sum(self._model.slope(there, trial.shared) * step)
+        gained = 0.5 * (falls - rises)
+        missed = self.point.stat - trial.stat - gained.sum()
+        gained = gained + missed * np.abs(gained) / max(float(np.abs(gained).sum()), TINY)
+        told = promised > max(1e-3 * tolerances.edm, 1e-3 * promised.sum() / self._n_blocks)
+        ratio = np.where(told, gained / np.where(told, promised, 1.0), 1.0)
+        poor, good = told & (ratio < tolerances.poor), told & (ratio > tolerances.good)
+        if not accepted and not poor.any():
+            poor = told
+        shorter = _shorter(falls, rises, gained, tolerances.shrink) * size
+        self._radius = np.where(
+            poor, shorter, np.where(good, np.maximum(self._radius, tolerances.grow * size), self._radius)
+        )  # fmt: skip
+        self._stretch = np.where(good, self._stretch * tolerances.grow, self._stretch)
+
+    def _arrive(self, point: P) -> None:
+        """Make an evaluation the point, and see whether blocks come closer to their minimum."""
+        tolerances = self._tolerances
+        self.point = point
+        curvature = np.diag(derivatives(point)[1])
+        if point.observed is not None:
+            curvature = np.maximum(curvature, np.abs(np.diag(point.observed)))
+        self._scale = np.maximum(self._scale, np.sqrt(np.maximum(curvature, 0.0)))
+        self._model = Model(self._problem, point, self._held)
+        expected, before = self._model.expected, self._expected
+        length = self._largest(np.abs(self._model.newton) * self._scale)
+        if point.observed is not None:
+            away = (length > tolerances.still) & (expected < tolerances.drift)
+            away &= length > tolerances.contraction * self._length
+            away &= expected * self._length**2 < tolerances.contraction * before * length**2
+            self._drift = np.where(away, self._drift + 1, 0)
+        self._length, self._expected = length, expected
+
+    def _sum(self, values: Array) -> Array:
+        result: Array = np.bincount(self._blocks, values, self._n_blocks).astype(np.float64)
+        return result
+
+    def _largest(self, values: Array) -> Array:
+        result = np.zeros(self._n_blocks)
+        np.maximum.at(result, self._blocks, values)
+        return result
+
+
+def _shorter(falls: Array, rises: Array, gained: Array, shrink: float) -> Array:
+    """Fraction of steps at which cubic polynomials are lowest, of slopes and gains over them; one tenth to a half."""
+    middle = 3 * gained - falls + rises
+    root = np.sqrt(np.maximum(middle**2 + falls * rises, 0.0))
+    below = rises + falls + 2 * root
+    lowest = 1 - (rises + root - middle) / np.where(below > 0, below, 1.0)
+    return np.clip(np.where((below > 0) & (falls > 0), lowest, shrink), 0.1, 0.5)
+
+
+Evaluate = Callable[[P | None, Array, int], P]
+OnPass = Callable[[P, float, bool], None]
+OnAccept = Callable[[State[P]], None]
+
+
+def minimise(
+    evaluate: Evaluate[P],
+    start: Array | State[P],
+    problem: Problem,
+    *,
+    tolerances: Tolerances = TOLERANCES,
+    more: Callable[[], bool] | None = None,
+    on_pass: OnPass[P] | None = None,
+    on_accept: OnAccept[P] | None = None,
+) -> Minimum[P]:
+    """Minimise.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Takes the best evaluation (None at first), the parameters, and the order of derivatives;
+        gives a new evaluation with gradient and Gauss-Newton Hessian, and in order 2 the observed one.
+    start : array of shape (S,), or `State`
+        Where to start, or where an earlier minimisation of the same stood.
+    problem : `Problem`
+    tolerances : `Tolerances`
+    more : callable, optional
+        Whether another evaluation may be made.
+    on_pass : callable, optional
+        Gets every evaluation, its expected distance to the minimum (NaN where it was not accepted), and
+        whether it was accepted.
+    on_accept : callable, optional
+        Gets the state after every point that was accepted.
+    """
+
+    def told(point: P, *, accepted: bool) -> None:
+        if on_pass is not None:
+            on_pass(point, search.edm if accepted else float("nan"), accepted)
+        if accepted and on_accept is not None:
+            on_accept(search.state)
+
+    if isinstance(start, State):
+        search = TrustRegion(problem, start, tolerances)
+    else:
+        first = evaluate(None, np.clip(start, problem.lower, problem.upper), 1)
+        search = TrustRegion(problem, first, tolerances)
+        told(first, accepted=True)
+    while (proposal := search.propose()) is not None:
+        if more is not None and not more():
+            search.status = Status.MAX_PASSES
+            break
+        trial = evaluate(search.point, *proposal)
+        told(trial, accepted=search.take(trial))
+    assert search.status is not None
+    return Minimum(search.point, search.edm, search.status, search.concerned)
