@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 POSITION, ANGLE, SIZE = 0.2, 45.0, 0.02  # deg
 SHARE_OF_SIZE = 0.5
-INDEX = 1.0
+INDEX, SHARE_OF_NUMBER = 1.0, 0.3
 
 
 class Reach:
@@ -51,7 +51,7 @@ def reach_of(models: Models, chosen: NDArray[np.intp]) -> Reach:
     """Reach of some parameters of models.
 
     Positions go 0.2 deg, sizes half of what they are, other angles an eighth of a round. What has no
-    unit and is not an amplitude, such as an index, goes as far as it is large, 1 at least, and farther once
+    unit and is not an amplitude, such as an index, goes 1, or a third of what it is, and farther once
     such steps are good: it may be a number on any scale.
 
     Parameters
@@ -77,5 +77,5 @@ def reach_of(models: Models, chosen: NDArray[np.intp]) -> Reach:
                     else:
                         absolute[index], share[index] = SIZE * degree, SHARE_OF_SIZE
                 elif parameter.unit == "" and parameter.interp != "log":
-                    absolute[index], share[index] = INDEX, 1.0
+                    absolute[index], share[index] = INDEX, SHARE_OF_NUMBER
     return Reach(absolute[chosen], share[chosen], firm[chosen])

@@ -24,6 +24,7 @@ Mask = NDArray[np.bool_]
 FAR = 1e100  # radius before any step was too long
 TOLERANCES = Tolerances()
 TINY = 1e-300
+NEARLY = 0.99  # of a bound, that counts as reaching it
 
 
 class TrustRegion(Generic[P]):
@@ -235,7 +236,10 @@ class TrustRegion(Generic[P]):
         self._radius = np.where(
             poor, shorter, np.where(good, np.maximum(self._radius, tolerances.grow * size), self._radius)
         )  # fmt: skip
-        self._stretch = np.where(good, self._stretch * tolerances.grow, self._stretch)
+        if self._problem.reach is not None:
+            reach = self._problem.reach(self.point.shared) * self._stretch[self._blocks]
+            met = self._largest(np.where(self._problem.firm, 0.0, np.abs(step) / reach)) > NEARLY
+            self._stretch = np.where(good & met, self._stretch * tolerances.grow, self._stretch)
 
     def _arrive(self, point: P) -> None:
         """Make an evaluation the point, and see whether blocks come closer to their minimum."""
