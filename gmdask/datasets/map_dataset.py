@@ -26,6 +26,7 @@ from gmdask.datasets.creation import (
     pixel_cards,
 )
 from gmdask.datasets.looks import Looks
+from gmdask.datasets.model_algebra import frozen_background
 from gmdask.datasets.xarray_citizen import as_cube, as_xarray
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
@@ -197,7 +198,8 @@ class MapDataset(Alterations, Looks):
         """Spectrum of a region, with a background that is fixed.
 
         Counts and background, as its model predicts it, are summed within the safe mask, exposure
-        is averaged, and the energy dispersion is that at the centre. The models are left behind.
+        is averaged, and the energy dispersion is that at the centre. The models are left behind; the
+        background has a model of its own, ``models["<name>-bkg"]``, which is frozen.
 
         Parameters
         ----------
@@ -227,7 +229,10 @@ class MapDataset(Alterations, Looks):
                 )
                 raise InputError(msg)
         options = {"kind": "SpectrumDataset", "contained": containment_correction}
-        return self._in_region(SpectrumDataset, region, options, name)
+        spectrum = self._in_region(SpectrumDataset, region, options, name)
+        if self._has("background"):
+            spectrum._take_models(frozen_background(spectrum.name))
+        return spectrum
 
     # --- files -------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from gmdask.models import (
 __all__ = [
     "background_of",
     "coarser_models",
+    "frozen_background",
     "resampled_models",
     "sliced_models",
     "stacked_models",
@@ -39,6 +40,14 @@ def background_of(models: DatasetModels) -> dict[str, Any] | None:
         if isinstance(model, BackgroundIRFModel):
             return model.to_dict()
     return None
+
+
+def frozen_background(name: str) -> DatasetModels:
+    """Background model of a dataset as it is, with nothing free."""
+    model = BackgroundIRFModel(dataset_name=name)
+    for parameter in model.parameters:
+        parameter.frozen = True
+    return DatasetModels([model])
 
 
 def stacked_models(own: DatasetModels, its: DatasetModels, cube: xr.Dataset) -> DatasetModels:

@@ -81,10 +81,11 @@ def test_names_follow(run, method):
 
 
 @pytest.mark.parametrize("method", ["to_spectrum_dataset", "to_region_map_dataset"])
-def test_regions_have_no_models(run, method):
+def test_regions_have_no_models_but_of_a_fixed_background(run, method):
     dataset, _ = run
     new = METHODS[method](dataset, None)
-    assert new.models.names == []
+    expected_names = ["run-0-bkg"] if method == "to_spectrum_dataset" else []
+    assert new.models.names == [name.replace("run-0", new.name) for name in expected_names]
     window = dataset.to_xarray()
     mask = window["mask_safe"].values
     expected = np.where(mask, dataset.npred_background(), 0)
@@ -92,6 +93,18 @@ def test_regions_have_no_models(run, method):
     np.testing.assert_allclose(
         new.background.values[:, 0, 0], expected[:, inside].sum(axis=1), rtol=1e-12
     )
+
+
+def test_the_background_of_a_spectrum_has_a_frozen_model(run):
+    """By the name that background models have; what it predicts is what the map's predicted."""
+    dataset, _ = run
+    new = dataset.to_spectrum_dataset(CIRCLE, name="spectrum")
+    model = new.models["spectrum-bkg"]
+    assert isinstance(model, gm.BackgroundIRFModel)
+    assert all(parameter.frozen for parameter in model.parameters)
+    assert float(new.npred_background().sum()) == pytest.approx(float(new.background.sum()))
+    cube = dataset.cube.drop_vars("background")
+    assert not len(gm.MapDataset(cube).to_spectrum_dataset(CIRCLE).models)
 
 
 def region_pixels(dataset) -> np.ndarray:

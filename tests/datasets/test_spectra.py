@@ -330,3 +330,48 @@ def test_region_that_cannot_be_read(spectra, tmp_path):
         InputError, match=r"run\.fits: dataset 'run': HDU COUNTS_REGION: its shapes"
     ):
         gm.Datasets.read(tmp_path / "datasets.yaml")
+
+
+def on_off_spectrum():
+    """What Gammapy makes of an on/off spectrum: its background is on the off regions and their WCS."""
+    from gammapy.datasets import SpectrumDatasetOnOff
+    from gammapy.maps import MapAxis, RegionGeom, RegionNDMap
+
+    energy = MapAxis.from_energy_bounds(1, 10, 3, unit="TeV")
+    true = MapAxis.from_energy_bounds(0.5, 20, 5, unit="TeV", name="energy_true")
+    off = [
+        CircleSkyRegion(CRAB.directional_offset_by(angle * u.deg, 1 * u.deg), 0.11 * u.deg)
+        for angle in (90, 180, 270)
+    ]
+    on, others = (
+        RegionGeom.create(CIRCLE, axes=[energy]),
+        RegionGeom.from_regions(off, axes=[energy]),
+    )
+    on_off = SpectrumDatasetOnOff(
+        name="spectrum",
+        counts=RegionNDMap.from_geom(on, data=np.array([30, 10, 3])[:, None, None]),
+        counts_off=RegionNDMap.from_geom(others, data=np.array([60, 15, 4])[:, None, None]),
+        acceptance=RegionNDMap.from_geom(on, data=np.ones((3, 1, 1))),
+        acceptance_off=RegionNDMap.from_geom(others, data=np.full((3, 1, 1), 3.0)),
+        exposure=RegionNDMap.from_geom(
+            RegionGeom.create(CIRCLE, axes=[true]), data=np.full((5, 1, 1), 1e13), unit="cm2 s"
+        ),
+    )
+    return on_off.to_spectrum_dataset(name="spectrum")
+
+
+def test_spectrum_whose_background_is_of_off_regions(tmp_path):
+    from gammapy.modeling.models import PowerLawSpectralModel, SkyModel
+
+    with quiet():
+        other = on_off_spectrum()
+        other.write(tmp_path / "spectrum.fits")
+    (tmp_path / "datasets.yaml").write_text(
+        "datasets:\n- {name: spectrum, type: SpectrumDataset, filename: spectrum.fits}\n"
+    )
+    model = gm.SkyModel(gm.PowerLawSpectralModel(amplitude=1e-12), name="source")
+    their_model = SkyModel(PowerLawSpectralModel(amplitude="1e-12 cm-2 s-1 TeV-1"), name="source")
+    for own in (gm.from_gammapy(other), gm.Datasets.read(tmp_path / "datasets.yaml")[0]):
+        assert own.region.radius == pytest.approx(0.11, abs=1e-6)
+        assert own.background.values.ravel() == pytest.approx([20, 5, 4 / 3])
+        compare(own, other, model, their_model)
