@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from gmdask.errors import StoreExistsError
+from gmdask.paths import expanded
 
 __all__ = ["is_temporary", "replacing", "temporary_beside", "write_atomically"]
 
@@ -53,7 +54,7 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     StoreExistsError
         If there is a file of this name, which may not be replaced, or a folder.
     """
-    path = Path(path)
+    path = expanded(path)
     _refuse(path, taken=path.is_dir() or (not overwrite and os.path.lexists(path)))
     temporary = temporary_beside(path)
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gmdask.errors import InputError
+from gmdask.paths import expanded
 
 __all__ = [
     "Accepted",
@@ -391,7 +392,7 @@ class EventFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self._file: BinaryIO | None = None
         self._failed = False
         _check_events(self.path)
@@ -468,7 +469,7 @@ def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]]
         Bytes read now.
     """
     try:
-        with Path(path).open("rb") as file:
+        with expanded(path).open("rb") as file:
             if file.seek(0, os.SEEK_END) < offset:
                 offset = 0
             file.seek(offset)

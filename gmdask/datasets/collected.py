@@ -25,6 +25,7 @@ from gmdask.datasets.tables import (
 from gmdask.datasets.writing import write_datasets
 from gmdask.errors import InputError
 from gmdask.events import Listener
+from gmdask.paths import expanded
 from gmdask.store import Store
 from gmdask.store.axes import cube_axis
 
@@ -215,7 +216,7 @@ class Collected(DatasetList):
             msg = f"{url}: files cannot be appended to, expected a store (.zarr)"
             raise InputError(msg)
         if name.endswith(YAML):
-            return write_list(self, Path(url), client, overwrite, on_event)
+            return write_list(self, expanded(url), client, overwrite, on_event)
         return write_datasets(
             self, url, client, overwrite=overwrite, append=append, on_event=on_event
         )

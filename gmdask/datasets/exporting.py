@@ -20,6 +20,7 @@ from gmdask.datasets.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
+from gmdask.paths import expanded
 from gmdask.store.formats.gadf import read_content
 from gmdask.store.formats.gadf_writer import to_hdulist
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
@@ -58,7 +59,7 @@ def export_datasets(
     StoreError
         If the files cannot be written.
     """
-    folder = Path(folder).absolute()
+    folder = expanded(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         msg = f"{folder}: there is something of this name already, expected a new folder"
         raise InputError(msg)
@@ -156,7 +157,9 @@ def from_gammapy(data: Any) -> MapDataset | Datasets:
         raise InputError(msg)
     buffer = io.BytesIO()
     with _quiet():
-        data.to_hdulist().writeto(buffer)
+        # FITS has ASCII only
+        written = data if data.name.isascii() else data.copy(name="dataset")
+        written.to_hdulist().writeto(buffer)
     cube = read_content(buffer.getvalue(), where, data.name, data.name)
     warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
     cube.attrs["kind"] = kind

@@ -23,6 +23,7 @@ from gmdask.errors import InputError, StoreError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource
 from gmdask.models.files import write_files
+from gmdask.paths import expanded
 from gmdask.store.formats.gadf_writer import to_hdulist
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = ["YAML", "file_names", "write_dataset", "write_list"]
 
 FITS = (".fits", ".fits.gz")
 YAML = (".yaml", ".yml")
+LONGEST = 100  # characters of the name of a file
 
 
 def write_dataset(dataset: CubeDataset, path: str | Path, overwrite: bool) -> Path:
@@ -54,7 +56,7 @@ def write_dataset(dataset: CubeDataset, path: str | Path, overwrite: bool) -> Pa
     StoreError
         If it cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     where = f"dataset {dataset.name!r}: {path}"
     if not path.name.lower().endswith(FITS):
         msg = f"{where}: expected a FITS file ({' or '.join(FITS)}); Datasets.write makes a store"
@@ -141,10 +143,14 @@ def file_names(names: Sequence[str]) -> list[str]:
         Of datasets or sources.
     """
     found: list[str] = []
+    taken: set[str] = set()
     for number, name in enumerate(names):
-        file = re.sub(r"[^\w.+-]", "_", name).lstrip(".")
-        taken = not file or file.lower() in {other.lower() for other in found}
-        found.append(f"{file}-{number}" if taken else file)
+        file = re.sub(r"[^\w.+-]", "_", name, flags=re.ASCII).lstrip(".")[:LONGEST]
+        free = file
+        while not free or free.lower() in taken:
+            free, number = f"{file}-{number}", number + 1
+        taken.add(free.lower())
+        found.append(free)
     return found
 
 

@@ -22,6 +22,7 @@ from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import Models, SkyMap
+from gmdask.paths import expanded
 from gmdask.store import BlockRecord, Store, describe, input_digest, plan_blocks, write_block
 
 __all__ = ["SimulationPlan", "plan_simulation", "simulate", "true_models", "truth_path"]
@@ -188,7 +189,7 @@ def _recipe(survey: Survey, models: dict[str, Any]) -> str:
 def _filenames(data: Any) -> Iterator[str]:
     """Names of the files that maps were read from, in plain data of models."""
     if isinstance(data, dict) and isinstance(data.get("filename"), str) and "map" not in data:
-        yield os.path.expandvars(data["filename"])
+        yield str(expanded(data["filename"]))
     for item in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
         yield from _filenames(item)
 

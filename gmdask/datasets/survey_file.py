@@ -17,6 +17,7 @@ from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
 from gmdask.models import BackgroundIRFModel, Models
+from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
 
 __all__ = ["read_survey"]
@@ -49,7 +50,7 @@ def read_survey(path: str | Path) -> Survey:
     ModelError
         If the models are not valid.
     """
-    path = Path(path)
+    path = expanded(path)
     data = load_yaml(read_bytes(path, "configuration"), str(path))
     if problems := schema_problems(data, "simulation.json"):
         msg = f"{path}: {'; '.join(problems)}"

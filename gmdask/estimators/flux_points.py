@@ -12,6 +12,7 @@ from gmdask.drawing import draw
 from gmdask.estimators.flux_data import FluxData, from_columns
 from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
 from gmdask.models import SpectralModel
+from gmdask.paths import expanded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ class FluxPoints(FluxData):
         StoreExistsError
             If there is one.
         """
-        write_table(self.to_table(sed_type), Path(path), overwrite)
+        write_table(self.to_table(sed_type), expanded(path), overwrite)
 
     @classmethod
     def read(
@@ -101,7 +102,7 @@ class FluxPoints(FluxData):
         InputError
             If it is no table of fluxes.
         """
-        table = read_table(Path(path))
+        table = read_table(expanded(path))
         kind = sed_type_of(table, sed_type, path)
         columns: dict[str, Any] = {name: table[name] for name in table.colnames}
         found, model = from_columns(columns, kind, ("energy",), reference_model)

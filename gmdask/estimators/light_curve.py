@@ -16,6 +16,7 @@ from gmdask.errors import InputError
 from gmdask.estimators.flux_data import FluxData, from_columns
 from gmdask.estimators.flux_files import meta_of, read_table, sed_type_of, write_table
 from gmdask.models import SpectralModel
+from gmdask.paths import expanded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ class LightCurve(FluxData):
         StoreExistsError
             If there is one.
         """
-        write_table(self.to_table(sed_type), Path(path), overwrite, [self._gti()])
+        write_table(self.to_table(sed_type), expanded(path), overwrite, [self._gti()])
 
     def _gti(self) -> fits.BinTableHDU:
         reference = Time(MJD_2000, format="mjd", scale=self.time_min.scale)
@@ -122,7 +123,7 @@ class LightCurve(FluxData):
         InputError
             If it is no light curve.
         """
-        table = read_table(Path(path))
+        table = read_table(expanded(path))
         kind = sed_type_of(table, sed_type, path)
         missing = set(TIMES) - set(table.colnames)
         if missing:

@@ -23,6 +23,7 @@ from gmdask.fit.objective import Objective, Pass
 from gmdask.lock import Lock
 from gmdask.models import Models
 from gmdask.optimize.problem import State
+from gmdask.paths import expanded
 from gmdask.store.checksums import decode_sealed, encode_sealed
 
 __all__ = ["Checkpoint", "Stage", "identity", "stage_from", "versions"]
@@ -84,7 +85,7 @@ class Checkpoint:
     def __init__(
         self, path: str | Path, asked: Mapping[str, Any] | None = None, lock: Lock | None = None
     ) -> None:
-        self.path, self._asked = Path(path), None if asked is None else dict(asked)
+        self.path, self._asked = expanded(path), None if asked is None else dict(asked)
         self.lock = lock or Lock(self.path.with_name(f".{self.path.name}.lock"))
         self._fit: Plain = {}
         self._empty = False

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 from gmdask.errors import GmdaskError, InputError, InputNotFoundError
+from gmdask.paths import expanded
 
 __all__ = ["GROWTH", "MEGABYTE", "SMALL", "allowed_size", "read_bytes", "unpack"]
 
@@ -51,6 +52,7 @@ def read_bytes(
     """
     if limit is None:
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    path = expanded(path)
     try:
         # without waiting for the other end of a pipe
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

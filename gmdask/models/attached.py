@@ -12,6 +12,7 @@ from typing import Any
 
 from gmdask.errors import ModelError
 from gmdask.models.sky_map import SkyMap
+from gmdask.paths import expanded
 
 __all__ = ["found_from", "named_from", "write_map", "write_missing"]
 
@@ -41,8 +42,8 @@ def found_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
 
     def change(item: dict[str, Any]) -> dict[str, Any]:
         name = item["filename"]
-        if isinstance(name, str) and (folder / name).exists():
-            item["filename"] = str((folder / name).resolve())
+        if isinstance(name, str) and (path := folder / expanded(name)).exists():
+            item["filename"] = str(path.resolve())
         return item
 
     return _mapped(data, change)  # type: ignore[no-any-return]
@@ -78,7 +79,7 @@ def named_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
 
 def _target(folder: Path, filename: str) -> Path:
     """Where a file is, or is to be written: a name that is nowhere belongs beside the YAML."""
-    path = Path(filename)
+    path = expanded(filename)
     if path.is_absolute() or path.exists():
         return path.resolve()
     return (folder / path).resolve()

@@ -13,6 +13,7 @@ from gmdask.models.model_files import WriteOptions, read_models, write_models
 from gmdask.models.parameter import Parameter, unit_factor
 from gmdask.models.parameters import Parameters
 from gmdask.models.sequence import ModelSequence
+from gmdask.paths import expanded
 
 __all__ = ["DatasetModels", "Models"]
 
@@ -238,7 +239,7 @@ class Models(ModelSequence):
         ModelError
             Naming file, component and key, if it is not what is expected.
         """
-        return read_models(cls, Path(path), checksum)
+        return read_models(cls, expanded(path), checksum)
 
     def write(
         self,
@@ -272,7 +273,7 @@ class Models(ModelSequence):
             If a file is there and ``overwrite`` is not set.
         """
         options = WriteOptions(overwrite, full_output, overwrite_templates, checksum)
-        write_models(self, Path(path), options)
+        write_models(self, expanded(path), options)
 
 
 def _listed(names: str | Iterable[str]) -> list[str]:

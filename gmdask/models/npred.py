@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 from astropy import units as u
+from astropy.units import Unit, ct
 
 from gmdask.errors import ModelError, described
 from gmdask.geometry import rotate
@@ -28,6 +30,8 @@ from gmdask.models.spatial import SkyGrid, SpatialModel
 from gmdask.models.spectral import PowerLawNormSpectralModel, SpectralModel
 
 __all__ = ["TemplateNPredModel"]
+
+log = logging.getLogger(__name__)
 
 
 @register
@@ -78,6 +82,12 @@ class TemplateNPredModel(Component):
             message = f"{self._name}: axes {given.axis_names} of its map, expected edges of energy"
             raise ModelError(message)
         self.map = given
+        if not Unit(given.unit).is_equivalent("") and Unit(given.unit) != ct:
+            message = f"{self._name}: its map is in {given.unit}, expected counts"
+            raise ModelError(message)
+        if not np.isfinite(given.data).all():
+            message = f"{self._name}: its map has values that are NaN or infinite"
+            raise ModelError(message)
         if spectral_model is None:
             spectral_model = PowerLawNormSpectralModel()
             spectral_model.tilt.frozen = True
@@ -146,6 +156,12 @@ class TemplateNPredModel(Component):
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
         """Model from plain data."""
+        data = dict(data)
+        if data.pop("parameters", None) is not None:
+            log.warning(
+                "%s: key 'parameters' is passed over, as in Gammapy: those of 'spectral' count",
+                data.get("name"),
+            )
         known = ("name", "type", "spatial", "spectral", "filename", "datasets_names", "map")
         check_keys(data, known, required=("name",))
         links = {} if links is None else links

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,12 +16,15 @@ from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, InputNotFoundError, ModelError
 from gmdask.geometry import Axis, WcsGrid
 from gmdask.inputs import open_fits
+from gmdask.paths import expanded
 
 __all__ = ["SkyMap", "read_sky_map"]
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+
+FERMI = ("EBOUNDS", "ENERGIES")  # tables of energies of Fermi-LAT's tools
 
 
 class SkyMap(KnownAttributes):
@@ -115,7 +117,7 @@ class SkyMap(KnownAttributes):
 
         from gmdask.geometry.fits_header import bands_table
 
-        path = Path(path)
+        path = expanded(path)
         if path.exists() and not overwrite:
             return
         header = fits.Header([*self.grid.header.items()])
@@ -180,7 +182,7 @@ def read_sky_map(path: str | Path) -> SkyMap:
     ModelError
         If it holds no image on a grid of the sky.
     """
-    path = Path(os.path.expandvars(path))
+    path = expanded(path)
     try:
         state = path.stat()
     except OSError as error:
@@ -206,15 +208,16 @@ def _from_hdus(hdus: Any, where: str) -> SkyMap:
         raise ModelError(message)
     axes: tuple[Axis, ...] = ()
     bands = hdu.header.get("BANDSHDU")
-    if bands is not None:
-        axes = _checked_axes(hdus[bands], where)
-    elif hdu.data.ndim > 2:
-        found = [name for name in ("EBOUNDS", "ENERGIES") if name in hdus]
-        if not found:
+    if bands is None and hdu.data.ndim > 2:
+        bands = next((name for name in FERMI if name in hdus), None)
+        if bands is None:
             message = f"{where}: image with {hdu.data.ndim} axes and no table of them"
             raise ModelError(message)
-        axes = (_fermi_axis(hdus[found[0]], where),)
+    if bands in FERMI:  # by the name of the table, as Gammapy does
+        axes = (_fermi_axis(hdus[bands], where),)
+    elif bands is not None:
+        axes = _checked_axes(hdus[bands], where)
     unit = str(hdu.header.get("BUNIT", "")).strip()
-    if axes and "ENERGIES" in hdus and bands is None and Unit(unit).is_equivalent(""):
+    if bands == "ENERGIES" and Unit(unit).is_equivalent(""):
         unit = "cm-2 s-1 MeV-1 sr-1"  # a Fermi template does not say
     return SkyMap(hdu.data, wcs_cards(hdu.header), axes, unit)

@@ -19,6 +19,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from gmdask.errors import PlanError, StoreError, StoreExistsError
 from gmdask.inputs import read_bytes
+from gmdask.paths import expanded
 
 __all__ = ["Files", "LocalFiles", "MemoryFiles", "files_at"]
 
@@ -76,7 +77,7 @@ def files_at(url: str | os.PathLike[str]) -> Files:
         raise StoreError(f"{text}: a store is a directory; {scheme}:// is not supported yet")
     if text.startswith(MEMORY_URL):
         raise StoreError(f"{text}: a memory store is known to the process only that made it")
-    return LocalFiles(Path(rest if separator else text))
+    return LocalFiles(Path(rest) if separator else expanded(text))
 
 
 class LocalFiles:

@@ -12,6 +12,7 @@ from astropy.io import fits
 from synthetic import make_run, models
 
 import gmdask as gm
+from gmdask.datasets.fits_files import file_names
 from gmdask.errors import InputError
 
 
@@ -203,3 +204,58 @@ def test_real_writes_do_not_touch_the_store_before_they_are_checked(sound, tmp_p
     with pytest.raises(InputError, match="'bad'"):
         gm.Datasets([bad]).write(tmp_path / "s.zarr", append=True)
     assert [row.name for row in gm.Store.open(store.url).rows] == ["run-0"]
+
+
+@pytest.mark.parametrize("name", ["Крабовидная туманность", "α Cen é", "蟹状星雲", "x" * 300])
+def test_names_of_any_script_go_everywhere(name, sound, tmp_path):
+    """Store, files, Gammapy's list of them, its objects, models and their YAML."""
+    from gammapy.datasets import Datasets
+
+    own = gm.Datasets([sound.copy(name), sound.copy(name + "é")])
+    store = own.write(tmp_path / "s.zarr")
+    assert gm.Datasets.from_store(store).names == own.names
+    path = gm.export_datasets(gm.Datasets.from_store(store), tmp_path / "files")
+    assert all(file.name.isascii() for file in path.parent.iterdir())
+    assert gm.Datasets.read(path).names == own.names
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Gammapy's own
+        theirs = Datasets.read(path)
+    assert theirs.names == own.names
+    assert gm.from_gammapy(theirs).names == own.names
+    assert gm.to_gammapy(own[0]).name == name
+    fitted = models(own.names)
+    fitted.write(tmp_path / "models.yaml")
+    own.set_models(gm.Models.read(tmp_path / "models.yaml"))
+    assert own[1].models[f"{name}é-bkg"].dataset_name == name + "é"
+
+
+def test_names_of_files_are_free():
+    """Whatever datasets are called, also like a file that another one got."""
+    names = file_names(["a-2", "a", "A", "é", "ü", ".", "..", "a/b", "a_b"])
+    assert names[:2] == ["a-2", "a"]
+    assert len({name.lower() for name in names}) == len(names)
+    assert not any(name.startswith(".") or "/" in name for name in names)
+
+
+def test_variables_and_home_in_paths(sound, tmp_path, monkeypatch):
+    """In arguments as in the lists of files that they name."""
+    monkeypatch.setenv("GMDASK_TEST_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    gm.Datasets([sound]).write("$GMDASK_TEST_DATA/s.zarr")
+    assert gm.Datasets.read("~/s.zarr").names == ["run-0"]
+    gm.export_datasets([sound], "${GMDASK_TEST_DATA}/files")
+    listed = tmp_path / "list.yaml"
+    listed.write_text(
+        "datasets:\n- {name: a, type: MapDataset, filename: $GMDASK_TEST_DATA/files/run-0.fits}\n"
+        "- {name: b, type: MapDataset, filename: ~/files/run-0.fits}\n"
+    )
+    assert gm.Datasets.read("~/list.yaml").names == ["a", "b"]
+    assert gm.MapDataset.read("~/files/run-0.fits").name == "run-0"
+    assert gm.import_datasets("$GMDASK_TEST_DATA/list.yaml", "~/t.zarr").url == str(
+        tmp_path / "t.zarr"
+    )
+    models([]).write("~/models.yaml")
+    assert gm.Models.read("$GMDASK_TEST_DATA/models.yaml").names == ["source"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "files", "list.yaml", "models.yaml", "s.zarr", "t.zarr",
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from gmdask.models import (
     Models,
     PowerLawNormSpectralModel,
     PowerLawSpectralModel,
+    SkyMap,
     TemplateNPredModel,
     read_sky_map,
 )
@@ -83,6 +84,29 @@ def test_maps_in_memory(path, tmp_path):
     model.write_map(tmp_path / "new.fits")
     np.testing.assert_array_equal(Map.read(tmp_path / "new.fits").data, given.data)
     assert Map.read(tmp_path / "new.fits").geom == GEOM
+
+
+def test_parameters_of_older_files_are_passed_over_with_a_word(path, caplog):
+    """Gammapy reads such files, and takes no notice of these parameters."""
+    data = {
+        "name": "template", "type": "TemplateNPredModel", "filename": str(path),
+        "parameters": [{"name": "norm", "value": 3.0}],
+    }  # fmt: skip
+    theirs = GammapyTemplateNPred.from_dict(data)
+    ours = TemplateNPredModel.from_dict(data)
+    np.testing.assert_allclose(ours.evaluate().data, theirs.evaluate().data, rtol=1e-12)
+    assert "template: key 'parameters' is passed over" in caplog.text
+
+
+@pytest.mark.parametrize("bad", ["NaN", "unit"])
+def test_maps_that_are_no_counts_are_refused(bad, path):
+    sky_map = read_sky_map(path)
+    data = sky_map.data.copy()
+    if bad == "NaN":
+        data[0, 1, 2] = np.nan
+    unit = "cm2 s" if bad == "unit" else ""
+    with pytest.raises(ModelError, match="expected counts" if bad == "unit" else "NaN or infinite"):
+        TemplateNPredModel(SkyMap(data, sky_map.grid.header, sky_map.axes, unit))
 
 
 def test_refused(path, tmp_path):

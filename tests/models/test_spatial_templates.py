@@ -15,6 +15,7 @@ from gammapy.modeling.models import TemplateSpatialModel as GammapyTemplate
 from gmdask.errors import InputError, InputNotFoundError, ModelError
 from gmdask.geometry import Axis
 from gmdask.models import (
+    Models,
     PiecewiseNormSpatialModel,
     SkyGrid,
     SkyMap,
@@ -261,16 +262,25 @@ def test_files_keep_the_map(tmp_path):
             ours_of(template).write(path)  # is there already
 
 
-def test_a_fermi_template(tmp_path):
-    """Energies in a table ENERGIES, no unit in the header."""
+@pytest.mark.parametrize("bands", [False, True])
+def test_a_fermi_template(bands, tmp_path, monkeypatch):
+    """Energies in a table ENERGIES, no unit in the header; or as in Gammapy's copy of the diffuse emission."""
     rng = np.random.default_rng(3)
     axis = MapAxis.from_nodes(
         np.geomspace(1e3, 1e6, 5), name="energy_true", unit="MeV", interp="log"
     )
     template = random_map(rng, "galactic", (axis,), "")
     image = fits.PrimaryHDU(template.data, template.geom.to_image().wcs.to_header())
-    column = fits.Column("Energy", "D", unit="MeV", array=axis.center.value)
-    table = fits.BinTableHDU.from_columns([column], name="ENERGIES")
+    name = "ENERGY" if bands else "Energy"
+    columns = [fits.Column(name, "D", unit="MeV", array=axis.center.value)]
+    if bands:
+        columns.insert(0, fits.Column("CHANNEL", "I", array=np.arange(5)))
+    table = fits.BinTableHDU.from_columns(columns, name="ENERGIES")
+    if bands:
+        for header in (image.header, table.header):
+            header["AXCOLS1"], header["INTERP1"] = "ENERGY", "log"
+        image.header["BANDSHDU"] = "ENERGIES"
+        image.header["BUNIT"] = "1 / (cm2 s MeV sr)"
     path = tmp_path / "fermi.fits"
     fits.HDUList([image, table]).writeto(path)
     theirs = GammapyTemplate.read(path, normalize=False)
@@ -281,6 +291,15 @@ def test_a_fermi_template(tmp_path):
     assert expected.unit == u.Unit("cm-2 s-1 MeV-1 sr-1")
     values = ours(lon, lat, energy)
     np.testing.assert_allclose(values.to_value(expected.unit), expected.value, atol=1e-12 * 2)
+    monkeypatch.setenv("GMDASK_TEST_DATA", str(tmp_path))
+    (tmp_path / "models.yaml").write_text(
+        "components:\n- name: diffuse\n  type: SkyModel\n"
+        "  spectral: {type: PowerLawNormSpectralModel, parameters: [{name: norm, value: 1.0}]}\n"
+        "  spatial: {type: TemplateSpatialModel, filename: $GMDASK_TEST_DATA/fermi.fits, normalize: false}\n"
+    )
+    (model,) = Models.read(tmp_path / "models.yaml")
+    assert isinstance(model.spatial_model, TemplateSpatialModel)
+    assert model.spatial_model.map is ours.map
 
 
 # --- piecewise norm ------------------------------------------------------------------------------

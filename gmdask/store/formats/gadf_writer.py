@@ -36,7 +36,10 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
         Maps with their axes and regions, good time intervals and metadata.
     """
     primary = fits.PrimaryHDU()
-    primary.header["NAME"] = cube.attrs["name"]
+    if cube.attrs[
+        "name"
+    ].isascii():  # the only characters of FITS; datasets.yaml has the name in any case
+        primary.header["NAME"] = cube.attrs["name"]
     primary.header.update(cube.attrs.get("primary", {}))
     hdus = [primary]
     for key in (*COUNTS_LIKE, "exposure"):

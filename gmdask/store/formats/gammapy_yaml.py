@@ -8,6 +8,7 @@ from typing import Any
 
 from gmdask.errors import DuplicateNameError, InputError, InputNotFoundError
 from gmdask.inputs import load_yaml, read_bytes
+from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
@@ -56,7 +57,7 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
     DuplicateNameError
         Two datasets have the same name.
     """
-    path = Path(path)
+    path = expanded(path)
     content = load_yaml(read_bytes(path, "list of datasets"), str(path))
     if not isinstance(content, dict) or not isinstance(content.get("datasets"), list):
         raise InputError(f"{path}: a mapping with a list 'datasets' is expected")
@@ -91,7 +92,7 @@ def _entry(item: Any, where: str, folder: Path) -> DatasetEntry:
     filename = item["filename"]
     if not isinstance(filename, str):
         raise InputError(f"{where}: key 'filename': a string is expected, not {filename!r}")
-    file = folder / filename
+    file = folder / expanded(filename)
     if not file.is_file():
         raise InputNotFoundError(f"{where}: key 'filename': no such file: {file}")
     return DatasetEntry(name=name, kind=kind, path=file)
