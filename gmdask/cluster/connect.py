@@ -5,16 +5,18 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Security
+from distributed import Client, LocalCluster, Security
 
-from gmdask.cluster.settings import SCHEDULER, read_settings, setting, size_of
+from gmdask.cluster.private import OwnClient, own_certificates, scratch_folder
+from gmdask.cluster.settings import cluster_settings, read_settings, setting, size_of
 from gmdask.errors import InputError, InputNotFoundError
 
 __all__ = ["connect"]
@@ -24,6 +26,7 @@ __all__ = ["connect"]
 dask.config.update_defaults({"distributed": {"deploy": {"lost-worker-timeout": "10 minutes"}}})
 
 SETTINGS = (".yaml", ".yml")
+LOOPBACK = "127.0.0.1"
 KINDS = ("local", "slurm")
 
 
@@ -41,8 +44,9 @@ def connect(
     ----------
     address : str or path, optional
         "local" starts workers on this machine, with one thread each, that listen on
-        loopback only and stop with the client. "slurm" starts them as jobs of SLURM, with TLS
-        between all of them, that end with the client; this needs the extra ``hpc``. A file
+        loopback only and stop with the client. "slurm" starts them as jobs of SLURM that end
+        with the client; this needs the extra ``hpc``. Both speak TLS with a certificate of
+        their own, so that nobody else on these machines can reach them. A file
         ".yaml" holds settings of Dask and gmdask, ``gmdask.cluster`` among them. Anything else is
         the address of a scheduler ("tls://host:port") or the path of a scheduler file (".json").
         By default what ``gmdask.cluster`` says, which is "local".
@@ -51,8 +55,8 @@ def connect(
     memory_limit : str or int, optional
         Memory limit per local worker, such as "2GB".
     security : `distributed.Security`, optional
-        Certificates. By default those of Dask's configuration; workers on SLURM get a new one
-        where there are none.
+        Certificates. By default those of Dask's configuration; workers that are started get a
+        new one where there are none.
     **kwargs
         For "slurm", settings in place of those of ``gmdask.slurm``: jobs, cores, memory, walltime,
         queue, account, interface. Else passed to `distributed.Client`, such as ``timeout``.
@@ -91,7 +95,7 @@ def connect(
     if address == "slurm":
         return _slurm(security, kwargs)
     where = _scheduler(address)
-    _check_encrypted(where)
+    _check_encrypted(where, security)
     return Client(where, security=security, **kwargs)
 
 
@@ -122,7 +126,7 @@ def _slurm(security: Security | None, options: dict[str, Any]) -> Client:
     try:
         from gmdask.cluster.slurm import slurm_client
     except ImportError as error:
-        msg = f"workers on SLURM need dask-jobqueue and cryptography (pip install 'gmdask[hpc]'): {error}"
+        msg = f"workers on SLURM need dask-jobqueue (pip install 'gmdask[hpc]'): {error}"
         raise InputError(msg) from error
     return slurm_client(security, **options)
 
@@ -141,8 +145,18 @@ def _scheduler(address: str) -> str:
         raise InputError(msg) from error
 
 
-def _check_encrypted(address: str) -> None:
+def _check_encrypted(address: str, security: Security | None) -> None:
     protocol, _, place = address.rpartition("://")
+    if (
+        protocol == "tls"
+        and security is None
+        and not dask.config.get("distributed.comm.tls.ca-file")
+    ):
+        msg = (
+            f"{address} asks for a certificate: expected security=, as of client.security of its owner, or "
+            "Dask's settings distributed.comm.tls (gmdask's own clusters take these, too)"
+        )
+        raise InputError(msg)
     if protocol in ("tls", "wss", "inproc") or setting("allow-unencrypted"):
         return
     host = place.rpartition(":")[0].strip("[]")
@@ -163,15 +177,25 @@ def _local(workers: int | None, memory_limit: str | int, kwargs: dict[str, Any])
         msg = f"workers is {workers}, expected at least 1"
         raise InputError(msg)
     limit = "auto" if memory_limit == "auto" else size_of(memory_limit)
-    with dask.config.set(SCHEDULER):  # for this cluster, not for others of the process
-        return Client(
+    pages = setting("dashboard-address")
+    of_client = {key: kwargs.pop(key) for key in [*kwargs] if key in signature(Client).parameters}
+    of_client["security"] = of_client["security"] or own_certificates()
+    # for this cluster, not for others of the process
+    with dask.config.set(cluster_settings()), ExitStack() as stack:
+        cluster = LocalCluster(
+            security=of_client["security"],
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             memory_limit=limit,
             config=deepcopy(dask.config.config),  # of workers that are started again, too
-            host="127.0.0.1",
-            dashboard_address=setting("dashboard-address"),
-            worker_dashboard_address=setting("dashboard-address"),
+            host=LOOPBACK,
+            protocol="tls://",
+            dashboard_address=pages or f"{LOOPBACK}:0",
+            scheduler_kwargs={"dashboard": bool(pages)},
+            worker_dashboard_address=pages,
+            local_directory=str(scratch_folder()),
             **kwargs,
         )
+        stack.enter_context(cluster)
+        return OwnClient(cluster, stack.pop_all(), **of_client)

@@ -11,7 +11,7 @@ import yaml
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
 
-__all__ = ["SCHEDULER", "read_settings", "setting", "size_of"]
+__all__ = ["cluster_settings", "read_settings", "setting", "size_of"]
 
 dask.config.update_defaults(yaml.safe_load((files("gmdask") / "gmdask.yaml").read_text("utf-8")))
 
@@ -27,6 +27,17 @@ SCHEDULER = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 22,
 }
+
+
+NO_PAGES: dict[str, list[str]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
+def cluster_settings() -> dict[str, Any]:
+    """Settings of Dask for a cluster of gmdask, whose pages are off unless they are asked for."""
+    return SCHEDULER if setting("dashboard-address") else {**SCHEDULER, **NO_PAGES}
 
 
 def setting(key: str) -> Any:

@@ -8,10 +8,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from distributed import Client, Security
 from distributed.core import Status
 from distributed.deploy import SpecCluster
 
-from gmdask.cluster.settings import SCHEDULER, setting, size_of
+from gmdask.cluster.private import OwnClient, certificate_files
+from gmdask.cluster.settings import cluster_settings, setting, size_of
 from gmdask.errors import ClusterLostError, InputError
 
 _ctrl_c = signal.getsignal(signal.SIGINT)
@@ -37,6 +36,11 @@ SETTLE_S = 10.0  # after a worker is gone, until SLURM knows what became of its 
 DEATH_S = 60  # after which a worker without its scheduler ends
 LOOK_S = 2.0  # between looks for workers that arrive
 AGAIN_S = 20.0  # between looks for jobs that ended before
+NO_PORT = "127.0.0.1:0"  # where Dask's server of pages listens that has none
+# as `scratch_folder`, on the machine of a job
+SCRATCH = """scratch=${TMPDIR:-/tmp}/gmdask-$(id -u)
+mkdir -m 700 "$scratch" 2>/dev/null
+[ -O "$scratch" ] && [ ! -L "$scratch" ] && chmod 700 "$scratch" || scratch=$(mktemp -d)"""
 
 
 class Jobs(SLURMCluster):  # type: ignore[misc]
@@ -82,19 +86,6 @@ def queued() -> set[str] | None:
     return set(found.stdout.split())
 
 
-class JobsClient(Client):  # type: ignore[misc]
-    """Client whose jobs end with it, as does what is to be closed besides."""
-
-    def __init__(self, jobs: Jobs, with_it: ExitStack) -> None:
-        self._with_it = with_it
-        super().__init__(jobs)
-
-    def close(self, *args: Any, **kwargs: Any) -> Any:
-        """Close the client, and cancel the jobs."""
-        with self._with_it:
-            return super().close(*args, **kwargs)
-
-
 def slurm_client(security: Security | None = None, **options: Any) -> Client:
     """Start workers as jobs, and wait for them.
 
@@ -129,10 +120,10 @@ def slurm_client(security: Security | None = None, **options: Any) -> Client:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
         if security is None:
-            security = stack.enter_context(_certificates(folder))
-        with dask.config.set(SCHEDULER):
+            security = stack.enter_context(certificate_files(folder))
+        with dask.config.set(cluster_settings()):
             jobs = stack.enter_context(_start(chosen, folder, security))
-        client = JobsClient(jobs, stack.pop_all())
+        client = OwnClient(jobs, stack.pop_all())
     try:
         _submit(jobs, chosen["jobs"])
         _wait(client, jobs, chosen["jobs"] * chosen["cores"])
@@ -142,25 +133,9 @@ def slurm_client(security: Security | None = None, **options: Any) -> Client:
     return client
 
 
-@contextmanager
-def _certificates(folder: Path) -> Iterator[Security]:
-    """Those of Dask's configuration, or a new one in files that last as long as the cluster."""
-    if dask.config.get("distributed.comm.tls.ca-file"):
-        yield Security(require_encryption=True)
-        return
-    made = Security.temporary().get_tls_config_for_role("worker")  # the same for all
-    with tempfile.TemporaryDirectory(prefix=".tls-", dir=folder) as place:
-        for name in ("cert", "key"):
-            (Path(place) / name).touch(mode=0o600)
-            (Path(place) / name).write_text(made[name], encoding="ascii")
-        files = {"cert": f"{place}/cert", "key": f"{place}/key"}
-        roles = ("client", "scheduler", "worker")
-        own = {f"tls_{role}_{name}": file for role in roles for name, file in files.items()}
-        yield Security(require_encryption=True, tls_ca_file=files["cert"], **own)
-
-
 def _start(chosen: dict[str, Any], folder: Path, security: Security) -> Jobs:
     pages = setting("dashboard-address")
+    address = ["--dashboard-address", pages or NO_PORT]
     return Jobs(
         cores=chosen["cores"],
         processes=chosen["cores"],
@@ -171,11 +146,11 @@ def _start(chosen: dict[str, Any], folder: Path, security: Security) -> Jobs:
         interface=chosen["interface"],
         job_name="gmdask-worker",
         job_extra_directives=list(setting("slurm.directives")),
-        job_script_prologue=[*setting("slurm.prologue"), *_environment()],
+        job_script_prologue=[*setting("slurm.prologue"), *_environment(), SCRATCH],
         death_timeout=DEATH_S,
-        local_directory="${TMPDIR:-/tmp}",
-        worker_extra_args=["--dashboard-address", pages],
-        scheduler_options={"dashboard_address": pages},
+        local_directory='"$scratch"',
+        worker_extra_args=[*address, *([] if pages else ["--no-dashboard"])],
+        scheduler_options={"dashboard": bool(pages), "dashboard_address": pages or NO_PORT},
         security=security,
         protocol="tls://",
         log_directory=str(folder),
@@ -188,7 +163,7 @@ def _environment() -> list[str]:
         key.rpartition(".")[2]
         if "environ" in key
         else "DASK_" + key.upper().replace(".", "__").replace("-", "_"): value
-        for key, value in SCHEDULER.items()
+        for key, value in cluster_settings().items()
     }
     if "PYTHONPATH" in os.environ:
         found["PYTHONPATH"] = os.environ["PYTHONPATH"]

@@ -29,7 +29,7 @@ def test_nothing_listens_beyond_loopback(two_workers):
     for pid in [os.getpid(), *pids(two_workers).values()]:
         assert listening(pid) == {"127.0.0.1"}
     addresses = [two_workers.scheduler.address, *two_workers.scheduler_info()["workers"]]
-    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)
+    assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
 
 
 def test_workers_are_as_asked_for(two_workers):
@@ -44,16 +44,21 @@ def test_workers_are_as_asked_for(two_workers):
 
 
 def test_address_of_a_cluster(two_workers):
-    with gm.connect(two_workers.scheduler.address) as client:
+    with gm.connect(two_workers.scheduler.address, security=two_workers.security) as client:
         assert set(client.nthreads()) == set(two_workers.nthreads())
         assert client.submit(sum, [1, 2]).result() == 3
     assert two_workers.submit(sum, [1, 2, 4]).result() == 7  # the cluster goes on
 
 
+def test_without_the_certificate(two_workers):
+    with pytest.raises(InputError, match=r"security=.*distributed\.comm\.tls"):
+        gm.connect(two_workers.scheduler.address)
+
+
 def test_scheduler_file(two_workers, tmp_path):
     path = tmp_path / "scheduler.json"
     path.write_text(json.dumps({"address": two_workers.scheduler.address}))
-    with gm.connect(str(path)) as client:
+    with gm.connect(str(path), security=two_workers.security) as client:
         assert set(client.nthreads()) == set(two_workers.nthreads())
 
 

@@ -40,12 +40,12 @@ def test_environment():
 def test_a_file_of_settings(two_workers, tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump({"gmdask": {"cluster": two_workers.scheduler.address}}))
-    with gm.connect(str(path)) as client:
+    with gm.connect(str(path), security=two_workers.security) as client:
         assert set(client.nthreads()) == set(two_workers.nthreads())
     assert setting("cluster") == "local"
     with (
         dask.config.set({"gmdask.cluster": two_workers.scheduler.address}),
-        gm.connect() as client,
+        gm.connect(security=two_workers.security) as client,
     ):
         assert set(client.nthreads()) == set(two_workers.nthreads())
 
