@@ -22,6 +22,8 @@ from gmdask.events import counted
 if TYPE_CHECKING:  # commands that need none of these start without them
     from gmdask.store import Store
 
+DAY = 86400.0  # s
+
 __all__ = ["append", "compact", "cutout", "export", "ls", "stack"]
 
 overwrite_option = click.option(
@@ -53,7 +55,8 @@ def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
 @click.argument("store", type=click.Path())
 @click.option(
     "--remove-old", is_flag=True,
-    help="Then remove what is not in use any more; nobody may be reading or writing the store.",
+    help="Then remove blocks that are not in use any more, and what killed writers left a day ago or "
+    "earlier; nobody may be reading the store.",
 )  # fmt: skip
 @cluster_options
 def compact(store: str, remove_old: bool, **where_to: Any) -> None:
@@ -65,7 +68,7 @@ def compact(store: str, remove_old: bool, **where_to: Any) -> None:
         made = run(store, client, on_event=progress)
     progress.close()
     if remove_old:
-        made.gc(older_than_s=0)
+        made.gc(older_than_s=0, unfinished_older_than_s=DAY)
     _tell(made)
 
 

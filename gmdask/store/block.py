@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gmdask.errors import CorruptStoreError
 from gmdask.store.checked import CheckedFiles, CheckedStore
 from gmdask.store.files import Files
-from gmdask.store.layout import GTI_DIM
+from gmdask.store.layout import GTI_DIM, check_array
 from gmdask.store.lazy import lazy_variable
 from gmdask.store.manifest import read_manifest
 from gmdask.store.shards import ShardedArray
@@ -44,6 +44,13 @@ class Block:
     def __init__(self, files: Files, name: str, digest: str) -> None:
         self.files, self.name, self.digest = files, name, digest
         self.manifest, _ = read_manifest(files, name, digest)
+        try:
+            self._open()
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            self._fail(f"its metadata are not what was expected ({error!r})", error)
+
+    def _open(self) -> None:
+        files, name = self.files, self.name
         folder = files.zarr_store(f"blocks/{name}", read_only=True)
         checked = CheckedFiles(files, self.manifest)
         store = CheckedStore(folder, checked)
@@ -55,6 +62,29 @@ class Block:
             if DATASET_DIM in _dims(array)
         }
         self._attributes: dict[str, Any] = dict(self.group.attrs)
+        arrays = dict(self._arrays)
+        if GTI_DIM in self.group:
+            gti: Any = self.group[GTI_DIM]
+            arrays |= {f"{GTI_DIM}/{key}": array for key, array in gti.arrays()}
+        for key, array in arrays.items():
+            check_array(key, array, self.manifest, is_sharded=key in self._sharded)
+        sizes = [size for key in self._sharded for size in self._sizes(key)]
+        sizes += [
+            size for key in self._arrays if key not in self._sharded for size in self._sizes(key)
+        ]
+        if len(set(sizes)) != len(dict(sizes)):
+            raise ValueError("arrays of different sizes along one dimension")
+        n_rows = len(self.manifest.rows)
+        for key in self._attributes.keys() - (RESERVED - {META}):
+            if len(self._attributes[key]) != n_rows:
+                raise ValueError(f"attribute {key!r} is not of {n_rows} datasets")
+
+    def _sizes(self, key: str) -> list[tuple[str, int]]:
+        return list(zip(_dims(self._arrays[key]), self._arrays[key].shape, strict=True))
+
+    def _fail(self, message: str, error: Exception | None = None) -> NoReturn:
+        msg = f"{self.files.url}: block {self.name}: {message}"
+        raise CorruptStoreError(msg) from error
 
     def __reduce__(self) -> tuple[type[Block], tuple[Files, str, str]]:
         return Block, (self.files, self.name, self.digest)
@@ -92,6 +122,8 @@ class Block:
         xarray.Dataset
             Lazy: an array is read where it is used.
         """
+        if not 0 <= row < len(self.manifest.rows):
+            self._fail(f"there is no row {row}, it holds {len(self.manifest.rows)} datasets")
         variables: dict[str, xr.Variable] = {}
         meta = json.loads(self._attributes[META][row])
         for key in self._sharded:

@@ -64,6 +64,8 @@ class CheckedFiles:
             The file is missing, truncated, or its bytes are not those written.
         """
         sums = self.manifest.files[key]
+        if not 0 <= start <= end <= sums.size:
+            self._fail(key, f"has no bytes {start} to {end}")
         first = bisect_right(sums.ends, start)
         last = bisect_left(sums.ends, end)
         begin = sums.ends[first - 1] if first else 0

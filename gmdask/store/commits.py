@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gmdask.errors import CorruptStoreError, DuplicateNameError, StoreError, StoreNotFoundError
 from gmdask.store.checksums import LAYOUT_VERSION, decode_sealed, encode_sealed, sha256
 from gmdask.store.files import Files
-from gmdask.store.manifest import manifest_path
+from gmdask.store.manifest import is_block_name, manifest_path
 from gmdask.store.records import BlockRecord, Row, rows_from_columns, rows_to_columns
 
 __all__ = [
@@ -23,6 +23,10 @@ __all__ = [
     "Commit",
     "commit_numbers",
     "commit_path",
+    "held_blocks",
+    "lost_commit",
+    "mark_numbers",
+    "mark_path",
     "newest_commit",
     "publish",
     "read_commit",
@@ -31,9 +35,11 @@ __all__ = [
 ]
 
 FIRST = 1
+LAST = 99_999_999
 GROUP_PATH = "blocks/zarr.json"
 GROUP_JSON = b'{"zarr_format":3,"node_type":"group","attributes":{}}'
 _FILE_NAME = re.compile(r"(\d{8})\.json")
+_MARK_NAME = re.compile(r"(\d{8})\.mark")
 _PACKAGES = ("gmdask", "numpy", "xarray", "zarr")
 
 
@@ -49,8 +55,8 @@ class Commit:
         SHA-256 of the commit before, ``""`` for the first.
     blocks : dict of str to str
         SHA-256 of the manifest, by name of the block.
-    columns : dict of str to list
-        The rows, as columns.
+    rows : tuple of Row
+        The datasets.
     digest : str
         SHA-256 of the file of the commit.
     """
@@ -58,13 +64,8 @@ class Commit:
     version: int
     parent: str
     blocks: dict[str, str]
-    columns: dict[str, list[Any]]
+    rows: tuple[Row, ...]
     digest: str
-
-    @cached_property
-    def rows(self) -> tuple[Row, ...]:
-        """The datasets."""
-        return rows_from_columns(self.columns, list(self.blocks))
 
 
 def commit_path(number: int) -> str:
@@ -105,16 +106,70 @@ def read_commit(files: Files, number: int) -> Commit:
         commit = Commit(
             version=content["version"],
             parent=content["parent"],
-            blocks=dict(zip(content["blocks"]["id"], content["blocks"]["manifest"], strict=True)),
-            columns=content["rows"],
+            blocks=_blocks(content),
+            rows=rows_from_columns(content["rows"], content["blocks"]["id"]),
             digest=sha256(data),
         )
-        lengths = {len(column) for column in commit.columns.values()}
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptStoreError(f"{where}: not a commit ({error!r})") from error
-    if commit.version != number or len(lengths) != 1:
+    if len({row.name for row in commit.rows}) != len(commit.rows):
+        raise CorruptStoreError(f"{where}: not a commit (two datasets have the same name)")
+    if commit.version != number:
         raise CorruptStoreError(f"{where}: not the commit of this number")
     return commit
+
+
+def _blocks(content: dict[str, Any]) -> dict[str, str]:
+    """Manifests by name of the block, of a commit's content."""
+    found = dict(zip(content["blocks"]["id"], content["blocks"]["manifest"], strict=True))
+    for block, manifest in found.items():
+        if not isinstance(block, str) or not isinstance(manifest, str) or not is_block_name(block):
+            raise ValueError(f"{block!r} is not the name of a block")
+    return found
+
+
+def mark_path(number: int) -> str:
+    """Return where the mark of a commit is: a file that tells, if the commit is lost, that it was there."""
+    return f"commits/{number:08d}.mark"
+
+
+def lost_commit(files: Files) -> int | None:
+    """Return the number of the newest commit if its file is lost, as far as that can be known."""
+    newest = max(commit_numbers(files), default=0)
+    marked = max(mark_numbers(files), default=0)
+    return marked if marked > newest else None
+
+
+def mark_numbers(files: Files) -> list[int]:
+    """Return the numbers of the commits that have a mark: the newest, and none in a store of old."""
+    matches = (_MARK_NAME.fullmatch(name) for name in files.names("commits"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def held_blocks(files: Files) -> set[str]:
+    """Return the names of all blocks that any commit holds, or held; damaged commits are passed over."""
+    held: set[str] = set()
+    for number in commit_numbers(files):
+        with suppress(CorruptStoreError, OSError, KeyError, TypeError, ValueError):
+            held |= _blocks(decode_sealed(files.read(commit_path(number)), "")).keys()
+    return held
+
+
+def _published(files: Files, number: int, data: bytes) -> bool:
+    """Whether a commit could be given its number; it is marked then."""
+    if number > LAST:
+        raise StoreError(f"{files.url}: there is no number left for another commit")
+    if not files.put_if_absent(commit_path(number), data):
+        return False
+    with suppress(StoreError):  # the store is what it should be without its mark, too
+        mark = sha256(data).encode()
+        if not files.put_if_absent(mark_path(number), mark):  # of a commit that was lost
+            files.remove(mark_path(number))
+            files.put_if_absent(mark_path(number), mark)
+        for old in mark_numbers(files):
+            if old < number:
+                files.remove(mark_path(old))
+    return True
 
 
 def newest_commit(files: Files) -> Commit:
@@ -128,6 +183,10 @@ def newest_commit(files: Files) -> Commit:
         It is damaged; the one before is not taken in its place.
     """
     numbers = commit_numbers(files)
+    if lost := lost_commit(files):
+        raise CorruptStoreError(
+            f"{files.url}: file {commit_path(lost)}, the newest commit, is missing"
+        )
     if not numbers:
         raise StoreNotFoundError(f"{files.url}: there is no store here (no file in commits/)")
     return read_commit(files, numbers[-1])
@@ -136,7 +195,7 @@ def newest_commit(files: Files) -> Commit:
 def write_first(files: Files) -> None:
     """Write the Zarr group and a commit without datasets, unless they are there."""
     files.put_if_absent(GROUP_PATH, GROUP_JSON)
-    files.put_if_absent(commit_path(FIRST), _encode(FIRST, "", {}, ()))
+    _published(files, FIRST, _encode(FIRST, "", {}, ()))
 
 
 def publish(files: Files, records: Sequence[BlockRecord], replaced: int | None = None) -> Commit:
@@ -171,7 +230,7 @@ def publish(files: Files, records: Sequence[BlockRecord], replaced: int | None =
         _check_names(rows, added, files.url)
         blocks |= {record.block: record.manifest for record in records}
         data = _encode(number + 1, parent, blocks, (*rows, *added))
-        if files.put_if_absent(commit_path(number + 1), data):
+        if _published(files, number + 1, data):
             return read_commit(files, number + 1)
 
 
@@ -217,7 +276,7 @@ def replace_blocks(
         if len(rows) != len(commit.rows):
             raise StoreError(f"{files.url}: the new blocks hold other datasets than the old ones")
         data = _encode(commit.version + 1, commit.digest, blocks, tuple(rows.values()))
-        if files.put_if_absent(commit_path(commit.version + 1), data):
+        if _published(files, commit.version + 1, data):
             return read_commit(files, commit.version + 1)
 
 

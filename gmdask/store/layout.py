@@ -24,6 +24,8 @@ MIN_SKY_TILE = 32
 IRF_TILE = 5
 IRF_CHUNK_BYTES = 64 * 1024
 GTI_DIM = "gti"
+FLAT_CHUNK = 2**16
+BLOSC_BYTES = 2**31
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,45 @@ def shard_grid(dims: Sequence[str], shape: Sequence[int], dtype: np.dtype[Any], 
     per_shard = max(1, SHARD_BYTES // (prod(shape) * dtype.itemsize))
     depth = ceil(rows / ceil(rows / per_shard))
     return Grid(shard=(depth, *whole), chunk=(1, *chunk))
+
+
+def check_array(key: str, array: Any, manifest: Any, *, is_sharded: bool) -> None:
+    """Check what an array of a block claims to be against the files that there are.
+
+    Nothing is allocated by what metadata alone say.
+
+    Parameters
+    ----------
+    key : str
+        Path of the array in the block.
+    array : zarr.Array
+    manifest : Manifest
+        Of the block.
+    is_sharded : bool
+        Whether its first dimension is the dataset.
+
+    Raises
+    ------
+    ValueError
+        If it is not cut as the writer of blocks cuts it, or chunks are missing.
+    """
+    counts = [ceil(n / c) for n, c in zip(array.shape, array.shards or array.chunks, strict=True)]
+    files = [p for p in manifest.files if p == f"{key}/c" or p.startswith(f"{key}/c/")]
+    if prod(counts) != len(files):
+        raise ValueError(
+            f"array {key} of shape {array.shape} has {len(files)} files, expected {prod(counts)}"
+        )
+    if not is_sharded:
+        if max(array.chunks, default=1) > FLAT_CHUNK:
+            raise ValueError(f"array {key} has chunks of {array.chunks}, at most {FLAT_CHUNK}")
+        return
+    grid = [ceil(s / c) for s, c in zip(array.shards, array.chunks, strict=True)]
+    whole = [ceil(n / c) * c for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)]
+    is_cut = array.chunks[0] == 1 and list(array.shards[1:]) == whole
+    is_small = prod(array.chunks) * array.dtype.itemsize < BLOSC_BYTES
+    has_indices = all(manifest.files[path].size >= 16 * prod(grid) for path in files)
+    if array.shape[0] != len(manifest.rows) or not (is_cut and is_small and has_indices):
+        raise ValueError(f"array {key} of shape {array.shape} is not cut as blocks are")
 
 
 def flat_codecs(dtype: np.dtype[Any]) -> list[Any]:

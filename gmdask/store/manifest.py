@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,11 +16,20 @@ from gmdask.store.checksums import LAYOUT_VERSION, crc32c, decode_sealed, encode
 from gmdask.store.files import Files
 from gmdask.store.records import BlockRecord, Row, rows_from_columns, rows_to_columns
 
-__all__ = ["FileSums", "Manifest", "is_piece_sound", "manifest_path", "read_manifest", "seal"]
+__all__ = [
+    "FileSums",
+    "Manifest",
+    "is_block_name",
+    "is_piece_sound",
+    "manifest_path",
+    "read_manifest",
+    "seal",
+]
 
 CHECKSUM_BYTES = 4
 NO_CHUNK = 2**64 - 1
 NO_ROW = -1
+_BLOCK_NAME = re.compile(r"[0-9A-Za-z]{16}-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,11 @@ def _is_chunk(path: str) -> bool:
     return "/c/" in path
 
 
+def is_block_name(name: str) -> bool:
+    """Whether a name is one that gmdask gives to a block."""
+    return _BLOCK_NAME.fullmatch(name) is not None
+
+
 def manifest_path(block: str) -> str:
     """Return where the manifest of a block is."""
     return f"manifests/{block}.json"
@@ -166,11 +181,29 @@ def read_manifest(files: Files, block: str, digest: str | None = None) -> tuple[
             rows=rows_from_columns(content["rows"], [content["block"]]),
             files={key: FileSums(**sums) for key, sums in content["files"].items()},
         )
+        _check_sums(manifest)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CorruptStoreError(f"{where}: not a manifest ({error!r})") from error
     if manifest.block != block:
         raise CorruptStoreError(f"{where}: it is the manifest of block {manifest.block}")
     return manifest, found
+
+
+def _check_sums(manifest: Manifest) -> None:
+    """Raise a ValueError where the sums of a file contradict each other, or it lies outside the block."""
+    n_rows = len(manifest.rows)
+    for path, sums in manifest.files.items():
+        ends, crcs, rows = (np.asarray(x) for x in (sums.ends, sums.crc32c, sums.rows))
+        fits = len({ends.shape, crcs.shape, rows.shape, (len(sums.ends),)}) == 1
+        whole = all(x.dtype.kind in "iu" for x in (ends, crcs, rows)) and isinstance(sums.size, int)
+        if not (fits and whole and ends.size and ends[-1] == sums.size):
+            raise ValueError(f"sums of {path} do not fit together")
+        if (np.diff(ends, prepend=0) < 0).any() or rows.min() < NO_ROW or rows.max() >= n_rows:
+            raise ValueError(
+                f"pieces of {path} are not in order, or of datasets that are not there"
+            )
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"{path} lies outside of the block")
 
 
 def seal(files: Files, block: str, source_digest: str, rows: Sequence[Row]) -> BlockRecord:

@@ -16,6 +16,15 @@ from astropy.wcs import WCS
 __all__ = ["BlockRecord", "Pointing", "Row", "rows_from_columns", "rows_to_columns", "summarise"]
 
 
+# types and least values of the columns of rows
+_NUMBER, _PERHAPS = (int, float), (int, float, type(None))
+_COLUMNS: dict[str, tuple[type | tuple[type, ...], int | None]] = {
+    "name": (str, None), "kind": (str, None), "block": (int, 0), "row": (int, 0),
+    "lon": (_PERHAPS, None), "lat": (_PERHAPS, None), "frame": (str, None),
+    "livetime": (_PERHAPS, None), "counts": (_NUMBER, None),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Pointing:
     """Centre of the map of counts.
@@ -169,11 +178,24 @@ def rows_to_columns(rows: Sequence[Row], blocks: Sequence[str]) -> dict[str, lis
 
 
 def rows_from_columns(columns: dict[str, list[Any]], blocks: Sequence[str]) -> tuple[Row, ...]:
-    """Undo `rows_to_columns`."""
-    keys = ("name", "kind", "block", "row", "lon", "lat", "frame", "livetime", "counts")
+    """Undo `rows_to_columns`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If a column is missing, or holds what it cannot hold.
+    """
+    for key, (kinds, least) in _COLUMNS.items():
+        for value in columns[key]:
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise ValueError(f"{key} {value!r} is of another type than expected")
+            if isinstance(value, int) and least is not None and value < least:
+                raise ValueError(f"{key} {value!r} is below {least}")
+    if any(block >= len(blocks) for block in columns["block"]):
+        raise ValueError(f"block {max(columns['block'])} of {len(blocks)}, counted from 0")
     return tuple(
         Row(name, kind, blocks[block], row, Pointing(lon, lat, frame), livetime, counts)
         for name, kind, block, row, lon, lat, frame, livetime, counts in zip(
-            *(columns[key] for key in keys), strict=True
+            *(columns[key] for key in _COLUMNS), strict=True
         )
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ShardingCodec
 from zarr.core.metadata import ArrayV3Metadata
 
+from gmdask.errors import CorruptStoreError
 from gmdask.store.checked import CheckedFiles
 from gmdask.store.manifest import CHECKSUM_BYTES
 
@@ -103,6 +104,10 @@ class ShardedArray:
         offset, size = self._index(file)[(depth, *position)].tolist()
         out = np.empty(self.chunk, self.dtype.newbyteorder("<"))
         data = self._checked.read(file, offset, offset + size)
+        if int.from_bytes(data[4:8], "little") != out.nbytes:  # as the head of Blosc says
+            raise CorruptStoreError(
+                f"file {file}: a chunk of dataset {row} is of another size than {self.chunk}"
+            )
         blosc.decompress(data[:-CHECKSUM_BYTES], out)
         return out.astype(self.dtype, copy=False)
 

@@ -8,19 +8,29 @@ from collections.abc import Sequence
 import xarray as xr
 
 from gmdask.attributes import KnownAttributes
-from gmdask.errors import GmdaskError, InputError, StoreExistsError, UnknownNameError
+from gmdask.errors import (
+    CorruptStoreError,
+    GmdaskError,
+    InputError,
+    StoreError,
+    StoreExistsError,
+    UnknownNameError,
+)
 from gmdask.events import counted
 from gmdask.store.block import Block
 from gmdask.store.commits import (
     Commit,
     commit_numbers,
+    held_blocks,
+    lost_commit,
+    mark_numbers,
     newest_commit,
     publish,
     replace_blocks,
     write_first,
 )
-from gmdask.store.files import Files, MemoryFiles, files_at
-from gmdask.store.manifest import manifest_path, read_manifest
+from gmdask.store.files import TEMPORARY, Files, MemoryFiles, files_at
+from gmdask.store.manifest import is_block_name, manifest_path, read_manifest
 from gmdask.store.records import BlockRecord, Row
 from gmdask.store.verify import Problem, block_problems, verify_files
 from gmdask.store.writer import write_cubes
@@ -88,6 +98,8 @@ class Store(KnownAttributes):
         foreign = [name for name in files.names("") if name not in ("blocks", "commits")]
         if not numbers and foreign:
             raise StoreExistsError(f"{files.url}: not empty, and not a store: {foreign[0]!r} found")
+        if not overwrite and lost_commit(files):
+            newest_commit(files)  # raises
         if not numbers:
             write_first(files)
         if overwrite:
@@ -184,7 +196,13 @@ class Store(KnownAttributes):
         CorruptStoreError
             Bytes are not those that were written; also later, when arrays are read.
         """
-        return self.open_block(row.block).open_row(row.row)
+        block = self.open_block(row.block)
+        there = block.manifest.rows
+        if not 0 <= row.row < len(there) or there[row.row].name != row.name:
+            raise CorruptStoreError(
+                f"{self.url}: dataset {row.name!r} is not in row {row.row} of block {row.block}"
+            )
+        return block.open_row(row.row)
 
     def write_block(self, cubes: Sequence[xr.Dataset], source_digest: str) -> BlockRecord:
         """Write cubes of one shape as a block; see `commit`.
@@ -250,7 +268,7 @@ class Store(KnownAttributes):
             return manifest.record(digest)
         return None
 
-    def gc(self, older_than_s: float) -> list[str]:
+    def gc(self, older_than_s: float, unfinished_older_than_s: float | None = None) -> list[str]:
         """Remove blocks that the newest commit does not have.
 
         Parameters
@@ -258,25 +276,41 @@ class Store(KnownAttributes):
         older_than_s : float
             Only those unchanged for so many seconds: a younger one may belong to a
             writer still at work, or to a reader of an older commit.
+        unfinished_older_than_s : float, optional
+            The same for blocks that no commit ever held; by default it is the same.
 
         Returns
         -------
         list of str
-            Names of the blocks removed.
+            Names of the blocks removed. What gmdask did not write stays.
+
+        Raises
+        ------
+        StoreError
+            If the newest commit is lost, or may be: there are finished blocks that no commit
+            holds, and nothing that says that none is missing.
         """
-        kept = newest_commit(self._files).blocks
-        blocks = {name for name in self._files.names("blocks") if name != "zarr.json"}
+        kept, held = newest_commit(self._files).blocks, held_blocks(self._files)
+        never_held = [block for block in self._sealed() if block not in held]
+        if never_held and not mark_numbers(self._files):
+            raise StoreError(
+                f"{self.url}: no commit holds {len(never_held)} finished blocks ({never_held[0]}, ...): those "
+                "of a writer that was killed, or of a commit that is lost; nothing is removed (see gmdask verify)"
+            )
+        blocks = {name for name in self._files.names("blocks") if is_block_name(name)}
         removed = []
         for block in sorted(blocks | set(self._sealed())):
             folder = f"blocks/{block}"
-            if block not in kept and self._files.age(folder) >= older_than_s:
+            least = older_than_s if block in held else unfinished_older_than_s
+            least = older_than_s if least is None else least
+            if block not in kept and self._files.age(folder) >= least:
                 self._files.remove(manifest_path(block))
                 self._files.remove(folder)
                 removed.append(block)
         for folder in ("commits", "manifests"):
             for name in self._files.names(folder):
                 path = f"{folder}/{name}"
-                if not name.endswith(".json") and self._files.age(path) >= older_than_s:
+                if name.startswith(TEMPORARY) and self._files.age(path) >= older_than_s:
                     self._files.remove(path)
         return removed
 
@@ -291,8 +325,8 @@ class Store(KnownAttributes):
         return verify_files(self._files)
 
     def _sealed(self) -> list[str]:
-        names = self._files.names("manifests")
-        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        names = (name.removesuffix(".json") for name in self._files.names("manifests"))
+        return [name for name in names if is_block_name(name)]
 
     def __repr__(self) -> str:
         return f"<Store {self.url}: {len(self.rows)} datasets, version {self.version}>"
@@ -345,6 +379,6 @@ def verify_store(url: str | os.PathLike[str]) -> list[Problem]:
         There is no store.
     """
     files = files_at(url)
-    if not commit_numbers(files):
+    if not commit_numbers(files) and not lost_commit(files):
         newest_commit(files)  # raises: there is no store
     return verify_files(files)

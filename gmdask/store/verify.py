@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gmdask.errors import GmdaskError
 from gmdask.schemas import schema_problems
+from gmdask.store.block import Block
 from gmdask.store.checksums import sha256
 from gmdask.store.commits import (
     FIRST,
@@ -15,10 +17,21 @@ from gmdask.store.commits import (
     Commit,
     commit_numbers,
     commit_path,
+    held_blocks,
+    lost_commit,
+    mark_numbers,
+    mark_path,
     read_commit,
 )
 from gmdask.store.files import Files
-from gmdask.store.manifest import Manifest, is_piece_sound, manifest_path, read_manifest
+from gmdask.store.manifest import (
+    Manifest,
+    is_block_name,
+    is_piece_sound,
+    manifest_path,
+    read_manifest,
+)
+from gmdask.store.records import Row
 
 __all__ = ["Problem", "block_problems", "verify_files"]
 
@@ -66,22 +79,51 @@ def verify_files(files: Files) -> list[Problem]:
     problems, newest = _commit_problems(files)
     problems += _group_problems(files)
     committed = newest.blocks if newest else {}
-    sealed = [name.removesuffix(".json") for name in files.names("manifests")]
-    uncommitted = [name for name in sealed if name not in committed and name[0] != "."]
-    for block in (*committed, *uncommitted):
+    names = (name.removesuffix(".json") for name in files.names("manifests"))
+    held, may_be_lost = held_blocks(files), newest is None or not mark_numbers(files)
+    for block in dict.fromkeys((*committed, *filter(is_block_name, names))):
+        path = manifest_path(block)
+        rows = [row for row in newest.rows if row.block == block] if newest else []
         try:
-            manifest, _ = read_manifest(files, block, committed.get(block))
+            manifest, digest = read_manifest(files, block, committed.get(block))
         except GmdaskError as error:
-            names = [row.name for row in newest.rows if row.block == block] if newest else []
-            path = manifest_path(block)
-            problems.append(Problem(", ".join(names), "", path, _short(error, path)))
-        else:
-            problems += _schema_problems(files, manifest_path(block), "manifest.json")
-            found = block_problems(files, manifest)
-            if not found:
-                found = _schema_problems(files, f"blocks/{block}/zarr.json", "block.json")
-            problems += found
+            owners = ", ".join(row.name for row in rows)
+            problems.append(Problem(owners, "", path, _short(error, path)))
+            continue
+        problems += _schema_problems(files, path, "manifest.json")
+        if newest:
+            problems += _row_problems(rows, manifest, commit_path(newest.version))
+        if may_be_lost and block not in held:
+            datasets = ", ".join(row.name for row in manifest.rows)
+            message = (
+                "its block is finished, but no commit holds it: one is lost, or a writer was killed"
+            )
+            problems.append(Problem(datasets, "", path, message))
+        found = block_problems(files, manifest)
+        if not found:
+            found = _schema_problems(files, f"blocks/{block}/zarr.json", "block.json")
+        problems += found or _reading_problems(files, manifest, digest)
     return problems
+
+
+def _row_problems(rows: Sequence[Row], manifest: Manifest, path: str) -> list[Problem]:
+    """Datasets of a commit that are not those of their block."""
+    return [
+        Problem(row.name, "", path, f"is not what block {row.block} holds in row {row.row}")
+        for row in rows
+        if row.row >= len(manifest.rows) or manifest.rows[row.row] != row
+    ]
+
+
+def _reading_problems(files: Files, manifest: Manifest, digest: str) -> list[Problem]:
+    """Why a block whose bytes are as they were written cannot be opened."""
+    try:
+        block = Block(files, manifest.block, digest)
+        for row in range(len(manifest.rows)):
+            block.open_row(row)
+    except (GmdaskError, ValueError, TypeError, KeyError) as error:
+        return [Problem("", "", f"blocks/{manifest.block}/zarr.json", f"cannot be opened: {error}")]
+    return []
 
 
 def _schema_problems(files: Files, path: str, schema: str) -> list[Problem]:
@@ -129,13 +171,17 @@ def _file_problems(files: Files, manifest: Manifest, path: str) -> list[Problem]
 
 
 def _commit_problems(files: Files) -> tuple[list[Problem], Commit | None]:
+    """Problems of all commits, and the newest if it is sound."""
     problems = []
-    numbers = commit_numbers(files)
     newest: Commit | None = None
     before: str | None = ""
-    for number in range(FIRST, max(numbers, default=FIRST) + 1):
+    expected = FIRST
+    for number in commit_numbers(files):
         path = commit_path(number)
-        newest = None
+        if number > expected:
+            problems.append(_gap(expected, number - 1))
+            before = None
+        newest, expected = None, number + 1
         try:
             newest = read_commit(files, number)
         except GmdaskError as error:
@@ -145,7 +191,19 @@ def _commit_problems(files: Files) -> tuple[list[Problem], Commit | None]:
         if newest and before is not None and newest.parent != before:
             problems.append(Problem("", "", path, "does not follow the commit before it"))
         before = newest.digest if newest else None
+    if lost := lost_commit(files):
+        return [*problems, _gap(expected, lost)], None
+    for number in mark_numbers(files):
+        path = mark_path(number)
+        if files.read(path) != sha256(files.read(commit_path(number))).encode():
+            problems.append(Problem("", "", path, "is not that of its commit"))
     return problems, newest
+
+
+def _gap(first: int, last: int) -> Problem:
+    """Commits that are not there."""
+    more = "" if first == last else f", and so are those up to {commit_path(last)}"
+    return Problem("", "", commit_path(first), f"missing{more}")
 
 
 def _group_problems(files: Files) -> list[Problem]:

@@ -21,7 +21,7 @@ from zarr.core.sync import sync
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.store.checksums import LAYOUT_VERSION
 from gmdask.store.files import Files
-from gmdask.store.layout import GTI_DIM, describe, flat_codecs, shard_grid, sharding
+from gmdask.store.layout import FLAT_CHUNK, GTI_DIM, describe, flat_codecs, shard_grid, sharding
 from gmdask.store.manifest import manifest_path, seal
 from gmdask.store.records import BlockRecord, summarise
 
@@ -31,7 +31,6 @@ DATASET_DIM = "dataset"
 META = "meta"
 RESERVED = {"schema_version", "coordinates", META}
 GTI_CHUNK = 65536
-FLAT_CHUNK = 2**16
 _DIGEST = re.compile(r"[0-9A-Za-z]{16,}")
 
 

@@ -176,12 +176,26 @@ def test_gc(url):
     kept = store.write_block([small("a")], A)
     store.commit([kept])
     lost = store.write_block([small("b")], B)
-    (url / "blocks" / "half-written").mkdir()
+    half = f"{B[:16]}-{'0' * 32}"
+    (url / "blocks" / half).mkdir()
     (url / "commits" / ".tmp-1").touch()
+    users = [
+        url / "blocks" / "notes",
+        url / "commits" / "README.md",
+        url / "manifests" / "list.json",
+    ]
+    for path in users:
+        path.write_text("mine")
     assert store.gc(3600) == []
     assert store.find_uncommitted(B) == lost
-    assert store.gc(0) == [lost.block, "half-written"]
-    assert sorted(p.name for p in (url / "commits").iterdir()) == ["00000001.json", "00000002.json"]
+    assert store.gc(0, unfinished_older_than_s=3600) == []
+    assert store.gc(0) == sorted([lost.block, half])
+    assert [path.read_text() for path in users] == ["mine"] * 3
+    for path in users:
+        path.unlink()
+    assert sorted(p.name for p in (url / "commits").iterdir()) == [
+        "00000001.json", "00000002.json", "00000002.mark"
+    ]  # fmt: skip
     assert sorted(p.name for p in (url / "blocks").iterdir()) == [kept.block, "zarr.json"]
     assert store.verify() == []
     assert_same(store.open_row(store.rows[0]), small("a"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 from store_cubes import assert_same, make_cube
 
-from gmdask.errors import CorruptStoreError, StoreNotFoundError
+import gmdask as gm
+from gmdask.datasets import compact
+from gmdask.errors import CorruptStoreError, StoreError, StoreNotFoundError
 from gmdask.store import Store, verify_store
+from gmdask.store.checksums import crc32c, encode_sealed, sha256
 
 CUBES = [make_cube("crab", 0, 2), make_cube("vela", 1, 3)]
 OTHER = [make_cube("other", 2, 1)[["counts", "exposure"]]]
@@ -114,8 +118,8 @@ def test_every_file_truncated_grown_or_gone(url, damage):
         path = url / file
         good = path.read_bytes()
         if damage == "remove":
-            if file == "commits/00000003.json":
-                continue  # the store is then as it was before: see below
+            if file == "commits/00000003.mark":
+                continue  # it tells of a lost commit only: see below
             path.unlink()
         else:
             changed = {
@@ -139,14 +143,139 @@ def test_every_file_truncated_grown_or_gone(url, damage):
 
 
 def test_newest_commit_gone(url):
-    """The one loss that cannot be seen: the store is what it was one commit earlier."""
+    """Its mark tells; what it held is named, and nothing can be removed."""
+    block = Store.open(url).rows[2].block
     (url / "commits/00000003.json").unlink()
-    assert [row.name for row in Store.open(url).rows] == ["crab", "vela"]
-    assert verify_store(url) == []
+    before = files_of(url)
+    problems = {problem.file: problem for problem in verify_store(url)}
+    assert problems.keys() == {"commits/00000003.json", f"manifests/{block}.json"}
+    assert problems["commits/00000003.json"].message == "missing"
+    assert problems[f"manifests/{block}.json"].dataset == "other"
+    assert "no commit holds it" in problems[f"manifests/{block}.json"].message
+    for work in (Store.open, Store.create, compact):
+        with pytest.raises(
+            CorruptStoreError, match=r"commits/00000003\.json, the newest commit, is"
+        ):
+            work(url)
+    assert files_of(url) == before
+    new = Store.create(url, overwrite=True)
+    new.commit([new.write_block(OTHER, "c" * 64)])
+    assert [problem.file for problem in verify_store(url)] == []
+    (url / "commits/00000003.json").unlink()
+    (url / "commits/00000002.json").unlink()
+    assert str(verify_store(url)[0]) == (
+        "file commits/00000002.json: missing, and so are those up to commits/00000003.json"
+    )
+
+
+def test_newest_commit_and_its_mark_gone(url):
+    """As in a store that knows no marks: it is what it was, but nothing is removed."""
+    block = Store.open(url).rows[2].block
+    for name in ("00000003.json", "00000003.mark"):
+        (url / "commits" / name).unlink()
+    before = files_of(url)
+    store = Store.open(url)
+    assert [row.name for row in store.rows] == ["crab", "vela"]
+    assert [problem.file for problem in verify_store(url)] == [f"manifests/{block}.json"]
+    with pytest.raises(StoreError, match="no commit holds 1 finished blocks"):
+        store.gc(0)
+    assert files_of(url) == before
     for commit in (url / "commits").iterdir():
         commit.unlink()
     with pytest.raises(StoreNotFoundError):
         Store.open(url)
+
+
+def test_commits_far_apart(url):
+    """Whatever the number of a file says, nothing is counted up to it."""
+    (url / "commits/99999999.json").write_bytes((url / "commits/00000003.json").read_bytes())
+    files = [problem.file for problem in verify_store(url)]
+    assert files[:2] == ["commits/00000004.json", "commits/99999999.json"]
+    with pytest.raises(CorruptStoreError, match=r"commits/99999999\.json: not the commit of this"):
+        Store.open(url)
+    content = json.loads((url / "commits/00000003.json").read_bytes()) | {"version": 99999999}
+    del content["sha256"]
+    (url / "commits/99999999.json").write_bytes(encode_sealed(content))
+    store = Store.open(url)
+    with pytest.raises(StoreError, match="no number left"):
+        store.commit([])
+
+
+def reseal_commit(url, change):
+    path = url / "commits/00000003.json"
+    content = json.loads(path.read_bytes())
+    del content["sha256"]
+    change(content)
+    path.write_bytes(encode_sealed(content))
+    path.with_suffix(".mark").write_text(sha256(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("row", -1), ("row", 10**9), ("row", 1), ("row", True), ("row", 0.0), ("row", None),
+        ("block", 7), ("block", -1), ("block", "0"), ("name", "vela"), ("name", 3), ("name", "x"),
+        ("counts", None), ("livetime", "long"), ("kind", 1), ("lon", []), ("counts", 5.0),
+    ],
+)  # fmt: skip
+def test_commits_sealed_again(key, value, url):
+    """Rows that are not those of their blocks: verification names them, and nothing else happens."""
+    rows = Store.open(url).rows
+    reseal_commit(url, lambda content: content["rows"][key].__setitem__(0, value))
+    problems = verify_store(url)
+    assert "commits/00000003.json" in {problem.file for problem in problems}
+    try:
+        store = Store.open(url)
+    except CorruptStoreError as error:
+        assert "commits/00000003.json: not a commit" in str(error)  # noqa: PT017
+        return
+    assert (key, value) in (("row", 10**9), ("row", 1), ("name", "x"), ("counts", 5.0))
+    if key == "counts":  # which the rows repeat from the block
+        assert rows[0].counts != 5.0
+        return
+    with pytest.raises(CorruptStoreError, match=r"dataset '(crab|x)' is not in row"):
+        store.open_row(store.rows[0])
+    dataset = gm.Datasets.read(url)[0]
+    with pytest.raises(CorruptStoreError, match=r"dataset '(crab|x)' is not in row"):
+        _ = dataset.cube
+
+
+@pytest.mark.parametrize(
+    ("array", "shape"),
+    [("counts", [2, 10**12, 12, 14]), ("counts", [10**12, 3, 12, 14]), ("counts", [2, 3, 12, 10**12]),
+     ("energy", [10**12]), ("energy", [4]), ("gti/start", [10**12]), ("counts", [2, 4, 12, 14])],
+)  # fmt: skip
+def test_shapes_sealed_again(array, shape, url):
+    """A shape that the files do not bear out is told before anything is allocated for it."""
+    store = Store.open(url)
+    row = store.rows[0]
+    folder, manifest_file = url / "blocks" / row.block, url / f"manifests/{row.block}.json"
+    manifest = json.loads(manifest_file.read_bytes())
+    del manifest["sha256"]
+    for name in ("zarr.json", f"{array}/zarr.json", "gti/zarr.json"):
+        content = json.loads((folder / name).read_bytes())
+        own = name.rpartition("/")[0]  # members are named from there
+        consolidated = content.get("consolidated_metadata") or {"metadata": {}}
+        for key, member in [("", content), *consolidated["metadata"].items()]:
+            if "/".join(part for part in (own, key) if part) == array:
+                member["shape"] = shape
+        data = json.dumps(content).encode()
+        (folder / name).write_bytes(data)
+        manifest["files"][name] |= {
+            "size": len(data), "sha256": sha256(data), "ends": [len(data)], "crc32c": [crc32c(data)]
+        }  # fmt: skip
+    manifest_file.write_bytes(encode_sealed(manifest))
+
+    def change(content):
+        content["blocks"]["manifest"][0] = sha256(manifest_file.read_bytes())
+
+    reseal_commit(url, change)
+    told = [problem for problem in verify_store(url) if row.block in problem.file]
+    assert told
+    assert "cannot be opened" in told[-1].message
+    opened = Store.open(url)
+    with pytest.raises(CorruptStoreError, match=rf"block {row.block}: its metadata are not"):
+        opened.open_row(opened.rows[0]).load()
 
 
 def test_swapped_shards(url, monkeypatch):

@@ -15,7 +15,7 @@ from gmdask.errors import InputError
 from gmdask.schema_description import FILES, describe
 from gmdask.schemas import SCHEMA_VERSION, read_schema, schema_problems
 from gmdask.store import Store, verify_store
-from gmdask.store.checksums import encode_sealed
+from gmdask.store.checksums import encode_sealed, sha256
 from gmdask.store.formats import read_datasets_yaml
 from tests.data.make_store import content
 
@@ -74,6 +74,8 @@ def test_verification_knows_the_schemas(tmp_path):
     whole = {k: v for k, v in json.loads(commit.read_text()).items() if k != "sha256"}
     whole["provenance"] = {"gmdask": 1}
     commit.write_bytes(encode_sealed(whole))
+    assert [problem.file for problem in store.verify()][1:] == ["commits/00000001.mark"]
+    commit.with_suffix(".mark").write_text(sha256(commit.read_bytes()))
     (problem,) = store.verify()
     assert (
         str(problem)
