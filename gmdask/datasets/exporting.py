@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 from uuid import uuid4
 
 from astropy.units import Quantity
@@ -20,6 +21,8 @@ from gmdask.datasets.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
+from gmdask.models import Component, ModelBase, ModelSequence
+from gmdask.models.gammapy_models import models_from_gammapy, models_to_gammapy
 from gmdask.paths import expanded
 from gmdask.store.formats.gadf import read_content
 from gmdask.store.formats.gadf_writer import to_hdulist
@@ -81,30 +84,28 @@ def export_datasets(
 # --- Gammapy's objects --------------------------------------------------------------------
 
 
-@overload
-def to_gammapy(data: MapDataset) -> Any: ...
-@overload
-def to_gammapy(data: Iterable[MapDataset]) -> Any: ...
-def to_gammapy(data: MapDataset | Iterable[MapDataset]) -> Any:
-    """Gammapy's objects of datasets, in memory and without models.
-
-    Those go by way of ``gammapy.modeling.models.Models.from_dict(models.to_dict())``.
+def to_gammapy(
+    data: MapDataset | Iterable[MapDataset] | ModelSequence | Component | ModelBase,
+) -> Any:
+    """Gammapy's objects of datasets, in memory and without models; or of models.
 
     Parameters
     ----------
-    data : `MapDataset`, or several
+    data : `MapDataset` or several, `Models`, a component of them, or a model
 
     Returns
     -------
-    ``gammapy.datasets.MapDataset`` or ``SpectrumDataset``, or ``gammapy.datasets.Datasets``
+    Gammapy's object of the same name, or its ``Datasets``
 
     Raises
     ------
     ImportError
         If Gammapy is not there (``pip install "gmdask[gammapy]"``).
     """
+    theirs = _gammapy_datasets()
+    if isinstance(data, ModelSequence | Component | ModelBase):
+        return models_to_gammapy(data)
     with _quiet():
-        theirs = _gammapy_datasets()
         if not isinstance(data, MapDataset):
             return theirs.Datasets([to_gammapy(dataset) for dataset in data])
         cube = opened(data.source, data.name)
@@ -116,32 +117,33 @@ def to_gammapy(data: MapDataset | Iterable[MapDataset]) -> Any:
     return made
 
 
-@overload
-def from_gammapy(data: Iterable[Any]) -> Datasets: ...
-@overload
-def from_gammapy(data: Any) -> MapDataset: ...
-def from_gammapy(data: Any) -> MapDataset | Datasets:
-    """Datasets, in memory and without models, of Gammapy's objects.
+def from_gammapy(data: Any) -> Any:
+    """Datasets (without their models), models or maps of Gammapy's objects, in memory.
 
     Parameters
     ----------
     data : ``gammapy.datasets.MapDataset``, ``SpectrumDataset`` or ``Datasets``
-        They do not change.
+        Or ``Models``, a component of them, a spectral, spatial or temporal model, or a map. They
+        do not change.
 
     Returns
     -------
-    `MapDataset` or `SpectrumDataset`, or `Datasets`
+    Object of the same name: `MapDataset`, `Datasets`, `Models`, `SkyModel`, ...; `SkyMap` of a map
 
     Raises
     ------
     InputError
         If it is of another kind, on HEALPix pixels, or its numbers cannot be used.
     """
+    if "gammapy.modeling" in sys.modules:
+        models = models_from_gammapy(data)
+        if models is not None:
+            return models
     if isinstance(data, Iterable):
         return Datasets(from_gammapy(dataset) for dataset in data)
     kind = type(data).__name__
     if kind not in KINDS:
-        msg = f"{data!r} is a {kind}, expected one of {', '.join(KINDS)} of Gammapy, or several"
+        msg = f"{data!r} is a {kind}, expected one of {', '.join(KINDS)} of Gammapy, several, or models"
         raise InputError(msg)
     where = f"dataset {data.name!r} of Gammapy"
     for key in ("counts", "exposure", "background", "mask_safe", "mask_fit"):

@@ -22,6 +22,7 @@ from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import Models, SkyMap
+from gmdask.models.region_map import RegionMap
 from gmdask.paths import expanded
 from gmdask.store import BlockRecord, Store, describe, input_digest, plan_blocks, write_block
 
@@ -200,12 +201,6 @@ def _digest(data: object) -> str:
 
 def _plain(value: object) -> object:
     """Return an array or a map as what JSON can hold."""
-    if isinstance(value, SkyMap):
-        axes = [axis.edges for axis in value.axes]
-        return [
-            value.grid.header,
-            axes,
-            value.unit,
-            hashlib.sha256(value.data.tobytes()).hexdigest(),
-        ]
+    if isinstance(value, SkyMap | RegionMap):
+        return value.digest
     return np.asarray(value).tolist()

@@ -225,7 +225,7 @@ def _without_values(data: Any) -> Any:
 
 
 def _digest(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, default=str)
+    text = json.dumps(data, sort_keys=True, default=lambda held: getattr(held, "digest", str(held)))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

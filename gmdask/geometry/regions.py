@@ -170,6 +170,10 @@ class Region:
         """Whether all shapes are points."""
         return all(isinstance(shape, shapes.PointSkyRegion) for shape in self.shapes)
 
+    def contains(self, position: SkyCoord) -> bool:
+        """Whether a position lies in one of the shapes, in the plane of the projection."""
+        return any(bool(shape.contains(position, self._grid.wcs)) for shape in self.shapes)
+
     @cached_property
     def radius(self) -> float | None:
         """Radius in deg of a circle, None for anything else."""

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.io import fits
-from astropy.table import Table
 
 from gmdask.errors import GmdaskError, InputError
 from gmdask.inputs.files import allowed_size, read_bytes, unpack
 from gmdask.inputs.plain_data import check_yaml
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["check_fits", "fits_content", "open_fits", "read_table"]
 
@@ -106,6 +109,8 @@ def read_table(
     InputError
         If there is no table in it.
     """
+    from astropy.table import Table
+
     content = unpack(read_bytes(path, what, error), str(path), error)
     if content.startswith(b"# %ECSV"):
         return _read_ecsv(content, str(path), error)
@@ -118,6 +123,8 @@ def read_table(
 
 
 def _read_ecsv(content: bytes, where: str, error: type[GmdaskError]) -> Table:
+    from astropy.table import Table
+
     try:
         lines = content.decode().splitlines()
         header = [line.removeprefix("# ") for line in lines[1:] if line.startswith("# ")]

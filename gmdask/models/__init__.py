@@ -14,6 +14,12 @@ from gmdask.models.derivatives import first_derivatives, second_derivatives
 from gmdask.models.elliptical import DiskSpatialModel, GeneralizedGaussianSpatialModel
 from gmdask.models.energy_grid import EnergyGrid
 from gmdask.models.gaussian import GaussianSpatialModel
+from gmdask.models.library import (
+    Model,
+    create_cosmic_ray_spectral_model,
+    create_crab_spectral_model,
+    create_fermi_isotropic_diffuse_model,
+)
 from gmdask.models.npred import TemplateNPredModel
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.parameters import Parameters
@@ -26,6 +32,7 @@ from gmdask.models.priors import (
     PriorSum,
     UniformPrior,
 )
+from gmdask.models.region_map import RegionMap
 from gmdask.models.registry import get_class, known_types, register
 from gmdask.models.sequence import ModelSequence
 from gmdask.models.shells import Shell2SpatialModel, ShellSpatialModel
@@ -79,6 +86,8 @@ from gmdask.models.temporal_phase import TemplatePhaseCurveTemporalModel
 from gmdask.models.temporal_template import LightCurveTemplateTemporalModel
 from gmdask.models.time_intervals import TimeIntervals
 
+FoVBackgroundModel = BackgroundIRFModel  # its name in Gammapy, and in YAML
+
 __all__ = [
     "BackgroundIRFModel",
     "Block",
@@ -99,6 +108,7 @@ __all__ = [
     "ExpCutoffPowerLawNormSpectralModel",
     "ExpCutoffPowerLawSpectralModel",
     "ExpDecayTemporalModel",
+    "FoVBackgroundModel",
     "GaussianPrior",
     "GaussianSpatialModel",
     "GaussianSpectralModel",
@@ -113,6 +123,7 @@ __all__ = [
     "LogParabolaSpectralModel",
     "LogUniformPrior",
     "MeyerCrabSpectralModel",
+    "Model",
     "ModelBase",
     "ModelSequence",
     "Models",
@@ -129,6 +140,7 @@ __all__ = [
     "PowerLawTemporalModel",
     "Prior",
     "PriorSum",
+    "RegionMap",
     "ScaleSpectralModel",
     "Shell2SpatialModel",
     "ShellSpatialModel",
@@ -151,6 +163,9 @@ __all__ = [
     "TemporalModel",
     "TimeIntervals",
     "UniformPrior",
+    "create_cosmic_ray_spectral_model",
+    "create_crab_spectral_model",
+    "create_fermi_isotropic_diffuse_model",
     "first_derivatives",
     "get_class",
     "known_types",

@@ -99,6 +99,10 @@ class BlockMatrix:
             self._block[block.index] = k
             self._place[block.index] = np.arange(len(block.index))
 
+    def __repr__(self) -> str:
+        n, parts = self.size, f"{len(self.shared)} shared rows and {len(self.blocks)} blocks"
+        return f"<BlockMatrix {n} × {n}: {parts}>"
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""

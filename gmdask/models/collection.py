@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.component import Component
@@ -78,6 +82,15 @@ class Models(ModelSequence):
         self._components, self._by_name = new._components, new._by_name
         self._backgrounds, self._index = new._backgrounds, None
 
+    def __setitem__(self, key: int | str, component: Component) -> None:
+        """Put a component in the place of another."""
+        components = list(self._components)
+        components[self.index(key)] = component
+        self._replace(components)
+
+    def __delitem__(self, key: int | str) -> None:
+        self.remove(self[key].name)
+
     def insert(self, index: int, component: Component) -> None:
         """Add a component at a position."""
         components = list(self._components)
@@ -96,15 +109,19 @@ class Models(ModelSequence):
 
     # --- several at once --------------------------------------------------------------
 
-    def select(
+    def selection_mask(
         self,
         name: str | None = None,
         dataset: str | Iterable[str] | None = None,
         tag: str | Iterable[str] | None = None,
         type: str | None = None,  # noqa: A002
         frozen: bool | None = None,
-    ) -> Models:
-        """Components that meet all conditions: the same objects, not copies.
+        *,
+        name_substring: str | None = None,
+        datasets_names: str | Iterable[str] | None = None,
+        model_type: str | None = None,
+    ) -> NDArray[np.bool_]:
+        """Which components meet all conditions.
 
         Parameters
         ----------
@@ -118,39 +135,113 @@ class Models(ModelSequence):
             "spectral", "spatial" or "temporal": those that have such a model.
         frozen : bool, optional
             Whether all its parameters are frozen.
+        name_substring : str, optional
+            Part of the name.
+        datasets_names, model_type
+            ``dataset`` and ``type``, by Gammapy's names.
+
+        Returns
+        -------
+        ndarray [components] of bool
+        """
+        dataset = datasets_names if dataset is None else dataset
+        kind = model_type if type is None else type
+        datasets = None if dataset is None else _listed(dataset)
+        tags = None if tag is None else set(_listed(tag))
+
+        def meets(component: Component) -> bool:
+            model: Any = component if kind is None else component.models.get(kind)
+            return (
+                (name is None or fnmatchcase(component.name, name))
+                and (name_substring is None or name_substring in component.name)
+                and (datasets is None or any(map(component.applies_to, datasets)))
+                and model is not None
+                and (tags is None or not tags.isdisjoint(model.tag))
+                and (frozen is None or component.frozen == frozen)
+            )
+
+        return np.array([meets(component) for component in self._components], dtype=bool)
+
+    def select(self, *conditions: Any, **named: Any) -> Models:
+        """Components that meet all conditions of `selection_mask`: the same objects, not copies.
 
         Returns
         -------
         Models
             With the part of the covariance that is theirs.
         """
-        datasets = None if dataset is None else _listed(dataset)
-        tags = None if tag is None else set(_listed(tag))
-        chosen = []
-        for component in self._components:
-            model: Any = component if type is None else component.models.get(type)
-            if (
-                (name is None or fnmatchcase(component.name, name))
-                and (datasets is None or any(map(component.applies_to, datasets)))
-                and model is not None
-                and (tags is None or not tags.isdisjoint(model.tag))
-                and (frozen is None or component.frozen == frozen)
-            ):
-                chosen.append(component)
-        found = Models(chosen)
-        if self._covariance is not None and chosen:
-            found._covariance = self.covariance.get_subcovariance(found.parameters)
-        return found
+        return self[self.selection_mask(*conditions, **named)]
 
-    def freeze(self, type: str | None = None) -> None:  # noqa: A002
+    def select_region(self, region: Any, wcs: Any = None) -> Models:
+        """Sky models whose position lies in a region, in the plane around its centre.
+
+        Parameters
+        ----------
+        region : SkyRegion, PixelRegion, list of these, str or path
+            See `gmdask.geometry.regions.read_region`.
+        wcs : `~astropy.wcs.WCS`, optional
+            Of the pixels of a `PixelRegion`.
+        """
+        from gmdask.geometry.regions import Region
+
+        given = region if isinstance(region, list | tuple) else [region]
+        if wcs is not None:
+            given = [part.to_sky(wcs) if hasattr(part, "to_sky") else part for part in given]
+        inside = Region(given if len(given) > 1 else given[0])
+        places = [getattr(component, "position", None) for component in self._components]
+        return self[np.array([p is not None and inside.contains(p) for p in places], dtype=bool)]
+
+    @property
+    def positions(self) -> Any:
+        """Positions of the sky models that have one, as one ICRS `~astropy.coordinates.SkyCoord`."""
+        from astropy.coordinates import SkyCoord
+
+        places = [getattr(component, "position", None) for component in self._components]
+        found = [place.icrs for place in places if place is not None]
+        return SkyCoord(found) if found else SkyCoord([], [], unit="deg")
+
+    def to_regions(self, size_factor: float = 1.0) -> list[Any]:
+        """Outlines of the sky models that have one, as `~regions.SkyRegion`.
+
+        Parameters
+        ----------
+        size_factor : float
+            Factor on the sizes of the models.
+        """
+        shapes = [getattr(c, "spatial_model", None) for c in self.select(tag="sky-model")]
+        outlines = [shape.to_region(size_factor) for shape in shapes if shape is not None]
+        return [outline for outline in outlines if outline is not None]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all parameters are frozen."""
+        return all(component.frozen for component in self._components)
+
+    def freeze(self, model_type: str | None = None) -> None:
         """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal")."""
         for component in self._components:
-            component.freeze(type)
+            component.freeze(model_type)
 
-    def unfreeze(self, type: str | None = None) -> None:  # noqa: A002
+    def unfreeze(self, model_type: str | None = None) -> None:
         """Give parameters back the frozen flag of their class."""
         for component in self._components:
-            component.unfreeze(type)
+            component.unfreeze(model_type)
+
+    @contextmanager
+    def restore_status(self, restore_values: bool = True) -> Iterator[None]:
+        """Context at the end of which parameters are frozen, and have values and errors, as before.
+
+        Parameters
+        ----------
+        restore_values : bool
+            Whether to give the values back too.
+        """
+        parameters, covariance = self.parameters, self._covariance
+        with parameters.restore_status(restore_values):
+            try:
+                yield
+            finally:
+                self._keep(covariance)
 
     def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
         """Copy all components, those of some datasets bound to others.
@@ -176,7 +267,7 @@ class Models(ModelSequence):
                 twin.datasets_names = [names.get(key, key) for key in bound]
             copies.append(twin)
         moved = self.__class__(copies)
-        if self._covariance is not None:
+        if self.has_covariance:
             moved._keep(self.covariance.rebound(memo, moved.parameters))
         return moved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gmdask.errors import ModelError
 from gmdask.models.base import ModelBase
@@ -12,7 +12,12 @@ from gmdask.models.covariance import HasCovariance
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 
+if TYPE_CHECKING:
+    from gmdask.models.collection import Models
+
 __all__ = ["Component"]
+
+_TYPES = ("spectral", "spatial", "temporal")
 
 
 class Component(HasCovariance):
@@ -104,17 +109,21 @@ class Component(HasCovariance):
         """Whether all parameters are frozen."""
         return all(model.frozen for model in self.models.values())
 
-    def freeze(self, kind: str | None = None) -> None:
-        """Freeze all parameters, or those of one kind ("spectral", "spatial")."""
-        for key, model in self.models.items():
-            if kind in (None, key):
-                model.freeze()
+    def freeze(self, model_type: str | None = None) -> None:
+        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal")."""
+        for model in self._of_type(model_type):
+            model.freeze()
 
-    def unfreeze(self, kind: str | None = None) -> None:
+    def unfreeze(self, model_type: str | None = None) -> None:
         """Give parameters back the frozen flag of their class."""
-        for key, model in self.models.items():
-            if kind in (None, key):
-                model.unfreeze()
+        for model in self._of_type(model_type):
+            model.unfreeze()
+
+    def _of_type(self, model_type: str | None) -> list[ModelBase]:
+        if model_type not in (None, *_TYPES):
+            message = f"model_type is {model_type!r}, expected one of {', '.join(_TYPES)}"
+            raise ModelError(message)
+        return [model for key, model in self.models.items() if model_type in (None, key)]
 
     # --- copies and plain data ----------------------------------------------------------
 
@@ -175,6 +184,18 @@ class Component(HasCovariance):
             If the data are not what is expected.
         """
         raise NotImplementedError
+
+    def __add__(self, other: Any) -> Models:
+        from gmdask.models.collection import Models
+
+        models: Models = Models(self) + other
+        return models
+
+    def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
+        """Copy, bound to other datasets; see `Models.reassign`."""
+        from gmdask.models.collection import Models
+
+        return Models(self).reassign(old, new)[0]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         datasets = "all" if self._datasets_names is None else ", ".join(self._datasets_names)

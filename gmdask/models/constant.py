@@ -23,6 +23,12 @@ class _Everywhere(SpatialModel):
         """Nothing: there is no frame to write."""
         return {}
 
+    def to_region(self, size_factor: float = 1.0) -> Any:  # noqa: ARG002
+        """Return a rectangle all around the sky."""
+        from gmdask.models.outlines import rectangle
+
+        return rectangle(self.frame, (0, 0), (360, 180))
+
 
 @register
 class ConstantSpatialModel(_Everywhere):

@@ -186,6 +186,10 @@ class Covariance(KnownAttributes):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    def __repr__(self) -> str:
+        kind = "errors only" if self.is_diagonal else "in blocks" if self.blocks else "dense"
+        return f"<Covariance of {len(self.parameters)} parameters, {kind}>"
+
     def __str__(self) -> str:
         head = f"Covariance of {len(self.parameters)} parameters"
         if len(self.parameters) > _SHOWN:

@@ -91,6 +91,12 @@ class _Elliptical(SpatialModel):
     e: Parameter
     phi: Parameter
 
+    def to_region(self, size_factor: float = 1.0) -> Any:
+        """Outline at some number of r_0, an ellipse."""
+        from gmdask.models.outlines import ellipse
+
+        return ellipse(self, size_factor * self.r_0.quantity)
+
     def _scales(self, values: Array, width: float) -> dict[str, float]:
         named: dict[str, Any] = dict(zip(self.parameter_names, values.tolist(), strict=True))
         q = max(1 - named["e"] ** 2, 1e-6)

@@ -118,6 +118,10 @@ class EnergyGrid:
         self._x1_log = x1 * self._log
         self._half_width = 0.5 * (x1 - x0)
 
+    def __repr__(self) -> str:
+        span = f"{self.low.min():g} to {self.high.max():g} TeV" if len(self) else "empty"
+        return f"<EnergyGrid: {len(self)} bins, {span}>"
+
     def __len__(self) -> int:
         return len(self.low)
 

@@ -10,6 +10,7 @@ Everything is written with haversines of differences, accurate for narrow shapes
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,12 @@ class GaussianSpatialModel(SpatialModel):
     sigma: Parameter
     e: Parameter
     phi: Parameter
+
+    def to_region(self, size_factor: float = 1.0) -> Any:
+        """Outline at some number of standard deviations, an ellipse."""
+        from gmdask.models.outlines import ellipse
+
+        return ellipse(self, size_factor * self.sigma.quantity)
 
     def evaluate(self, grid: SkyGrid, *values: float) -> Array:
         """Density.

@@ -24,6 +24,7 @@ from gmdask.models.plain import (
     model_from_dict,
     model_to_dict,
 )
+from gmdask.models.region_map import map_from_gammapy
 from gmdask.models.registry import register
 from gmdask.models.sky_map import SkyMap, read_sky_map
 from gmdask.models.spatial import SkyGrid, SpatialModel
@@ -75,8 +76,10 @@ class TemplateNPredModel(Component):
         self.filename = None if filename is None else str(filename)
         self._is_read = map is None
         given: Any = read_sky_map(filename) if map is None and filename is not None else map
+        if hasattr(given, "to_hdulist"):  # one of Gammapy's
+            given = map_from_gammapy(given)
         if not isinstance(given, SkyMap):
-            message = f"{self._name}: map is {given!r}, expected a SkyMap or a filename"
+            message = f"{self._name}: map is {described(given)}, expected a SkyMap or a filename"
             raise ModelError(message)
         if given.axis_names != ("energy",) or given.axes[0].node_type != "edges":
             message = f"{self._name}: axes {given.axis_names} of its map, expected edges of energy"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from html import escape
 from typing import Any, overload
@@ -208,6 +209,54 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         """Frozen flags [P]."""
         return np.array([par.frozen for par in self._parameters], dtype=bool)
 
+    def select(
+        self,
+        name: str | Iterable[str] | None = None,
+        type: str | None = None,  # noqa: A002
+        frozen: bool | None = None,
+    ) -> Parameters:
+        """Parameters that meet all conditions.
+
+        Parameters
+        ----------
+        name : str or list of str, optional
+            Own names of the parameters, as ``index``.
+        type : {"spectral", "spatial", "temporal"}, optional
+            Of which kind of model, where the names tell it.
+        frozen : bool, optional
+            Whether they are frozen.
+        """
+        names = None if name is None else {name} if isinstance(name, str) else set(name)
+        keep = {
+            id(par)
+            for full, par in self._pairs
+            if (names is None or par.name in names)
+            and (type is None or _kind_of(full) == type)
+            and (frozen is None or par.frozen == frozen)
+        }
+        return self._select(keep)
+
+    @contextmanager
+    def restore_status(self, restore_values: bool = True) -> Iterator[None]:
+        """Context at the end of which parameters are frozen, and have values and errors, as before.
+
+        Parameters
+        ----------
+        restore_values : bool
+            Whether to give the values back too.
+        """
+        before = [(par, par.value, par.error, par.frozen) for par in self._parameters]
+        try:
+            yield
+        finally:
+            for par, value, error, frozen in before:
+                par.frozen, par.error = frozen, error
+                if restore_values:
+                    par.value = value
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names
+
     def freeze_all(self) -> None:
         """Freeze every parameter."""
         for par in self._parameters:
@@ -269,6 +318,12 @@ def _add(table: dict[str, list[int]], name: str, k: int) -> None:
     places = table.setdefault(name, [])
     if k not in places[-1:]:
         places.append(k)
+
+
+def _kind_of(name: str) -> str | None:
+    """Kind of the model that a full name tells of, "spectral" for "crab.spectral.index"."""
+    kinds = [part for part in name.split(".")[:-1] if part in ("spectral", "spatial", "temporal")]
+    return kinds[-1] if kinds else None
 
 
 def _text(par: Parameter) -> str:

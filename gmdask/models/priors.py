@@ -227,6 +227,9 @@ class PriorSum:
     def __len__(self) -> int:
         return len(self._priors)
 
+    def __repr__(self) -> str:
+        return f"<PriorSum of {len(self)} priors on {self._size} parameters>"
+
     def __call__(self, values: ArrayLike) -> tuple[float, Array, Array]:
         """Evaluate at values of all parameters.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from gmdask.errors import ModelError
 from gmdask.geometry import Axis
 from gmdask.inputs import open_fits
+from gmdask.models.sky_map import SkyMap
 
-__all__ = ["RegionMap"]
+__all__ = ["RegionMap", "map_from_gammapy"]
 
 Array = NDArray[np.float64]
 
@@ -51,12 +53,29 @@ class RegionMap:
             If it is not such a file.
         """
         with open_fits(path, "template", ModelError) as hdus:
-            names = [hdu.name for hdu in hdus if f"{hdu.name}_BANDS" in hdus]
-            if not names:
-                message = f"{path}: not a map of a region, there is no table of its axes"
-                raise ModelError(message)
-            table, bands = hdus[names[0]], hdus[f"{names[0]}_BANDS"]
-            return cls._from_tables(table, bands)
+            return cls.from_hdus(hdus, str(path))
+
+    @classmethod
+    def from_hdus(cls, hdus: Any, where: str) -> RegionMap:
+        """Map of a list of HDUs; ``where`` is what messages name.
+
+        Raises
+        ------
+        ModelError
+            If there is no table of the axes.
+        """
+        names = [hdu.name for hdu in hdus if f"{hdu.name}_BANDS" in hdus]
+        if not names:
+            message = f"{where}: not a map of a region, there is no table of its axes"
+            raise ModelError(message)
+        return cls._from_tables(hdus[names[0]], hdus[f"{names[0]}_BANDS"])
+
+    @property
+    def digest(self) -> str:
+        """Digest of values, unit, axes and header."""
+        axes = [(a.name, a.nodes.tolist(), a.interp, a.node_type, a.unit) for a in self.axes]
+        text = repr((sorted(map(repr, self.header.items())), axes, self.unit, self.values.shape))
+        return sha256(text.encode() + self.values.tobytes()).hexdigest()
 
     @classmethod
     def _from_tables(cls, table: Any, bands: Any) -> RegionMap:
@@ -97,3 +116,23 @@ class RegionMap:
             if key in self.header:
                 bands.header[key] = self.header[key]
         fits.HDUList([fits.PrimaryHDU(), table, bands]).writeto(path, overwrite=overwrite)
+
+
+def map_from_gammapy(data: Any) -> SkyMap | RegionMap:
+    """Map of Gammapy's, by way of its FITS form in memory.
+
+    Parameters
+    ----------
+    data : ``gammapy.maps.Map``
+        On WCS pixels, or of a region.
+
+    Raises
+    ------
+    ModelError
+        If it is on HEALPix pixels.
+    """
+    if data.geom.is_hpx:
+        message = "the map is on HEALPix pixels, which are not supported: expected a WCS map"
+        raise ModelError(message)
+    cls = RegionMap if data.geom.is_region else SkyMap
+    return cls.from_hdus(data.to_hdulist(), "map of Gammapy")

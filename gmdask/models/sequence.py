@@ -105,8 +105,12 @@ class ModelSequence(HasCovariance, Sequence[Component]):
     def __getitem__(self, key: int | str) -> Any: ...
     @overload
     def __getitem__(self, key: slice) -> list[Component]: ...
-    def __getitem__(self, key: int | str | slice) -> Any:
-        """Component by number or name, or several by slice."""
+    @overload
+    def __getitem__(self, key: NDArray[np.bool_]) -> Self: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Component by number or name, several by slice, or models of those of a mask."""
+        if isinstance(key, np.ndarray) and key.ndim:
+            return self._masked(key)
         if not isinstance(key, str):
             return self._components[key]
         if key not in self._by_name:
@@ -114,6 +118,41 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             message = f"no model named {key!r} among: {shown or 'none'}"
             raise UnknownNameError(message)
         return self._by_name[key]
+
+    def _masked(self, mask: NDArray[Any]) -> Self:
+        if mask.dtype != bool or mask.shape != (len(self),):
+            message = f"mask of {mask.dtype} {mask.shape} for {len(self)} models, expected bool"
+            raise InputError(message)
+        found = type(self)([c for c, is_in in zip(self._components, mask, strict=True) if is_in])
+        if self._covariance is not None and len(found):
+            found._covariance = self.covariance.get_subcovariance(found.parameters)
+        return found
+
+    def index(self, key: Any, start: int = 0, stop: int | None = None) -> int:
+        """Position of a component.
+
+        Parameters
+        ----------
+        key : str, Component or int
+            Name, component, or number, which may count from the end.
+        start, stop : int, optional
+            Not used; part of the interface of a sequence.
+
+        Raises
+        ------
+        UnknownNameError
+            If it is not among these.
+        """
+        del start, stop
+        component = key if isinstance(key, Component) else self[key]
+        for position, other in enumerate(self._components):
+            if other is component:
+                return position
+        message = f"model {component.name!r} is not one of these"
+        raise UnknownNameError(message)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names
 
     # --- parameters -------------------------------------------------------------------
 
@@ -255,7 +294,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         """Independent copy; parameters that are shared stay shared among the copies."""
         memo: dict[int, Any] = {}
         new = self._copied_from(self._components, memo)
-        if self._covariance is not None:
+        if self.has_covariance:
             new._keep(self.covariance.rebound(memo, new.parameters))
         return new
 

@@ -8,6 +8,7 @@ exceeded.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,13 @@ class ShellSpatialModel(_Shell):
     radius: Parameter
     width: Parameter
 
+    def to_region(self, size_factor: float = 1.0) -> Any:
+        """Outline of the shell, an annulus."""
+        from gmdask.models.outlines import annulus
+
+        inner = size_factor * self.radius.quantity
+        return annulus(self, inner, inner + size_factor * self.width.quantity)
+
     def _radii(self, values: tuple[float, ...]) -> tuple[float, float, float]:
         return values[2] + values[3], values[2], values[3]
 
@@ -176,6 +184,13 @@ class Shell2SpatialModel(_Shell):
     )
     r_0: Parameter
     eta: Parameter
+
+    def to_region(self, size_factor: float = 1.0) -> Any:
+        """Outline of the shell, an annulus."""
+        from gmdask.models.outlines import annulus
+
+        outer = size_factor * self.r_0.quantity
+        return annulus(self, (1 - self.eta.value) * outer, outer)
 
     @property
     def r_in(self) -> float:

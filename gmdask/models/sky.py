@@ -16,7 +16,7 @@ from gmdask.models.plain import (
     model_from_dict,
     model_to_dict,
 )
-from gmdask.models.registry import register
+from gmdask.models.registry import get_class, register
 from gmdask.models.spatial import SpatialModel
 from gmdask.models.spectral import SpectralModel
 from gmdask.models.temporal_base import TemporalModel
@@ -120,6 +120,43 @@ class SkyModel(Component):
     def position(self) -> Any:
         """Centre as a `~astropy.coordinates.SkyCoord`, None for a model without one."""
         return None if self.spatial_model is None else self.spatial_model.position
+
+    @position.setter
+    def position(self, position: Any) -> None:
+        if self.spatial_model is None:
+            message = f"{self._name} has no spatial model, and so no position"
+            raise ModelError(message)
+        self.spatial_model.position = position
+
+    @classmethod
+    def create(
+        cls,
+        spectral_model: str,
+        spatial_model: str | None = None,
+        temporal_model: str | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """Make a sky model of default models.
+
+        Parameters
+        ----------
+        spectral_model, spatial_model, temporal_model : str
+            Class names or short tags, such as "pl" and "gauss".
+        **arguments
+            As of the class.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model.
+        """
+        tags = (spectral_model, spatial_model, temporal_model)
+        made = {
+            f"{kind}_model": get_class(kind, tag)()
+            for kind, tag in zip(_KINDS, tags, strict=True)
+            if tag is not None
+        }
+        return cls(**made, **arguments)
 
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
         """Independent copy, of another name if one is given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,20 @@ class SkyMap(KnownAttributes):
         """Names of the further axes."""
         return tuple(axis.name for axis in self.axes)
 
+    @property
+    def digest(self) -> str:
+        """Digest of values, unit, axes and pixels."""
+        axes = [(a.name, a.nodes.tolist(), a.interp, a.node_type, a.unit) for a in self.axes]
+        text = repr((self.grid.header, axes, self.unit, self.data.shape, str(self.data.dtype)))
+        return sha256(text.encode() + self.data.tobytes()).hexdigest()
+
+    def __repr__(self) -> str:
+        sizes = " × ".join(map(str, self.data.shape))
+        axes = f", axes {', '.join(self.axis_names)}" if self.axes else ""
+        return (
+            f"<SkyMap: {sizes} values{f' in {self.unit}' if self.unit else ''}{axes}, {self.frame}>"
+        )
+
     # --- the sky --------------------------------------------------------------------
 
     @cached_property
@@ -102,6 +117,46 @@ class SkyMap(KnownAttributes):
         return float(steps[0] * self.grid.shape[1]), float(steps[1] * self.grid.shape[0])
 
     # --- files ----------------------------------------------------------------------
+
+    @classmethod
+    def from_hdus(cls, hdus: Any, where: str) -> SkyMap:
+        """Map of the first image among HDUs, with the axes of its table.
+
+        Parameters
+        ----------
+        hdus : `~astropy.io.fits.HDUList`
+            Gammapy's, or those of a Fermi template.
+        where : str
+            What messages name.
+
+        Raises
+        ------
+        ModelError
+            If there is no image on a grid of the sky.
+        """
+        from astropy.io import fits
+
+        from gmdask.geometry.fits_header import wcs_cards
+
+        hdu = next((hdu for hdu in hdus if hdu.data is not None), None)
+        if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+            message = f"{where}: its first data are not an image on a WCS grid"
+            raise ModelError(message)
+        axes: tuple[Axis, ...] = ()
+        bands = hdu.header.get("BANDSHDU")
+        if bands is None and hdu.data.ndim > 2:
+            bands = next((name for name in FERMI if name in hdus), None)
+            if bands is None:
+                message = f"{where}: image with {hdu.data.ndim} axes and no table of them"
+                raise ModelError(message)
+        if bands in FERMI:  # by the name of the table, as Gammapy does
+            axes = (_fermi_axis(hdus[bands], where),)
+        elif bands is not None:
+            axes = _checked_axes(hdus[bands], where)
+        unit = str(hdu.header.get("BUNIT", "")).strip()
+        if bands == "ENERGIES" and Unit(unit).is_equivalent(""):
+            unit = "cm-2 s-1 MeV-1 sr-1"  # a Fermi template does not say
+        return cls(hdu.data, wcs_cards(hdu.header), axes, unit)
 
     def write(self, path: str | Path, overwrite: bool = False) -> None:
         """Write a FITS file in Gammapy's format; a file that is there stays, unless told.
@@ -194,30 +249,4 @@ def read_sky_map(path: str | Path) -> SkyMap:
 @lru_cache(maxsize=64)
 def _read(path: str, modified: int, size: int) -> SkyMap:  # noqa: ARG001  (make the file's state part of the key)
     with open_fits(path, "map", ModelError) as hdus:
-        return _from_hdus(hdus, path)
-
-
-def _from_hdus(hdus: Any, where: str) -> SkyMap:
-    from astropy.io import fits
-
-    from gmdask.geometry.fits_header import wcs_cards
-
-    hdu = next((hdu for hdu in hdus if hdu.data is not None), None)
-    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-        message = f"{where}: its first data are not an image on a WCS grid"
-        raise ModelError(message)
-    axes: tuple[Axis, ...] = ()
-    bands = hdu.header.get("BANDSHDU")
-    if bands is None and hdu.data.ndim > 2:
-        bands = next((name for name in FERMI if name in hdus), None)
-        if bands is None:
-            message = f"{where}: image with {hdu.data.ndim} axes and no table of them"
-            raise ModelError(message)
-    if bands in FERMI:  # by the name of the table, as Gammapy does
-        axes = (_fermi_axis(hdus[bands], where),)
-    elif bands is not None:
-        axes = _checked_axes(hdus[bands], where)
-    unit = str(hdu.header.get("BUNIT", "")).strip()
-    if bands == "ENERGIES" and Unit(unit).is_equivalent(""):
-        unit = "cm-2 s-1 MeV-1 sr-1"  # a Fermi template does not say
-    return SkyMap(hdu.data, wcs_cards(hdu.header), axes, unit)
+        return SkyMap.from_hdus(hdus, path)

@@ -6,7 +6,7 @@ the model's internal units (deg), and return densities in sr-1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from astropy import units as u
@@ -68,6 +68,10 @@ class SkyGrid:
         self.kept: dict[Any, Any] = {}
         # 90 - |lat| is exact near the poles, where a cosine of radians is not
         self.cos_lat: Array = np.sin(np.deg2rad(90.0 - np.abs(self.lat)))
+
+    def __repr__(self) -> str:
+        energies = "" if self.energy is None else f", {len(self.energy)} energies"
+        return f"<SkyGrid: positions of shape {self.shape}{energies}>"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -227,6 +231,39 @@ class SpatialModel(ModelBase):
         lon, lat = self.parameter("lon_0"), self.parameter("lat_0")
         return SkyCoord(lon.quantity, lat.quantity, frame=self.frame)
 
+    @position.setter
+    def position(self, position: Any) -> None:
+        if "lon_0" not in self.parameter_names:
+            message = f"{type(self).__name__} has no position"
+            raise ModelError(message)
+        sky = position.transform_to(self.frame).spherical
+        self.parameter("lon_0").quantity, self.parameter("lat_0").quantity = sky.lon, sky.lat
+
+    @classmethod
+    def from_position(cls, position: Any, **arguments: Any) -> Self:
+        """Model at a position, in the frame of that.
+
+        Parameters
+        ----------
+        position : `~astropy.coordinates.SkyCoord`
+            Centre.
+        **arguments
+            As of the class.
+        """
+        sky = position.spherical
+        return cls(lon_0=sky.lon, lat_0=sky.lat, frame=position.frame.name, **arguments)
+
+    def to_region(self, size_factor: float = 1.0) -> Any:
+        """Outline as a `~regions.SkyRegion`, None for a model without one.
+
+        Parameters
+        ----------
+        size_factor : float
+            Factor on the size of the model: of a Gaussian, the number of standard deviations.
+        """
+        del size_factor
+        return None
+
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw a map of the model, see `gmdask.plot.plot_spatial_model`.
 
@@ -269,3 +306,9 @@ class PointSpatialModel(SpatialModel):
     def evaluation_bin_size_min(self, values: Array) -> float:  # noqa: ARG002
         """Zero."""
         return 0.0
+
+    def to_region(self, size_factor: float = 1.0) -> Any:  # noqa: ARG002
+        """Return the point."""
+        from gmdask.models.outlines import point
+
+        return point(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,13 +11,13 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
+from gmdask.errors import InputNotFoundError, ModelError, described
 from gmdask.geometry import Axis
 from gmdask.inputs import open_fits
 from gmdask.models.interpolation import LogTable
 from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
 from gmdask.models.quantities import quantity_from_dict, quantity_to_dict
-from gmdask.models.region_map import RegionMap
+from gmdask.models.region_map import RegionMap, map_from_gammapy
 from gmdask.models.registry import register
 from gmdask.models.spectral_base import SpectralModel
 
@@ -27,6 +28,14 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+_BUILTIN = {
+    "franceschini": "ebl_franceschini.fits.gz",
+    "dominguez": "ebl_dominguez11.fits.gz",
+    "finke": "frd_abs.fits.gz",
+    "franceschini17": "ebl_franceschini_2017.fits.gz",
+    "saldana-lopez21": "ebl_saldana-lopez_2021.fits.gz",
+}
 
 _FLUX = u.Unit("cm-2 s-1 TeV-1")
 
@@ -127,7 +136,11 @@ class TemplateNDSpectralModel(SpectralModel):
         if map is None and filename is None:
             message = "TemplateNDSpectralModel: a map or the name of its file is needed"
             raise ModelError(message)
-        self.map = RegionMap.read(str(filename)) if map is None else map
+        given: Any = RegionMap.read(str(filename)) if map is None else map
+        self.map = map_from_gammapy(given) if hasattr(given, "to_hdulist") else given
+        if not isinstance(self.map, RegionMap):
+            message = f"TemplateNDSpectralModel: map is {described(given)}, expected a RegionMap"
+            raise ModelError(message)
         self.filename = None if filename is None else str(filename)
         names = [axis.name for axis in self.map.axes]
         at = [k for k, name in enumerate(names) if name in ("energy", "energy_true")]
@@ -176,24 +189,18 @@ class TemplateNDSpectralModel(SpectralModel):
         self.map.write(self.filename, overwrite)
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return file and unit.
-
-        Raises
-        ------
-        ModelError
-            If there is no file.
-        """
-        if self.filename is None:
-            message = "a template is written as the name of its file: call write(filename) first"
-            raise ModelError(message)
-        return {"filename": self.filename, "unit": self.map.unit}
+        """Return file and unit; the map itself, if it has no file."""
+        content = {"map": self.map} if self.filename is None else {}
+        return {"filename": self.filename, "unit": self.map.unit, **content}
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Read the file."""
-        rest = {key: value for key, value in data.items() if key not in ("filename", "unit")}
-        arguments = super().extra_from_dict(rest)
-        filename = data.get("filename")
+        keys = ("filename", "unit", "map")
+        arguments = super().extra_from_dict({k: v for k, v in data.items() if k not in keys})
+        filename, held = data.get("filename"), data.get("map")
+        if isinstance(held, RegionMap):
+            return {**arguments, "map": held, "filename": filename}
         if not isinstance(filename, str):
             message = f"filename is {filename!r}, expected the name of a file"
             raise ModelError(message)
@@ -261,6 +268,37 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
             If it is not such a file.
         """
         return cls(**_read_absorption(str(filename)), **parameters)
+
+    @classmethod
+    def read_builtin(cls, reference: str = "dominguez", **parameters: Any) -> Self:
+        """Read one of the tables of Gammapy's data package, from the folder $GAMMAPY_DATA.
+
+        Parameters
+        ----------
+        reference : {"franceschini", "dominguez", "finke", "franceschini17", "saldana-lopez21"}
+            Franceschini et al. 2008, Domínguez et al. 2011, Finke et al. 2010, Franceschini et
+            al. 2017, Saldana-Lopez et al. 2021.
+        **parameters
+            Parameters by name.
+
+        Raises
+        ------
+        ModelError
+            If there is no such reference.
+        InputNotFoundError
+            If $GAMMAPY_DATA is not set, or the file is not there.
+        """
+        if reference not in _BUILTIN:
+            message = f"reference: {reference!r}, expected one of {', '.join(_BUILTIN)}"
+            raise ModelError(message)
+        folder = os.environ.get("GAMMAPY_DATA")
+        if not folder:
+            message = (
+                f"the built-in table {reference!r} is part of Gammapy's data package: set "
+                "GAMMAPY_DATA to its folder, or read() a file"
+            )
+            raise InputNotFoundError(message)
+        return cls.read(Path(folder) / "ebl" / _BUILTIN[reference], **parameters)
 
     def _absorption(self, energy: Array, redshift: float) -> tuple[Array, Array]:
         """Absorption factor, and its derivative by the redshift."""

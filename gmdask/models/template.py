@@ -14,10 +14,11 @@ import numpy as np
 from astropy.units import Unit
 from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
+from gmdask.errors import ModelError, described
 from gmdask.models.attached import write_map
 from gmdask.models.log_map import LogMap
 from gmdask.models.parameter import Parameter, ParameterDefault, unit_factor
+from gmdask.models.region_map import map_from_gammapy
 from gmdask.models.registry import register
 from gmdask.models.sky_map import SkyMap, read_sky_map
 from gmdask.models.spatial import _LAT, _LON, SkyGrid, SpatialModel
@@ -93,6 +94,12 @@ class _OnMap(SpatialModel):
     def map(self) -> SkyMap:
         """Map that is evaluated."""
         return self._map
+
+    def to_region(self, size_factor: float = 1.0) -> Any:  # noqa: ARG002
+        """Return the rectangle of the map."""
+        from gmdask.models.outlines import rectangle
+
+        return rectangle(self._map.frame, self._map.center, self._map.width)
 
     @property
     def is_energy_dependent(self) -> bool:
@@ -309,8 +316,10 @@ class TemplateNDSpatialModel(_OnMap):
 def _given_or_read(cls: type, sky_map: Any, filename: str | Path | None) -> SkyMap:
     if sky_map is None and filename is not None:
         return read_sky_map(filename)
+    if hasattr(sky_map, "to_hdulist"):  # one of Gammapy's
+        sky_map = map_from_gammapy(sky_map)
     if not isinstance(sky_map, SkyMap):
-        message = f"{cls.__name__}: map is {sky_map!r}, expected a SkyMap or a filename"
+        message = f"{cls.__name__}: map is {described(sky_map)}, expected a SkyMap or a filename"
         raise ModelError(message)
     return sky_map
 

@@ -170,23 +170,24 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         Table({"PHASE": self.phase, "NORM": self.norm}).write(self.filename, overwrite=overwrite)
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return scale, file, and whether it is normalized."""
+        """Return scale, file, and whether it is normalized; the curve, if it has no file."""
+        extra: dict[str, Any] = {"filename": self.filename, "normalize": self.normalize}
         if self.filename is None:
-            message = "a phase curve is written as the name of its file: call write(filename) first"
-            raise ModelError(message)
-        extra = {"filename": self.filename, "normalize": self.normalize}
+            extra["map"] = {"phase": self.phase.tolist(), "norm": self.norm.tolist()}
         return {**super().extra_to_dict(), **extra}
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Read the file."""
-        keys = ("filename", "normalize")
+        keys = ("filename", "normalize", "map")
         arguments = super().extra_from_dict({k: v for k, v in data.items() if k not in keys})
+        arguments["normalize"] = data.get("normalize", True)
+        if isinstance(data.get("map"), dict):
+            return {**arguments, **data["map"]}
         if not isinstance(data.get("filename"), str):
             message = f"filename is {data.get('filename')!r}, expected the name of a file"
             raise ModelError(message)
-        normalize = data.get("normalize", True)
-        return {**arguments, **_read_phases(data["filename"]), "normalize": normalize}
+        return {**arguments, **_read_phases(data["filename"])}
 
 
 def _phase(x: Array, values: tuple[float, ...]) -> Array:

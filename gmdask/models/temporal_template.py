@@ -208,37 +208,43 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         if self.filename is None:
             message = "the light curve has no file name: give one to write()"
             raise ModelError(message)
-        t_ref = float(self.t_ref.quantity.to_value("d"))
-        whole = float(np.floor(t_ref))
-        header = {"MJDREFI": whole, "MJDREFF": t_ref - whole, "TIMESYS": self.scale}
-        unit = self.time.unit.to_string("fits")
         if self.energy is None:
             from astropy.table import Table
 
             table = Table({"TIME": self.time, "NORM": u.Quantity(self.norm, self.unit)})
-            table.meta.update(header, TIMEUNIT=unit)
+            table.meta.update(self._header(), TIMEUNIT=self.time.unit.to_string("fits"))
             table.write(self.filename, overwrite=overwrite)
             return
-        axes = (
-            Axis("energy", self.energy.value, "log", "center", str(self.energy.unit)),
-            Axis("time", self.time.value, "lin", "center", unit),
-        )
-        RegionMap(axes, self.norm, self.unit, header).write(self.filename, overwrite)
+        self._to_map().write(self.filename, overwrite)
+
+    def _header(self) -> dict[str, Any]:
+        """Reference time, as files give it."""
+        t_ref = float(self.t_ref.quantity.to_value("d"))
+        whole = float(np.floor(t_ref))
+        return {"MJDREFI": whole, "MJDREFF": t_ref - whole, "TIMESYS": self.scale}
+
+    def _to_map(self) -> RegionMap:
+        axes = [Axis("time", self.time.value, "lin", "center", self.time.unit.to_string("fits"))]
+        if self.energy is not None:
+            unit = str(self.energy.unit)
+            axes.insert(0, Axis("energy", self.energy.value, "log", "center", unit))
+        return RegionMap(tuple(axes), self.norm, self.unit, self._header())
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return scale, file, its format and the unit of the norm."""
-        if self.filename is None:
-            message = "a light curve is written as the name of its file: call write(filename) first"
-            raise ModelError(message)
+        """Return scale, file, its format and the unit of the norm; the map, if it has no file."""
         kind = "map" if self.is_energy_dependent else "table"
-        extra = {"filename": self.filename, "format": kind, "unit": self.unit}
+        extra: dict[str, Any] = {"filename": self.filename, "format": kind, "unit": self.unit}
+        if self.filename is None:
+            extra["map"] = self._to_map()
         return {**super().extra_to_dict(), **extra}
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Read the file."""
-        keys = ("filename", "format", "unit")
+        keys = ("filename", "format", "unit", "map")
         arguments = super().extra_from_dict({k: v for k, v in data.items() if k not in keys})
+        if isinstance(data.get("map"), RegionMap):
+            return {**_curve_of(data["map"], None, arguments["scale"]), **arguments}
         if not isinstance(data.get("filename"), str):
             message = f"filename is {data.get('filename')!r}, expected the name of a file"
             raise ModelError(message)
@@ -262,10 +268,14 @@ def _read_curve(filename: str, kind: str, scale: str) -> dict[str, Any]:
     if kind != "map":
         message = f"format: {kind!r}, expected 'table' or 'map'"
         raise ModelError(message)
-    table = RegionMap.read(filename)
+    return _curve_of(RegionMap.read(filename), filename, scale)
+
+
+def _curve_of(table: RegionMap, filename: str | None, scale: str) -> dict[str, Any]:
+    """Arguments of a light curve that a map holds, and its reference time."""
     axes = {axis.name: axis for axis in table.axes}
     if "time" not in axes or not set(axes) <= {"time", "energy", "energy_true"}:
-        message = f"{filename}: not a light curve, its axes are {', '.join(axes)}"
+        message = f"{filename or 'map'}: not a light curve, its axes are {', '.join(axes)}"
         raise ModelError(message)
     order = [k for name, k in zip(axes, range(len(axes)), strict=True) if name != "time"]
     order.append(list(axes).index("time"))

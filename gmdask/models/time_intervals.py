@@ -117,6 +117,9 @@ class TimeIntervals:
         self.reference, self.start, self.stop = reference, start, stop
         self.ontime = float(np.sum(stop - start))
 
+    def __repr__(self) -> str:
+        return f"<TimeIntervals: {len(self.start)} intervals, {self.ontime:g} days in all>"
+
     def __len__(self) -> int:
         return len(self.start)
 

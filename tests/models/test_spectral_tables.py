@@ -17,7 +17,9 @@ from gmdask.errors import InputNotFoundError, ModelError
 from gmdask.models import (
     EBLAbsorptionNormSpectralModel,
     EnergyGrid,
+    Models,
     PiecewiseNormSpectralModel,
+    SkyModel,
     TemplateNDSpectralModel,
     TemplateSpectralModel,
 )
@@ -177,8 +179,8 @@ def test_template_files_that_are_not(parameter_space, tmp_path):
     with pytest.raises(ModelError, match=r"empty\.fits: not a map of a region"):
         TemplateNDSpectralModel(filename=tmp_path / "empty.fits")
     nameless = TemplateNDSpectralModel(TemplateNDSpectralModel(filename=parameter_space).map)
-    with pytest.raises(ModelError, match=r"call write\(filename\) first"):
-        model_to_dict(nameless)
+    with pytest.raises(ModelError, match="TemplateNDSpectralModel: set filename"):
+        Models([SkyModel(nameless)]).write(tmp_path / "m.yaml")
 
 
 @pytest.fixture(scope="module")

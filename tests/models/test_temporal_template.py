@@ -13,6 +13,9 @@ from temporal_cases import over_rotations
 from gmdask.errors import InputNotFoundError, ModelError
 from gmdask.models import (
     LightCurveTemplateTemporalModel,
+    Models,
+    PowerLawSpectralModel,
+    SkyModel,
     TemplatePhaseCurveTemporalModel,
     TimeIntervals,
 )
@@ -179,5 +182,6 @@ def test_bad_tables(tmp_path):
         TemplatePhaseCurveTemporalModel([0, 2], [1, 1])
     with pytest.raises(ModelError, match="cannot be normalized"):
         TemplatePhaseCurveTemporalModel([0, 1], [0, 0])
-    with pytest.raises(ModelError, match=r"call write\(filename\) first"):
-        model_to_dict(LightCurveTemplateTemporalModel([1, 2] * u.d, [1, 1]))
+    curve = LightCurveTemplateTemporalModel([1, 2] * u.d, [1, 1])
+    with pytest.raises(ModelError, match="LightCurveTemplateTemporalModel: set filename"):
+        Models([SkyModel(PowerLawSpectralModel(), temporal_model=curve)]).write(tmp_path / "m.yaml")

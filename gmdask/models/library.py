@@ -1,0 +1,183 @@
+"""Models made by name: of any class, and those that the field compares with."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+
+from gmdask.errors import ModelError
+from gmdask.inputs.files import SMALL, read_bytes
+from gmdask.models.constant import ConstantSpatialModel
+from gmdask.models.plain import model_from_dict
+from gmdask.models.registry import get_class
+from gmdask.models.sky import SkyModel
+from gmdask.models.spectral import (
+    LogParabolaSpectralModel,
+    PowerLawNormSpectralModel,
+    PowerLawSpectralModel,
+)
+from gmdask.models.spectral_base import SpectralModel
+from gmdask.models.spectral_cutoff import ExpCutoffPowerLawSpectralModel
+from gmdask.models.spectral_shapes import MeyerCrabSpectralModel
+from gmdask.models.spectral_template import TemplateSpectralModel
+
+__all__ = [
+    "Model",
+    "create_cosmic_ray_spectral_model",
+    "create_crab_spectral_model",
+    "create_fermi_isotropic_diffuse_model",
+]
+
+_KINDS = ("spectral", "spatial", "temporal")
+
+
+class Model:
+    """Models by the name or tag of their class, as Gammapy's class of this name makes them."""
+
+    @staticmethod
+    def create(tag: str, model_type: str | None = None, *args: Any, **arguments: Any) -> Any:
+        """Make a model.
+
+        Parameters
+        ----------
+        tag : str
+            Class name or short tag, such as "pl-2".
+        model_type : {"spectral", "spatial", "temporal", "prior"}, optional
+            Of which kind; None for a component, such as "sky-model".
+        *args, **arguments
+            As of the class.
+
+        Raises
+        ------
+        ModelError
+            If there is no such class.
+        """
+        return get_class(model_type or "component", tag)(*args, **arguments)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Any:
+        """Make a model or a component of plain data, as of its ``to_dict``.
+
+        Raises
+        ------
+        ModelError
+            If they are not what is expected.
+        """
+        if "type" in data:
+            return get_class("component", data["type"]).from_dict(data)
+        for kind in _KINDS:
+            if kind in data:
+                return model_from_dict(kind, data[kind], {})
+        message = (
+            f"keys are {', '.join(map(str, data))}, expected type or one of {', '.join(_KINDS)}"
+        )
+        raise ModelError(message)
+
+
+def create_crab_spectral_model(reference: str = "meyer") -> SpectralModel:
+    """Spectrum of the Crab nebula, a unit in which fluxes are given.
+
+    Parameters
+    ----------
+    reference : {"meyer", "hegra", "hess_pl", "hess_ecpl", "magic_lp", "magic_ecpl"}
+        Meyer et al. 2010 (appendix D), Aharonian et al. 2000, Aharonian et al. 2006 (twice),
+        Aleksić et al. 2015 (twice).
+
+    Raises
+    ------
+    ModelError
+        If there is no such reference.
+    """
+    ecpl, unit = ExpCutoffPowerLawSpectralModel, u.Unit("cm-2 s-1 TeV-1")
+    known: dict[str, tuple[type[SpectralModel], dict[str, Any]]] = {
+        "meyer": (MeyerCrabSpectralModel, {}),
+        "hegra": (PowerLawSpectralModel, {"amplitude": 2.83e-11 * unit, "index": 2.62}),
+        "hess_pl": (PowerLawSpectralModel, {"amplitude": 3.45e-11 * unit, "index": 2.63}),
+        "hess_ecpl": (
+            ecpl, {"amplitude": 3.76e-11 * unit, "index": 2.39, "lambda_": 1 / (14.3 * u.TeV)}
+        ),
+        "magic_lp": (
+            LogParabolaSpectralModel,
+            {
+                "amplitude": 3.23e-11 * unit, "alpha": 2.47, "beta": 0.24 / np.log(10),
+                "reference": 1 * u.TeV,
+            },
+        ),
+        "magic_ecpl": (
+            ecpl, {"amplitude": 3.80e-11 * unit, "index": 2.21, "lambda_": 1 / (6.0 * u.TeV)}
+        ),
+    }  # fmt: skip
+    if reference not in known:
+        message = f"reference: {reference!r}, expected one of {', '.join(known)}"
+        raise ModelError(message)
+    cls, values = known[reference]
+    return cls(**values)
+
+
+def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
+    """Spectrum of cosmic rays at Earth, integrated over the whole sky.
+
+    Parameters
+    ----------
+    particle : {"proton", "N", "Si", "Fe"}
+        Table 3 of Bernlöhr et al. 2013, without the electrons.
+
+    Raises
+    ------
+    ModelError
+        For another particle.
+    """
+    known = {
+        "proton": (0.096, 2.70),
+        "N": (0.0719, 2.64),
+        "Si": (0.0284, 2.66),
+        "Fe": (0.0134, 2.63),
+    }
+    if particle not in known:
+        message = f"particle: {particle!r}, expected one of {', '.join(known)}"
+        raise ModelError(message)
+    amplitude, index = known[particle]
+    return PowerLawSpectralModel(
+        amplitude=u.Quantity(4 * np.pi * amplitude, "m-2 s-1 TeV-1"), index=index
+    )
+
+
+def create_fermi_isotropic_diffuse_model(
+    filename: str | Path, datasets_names: str | list[str] | None = None
+) -> SkyModel:
+    """Read the isotropic diffuse emission of Fermi-LAT, which has a norm and a frozen tilt.
+
+    Parameters
+    ----------
+    filename : str or path
+        Text file of the Fermi collaboration: energies in MeV, differential fluxes, their errors.
+    datasets_names : str or list of str, optional
+        Datasets it applies to; one of them gives the model the name "isotropic_<dataset>".
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such file.
+    ModelError
+        If it is not such a table.
+    """
+    raw = read_bytes(Path(os.path.expandvars(filename)).expanduser(), "file", ModelError, SMALL)
+    try:
+        table = np.loadtxt(BytesIO(raw), ndmin=2)
+        energy, values = u.Quantity(table[:, 0], "MeV"), u.Quantity(table[:, 1], "MeV-1 s-1 cm-2")
+    except (ValueError, IndexError) as error:
+        message = f"{filename}: expected a table of energies and fluxes: {error}"
+        raise ModelError(message) from error
+    names = [datasets_names] if isinstance(datasets_names, str) else datasets_names
+    return SkyModel(
+        TemplateSpectralModel(energy, values) * PowerLawNormSpectralModel(),
+        ConstantSpatialModel(),
+        name=f"isotropic_{names[0]}" if names and len(names) == 1 else "fermi-diffuse-iso",
+        datasets_names=names,
+        apply_irf={"psf": False, "exposure": True, "edisp": False},
+    )
