@@ -276,6 +276,9 @@ class Bus:
         self._listeners = list(listeners)
         self._failed: list[Listener] = []
 
+    def __repr__(self) -> str:
+        return f"<Bus with {len(self._listeners)} listeners>"
+
     def subscribe(self, listener: Listener) -> None:
         """Have a callable get all events from now on."""
         self._listeners.append(listener)
@@ -396,6 +399,9 @@ class EventFile:
         self._file: BinaryIO | None = None
         self._failed = False
         _check_events(self.path)
+
+    def __repr__(self) -> str:
+        return f"<EventFile {self.path}>"
 
     def __call__(self, event: Event) -> None:
         """Append an event; after the first of a command and the last of a fit the file is closed."""

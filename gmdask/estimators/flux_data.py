@@ -25,6 +25,7 @@ SED_UNITS = {
 }  # fmt: skip
 NORMS = ("norm", "norm_err", "norm_errn", "norm_errp", "norm_ul")
 PER_ENERGY = ("e_ref", "e_min", "e_max", "ref_dnde", "ref_flux", "ref_eflux")
+PRINTED = ("time_min", "e_ref", "e_min", "e_max", "dnde", "dnde_err", "dnde_ul", "sqrt_ts")
 PLAIN = ("ts", "sqrt_ts", "npred", "npred_excess", "stat", "stat_null")
 
 
@@ -191,8 +192,16 @@ class FluxData(KnownAttributes):
         return np.asarray(array.transpose(*dims, ...).values)
 
     def __repr__(self) -> str:
-        shape = " × ".join(f"{self.data.sizes[d]} {d}" for d in self.data["norm"].dims)
-        return f"{type(self).__name__}({self.data.attrs.get('source', '')}: {shape})"
+        sizes = " × ".join(f"{self.data.sizes[d]} {d}" for d in self.data["norm"].dims)
+        edges = self.energy_edges
+        source = self.data.attrs.get("source")
+        of = f" of {source!r}" if source else ""
+        return f"<{type(self).__name__}{of}: {sizes}, {edges[0].value:.4g} to {edges[-1].value:.4g} TeV>"
+
+    def __str__(self) -> str:
+        table = self.table("dnde")
+        kept = [name for name in PRINTED if name in table.colnames]
+        return "\n".join([repr(self), *table[kept].pformat(max_lines=40, max_width=-1)])
 
     def _repr_html_(self) -> str:
         return str(self.data._repr_html_())

@@ -18,6 +18,7 @@ from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.estimators.reoptimized import estimate_reoptimized
+from gmdask.events import counted
 from gmdask.models import Models, SkyModel
 
 __all__ = ["FluxPointsEstimator"]
@@ -74,6 +75,15 @@ class FluxPointsEstimator(KnownAttributes):
         self.energy_edges = u.Quantity([1, 10], "TeV") if energy_edges is None else energy_edges
         self._options = options_of(n_sigma, n_sigma_ul, selection_optional, norm_scan)
         self.reoptimize, self.per_dataset = reoptimize, per_dataset
+
+    def __repr__(self) -> str:
+        edges = u.Quantity(self.energy_edges)
+        more = ", ".join(sorted(self._options.chosen))
+        return (
+            f"<{type(self).__name__} of {self.source!r}: {counted(max(edges.size - 1, 0), 'energy bin')}, "
+            f"{edges.min():.4g} to {edges.max():.4g}{', ' if more else ''}{more}"
+            f"{', other models fitted along' if self.reoptimize else ''}>"
+        )
 
     def run(
         self, datasets: Datasets, models: Models, client: Client | None = None

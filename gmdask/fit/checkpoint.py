@@ -91,6 +91,9 @@ class Checkpoint:
         self._empty = False
         self.changed: list[str] = []
 
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.path}>"
+
     def begin(self, fit: Plain) -> None:
         """Start the file of a new fit.
 

@@ -25,6 +25,7 @@ from gmdask.events import (
     FitEnd,
     FitFailed,
     Listener,
+    counted,
 )
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
 from gmdask.fit.clock import Clock, seconds_of
@@ -130,6 +131,12 @@ class Fit(Profiling):
         self.bus = Bus([listener for listener in told if listener is not None])
         if client is not None:
             self.bus.subscribe(Topic(client))
+
+    def __repr__(self) -> str:
+        where = "in this process" if self.client is None else f"on {self.client.scheduler.address}"
+        return (
+            f"<Fit of {counted(len(self.datasets), 'dataset')} {where}, backend {self.backend!r}>"
+        )
 
     def dashboard(self, *, address: str = "127.0.0.1", port: int = 0) -> Dashboard:
         """Live view of this fit in a notebook or browser, to be called before it runs.

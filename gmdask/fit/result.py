@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from gmdask.events import counted
 from gmdask.models import Covariance, Parameters
 from gmdask.optimize.status import Status
 
@@ -111,6 +112,13 @@ class FitResult:
             f"  edm            {self.edm:.1e}\n  wall, cpu      {self.wall_s:.2f} s, {self.cpu_s:.2f} s\n"
         )
         return head + "\n" + "\n".join(self._rows())
+
+    def __repr__(self) -> str:
+        free = sum(not parameter.frozen for parameter in self.parameters)
+        return (
+            f"<FitResult: success {self.success}, statistic {self.total_stat:.4f} of "
+            f"{counted(len(self.stat), 'dataset')}, {counted(free, 'free parameter')}: {self.message}>"
+        )
 
     def _rows(self) -> list[str]:
         free = [

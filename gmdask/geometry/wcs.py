@@ -37,6 +37,11 @@ class WcsGrid:
         self.shape = (int(shape[0]), int(shape[1]))
         self.wcs: WCS = _wcs(tuple(self.header.items()))
 
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        lon, lat = self.pixel_scales
+        return f"<WcsGrid {rows} × {columns} pixels of {lon:.4g} × {lat:.4g} deg, {self.frame}>"
+
     @cached_property
     def frame(self) -> str:
         """Celestial frame: "icrs" or "galactic"."""

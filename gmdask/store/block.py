@@ -86,6 +86,9 @@ class Block:
         msg = f"{self.files.url}: block {self.name}: {message}"
         raise CorruptStoreError(msg) from error
 
+    def __repr__(self) -> str:
+        return f"<Block {self.name} of {self.files.url}>"
+
     def __reduce__(self) -> tuple[type[Block], tuple[Files, str, str]]:
         return Block, (self.files, self.name, self.digest)
 

@@ -247,3 +247,31 @@ def test_no_store_has_the_name_of_a_file(datasets, survey, tmp_path, name):
 
 def test_names_complete(datasets):
     assert datasets._ipython_key_completions_() == ["run-0", "run-1", "run-2"]
+
+
+# --- text ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["datasets", "estimators", "events", "fit", "store"])
+def test_everything_public_has_a_text_of_its_own(module):
+    home = getattr(gm, module)
+    kinds = [getattr(home, name) for name in home.__all__]
+    without = [k for k in kinds if isinstance(k, type) and k.__repr__ is object.__repr__]
+    assert without == []
+
+
+def test_texts(datasets, tmp_path):
+    own = models(datasets.names)
+    fit = gm.Fit(datasets[:1], checkpoint=tmp_path / "c.json")
+    assert repr(fit) == "<Fit of 1 dataset in this process, backend 'newton'>"
+    estimator = gm.FluxPointsEstimator("source", [1, 2, 20] * u.TeV, selection_optional="ul")
+    assert (
+        repr(estimator) == "<FluxPointsEstimator of 'source': 2 energy bins, 1 TeV to 20 TeV, ul>"
+    )
+    curves = gm.LightCurveEstimator("source", [1, 20] * u.TeV)
+    assert repr(curves) == "<LightCurveEstimator of 'source': 1 energy bin, 1 TeV to 20 TeV>"
+    points = estimator.run(datasets[:1], gm.Models(own[:1]))
+    assert repr(points) == "<FluxPoints of 'source': 2 energy, 1.257 to 20 TeV>"
+    dnde = points.quantity("dnde_ul")[1].value
+    assert f"{dnde:.4g}"[:5] in str(points)
+    assert repr(own.covariance) == "<Covariance of 14 parameters, errors only>"
