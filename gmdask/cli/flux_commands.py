@@ -138,6 +138,7 @@ def _echo(name: str, found: Any, sed_type: str) -> None:
     """Table of the norms and fluxes of a source."""
     import numpy as np
 
+    from gmdask.datasets.gti import utc_text
     from gmdask.estimators.flux_data import SED_UNITS
 
     data = found.data
@@ -148,11 +149,11 @@ def _echo(name: str, found: Any, sed_type: str) -> None:
     values = [found.quantity(key).value for key in (*norms.values(), *fluxes.values())]
     heads = "".join(f"{head:>11}" for head in (*norms, *fluxes))
     timed = "time_min" in data.coords or "time_min" in data
-    gap = 26 if timed else 0
+    gap = len("2000-01-01 00:00:00.000000 UTC") if timed else 0
     echo(f"\n{name} ({sed_type} in {SED_UNITS[sed_type]})")
     echo(f"{'':{gap}}{'energy [TeV]':>17}{heads}")
     for at in np.ndindex(data["norm"].shape):
-        when = found.time_min[at[0]].iso if timed else ""
+        when = utc_text(found.time_min[at[0]]) if timed else ""
         low, high = (float(data[key].values[at[-1]]) for key in ("e_min", "e_max"))
         numbers = "".join(f"{float(value[at]):11.3g}" for value in values)
         echo(f"{when:{gap}}{low:8.3g} {high:8.3g}{numbers}")

@@ -6,7 +6,6 @@ from concurrent.futures import Future
 from html import escape
 from typing import Any
 
-from astropy import units as u
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, HoverTool, InlineStyleSheet, TabPanel, Tabs, TapTool
@@ -15,6 +14,7 @@ from bokeh.models.widgets import DataTable, Div, Select, StringFormatter, TableC
 from bokeh.plotting import figure
 
 from gmdask.dashboard.maps import MapMaker
+from gmdask.models.parameter import unit_text
 from gmdask.plot import History
 from gmdask.plot.style import DATA, MODEL, PALETTE
 
@@ -139,7 +139,7 @@ class Page:
             "name": start["parameters"],
             "value": [f"{value:.6g}" for value in point["values"]],
             "error": ["" if not error else f"{error:.2g}" for error in errors],
-            "unit": [_short(unit) for unit in start["units"]],
+            "unit": [unit_text(unit) for unit in start["units"]],
         }
         if self._select.options != start["parameters"]:
             self._select.options = list(start["parameters"])
@@ -169,7 +169,7 @@ class Page:
             "low": [value - error for value, error in pairs],
             "high": [value + error for value, error in pairs],
         }
-        unit = _short(self._history.start["units"][k])
+        unit = unit_text(self._history.start["units"][k])
         self._course_figure.yaxis.axis_label = f"value [{unit}]" if unit else "value"
 
     def _show_workers(self) -> None:
@@ -261,8 +261,3 @@ class Page:
             source=self._parameters, columns=columns, width=THIRD, height=TOP, index_position=None,
             sortable=False, reorderable=False, name="parameters", stylesheets=[wide], row_height=22,
         )  # fmt: skip
-
-
-def _short(unit: str) -> str:
-    """A unit as in ``cm-2 s-1 TeV-1``."""
-    return u.Unit(unit).to_string("fits") if unit else ""

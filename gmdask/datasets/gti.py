@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gmdask.datasets.arrays import ordered
 
-__all__ = ["gti_union", "ontime", "time_intervals"]
+__all__ = ["gti_union", "ontime", "time_intervals", "utc_text"]
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,11 @@ def time_intervals(cube: xr.Dataset) -> tuple[Time, Time] | None:
     reference = _reference(cube.attrs["gti"])
     start, stop = (reference + cube[key].values * u.s for key in ("gti_start", "gti_stop"))
     return start, stop
+
+
+def utc_text(time: Time) -> str:
+    """Time as it is printed everywhere: in UTC, the scale of times that are given as text."""
+    return f"{Time(time.utc, precision=6).iso} UTC"
 
 
 def _reference(gti: Mapping[str, Any]) -> Time:

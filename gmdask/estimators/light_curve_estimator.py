@@ -14,7 +14,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
-from gmdask.datasets.gti import time_intervals
+from gmdask.datasets.gti import time_intervals, utc_text
 from gmdask.errors import InputError
 from gmdask.estimators.estimation import bins_of, source_names
 from gmdask.estimators.flux_points_estimator import PER_DATASET, FluxPointsEstimator, dataset_of
@@ -33,6 +33,7 @@ class LightCurveEstimator(FluxPointsEstimator):
     ----------
     time_intervals : list of pairs of `~astropy.time.Time`, optional
         Beginning and end of each point; it has the datasets whose good time intervals lie within.
+        Times given as text are UTC.
     groups : list of list of str, optional
         Names of the datasets of each point, instead.
     atol : Quantity or str
@@ -133,7 +134,8 @@ class LightCurveEstimator(FluxPointsEstimator):
                 label[inside] = len(kept)
                 kept.append((t_min, t_max))
         if not kept:
-            msg = "no dataset lies within any of the time intervals"
+            span = f"{utc_text(start.min())} to {utc_text(stop.max())}"
+            msg = f"no dataset lies within any of the time intervals: their times are {span}"
             raise InputError(msg)
         low, high = (getattr(Time(list(times)), start.scale) for times in zip(*kept, strict=True))
         return label, low, high
@@ -147,9 +149,7 @@ class LightCurveEstimator(FluxPointsEstimator):
         pairs = sorted(pairs, key=lambda pair: float(pair[0].tt.mjd))
         for (_, end), (begin, _) in pairwise(pairs):
             if begin < end:
-                msg = (
-                    f"time_intervals overlap: one ends at {end.iso}, the next begins at {begin.iso}"
-                )
+                msg = f"time_intervals overlap: one ends at {utc_text(end)}, the next begins at {utc_text(begin)}"
                 raise InputError(msg)
         if not pairs:
             msg = "time_intervals is empty"

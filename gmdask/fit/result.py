@@ -8,6 +8,7 @@ from typing import Any
 
 from gmdask.events import counted
 from gmdask.models import Covariance, Parameters
+from gmdask.models.parameter import unit_text
 from gmdask.optimize.status import Status
 
 __all__ = ["FitResult"]
@@ -129,7 +130,7 @@ class FitResult:
         shown = free[:40]
         width = max((len(name) for name, _ in shown), default=0)
         rows = [
-            f"  {name:<{width}}  {p.value: .6e} ± {p.error:.2e}  {p.unit}".rstrip()
+            f"  {name:<{width}}  {p.value: .6e} ± {p.error:.2e}  {unit_text(p.unit)}".rstrip()
             for name, p in shown
         ]
         if len(free) > len(shown):
@@ -138,7 +139,7 @@ class FitResult:
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><td>{escape(name)}</td><td>{p.value:.6g}</td><td>{p.error:.2g}</td><td>{escape(str(p.unit))}</td></tr>"
+            f"<tr><td>{escape(name)}</td><td>{p.value:.6g}</td><td>{p.error:.2g}</td><td>{escape(unit_text(p.unit))}</td></tr>"
             for name, p in list(zip(self.parameters.names, self.parameters, strict=True))[:100]
             if not p.frozen
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError, UnknownNameError
 from gmdask.models.covariance import HasCovariance
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter, ParameterDefault, unit_text
 from gmdask.models.parameters import Parameters
 
 __all__ = ["ModelBase"]
@@ -228,7 +228,8 @@ class ModelBase(HasCovariance):
 
     def __repr__(self) -> str:
         values = ", ".join(
-            f"{name}={par.value:g} {par.unit}".rstrip() for name, par in self.named_parameters()
+            f"{name}={par.value:g} {unit_text(par.unit)}".rstrip()
+            for name, par in self.named_parameters()
         )
         return f"{type(self).__name__}({values})"
 

@@ -15,7 +15,7 @@ from gmdask.attributes import unknown_attribute
 from gmdask.errors import ModelError
 from gmdask.models.priors import Prior
 
-__all__ = ["Parameter", "ParameterDefault", "parse_unit", "unit_factor"]
+__all__ = ["Parameter", "ParameterDefault", "parse_unit", "unit_factor", "unit_text"]
 
 _INTERPOLATIONS = ("lin", "sqrt", "log")
 _AREA_TIME = u.Unit("cm2 s")
@@ -36,6 +36,15 @@ def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
     except (ValueError, TypeError) as error:
         message = f"{unit!r} is not a unit"
         raise ModelError(message) from error
+
+
+def unit_text(unit: str | u.UnitBase) -> str:
+    """Unit as it is shown everywhere: ``TeV cm-2 s-1``, and nothing for none."""
+    found = u.Unit(unit)
+    factors = zip(found.bases, found.powers, strict=True)
+    ordered = sorted(factors, key=lambda f: (f[1] < 0, -abs(f[1]), f[0].name.lower()))
+    names = [base.name if power == 1 else f"{base.name}{power}" for base, power in ordered]
+    return " ".join(names if found.scale == 1 else [f"{found.scale:g}", *names])
 
 
 @lru_cache(maxsize=1024)
@@ -289,7 +298,7 @@ class Parameter:
         return new
 
     def __repr__(self) -> str:
-        text = f"{self.name} = {self.value:g} ± {self.error:.2g} {self.unit}".rstrip()
+        text = f"{self.name} = {self.value:g} ± {self.error:.2g} {unit_text(self.unit)}".rstrip()
         if not (math.isnan(self.min) and math.isnan(self.max)):
             text += f", min={self.min:g}, max={self.max:g}"
         return f"<Parameter {text}{', frozen' if self.frozen else ''}>"

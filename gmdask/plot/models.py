@@ -11,6 +11,7 @@ from astropy.time import Time
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid
 from gmdask.models import SpatialModel, TemporalModel
+from gmdask.models.parameter import unit_text
 from gmdask.plot.maps import plot_map
 from gmdask.plot.style import MODEL, axes_of
 
@@ -68,7 +69,7 @@ def plot_spatial_model(
     grid = WcsGrid(header, (N_PIXELS, N_PIXELS))
     at_lon, at_lat = (u.Quantity(v, "deg") for v in grid.pixel_centers)
     values = model(at_lon, at_lat, energy)
-    unit = values.unit.to_string("fits")
+    unit = unit_text(values.unit)
     return plot_map(
         values.value, grid, ax, label=f"density [{unit}]", title=type(model).__name__, **kwargs
     )

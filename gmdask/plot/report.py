@@ -14,6 +14,7 @@ from gmdask.errors import GmdaskError, InputError
 from gmdask.events import read_events
 from gmdask.inputs import load_json, read_bytes
 from gmdask.models import Models, SkyModel
+from gmdask.models.parameter import unit_text
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
 from gmdask.plot.residuals import draw_maps, plot_residuals
@@ -158,9 +159,9 @@ def _parameters(result: dict[str, Any]) -> str:
     for row in result["parameters"]:
         value = row["name"], f"{row['value']:.6g}"
         if row["frozen"]:
-            frozen.append((*value, row["unit"]))
+            frozen.append((*value, unit_text(row["unit"])))
         else:
-            free.append((*value, f"{row['error']:.2g}", row["unit"]))
+            free.append((*value, f"{row['error']:.2g}", unit_text(row["unit"])))
     shown = _table(("parameter", "value", "error", "unit"), free, numbers=(1, 2))
     folded = _table(("parameter", "value", "unit"), frozen, numbers=(1,))
     return f"{shown}<details><summary>{len(frozen)} frozen parameters</summary>{folded}</details>"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gmdask.errors import InputError
 from gmdask.estimators.flux_data import SED_UNITS
 from gmdask.models import Covariance, Models, SkyModel
+from gmdask.models.parameter import unit_text
 from gmdask.models.spectral_base import SpectralModel
 from gmdask.plot.style import DATA, MODEL, PALETTE, axes_of
 
@@ -233,7 +234,11 @@ def plot_light_curve(
     ax.margins(y=0.15)
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(axis="x", labelrotation=20)
-    ax.set(xlabel="Time [MJD]", ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]")
+    scale = getattr(table["time_min"], "scale", "")
+    ax.set(
+        xlabel=f"Time [{f'MJD {scale.upper()}'.rstrip()}]",
+        ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]",
+    )
     ax.legend(loc="upper right")
     return ax
 
@@ -374,7 +379,7 @@ def _finish(ax: Axes, sed_type: str, energy_power: float) -> None:
     name, unit = NAMES[sed_type], SED_UNITS[sed_type]
     if energy_power:
         name = f"E^{energy_power:g} {name}" if energy_power != 2 else f"E² {name}"
-        unit = (u.Unit(unit) * u.TeV**energy_power).to_string("fits")
+        unit = unit_text(u.Unit(unit) * u.TeV**energy_power)
     ax.set(xscale="log", yscale="log", xlabel="Energy [TeV]", ylabel=f"{name} [{unit}]")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="upper right")

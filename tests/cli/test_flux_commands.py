@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.time import Time
 from click.testing import CliRunner
 
 import gmdask as gm
@@ -67,14 +68,28 @@ def test_light_curve_of_real_runs(shared, tmp_path):
     gm.import_datasets(folder / "datasets.yaml", store)
     path = tmp_path / "curve.ecsv"
     edges = "0.6799469086438521 20 TeV"
-    run(
+    printed = run(
         "light-curve", store, folder / "models_best.yaml", "--source", "pks2155", "--energy-edges", edges,
         "-o", path,
-    )  # fmt: skip
+    ).output  # fmt: skip
     curve = gm.LightCurve.read(path)
     expected = gm.LightCurve.read(folder / "light_curve_pks2155.fits")
     assert curve.data.sizes["time"] == 6
     np.testing.assert_allclose(curve.quantity("flux_ul"), expected.quantity("flux_ul"), rtol=1e-4)
+    # what is printed are the times that --interval takes; the file holds the same moments in TT
+    lines = [line for line in printed.splitlines() if " UTC" in line]
+    times = [" ".join(line.split()[:2]) for line in lines]
+    assert len(times) == 6
+    moments = Time(times, scale="utc")
+    assert abs((moments - curve.time_min).to_value("s")).max() < 1e-6
+    after = Time(curve.time_max[2].utc, precision=6).iso
+    output = run(
+        "light-curve", store, folder / "models_best.yaml", "--source", "pks2155", "--energy-edges", edges,
+        "-o", tmp_path / "one.ecsv", "--interval", times[2], after,
+    ).output  # fmt: skip
+    assert f"{times[2]} UTC" in output
+    (one,) = gm.LightCurve.read(tmp_path / "one.ecsv").quantity("flux").to_value("cm-2 s-1")
+    assert one == pytest.approx(curve.quantity("flux")[2].to_value("cm-2 s-1"), rel=1e-6)
 
 
 def test_edges_without_a_unit(survey_store, models_file, tmp_path):

@@ -222,6 +222,8 @@ def test_report_without_its_store_says_so_and_takes_nothing_for_html(output, tmp
     (copy / "result.json").write_text(json.dumps(result))
     report = write_report(copy).read_text()
     assert "There are no maps" in report
+    assert "cm-2 s-1 TeV-1" in report  # as in the view
+    assert "1 / (" not in report
     assert evil not in report
     assert "&lt;script&gt;" in report
 

@@ -14,6 +14,7 @@ from gmdask.models import (
     PowerLawSpectralModel,
     SkyModel,
 )
+from gmdask.models.parameter import unit_text
 
 
 def test_value_unit_and_quantity():
@@ -202,3 +203,22 @@ def test_linked_copy_stays_linked():
     assert a.index is b.index
     assert a.index is not model.index
     assert a.amplitude is not b.amplitude
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        ("1 / (TeV s cm2)", "cm-2 s-1 TeV-1"),
+        ("cm**-2.s**-1.TeV**-1", "cm-2 s-1 TeV-1"),
+        ("erg cm-2 s-1", "erg cm-2 s-1"),
+        ("cm-2 s-1 sr-1 MeV-1", "cm-2 MeV-1 s-1 sr-1"),
+        ("1e-12 cm-2 s-1", "1e-12 cm-2 s-1"),
+        ("km(1/2)", "km0.5"),
+        (u.Unit("deg"), "deg"),
+        ("", ""),
+    ],
+)
+def test_units_are_shown_in_one_way(unit, text):
+    """In tables, views and reports alike."""
+    assert unit_text(unit) == text
+    assert repr(Parameter("a", 1.0, unit=unit)) == f"<Parameter {f'a = 1 ± 0 {text}'.rstrip()}>"

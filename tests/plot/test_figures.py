@@ -262,7 +262,7 @@ def test_flux_points_take_the_options_of_matplotlib(axes) -> None:
         axes.containers[k].lines[0].get_ydata() * f for k, f in ((0, 1.0), (2, u.TeV.to("erg")))
     ]
     assert_allclose(both[0][:2], both[1][:2], rtol=1e-12)
-    assert axes.get_ylabel() == "E² dN/dE [TeV s-1 cm-2]"
+    assert axes.get_ylabel() == "E² dN/dE [TeV cm-2 s-1]"
     rendered(axes)
 
 
