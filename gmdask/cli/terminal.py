@@ -28,6 +28,7 @@ __all__ = [
 # control characters, format characters that change the direction of text, surrogates, line separators
 ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 VOLUME = "gmdask.volume"
+LONGEST = 1000  # characters of the line of an error; its middle is left out beyond
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -52,7 +53,10 @@ def printable(text: str, keep: str = "") -> str:
 
 def one_line(text: object) -> str:
     """Text of an error in one line."""
-    return printable(" ".join(str(text).split()))
+    line = printable(" ".join(str(text).split()))
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 def echo(text: object = "", *, err: bool = False) -> None:

@@ -13,6 +13,7 @@ from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from gmdask.datasets.iact import IactResponse
+from gmdask.datasets.simulation import MIGRA, RAD
 from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
@@ -26,6 +27,8 @@ Array = NDArray[np.float64]
 
 MAX_ZENITH, POLE = 75.0, 85.0  # deg
 GAP = 120.0  # s between two observations
+MAX_OBSERVATIONS = 100_000
+MAX_BINS = 1 << 26  # of all maps of a dataset
 
 
 def read_survey(path: str | Path) -> Survey:
@@ -83,6 +86,7 @@ def _survey(data: Mapping[str, Any], path: Path) -> Survey:
         else _finite(value, f"irfs {key}")
         for key, value in irfs.items()
     }
+    _check_bins(data, pixel / irf_pixel)
     rate = _positive(data["background"]["rate"], "s-1 TeV-1 sr-1", "background rate")
     survey = Survey(
         int(data["seed"]), pixels, int(geometry["npix"]), _edges(data["energy"], "energy"),
@@ -92,6 +96,19 @@ def _survey(data: Mapping[str, Any], path: Path) -> Survey:
     observations = tuple(_observations(survey, data))
     _check_names(survey.models, {observed.name for observed in observations})
     return replace(survey, observations=observations)
+
+
+def _check_bins(data: Mapping[str, Any], pixel_ratio: float) -> None:
+    """Refuse datasets that are too large, before anything is made."""
+    npix = int(data["geometry"]["npix"])
+    bins, true = (int(data[key]["bins"]) for key in ("energy", "energy_true"))
+    irf_pixels = (npix * pixel_ratio + 2) ** 2
+    total = npix**2 * (bins + true) + irf_pixels * true * (len(RAD) + len(MIGRA))
+    if not total <= MAX_BINS:
+        raise _AtKeyError(
+            f"geometry npix: maps of {total:.3g} bins with {bins} and {true} energies, "
+            f"expected at most {MAX_BINS:.3g} in a dataset"
+        )
 
 
 def _check_names(models: Models, names: Collection[str]) -> None:
@@ -126,9 +143,15 @@ def _places(data: Mapping[str, Any]) -> Iterator[_Place]:
             yield _Place(where, lon, lat, **{**for_all, **own})
         return
     grid = pointings["grid"]
+    repeat = int(grid.get("repeat", 1))
+    number = int(grid["lon"]["n"]) * int(grid["lat"]["n"]) * repeat
+    if number > MAX_OBSERVATIONS:
+        raise _AtKeyError(
+            f"pointings grid: {number:.6g} observations, expected at most {MAX_OBSERVATIONS}"
+        )
     lons, lats = (_steps(grid[key], f"pointings grid {key}") for key in ("lon", "lat"))
     for lon, lat in product(lons.tolist(), lats.tolist()):
-        for _ in range(int(grid.get("repeat", 1))):
+        for _ in range(repeat):
             yield _Place("pointings grid", lon, lat, **for_all)
 
 

@@ -144,7 +144,8 @@ class LightCurveEstimator(FluxPointsEstimator):
         try:
             pairs = [(Time(low), Time(high)) for low, high in self.time_intervals or ()]
         except (TypeError, ValueError) as error:
-            msg = f"time_intervals is {self.time_intervals!r}, expected pairs of times ({error})"
+            told = str(error).splitlines()[0]  # of astropy, and then each format that does not fit
+            msg = f"time_intervals is {self.time_intervals!r}, expected pairs of times ({told})"
             raise InputError(msg) from error
         pairs = sorted(pairs, key=lambda pair: float(pair[0].tt.mjd))
         for (_, end), (begin, _) in pairwise(pairs):

@@ -342,17 +342,31 @@ class Objective:
             hessian = hessian + np.diag(np.maximum(curvature[self.shared], 0.0))
         if observed is not None:
             observed = observed + np.diag(curvature[self.shared])
-        stat = math.fsum([*stats, prior])
+        try:
+            stat = math.fsum([*stats, prior])
+        except (OverflowError, ValueError):  # of numbers near the largest, or infinite ones
+            stat = math.inf
         if not math.isfinite(stat) and self.passes > 1:
             stat = math.inf
-        if not math.isfinite(stat) and self.passes == 1:
-            msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
-            raise FitError(msg)
+        if self.passes == 1:
+            self._check_start(stat, values, gradient)
         floors = np.concatenate([run.floors for run in results])
         local = self._local_parts(results) if order > 1 else []
         return Pass(
             values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local
         )
+
+    def _check_start(self, stat: float, values: Array, gradient: Array | None) -> None:
+        """Refuse a start where the statistic, or a derivative of it, is not finite."""
+        if not math.isfinite(stat):
+            msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
+            raise FitError(msg)
+        if gradient is not None and not np.isfinite(gradient).all():
+            full = {id(p): name for name, p in reversed(self._models.named_parameters())}
+            bad = [self._models.parameters[int(k)] for k in self.shared[~np.isfinite(gradient)]]
+            names = ", ".join(full[id(parameter)] for parameter in bad)
+            msg = f"the statistic has no finite derivative by {names}: look at the start of their model"
+            raise FitError(msg)
 
     def _local_parts(self, results: Sequence[RunResult]) -> list[LocalPart]:
         blocks = [

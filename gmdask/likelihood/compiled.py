@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -338,7 +339,8 @@ class CompiledDataset:
 
         result = values.copy()
         limits = self._lower[places], self._upper[places]
-        with np.errstate(over="ignore", invalid="ignore"):  # such a step is refused
+        # a step that overflows is refused; of a start that is not finite the caller is told
+        with np.errstate(over="ignore", invalid="ignore"), suppress(np.linalg.LinAlgError):
             result[places] = minimise_bounded(
                 function, values[places], *limits, self._norms[places]
             )

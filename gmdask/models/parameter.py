@@ -189,7 +189,7 @@ class Parameter:
                 value = quantity.value
         try:
             return float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self._fail(f"{key} is {value!r}, expected a number") from error
 
     def _finite(self, value: Any) -> float:

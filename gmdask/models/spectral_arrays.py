@@ -100,7 +100,10 @@ class SpectralArrays(ModelBase):
             In cm-2 s-1 (norm models: TeV).
         """
         _, amplitude, unit = self._unit_values(values)
-        return amplitude * self._bins(grid, unit)
+        try:
+            return amplitude * self._bins(grid, unit)
+        except ArithmeticError:
+            return np.full(len(grid.low), np.nan)
 
     def integral_bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
         """Integral over each energy bin and its derivatives.
@@ -120,11 +123,19 @@ class SpectralArrays(ModelBase):
             Exact derivatives of ``f`` by all parameters, frozen ones included.
         """
         k, amplitude, unit = self._unit_values(values)
-        f, df = self._bins_gradient(grid, unit)
+        f, df = self._gradient_or_nan(grid, unit)
         df = amplitude * df
         if k is not None:
             df[k] = f
         return amplitude * f, df
+
+    def _gradient_or_nan(self, grid: EnergyGrid, unit: Array) -> tuple[Array, Array]:
+        """Integrals and derivatives, NaN where numbers of Python cannot be divided or overflow."""
+        try:
+            return self._bins_gradient(grid, unit)
+        except ArithmeticError:
+            size = len(grid.low)
+            return np.full(size, np.nan), np.full((len(unit), size), np.nan)
 
     def integral_bins_hessian(self, grid: EnergyGrid, values: Array) -> Array:
         """Second derivatives of the integral over each bin.
@@ -142,14 +153,14 @@ class SpectralArrays(ModelBase):
             Symmetric, good to about 1e-8 of the largest element of each [p, q].
         """
         k, amplitude, unit = self._unit_values(values)
-        f, df = self._bins_gradient(grid, unit)
+        f, df = self._gradient_or_nan(grid, unit)
         others = np.array([p for p in range(len(unit)) if p != k], dtype=int)
         hessian = np.zeros((len(unit), len(unit), len(f)))
 
         def gradient(part: Array) -> Array:
             full = unit.copy()
             full[others] = part
-            return np.asarray(self._bins_gradient(grid, full)[1][others])
+            return np.asarray(self._gradient_or_nan(grid, full)[1][others])
 
         scales = self._scales(f, df, unit)[others]
         second = second_derivatives(gradient, unit[others], scales)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -59,6 +60,8 @@ def _read(condition: str) -> Callable[[Row], bool]:
             raise InputError(
                 f"condition {condition!r}: {text!r}, expected a number (lon, lat in deg, livetime in s)"
             ) from error
+        if math.isnan(value):
+            raise InputError(f"condition {condition!r}: nothing compares with {text!r}")
     compare = _COMPARISONS[sign]
 
     def test(row: Row) -> bool:

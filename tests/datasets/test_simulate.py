@@ -245,6 +245,10 @@ BAD = [
     ({"background": {"rate": "3 s-1 TeV-1 sr-1", "tilt_spread": float("nan")}}, ["tilt_spread", "finite"]),
     ({"irfs": {"psf": "nan deg"}}, ["irfs psf"]),
     ({"irfs": {"edisp": 0}}, ["irfs edisp"]),
+    ({"geometry": {**CONFIG["geometry"], "npix": 10**6}}, ["geometry npix", "bins"]),
+    ({"energy": {"min": "1 TeV", "max": "2 TeV", "bins": 10**9}}, ["geometry npix", "1000000000"]),
+    ({"irfs": {"pixel": "1e-9 deg"}}, ["geometry npix"]),
+    ({"pointings": {"grid": {**CONFIG["pointings"]["grid"], "repeat": 2_000_000}}}, ["pointings grid", "100000"]),
     ({"models": "none.yaml"}, ["none.yaml", "does not exist"]),
 ]  # fmt: skip
 

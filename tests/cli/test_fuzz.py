@@ -1,0 +1,86 @@
+"""What comes from outside is told in one line, within 10 s and 1 GB, whatever it is."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from fuzz_cases import KINDS, Bench
+from fuzzing import problem, run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+EXAMPLES = 8  # of each kind; more with pytest --hypothesis-profile random
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("fuzz") / "bench")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spoilt_input(kind: str, bench: Bench) -> None:
+    """Only exit 0, 1, 2 or 3, one line that names the thing, nothing touched but the output."""
+    examples = EXAMPLES if settings.default.derandomize else settings.default.max_examples
+    work = bench.folder.parent / "spoilt"
+
+    @settings(
+        max_examples=examples, deadline=None, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        case = data.draw(KINDS[kind](bench))
+        found = problem(case, bench.folder, work)
+        assert not found, f"{' '.join(case.arguments)}: {found}"
+
+    check()
+
+
+def run_here(work: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command in a folder; its exit code and what it says of errors."""
+    with chdir(work):
+        done = run(*arguments)
+    assert not done.trace
+    return done.code, done.err
+
+
+@pytest.fixture
+def work(bench: Bench, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bench.folder, tmp_path / "work"))
+
+
+def test_power_law_of_reference_zero(work: Path) -> None:
+    text = (work / "models.yaml").read_text()
+    at = text.index("name: reference")
+    spoilt = text[:at] + text[at:].replace("value: 1.0", "value: 0.0", 1)
+    assert spoilt != text
+    (work / "models.yaml").write_text(spoilt)
+    code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
+    assert code == 1
+    assert "no finite derivative by source.spectral.index" in err
+
+
+def test_a_number_too_large_for_a_parameter(work: Path) -> None:
+    text = (work / "models.yaml").read_text()
+    spoilt = text.replace("value: 2.0", f"value: {10**400}", 1)
+    assert spoilt != text
+    (work / "models.yaml").write_text(spoilt)
+    code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
+    assert code == 1
+    assert "models.yaml: component 'source': spectral: index: value is 1000" in err
+    assert len(err) < 2000  # the middle of a long line is left out
+
+
+def test_conditions_and_times_that_are_none(work: Path) -> None:
+    code, err = run_here(work, "ls", "sky.zarr", "--where", "livetime < nan")
+    assert (code, "'nan'" in err) == (1, True)
+    code, err = run_here(
+        work, "light-curve", "sky.zarr", "models.yaml", "--source", "source", "-o", "new.fits",
+        "--energy-edges", "1 10 TeV", "--interval", "yesterday", "today",
+    )  # fmt: skip
+    assert code == 1
+    assert "expected pairs of times" in err
+    assert err.count("\n") == 1
