@@ -131,16 +131,28 @@ def status(folder: str, as_json: bool) -> None:
     if not events and job is None and not (out.path / "result.json").is_file():
         msg = f"{folder}: holds no fit (no events.jsonl, no result.json)"
         raise InputError(msg)
+    try:
+        found = _found(out, events, job)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{out.events}: holds an event that is not whole ({error!r})"
+        raise InputError(msg) from error
+    if as_json:
+        echo_json(found)
+    else:
+        _echo_status(found)
+
+
+def _found(
+    out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str] | None
+) -> dict[str, Any]:
+    """What is known of a fit."""
     state, _, message = _state(out, events, job).partition(": ")
     found = {"state": state, "message": message, **_progress(events)}
     if job is not None:
         found |= {"job": job[0], "job_state": job[1]}
     if events:
         found |= {"last_event": events[-1]["event"], "age_s": _age(events[-1])}
-    if as_json:
-        echo_json(found)
-    else:
-        _echo_status(found)
+    return found
 
 
 def _echo_status(found: dict[str, Any]) -> None:
@@ -158,7 +170,14 @@ def _job(folder: Path) -> tuple[str, str] | None:
     """Number of the batch job of a fit, and its state there."""
     if not (folder / "job.json").is_file():
         return None
-    number = str(json.loads((folder / "job.json").read_text(encoding="utf-8"))["job"])
+    from gmdask.inputs import load_json, read_bytes
+
+    path = folder / "job.json"
+    content = load_json(read_bytes(path), str(path))
+    if not isinstance(content, dict) or "job" not in content:
+        msg = f"{path}: does not hold the number of a job"
+        raise InputError(msg)
+    number = str(content["job"])
     try:
         found = _said("squeue", "--noheader", f"--jobs={number}", "--format=%T")
     except InputError:  # unknown there, some time after its end

@@ -188,6 +188,9 @@ class Alterations(CubeDataset):
         icrs = position.icrs
         at = float(icrs.ra.deg), float(icrs.dec.deg)
         size = float(sides[0]), float(sides[1])
+        if not np.isfinite([*at, *size]).all() or min(size) <= 0:
+            msg = f"{self._where}: part of {size} deg around {at} deg, expected finite numbers and a positive width"
+            raise InputError(msg)
         windows = cutout_windows(self._cube, at, "icrs", size, self._where)
         plain = {key: tuple(window) for key, window in windows.items()}
         return self._altered(cutout, {"windows": plain}, self._models_for(name or self._name), name)

@@ -261,6 +261,19 @@ def _convert(mjd: tuple[float, float], scale: str, target: str) -> float:
     return tt - tt_offset(tt, target) if target != "tt" else tt
 
 
+def _reference(header: Mapping[str, Any], filename: str) -> tuple[float, float]:
+    """Whole days, and the part of a day, of the reference time of a file."""
+    try:
+        parts = float(header["MJDREFI"]), float(header["MJDREFF"])
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"{filename}: the reference time MJDREFI, MJDREFF is missing, or not a number"
+        raise ModelError(message) from error
+    if not np.isfinite(parts).all():
+        message = f"{filename}: the reference time MJDREFI, MJDREFF is {parts}"
+        raise ModelError(message)
+    return parts
+
+
 def _read_curve(filename: str, kind: str, scale: str) -> dict[str, Any]:
     """Arguments of a light curve, and the reference time of the file."""
     if kind == "table":
@@ -281,10 +294,8 @@ def _curve_of(table: RegionMap, filename: str | None, scale: str) -> dict[str, A
     order.append(list(axes).index("time"))
     energy = [axis for name, axis in axes.items() if name != "time"]
     header = table.header
-    reference = _convert(
-        (float(header["MJDREFI"]), float(header["MJDREFF"])),
-        str(header.get("TIMESYS", "tt")).lower(), scale,
-    )  # fmt: skip
+    system = str(header.get("TIMESYS", "tt")).lower()
+    reference = _convert(_reference(header, filename), system, scale)
     return {
         "time": u.Quantity(axes["time"].center, parse_unit(axes["time"].unit)),
         "norm": table.values.transpose(order),
@@ -300,14 +311,19 @@ def _read_table(filename: str, scale: str) -> dict[str, Any]:
     unit = time.unit
     if unit is None or not unit.is_equivalent("d"):
         unit = table.meta.get("TIMEUNIT")
-    if unit is None or "MJDREFI" not in table.meta:
-        message = f"{filename}: the unit of TIME, or the reference MJDREFI, is missing"
+    if unit is None:
+        message = f"{filename}: the unit of TIME is missing"
         raise ModelError(message)
-    parts = (float(table.meta["MJDREFI"]), float(table.meta["MJDREFF"]))
+    parts = _reference(table.meta, filename)
+    try:
+        times, norms = np.asarray(time, dtype=float), np.asarray(norm, dtype=float)
+    except (TypeError, ValueError) as error:
+        message = f"{filename}: TIME and NORM are not numbers ({error})"
+        raise ModelError(message) from error
     system = str(table.meta.get("TIMESYS", "utc")).lower()
     return {
-        "time": u.Quantity(np.asarray(time, dtype=float), parse_unit(unit)),
-        "norm": np.asarray(norm, dtype=float),
+        "time": u.Quantity(times, parse_unit(unit)),
+        "norm": norms,
         "filename": filename,
         "unit": str(norm.unit or ""),
         "reference": _convert(parts, system, scale),

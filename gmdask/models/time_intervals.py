@@ -33,7 +33,7 @@ def check_scale(scale: object) -> str:
 
 def tt_offset(mjd: float, scale: str) -> float:
     """Days to add to an MJD in a scale to have it in TT."""
-    if scale == "tt":
+    if check_scale(scale) == "tt":
         return 0.0
     # UTC differs by the same number of seconds all day
     return _tt_offset(float(np.floor(mjd)) if scale == "utc" else float(mjd), scale)

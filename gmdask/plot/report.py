@@ -22,6 +22,7 @@ from gmdask.plot.sed import plot_sed
 from gmdask.plot.statistics import plot_correlation
 from gmdask.plot.style import DATA, new_figure, png_tag
 from gmdask.plot.sums import MAX_DATASETS, sum_up
+from gmdask.schemas import schema_problems
 from gmdask.store import Store
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def read_result(folder: str | Path) -> dict[str, Any]:
         "gmdask result 1."
     ):
         msg = f"{path}: is not the result of a fit of gmdask"
+        raise InputError(msg)
+    if problems := schema_problems(content, "result.json"):
+        msg = f"{path}: {'; '.join(problems)}"
         raise InputError(msg)
     return content
 

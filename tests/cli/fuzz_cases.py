@@ -281,7 +281,7 @@ def checkpoint_cases(draw: Any, bench: Bench) -> Case:
     return Case(
         command,
         {name: made},
-        ("checkpoint.json", "result.json", "out", "done"),
+        ("checkpoint.json", "result.json", "models.yaml", "sky.zarr", "out", "done"),
         ("out", "new.html"),
     )
 

@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import traceback
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from hypothesis import strategies as st
 
 from gmdask.cli.main import main
 
-SECONDS, GIGABYTE = 10, 1 << 30
+SECONDS, PATIENCE, GIGABYTE = 10, 6, 1 << 30
 VALUES = [
     None, True, False, 0, -1, 1, 7, 10**30, -(10**400), 1e308, -1e-308, 5e-324, 0.5, math.nan,
     math.inf, -math.inf, "", " ", "x", "nan", "1e999", "deg", "TeV", "10 deg", "1e999 TeV", "-5 TeV",
@@ -196,10 +197,13 @@ def bounded(seconds: float) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, _hang)
     resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTE, before[1]))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.signal(signal.SIGPROF, _hang)
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # of this process: others run beside it
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)  # of waiting
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
@@ -272,7 +276,9 @@ def problem(case: Case, inputs: Path, folder: Path) -> str:
             return f"not one line: {done.err[-1000:]}"
         if not any(name in lines[0] for name in case.names):
             return f"names nothing: {lines[0]}"
-        if len(lines[0]) > 2000 or not lines[0].isprintable():
+        if len(lines[0]) > 2000 or any(
+            unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in lines[0]
+        ):
             return f"line that is not to be read: {lines[0][:3000]!r}"
     if "Traceback" in done.err:
         return done.err

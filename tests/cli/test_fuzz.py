@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fuzz_cases import KINDS, Bench
 from fuzzing import problem, run
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = 8  # of each kind; more with pytest --hypothesis-profile random
@@ -28,7 +28,7 @@ def test_spoilt_input(kind: str, bench: Bench) -> None:
 
     @settings(
         max_examples=examples, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.data())
     def check(data: st.DataObject) -> None:
