@@ -295,7 +295,7 @@ def _curve_of(table: RegionMap, filename: str | None, scale: str) -> dict[str, A
     energy = [axis for name, axis in axes.items() if name != "time"]
     header = table.header
     system = str(header.get("TIMESYS", "tt")).lower()
-    reference = _convert(_reference(header, filename), system, scale)
+    reference = _convert(_reference(header, filename or "map"), system, scale)
     return {
         "time": u.Quantity(axes["time"].center, parse_unit(axes["time"].unit)),
         "norm": table.values.transpose(order),
