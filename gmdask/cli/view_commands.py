@@ -45,6 +45,7 @@ def dashboard(out_or_address: str, address: str, port: int, open_: bool) -> None
 
     OUT is the output folder of a fit; ADDRESS that of a scheduler (tls://host:port, or
     tcp://127.0.0.1:port on this machine), or a scheduler file (.json). Ends with Ctrl-C, which the fit does not feel.
+    Whoever has the whole URL, with its token, sees it; beyond this machine (--address) it goes unencrypted.
     """
     from gmdask.dashboard import ClusterFeed, Dashboard, FolderFeed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import threading
 from concurrent.futures import Future
@@ -36,7 +37,8 @@ class Dashboard:
     Attributes
     ----------
     url : str
-        For the browser.
+        For the browser. It holds a secret token, without which the view shows nothing; requests
+        under a foreign name of this machine are refused as well.
 
     Raises
     ------
@@ -52,7 +54,8 @@ class Dashboard:
             raise InputError(msg) from None
         self._feed, self._address, self._port = feed, address, _free_port(address, port)
         self.history = History()
-        self.url = f"http://{_shown(address)}:{self._port}/"
+        self._token = secrets.token_urlsafe(24)
+        self.url = f"http://{_shown(address)}:{self._port}/?token={self._token}"
         self._loop: Any = None
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, name="gmdask-dashboard", daemon=True)
@@ -66,9 +69,12 @@ class Dashboard:
     def _serve(self) -> None:
         from bokeh.application import Application
         from bokeh.application.handlers.function import FunctionHandler
-        from bokeh.server.server import Server
+        from bokeh.server.server import BaseServer
+        from bokeh.server.tornado import BokehTornado
+        from tornado.httpserver import HTTPServer
         from tornado.ioloop import IOLoop, PeriodicCallback
 
+        from gmdask.dashboard.door import guarded
         from gmdask.dashboard.maps import MapMaker
         from gmdask.dashboard.page import Page
 
@@ -81,12 +87,17 @@ class Dashboard:
             Page(self.history, maps, self._feed.name).add_to(document)
 
         try:
-            hosts = {_shown(self._address), "localhost", self._address, socket.gethostname()}
-            server = Server(
-                {"/": Application(FunctionHandler(make))}, io_loop=self._loop,
-                address=self._address, port=self._port,
-                allow_websocket_origin=[f"{host}:{self._port}" for host in sorted(hosts)],
+            hosts = {_shown(self._address), "localhost", self._address}
+            if _is_open(self._address):
+                hosts |= {socket.gethostname(), socket.getfqdn()}
+            pages = BokehTornado(
+                {"/": Application(FunctionHandler(make))},
+                extra_websocket_origins=[f"{host}:{self._port}" for host in sorted(hosts)],
+                sign_sessions=True, secret_key=secrets.token_bytes(32),
             )  # fmt: skip
+            http = HTTPServer(guarded(pages, hosts, self._token))
+            http.listen(self._port, self._address)
+            server = BaseServer(self._loop, pages, http)
         except OSError as error:
             self._started.set_exception(error)
             return
@@ -140,8 +151,13 @@ def _free_port(address: str, port: int) -> int:
         raise InputError(msg) from None
 
 
+def _is_open(address: str) -> bool:
+    """Whether an address stands for all of the machine."""
+    return address in ("", "0.0.0.0", "::")  # noqa: S104  (told apart, not bound to)
+
+
 def _shown(address: str) -> str:
     """Name under which a browser finds an address."""
-    if address in ("", "0.0.0.0", "::"):  # noqa: S104  (told apart, not bound to)
+    if _is_open(address):
         return socket.gethostname()
     return f"[{address}]" if ":" in address else address

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import re
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
+from bokeh.util.token import generate_jwt_token
 from synthetic import with_models
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 import gmdask as gm
 from gmdask.dashboard import BusFeed, ClusterFeed, Dashboard, FolderFeed
@@ -125,8 +132,70 @@ def test_port_that_is_taken(tmp_path: Path) -> None:
     first = Dashboard(FolderFeed(tmp_path))
     try:
         assert first.url.startswith("http://127.0.0.1:")
-        port = int(first.url.rsplit(":", 1)[1].rstrip("/"))
+        port = urlsplit(first.url).port
         with pytest.raises(InputError, match="cannot be listened on"):
             Dashboard(FolderFeed(tmp_path), port=port)
     finally:
         first.stop()
+
+
+def first_message(place: SplitResult, token: str) -> str | None:
+    """What the socket of a page sends first; None where it is closed."""
+
+    async def ask() -> str | None:
+        request = HTTPRequest(
+            f"ws://{place.netloc}/ws", headers={"Origin": f"http://{place.netloc}"}
+        )
+        connection = await websocket_connect(request, subprotocols=["bokeh", token])
+        first = found = await asyncio.wait_for(connection.read_message(), 10)
+        connection.close()
+        while found is not None:  # until it is closed
+            found = await asyncio.wait_for(connection.read_message(), 10)
+        return first
+
+    return asyncio.run(ask())
+
+
+def test_only_who_has_the_url_sees_the_view(tmp_path: Path) -> None:
+    view, another = Dashboard(FolderFeed(tmp_path)), Dashboard(FolderFeed(tmp_path))
+    place = urlsplit(view.url)
+    query = place.query
+
+    def answer(path: str, **headers: str) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", place.port, timeout=10)
+        try:
+            connection.request("GET", path, headers=headers)
+            found = connection.getresponse()
+            return found.status, found.read().decode()
+        finally:
+            connection.close()
+
+    try:
+        assert len(query) > len("token=") + 30
+        code, page = answer(f"/?{query}")
+        assert code == answer(f"/?{query}", Host=f"localhost:{place.port}")[0] == 200
+        foreign = (
+            "evil.example",
+            f"evil.example:{place.port}",
+            "127.0.0.1.example",
+            "localhost.",
+            "10.0.0.1",
+            "",
+        )
+        for host in foreign:
+            assert answer(f"/?{query}", Host=host)[0] == 404
+            assert answer("/static/js/bokeh.min.js", Host=host)[0] == 404
+        for other in ("", "token=", "token=x", f"{query}x", urlsplit(another.url).query):
+            for path in ("/", "/autoload.js", "/metadata"):
+                assert answer(f"{path}?{other}")[0] == 404
+        (signed,) = re.findall(r'"token":"([^"]+)"', page)
+        assert '"ACK"' in (first_message(place, signed) or "")
+        assert first_message(place, generate_jwt_token("forged", signed=False)) is None
+        upgrade = {
+            "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": f"bokeh, {signed}",
+        }  # fmt: skip
+        assert answer("/ws", Origin="http://evil.example", **upgrade)[0] == 403
+    finally:
+        view.stop()
+        another.stop()
