@@ -11,6 +11,7 @@ from gmdask.cli.choosing import datasets_and_models, where_option
 from gmdask.cli.store_commands import cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
+from gmdask.paths import expanded
 
 __all__ = ["flux_points", "light_curve"]
 
@@ -102,7 +103,7 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
     from gmdask.datasets.fits_files import file_names
     from gmdask.estimators.flux_files import check_ending
 
-    given = Path(output)
+    given = expanded(output)
     if len(sources) == 1 and given.suffix:
         paths = {sources[0]: given}
     elif given.suffix:

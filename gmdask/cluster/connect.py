@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster, Security
 from gmdask.cluster.private import OwnClient, own_certificates, scratch_folder
 from gmdask.cluster.settings import cluster_settings, read_settings, setting, size_of
 from gmdask.errors import InputError, InputNotFoundError
+from gmdask.paths import expanded
 
 __all__ = ["connect"]
 
@@ -81,6 +82,8 @@ def connect(
     The defaults are in ``gmdask.yaml`` in the package, with what they mean.
     """
     address = str(setting("cluster") if address is None else address)
+    if address.endswith((".json", *SETTINGS)):
+        address = str(expanded(address))
     _check_place(address)
     if address.endswith(SETTINGS):
         with _settings_of(address):

@@ -14,7 +14,7 @@ from gmdask.datasets import MapDataset
 from gmdask.errors import InputError
 from gmdask.geometry import Window, rotate
 from gmdask.likelihood.response import Observation
-from gmdask.plot.style import DATA, MODEL, PALETTE, SEQUENTIAL, axes_of, color_bar
+from gmdask.plot.style import DATA, MODEL, PALETTE, SEQUENTIAL, axes_of, color_bar, scale_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,9 +78,10 @@ def _plot_exposure(
     dataset: MapDataset, ax: Axes | None, position: SkyCoord | None, factor: float, name: str, unit: str
 ) -> Axes:  # fmt: skip
     seen, ax = Observation(dataset.open()), axes_of(ax)
-    ax.plot(seen.energy_true.center, factor * _exposure_at(seen, position), color=DATA)
+    values = factor * _exposure_at(seen, position)
+    ax.plot(seen.energy_true.center, values, color=DATA)
     ax.set(
-        xscale="log", yscale="log", xlabel="True energy [TeV]", ylabel=f"{name} [{unit}]",
+        xscale="log", yscale=scale_of(values), xlabel="True energy [TeV]", ylabel=f"{name} [{unit}]",
         title=f"{name.lower()}, {dataset.name}",
     )  # fmt: skip
     return ax

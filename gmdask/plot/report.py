@@ -15,6 +15,7 @@ from gmdask.events import read_events
 from gmdask.inputs import load_json, read_bytes
 from gmdask.models import Models, SkyModel
 from gmdask.models.parameter import unit_text
+from gmdask.paths import expanded
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
 from gmdask.plot.residuals import draw_maps, plot_residuals
@@ -59,7 +60,7 @@ def read_result(folder: str | Path) -> dict[str, Any]:
     InputError
         If it is no result.
     """
-    path = Path(folder) / "result.json"
+    path = expanded(folder) / "result.json"
     content = load_json(read_bytes(path, "result of a fit that ended"), str(path))
     if not isinstance(content, dict) or not str(content.get("schema")).startswith(
         "gmdask result 1."
@@ -93,8 +94,8 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     InputNotFoundError
         If there is no result.
     """
-    folder = Path(folder)
-    target = folder / "report.html" if path is None else Path(path)
+    folder = expanded(folder)
+    target = folder / "report.html" if path is None else expanded(path)
     result, models = read_result(folder), Models.read(folder / "models.yaml")
     history = History()
     history.add(read_events(folder / "events.jsonl")[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gmdask.plot.maps import Drawn, sums_of
-from gmdask.plot.style import DATA, MODEL, axes_of
+from gmdask.plot.style import DATA, MODEL, axes_of, scale_of
 from gmdask.plot.sums import SMOOTH, Sums, significance
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def plot_counts_spectrum(
     ax.errorbar(centre, n, np.sqrt(n), fmt="o", ms=4, label="counts", color=DATA)
     more = "" if sums.n_spectra == len(sums.names) else f", {sums.n_spectra} with these energies"
     ax.set(
-        xscale="log", yscale="log", xlabel=f"Energy [{sums.unit}]", ylabel="counts per bin",
+        xscale="log", yscale=scale_of(n, sums.spectrum_npred), xlabel=f"Energy [{sums.unit}]",
+        ylabel="counts per bin",
         title=f"counts, {sums.title}{more}",
     )  # fmt: skip
     ax.legend(loc="upper right")

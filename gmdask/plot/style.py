@@ -22,6 +22,7 @@ __all__ = [
     "color_bar",
     "new_figure",
     "png_tag",
+    "scale_of",
     "sky_axes",
 ]
 
@@ -84,6 +85,17 @@ def sky_axes(ax: Axes | None, wcs: WCS) -> Axes:
         else figure.add_subplot(place, projection=wcs)
     )
     return made
+
+
+def scale_of(*values: Any) -> str:
+    """Scale of an axis: logarithmic, where there is anything above zero to draw on it.
+
+    Parameters
+    ----------
+    *values : array
+        What is drawn.
+    """
+    return "log" if any((value > 0).any() for value in values) else "linear"
 
 
 def color_bar(ax: Axes, shown: Any, label: str) -> None:

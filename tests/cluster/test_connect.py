@@ -97,5 +97,14 @@ def test_scheduler_file_that_is_not_there(tmp_path):
         gm.connect(str(tmp_path / "missing.json"), timeout=1)
 
 
+def test_paths_as_users_write_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    with pytest.raises(InputNotFoundError, match=str(tmp_path / "missing")):
+        gm.connect("$PLACE/missing.json")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputNotFoundError, match=str(tmp_path / "missing")):
+        gm.connect("~/missing.yaml")
+
+
 def test_settings_of_others_are_left_alone(two_workers):
     assert dask.config.get("distributed.scheduler.work-stealing")

@@ -181,6 +181,17 @@ def test_a_dataset_as_a_file(datasets, tmp_path, name):
         assert gzip.decompress(path.read_bytes())[:6] == b"SIMPLE"
 
 
+def test_paths_as_users_write_them(datasets, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    datasets[0].write("$PLACE/x.fits")
+    assert gm.MapDataset.read("~/x.fits").name == "run-0"
+    datasets[1:].write("~/x.yaml")
+    assert gm.Datasets.read("$PLACE/x.yaml").names == ["run-1", "run-2"]
+    files = {"x.fits", "x.yaml", "run-1.fits", "run-2.fits"}
+    assert {file.name for file in tmp_path.iterdir()} == files
+
+
 def test_a_spectrum_as_a_file(datasets, tmp_path):
     from gammapy.datasets import SpectrumDataset
 

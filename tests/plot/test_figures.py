@@ -438,3 +438,26 @@ def test_norm_of_a_temporal_model(axes) -> None:
         with pytest.raises(InputError, match="time_range is"):
             model.plot(wrong, axes)
     rendered(axes)
+
+
+def test_light_curve_in_a_colour(axes) -> None:
+    start = 54000.0 + np.arange(3)
+    curve = table(3, time_min=start * u.d, time_max=(start + 0.5) * u.d)
+    plot.plot_light_curve(curve, axes, sed_type="e2dnde", color="k", marker="s", label="flare")
+    assert axes.containers[0].lines[0].get_color() == "k"
+    assert axes.get_legend_handles_labels()[1] == ["flare"]
+
+
+def test_a_dataset_without_anything_in_it() -> None:
+    """All zero, no background, no responses: warnings are errors."""
+    edges = [1, 2, 4] * u.TeV
+    empty = gm.SpectrumDataset.from_arrays(
+        "empty", region="icrs;circle(10,10,1)", energy=edges, energy_true=edges,
+        counts=np.zeros(2), exposure=np.zeros(2),
+    )  # fmt: skip
+    for name in ("plot_counts", "plot_masks", "plot_residuals_spectral", "plot_fit"):
+        rendered(getattr(empty, name)(new_figure().add_subplot()))
+    for figure in (empty.peek(), empty.plot_residuals()):
+        figure.canvas.draw()
+    with pytest.raises(InputError, match="has no background"):
+        empty.plot_excess()
