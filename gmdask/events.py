@@ -162,7 +162,7 @@ class FitPass(Event):
 
 @dataclass(frozen=True)
 class Accepted(Event):
-    """The fit goes on from another point.
+    """The fit goes on from another point; or, the last, it ended there with these errors.
 
     Attributes
     ----------

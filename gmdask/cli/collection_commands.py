@@ -103,8 +103,7 @@ def stack(
     from gmdask.datasets.importing import refuse_existing
 
     chosen, progress = chosen_datasets(store, where), Progress()
-    if not overwrite:
-        refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     with connected(**where_to) as client:
         found = chosen.stack_reduce(name or Path(out).stem, client, on_event=progress)
     made = Datasets([found]).write(out, overwrite=overwrite)

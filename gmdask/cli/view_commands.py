@@ -23,11 +23,12 @@ __all__ = ["dashboard", "report"]
     metavar="FILE",
     help="HTML file to write (default: report.html in OUT).",
 )
-def report(out: str, output: str | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def report(out: str, output: str | None, overwrite: bool) -> None:
     """Write a report of the fit in the folder OUT: one HTML file that needs nothing else."""
     from gmdask.plot.report import write_report
 
-    echo(f"written to {write_report(out, output)}")
+    echo(f"written to {write_report(out, output, overwrite=overwrite)}")
 
 
 @click.command()

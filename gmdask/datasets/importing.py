@@ -79,8 +79,7 @@ def import_datasets(
     if append:
         store = _open_to_append(url, entries)
     else:
-        if not overwrite:
-            refuse_existing(url)
+        refuse_existing(url, overwrite=overwrite)
         store = None
     found = dict(run_tasks(_describe_file, entries, client))
     shapes = [found[i][0] for i in range(len(entries))]
@@ -139,13 +138,15 @@ def _open_to_append(url: str | Path, entries: Sequence[DatasetEntry]) -> Store:
     return store
 
 
-def refuse_existing(url: str | Path) -> None:
+def refuse_existing(url: str | Path, *, overwrite: bool = False) -> None:
     """Refuse a place that is taken before any work is done, and leave no trace there.
 
     Parameters
     ----------
     url : str or path
         Where a store shall be.
+    overwrite : bool
+        Whether there may be a store with datasets.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def refuse_existing(url: str | Path) -> None:
         If there is a store with datasets, or something else.
     """
     if os.path.lexists(url):
-        Store.create(url)  # raises unless the place is empty
+        Store.create(url, overwrite=overwrite)  # raises unless the place is empty
 
 
 def _describe_file(entry: DatasetEntry) -> tuple[CubeShape, dict[str, float]]:

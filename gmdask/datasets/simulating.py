@@ -19,7 +19,7 @@ from gmdask.datasets.blocks import write_blocks
 from gmdask.datasets.simulation import background_model, simulate_observation
 from gmdask.datasets.survey import Observed, Survey
 from gmdask.datasets.survey_file import read_survey
-from gmdask.errors import StoreExistsError
+from gmdask.errors import InputError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import Models, SkyMap
 from gmdask.models.region_map import RegionMap
@@ -71,12 +71,16 @@ def simulate(
         If the configuration or its models are not what is expected, or the models predict
         counts that cannot be drawn.
     StoreExistsError
-        If there is a store with datasets, or a file of true models without a store.
+        If there is a store with datasets, or a file in the place of the true models that is not of
+        an earlier run.
     """
     survey = _survey_of(config)
     truth = truth_path(url)
     if truth.exists() and not _path(url).exists():
         msg = f"{truth} exists already"
+        raise StoreExistsError(msg)
+    if truth.exists() and not _is_truth_of(truth, survey):
+        msg = f"{truth}: there is a file of this name already, which is not of this survey; move it away"
         raise StoreExistsError(msg)
     blocks = _blocks(survey)
     store = Store.create(url)
@@ -90,7 +94,8 @@ def simulate(
 
     write = partial(_write_task, survey=bare, models=models, url=store.url, recipe=recipe)
     records = write_blocks(store, blocks, digests, write, client, on_done)
-    true_models(survey).write(truth, overwrite=True)
+    if not truth.exists():  # of a run that was killed before it committed
+        true_models(survey).write(truth)
     store.commit(records)
     return store
 
@@ -98,6 +103,14 @@ def simulate(
 def truth_path(url: str | Path) -> Path:
     """File of the true models of a simulated store: ``<stem>-truth.yaml`` beside it."""
     return _path(url).with_name(f"{_path(url).stem}-truth.yaml")
+
+
+def _is_truth_of(path: Path, survey: Survey) -> bool:
+    """Whether a file holds the true models of a survey."""
+    try:
+        return _digest(Models.read(path).to_dict()) == _digest(true_models(survey).to_dict())
+    except InputError:
+        return False
 
 
 def _path(url: str | Path) -> Path:

@@ -384,6 +384,8 @@ class Fit(Profiling):
             backend=self.backend,
         )
         self.datasets.set_models_parameters(parameters)
+        if found is not None:
+            self._teller(models, objective).ended(point, passes)
         self.bus(FitEnd(result.success, result.message, result.passes))
         return result
 

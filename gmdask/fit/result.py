@@ -79,7 +79,7 @@ class FitResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in ``result.json``."""
-        rows = zip(self.parameters.names, self.parameters, strict=True)
+        rows = zip(self.parameters.names, self.parameters, self._errors(), strict=True)
         return {
             "success": self.success,
             "status": self.status.value,
@@ -91,11 +91,11 @@ class FitResult:
                 {
                     "name": name,
                     "value": p.value,
-                    "error": p.error,
+                    "error": error,
                     "unit": str(p.unit),
                     "frozen": p.frozen,
                 }
-                for name, p in rows
+                for name, p, error in rows
             ],
             "degeneracies": [dict(direction) for direction in self.degeneracies],
             "upper_limits": dict(self.upper_limits),
@@ -121,17 +121,24 @@ class FitResult:
             f"{counted(len(self.stat), 'dataset')}, {counted(free, 'free parameter')}: {self.message}>"
         )
 
+    def _errors(self) -> list[float]:
+        """Errors that this fit found, 0 where it found none."""
+        known = self.covariance is not None
+        return [p.error if known else 0.0 for p in self.parameters]
+
     def _rows(self) -> list[str]:
         free = [
-            (name, p)
-            for name, p in zip(self.parameters.names, self.parameters, strict=True)
+            (name, p, f"± {error:.2e}" if error else "")
+            for name, p, error in zip(
+                self.parameters.names, self.parameters, self._errors(), strict=True
+            )
             if not p.frozen
         ]
         shown = free[:40]
-        width = max((len(name) for name, _ in shown), default=0)
+        width = max((len(name) for name, *_ in shown), default=0)
         rows = [
-            f"  {name:<{width}}  {p.value: .6e} ± {p.error:.2e}  {unit_text(p.unit)}".rstrip()
-            for name, p in shown
+            f"  {name:<{width}}  {p.value: .6e} {error:10}  {unit_text(p.unit)}".rstrip()
+            for name, p, error in shown
         ]
         if len(free) > len(shown):
             rows.append(f"  ... and {len(free) - len(shown)} more free parameters")
@@ -139,8 +146,11 @@ class FitResult:
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><td>{escape(name)}</td><td>{p.value:.6g}</td><td>{p.error:.2g}</td><td>{escape(unit_text(p.unit))}</td></tr>"
-            for name, p in list(zip(self.parameters.names, self.parameters, strict=True))[:100]
+            f"<tr><td>{escape(name)}</td><td>{p.value:.6g}</td><td>{f'{error:.2g}' if error else ''}</td>"
+            f"<td>{escape(unit_text(p.unit))}</td></tr>"
+            for name, p, error in list(
+                zip(self.parameters.names, self.parameters, self._errors(), strict=True)
+            )[:100]
             if not p.frozen
         )
         return (

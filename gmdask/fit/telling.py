@@ -5,7 +5,7 @@ from __future__ import annotations
 from gmdask.datasets import Datasets
 from gmdask.events import Accepted, CompileEnd, FitStart, Listener, Planned
 from gmdask.fit.checkpoint import Stage
-from gmdask.fit.objective import Objective
+from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.uncertainty import quick_errors
 from gmdask.models import BackgroundIRFModel, Models
 
@@ -59,15 +59,25 @@ class Teller:
         self._send(CompileEnd(len(self._datasets), objective.n_groups))
 
     def accepted(self, stage: Stage) -> None:
-        """Tell the point at which the fit stands."""
-        point, errors, local = stage.search.point, None, None
+        """Tell the point at which the fit stands, with errors by the Gauss-Newton Hessian."""
+        errors, point = None, stage.search.point
         if len(point.shared) <= MANY:
             errors = tuple(quick_errors(point, *self._objective.limits()).tolist())
+        self._tell(point, stage.passes, errors)
+
+    def ended(self, point: Pass, passes: int) -> None:
+        """Tell the point of the result, with its errors."""
+        shared = map(int, self._objective.shared)
+        errors = tuple(float(self._parameters[i].error) for i in shared)
+        self._tell(point, passes, errors if len(errors) <= MANY else None)
+
+    def _tell(self, point: Pass, passes: int, errors: tuple[float, ...] | None) -> None:
+        local = None
         if self._norms is not None:
             local = tuple(None if i is None else float(point.values[i]) for i in self._norms)
         stats = tuple(point.stats.tolist())
         values = tuple(point.shared.tolist())
-        self._send(Accepted(stage.passes, point.stat, values, errors, stats, local))
+        self._send(Accepted(passes, point.stat, values, errors, stats, local))
 
 
 def _store(datasets: Datasets) -> str | None:

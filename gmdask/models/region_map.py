@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.atomic_files import replacing
 from gmdask.errors import ModelError
 from gmdask.geometry import Axis
 from gmdask.inputs import open_fits
@@ -115,7 +116,8 @@ class RegionMap:
         for key in ("MJDREFI", "MJDREFF", "TIMESYS", "TIMEUNIT"):
             if key in self.header:
                 bands.header[key] = self.header[key]
-        fits.HDUList([fits.PrimaryHDU(), table, bands]).writeto(path, overwrite=overwrite)
+        with replacing(path, overwrite=overwrite) as temporary:
+            fits.HDUList([fits.PrimaryHDU(), table, bands]).writeto(temporary)
 
 
 def map_from_gammapy(data: Any) -> SkyMap | RegionMap:

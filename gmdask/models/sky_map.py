@@ -13,6 +13,7 @@ import numpy as np
 from astropy.units import Unit
 from numpy.typing import NDArray
 
+from gmdask.atomic_files import replacing
 from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, InputNotFoundError, ModelError
 from gmdask.geometry import Axis, WcsGrid
@@ -189,7 +190,8 @@ class SkyMap(KnownAttributes):
             hdus.append(bands)
         hdus[0].header.update(header)
         path.parent.mkdir(parents=True, exist_ok=True)
-        fits.HDUList(hdus).writeto(path, overwrite=overwrite)
+        with replacing(path, overwrite=overwrite) as temporary:
+            fits.HDUList(hdus).writeto(temporary)
 
 
 def _checked_axes(hdu: Any, where: str) -> tuple[Axis, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.atomic_files import replacing
 from gmdask.errors import ModelError
 from gmdask.models.columns import read_columns
 from gmdask.models.parameter import Parameter, ParameterDefault
@@ -167,7 +168,8 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         if self.filename is None:
             message = "the phase curve has no file name: give one to write()"
             raise ModelError(message)
-        Table({"PHASE": self.phase, "NORM": self.norm}).write(self.filename, overwrite=overwrite)
+        with replacing(self.filename, overwrite=overwrite) as temporary:
+            Table({"PHASE": self.phase, "NORM": self.norm}).write(temporary)
 
     def extra_to_dict(self) -> dict[str, Any]:
         """Return scale, file, and whether it is normalized; the curve, if it has no file."""

@@ -10,6 +10,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.atomic_files import replacing
 from gmdask.errors import ModelError
 from gmdask.geometry import Axis
 from gmdask.models.columns import read_columns
@@ -213,7 +214,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
 
             table = Table({"TIME": self.time, "NORM": u.Quantity(self.norm, self.unit)})
             table.meta.update(self._header(), TIMEUNIT=self.time.unit.to_string("fits"))
-            table.write(self.filename, overwrite=overwrite)
+            with replacing(self.filename, overwrite=overwrite) as temporary:
+                table.write(temporary)
             return
         self._to_map().write(self.filename, overwrite)
 

@@ -54,6 +54,7 @@ class History:
             elif kind == "FitPass":
                 self.passes.append(dict(record))
             elif kind == "Accepted":
+                self.accepted = [a for a in self.accepted if a["number"] != record["number"]]
                 self.accepted.append(dict(record))
             elif kind == "Workers":
                 self.workers = dict(record)

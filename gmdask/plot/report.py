@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from astropy import units as u
 
+from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
-from gmdask.errors import GmdaskError, InputError
+from gmdask.errors import GmdaskError, InputError, StoreExistsError
 from gmdask.events import read_events
 from gmdask.inputs import load_json, read_bytes
 from gmdask.models import Models, SkyModel
 from gmdask.models.parameter import unit_text
+from gmdask.own_files import OwnFiles
 from gmdask.paths import expanded
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_result", "write_report"]
 
+REPORT = "report.html"
 MAX_SEDS = 12
 MAX_MAPS = 3  # datasets with maps of their own: those the models fit worst
 MAX_ROWS = 500
@@ -73,7 +77,9 @@ def read_result(folder: str | Path) -> dict[str, Any]:
     return content
 
 
-def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
+def write_report(
+    folder: str | Path, path: str | Path | None = None, *, overwrite: bool = False
+) -> Path:
     """Write the report of a fit that ended.
 
     Where the store of the fit is gone, or is another one now, there are no maps, and the report says so.
@@ -84,6 +90,9 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
         Output of ``gmdask fit``.
     path : str or path, optional
         The HTML file, by default ``report.html`` in the folder.
+    overwrite : bool
+        Whether to replace a file that is there; the report in the folder is replaced in any case,
+        unless somebody changed it.
 
     Returns
     -------
@@ -93,9 +102,16 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     ------
     InputNotFoundError
         If there is no result.
+    StoreExistsError
+        If there is a file that may not be replaced.
     """
     folder = expanded(folder)
-    target = folder / "report.html" if path is None else expanded(path)
+    own = OwnFiles(folder)
+    target = folder / REPORT if path is None else expanded(path)
+    is_ours = target.absolute() == (folder / REPORT).absolute() and own.owns(REPORT)
+    if os.path.lexists(target) and not is_ours and not overwrite:
+        msg = f"{target}: there is a file of this name already (--overwrite replaces it)"
+        raise StoreExistsError(msg)
     result, models = read_result(folder), Models.read(folder / "models.yaml")
     history = History()
     history.add(read_events(folder / "events.jsonl")[0])
@@ -112,11 +128,14 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     title = escape(f"Fit {folder.resolve().name}")
     links = "".join(f'<a href="#{name.lower()}">{name}</a>' for name, _ in sections)
     body = "".join(f'<h2 id="{name.lower()}">{name}</h2>{html}' for name, html in sections)
-    target.write_text(
+    content = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{_head(result)}<nav>{links}</nav>{body}</body></html>\n",
-        encoding="utf-8",
-    )
+        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{_head(result)}<nav>{links}</nav>{body}</body></html>\n"
+    ).encode()
+    if path is None:
+        own.write(REPORT, content)
+    else:
+        write_atomically(target, content)
     return target
 
 
@@ -166,7 +185,9 @@ def _parameters(result: dict[str, Any]) -> str:
         if row["frozen"]:
             frozen.append((*value, unit_text(row["unit"])))
         else:
-            free.append((*value, f"{row['error']:.2g}", unit_text(row["unit"])))
+            free.append(
+                (*value, f"{row['error']:.2g}" if row["error"] else "", unit_text(row["unit"]))
+            )
     shown = _table(("parameter", "value", "error", "unit"), free, numbers=(1, 2))
     folded = _table(("parameter", "value", "unit"), frozen, numbers=(1,))
     return f"{shown}<details><summary>{len(frozen)} frozen parameters</summary>{folded}</details>"

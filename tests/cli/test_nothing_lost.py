@@ -290,3 +290,111 @@ def test_everything_is_removed_while_a_fit_runs(folder: Path, running: Any) -> N
     assert "Traceback" not in err, err
     assert "no other folder can be made beside it" in err
     assert "source.spatial.lon_0" in out  # the result, printed
+
+
+# --- other commands that write ----------------------------------------------------------------
+
+SURVEY = """
+seed: 1
+models: sky.yaml
+geometry: {frame: icrs, projection: TAN, center: {lon: 83.6 deg, lat: 22 deg}, pixel: 0.2 deg, npix: 8}
+energy: {min: 1 TeV, max: 10 TeV, bins: 2}
+energy_true: {min: 0.5 TeV, max: 20 TeV, bins: 4}
+pointings: {list: [{lon: 83.6 deg, lat: 22 deg}]}
+livetime: 600 s
+zenith: 20 deg
+background: {rate: 10 s-1 sr-1 TeV-1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "users", "word"),
+    [
+        ("report half", ("half/report.html",), "report.html: there is a file"),
+        ("report out -o thesis.html", ("thesis.html",), "thesis.html: there is a file"),
+        ("export s.zarr mine", ("mine/notes.txt",), "mine: there is something"),
+        ("export s.zarr m.yaml", (), "m.yaml: there is"),
+        ("simulate survey.yaml mine", ("mine/notes.txt",), "mine: "),
+        ("simulate survey.yaml new.zarr", ("new-truth.yaml",), "new-truth.yaml"),
+        ("simulate survey.yaml empty.zarr", ("empty-truth.yaml",), "empty-truth.yaml"),
+        ("simulate survey.yaml s.zarr", (), "s.zarr: there is a store"),
+        ("import data/datasets.yaml mine --overwrite", ("mine/notes.txt",), "mine: "),
+        ("import data/datasets.yaml s.zarr", (), "s.zarr: there is a store"),
+        ("append s.zarr s.zarr", (), "there is a dataset named"),
+        ("stack s.zarr mine --overwrite", ("mine/notes.txt",), "mine: "),
+        ("cutout s.zarr mine --lon 83.6 --lat 22 --width 1 --overwrite", ("mine/a",), "mine: "),
+        ("flux-points s.zarr m.yaml --source source --energy-edges 1,10,TeV -o m.yaml --overwrite",
+         (), "m.yaml"),
+        ("flux-points s.zarr m.yaml --source source --energy-edges 1,10,TeV -o f.fits",
+         ("f.fits",), "f.fits: there is a file"),
+    ],
+)  # fmt: skip
+def test_other_commands_refuse(
+    arguments: str,
+    users: tuple[str, ...],
+    word: str,
+    folder: Path,
+    survey: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put(folder, *users)
+    (folder / "survey.yaml").write_text(SURVEY)
+    (folder / "sky.yaml").write_text("components: []\n")
+    (folder / "empty.zarr").mkdir()
+    shutil.copytree(survey.parent, folder / "data")
+    before = tree(folder)
+    assert call(*arguments.split()) == 1
+    told = capsys.readouterr().err
+    assert word in told
+    assert "Traceback" not in told
+    assert tree(folder) == before
+
+
+def test_files_within_a_store_are_kept(folder: Path) -> None:
+    put(
+        folder,
+        "s.zarr/README",
+        "s.zarr/blocks/notes",
+        "s.zarr/commits/why.txt",
+        "s.zarr/manifests/a.json",
+    )
+    users = {name: text for name, text in tree(folder).items() if "mine" in str(text)}
+    assert call("append", "s.zarr", "m.yaml") == 1
+    assert call("cutout", "s.zarr", "c.zarr", "--lon", 83.6, "--lat", 22, "--width", 1) == 0
+    assert call("cutout", "s.zarr", "s.zarr", "--lon", 83.6, "--lat", 22, "--width", 1, "--overwrite") == 0  # fmt: skip
+    assert call("compact", "s.zarr", "--remove-old") == 0
+    assert len(users) == 4
+    assert_kept(users, folder)
+
+
+def test_reports_again_and_again(folder: Path) -> None:
+    """Its own report is replaced, and a fit that starts anew takes it away."""
+    assert call("report", "out") == 0
+    assert call("report", "out") == 0
+    assert call("report", "out", "-o", "r.html") == 0
+    assert call("report", "out", "-o", "r.html", "--overwrite") == 0
+    assert call("fit", "s.zarr", "m.yaml", "-o", "out", "--overwrite") == 0
+    assert not (folder / "out" / "report.html").exists()
+    assert (folder / "r.html").stat().st_size > 1000
+
+
+def test_simulation_that_was_killed_goes_on(folder: Path) -> None:
+    """Its true models are there already: as long as they are its own."""
+    (folder / "survey.yaml").write_text(SURVEY)
+    (folder / "sky.yaml").write_text("components: []\n")
+    assert call("simulate", "survey.yaml", "new.zarr") == 0
+    truth = (folder / "new-truth.yaml").read_bytes()
+    for path in (folder / "new.zarr" / "commits").glob("00000002.*"):
+        path.unlink()
+    assert call("simulate", "survey.yaml", "new.zarr") == 0
+    assert (folder / "new-truth.yaml").read_bytes() == truth
+    assert gm.Datasets.read("new.zarr").names
+
+
+def test_other_writers_at_work_are_left_alone(folder: Path) -> None:
+    """Blocks that another process has finished, and not committed yet."""
+    store = gm.Store.open("s.zarr")
+    record = store.write_block([gm.Datasets.read("s.zarr")[0].copy("new").cube.load()], "a" * 64)
+    assert call("compact", "s.zarr", "--remove-old") == 0
+    store.commit([record])
+    assert gm.Datasets.read("s.zarr").names[-1] == "new"

@@ -173,6 +173,7 @@ def test_interrupted_keeps_the_best_point(datasets, tmp_path):
     np.testing.assert_array_equal(result.parameters.value, own.parameters.value)
     assert datasets.stat_sum() == pytest.approx(result.total_stat, abs=1e-8)
     assert not own.parameters.error.any()
+    assert "±" not in str(result)
     # with the models as they are now
     resumed = gm.Fit(datasets, checkpoint=path, resume=True).run(own)
     assert bits(resumed, own) == expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 
-import numpy as np
 import pytest
 from synthetic import with_models
 
@@ -53,13 +52,13 @@ def test_a_fit(told, survey_store):
     assert last["values"] == [parameters[name].value for name in start["parameters"]]
     assert start["units"] == [str(parameters[name].unit) for name in start["parameters"]]
     errors = [parameters[name].error for name in start["parameters"]]
-    np.testing.assert_allclose(last["errors"], errors, rtol=0.2)  # Gauss-Newton's
+    assert last["errors"] == errors  # of the result, for those who watch
     norms = [parameters[f"{name}-bkg.spectral.norm"].value for name in start["datasets"]]
     assert last["local"] == norms
     passes = [event for event in events if event["event"] == "FitPass"]
     assert passes[-1]["number"] == result.passes == events[-1]["passes"]
     written = kinds.count("CheckpointWritten")
-    assert written == kinds.count("Accepted") == sum(p["accepted"] for p in passes) > 1
+    assert written == kinds.count("Accepted") - 1 == sum(p["accepted"] for p in passes) > 1
     assert len(last["stats"]) == n_datasets
 
 
