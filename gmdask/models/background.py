@@ -65,17 +65,21 @@ class BackgroundIRFModel(Component):
             raise ModelError(message)
         super().__init__(f"{dataset_name}-bkg" if name is None else name, [dataset_name])
         model = PowerLawNormSpectralModel() if spectral_model is None else spectral_model
-        if not isinstance(model, SpectralModel) or not model.is_norm:
-            message = f"{self._name}: spectral_model is {described(model)}, expected a norm model"
+        self.spectral_model, self.spatial_model = model, spatial_model
+        self._check_models()
+        self._label_parameters()
+
+    def _check_models(self) -> None:
+        norm: Any = self.spectral_model
+        if not isinstance(norm, SpectralModel) or not norm.is_norm:
+            message = f"{self._name}: spectral_model is {described(norm)}, expected a norm model"
             raise ModelError(message)
-        shape: Any = spatial_model
+        shape: Any = self.spatial_model
         if not isinstance(shape, SpatialModel | None):
             message = (
                 f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
             )
             raise ModelError(message)
-        self.spectral_model, self.spatial_model = model, spatial_model
-        self._label_parameters()
 
     @property
     def dataset_name(self) -> str:
@@ -192,9 +196,7 @@ class BackgroundIRFModel(Component):
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         alone, memo = memo is None, {} if memo is None else memo
-        new.spectral_model = self.spectral_model.copy(memo)
-        if self.spatial_model is not None:
-            new.spatial_model = self.spatial_model.copy(memo)
+        self._copy_models(new, memo)
         if dataset_name is not None:
             if self._name == f"{self.dataset_name}-bkg":
                 new._name = f"{dataset_name}-bkg"

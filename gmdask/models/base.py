@@ -99,6 +99,10 @@ class ModelBase(HasCovariance):
             setattr(self, default.name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
+        if self._is_made and name in self.nested:  # so that no model is inside itself
+            kind = type(self).__name__
+            message = f"{kind}.{name} cannot be replaced: make another {kind}"
+            raise ModelError(message)
         if name in self.parameter_names:
             where = f"{type(self).__name__}.{name}"
             if not isinstance(value, Parameter):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Component"]
 
 _TYPES = ("spectral", "spatial", "temporal")
+_PARTS = ("spectral_model", "spatial_model", "temporal_model", "apply_irf")
 
 
 class Component(HasCovariance):
@@ -139,6 +140,29 @@ class Component(HasCovariance):
             without one only.
         """
         raise NotImplementedError
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _PARTS or not self._is_made:
+            super().__setattr__(name, value)
+            return
+        before = self.__dict__.get(name)
+        super().__setattr__(name, value)
+        try:
+            self._check_models()
+        except ModelError:
+            super().__setattr__(name, before)
+            raise
+        self._label_parameters()
+
+    def _check_models(self) -> None:
+        """Refuse models that are not of the kind that is expected, or do not go together."""
+
+    def _copy_models(self, new: Self, memo: dict[int, Any]) -> None:
+        """Give a copy models of its own."""
+        for key in _PARTS:
+            model = self.__dict__.get(key)
+            if isinstance(model, ModelBase):
+                new.__dict__[key] = model.copy(memo)
 
     def _finish_copy(self, new: Self, alone: bool) -> None:
         """Label the parameters of a copy by its name; one that is alone gets the covariance."""

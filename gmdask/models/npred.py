@@ -94,17 +94,21 @@ class TemplateNPredModel(Component):
         if spectral_model is None:
             spectral_model = PowerLawNormSpectralModel()
             spectral_model.tilt.frozen = True
-        if not isinstance(spectral_model, SpectralModel) or not spectral_model.is_norm:
-            message = f"{self._name}: spectral_model is {described(spectral_model)}, expected a norm model"
+        self.spectral_model, self.spatial_model = spectral_model, spatial_model
+        self._check_models()
+        self._label_parameters()
+
+    def _check_models(self) -> None:
+        norm: Any = self.spectral_model
+        if not isinstance(norm, SpectralModel) or not norm.is_norm:
+            message = f"{self._name}: spectral_model is {described(norm)}, expected a norm model"
             raise ModelError(message)
-        shape: Any = spatial_model
+        shape: Any = self.spatial_model
         if not isinstance(shape, SpatialModel | None):
             message = (
                 f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
             )
             raise ModelError(message)
-        self.spectral_model, self.spatial_model = spectral_model, spatial_model
-        self._label_parameters()
 
     @property
     def models(self) -> dict[str, ModelBase]:
@@ -133,9 +137,7 @@ class TemplateNPredModel(Component):
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._name = self._name if name is None else name
-        new.spectral_model = self.spectral_model.copy(memo)
-        if self.spatial_model is not None:
-            new.spatial_model = self.spatial_model.copy(memo)
+        self._copy_models(new, memo)
         new._datasets_names = self.datasets_names
         self._finish_copy(new, alone)
         return new

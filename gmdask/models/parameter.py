@@ -290,7 +290,7 @@ class Parameter:
         """Independent copy with the same attributes."""
         new = object.__new__(Parameter)
         for key in Parameter.__slots__:
-            setattr(new, key, getattr(self, key))
+            object.__setattr__(new, key, getattr(self, key))
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

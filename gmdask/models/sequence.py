@@ -355,7 +355,11 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             with locating(_component_label(k, item)):
                 item = check_mapping(item, "component")
                 component_class = get_class("component", item.get("type"))
-                components.append(component_class.from_dict(item, links))
+                try:
+                    components.append(component_class.from_dict(item, links))
+                except RecursionError as error:
+                    message = "models are inside each other too deeply, or in a circle"
+                    raise ModelError(message) from error
         return cls(components)
 
     # --- to look at ---------------------------------------------------------------------

@@ -65,35 +65,38 @@ class SkyModel(Component):
         temporal_model: TemporalModel | None = None,
     ) -> None:
         super().__init__(uuid4().hex[:8] if name is None else name, datasets_names)
-        shape: Any = spatial_model
+        self.spectral_model = spectral_model
+        self.spatial_model = spatial_model
+        self.temporal_model = temporal_model
+        self.apply_irf = self._checked_irfs(apply_irf)
+        self._check_models()
+        self._label_parameters()
+
+    def _check_models(self) -> None:
+        self._checked_irfs(self.apply_irf)
+        shape: Any = self.spatial_model
+        spectral: Any = self.spectral_model
         if not isinstance(shape, SpatialModel | None) or (shape and not shape.density_unit):
             message = f"{self._name}: spatial_model is {described(shape)}, expected a shape"
             raise ModelError(message)
         # a template that is a spectrum per sr, like the Galactic diffuse emission, takes a norm
         is_norm = shape is not None and shape.density_unit != "sr-1"
-        if not isinstance(spectral_model, SpectralModel) or spectral_model.is_norm != is_norm:
+        if not isinstance(spectral, SpectralModel) or spectral.is_norm != is_norm:
             expected = "a norm (the map is a spectrum)" if is_norm else "a spectrum"
-            message = (
-                f"{self._name}: spectral_model is {described(spectral_model)}, expected {expected}"
-            )
+            message = f"{self._name}: spectral_model is {described(spectral)}, expected {expected}"
             raise ModelError(message)
-        change: Any = temporal_model
+        change: Any = self.temporal_model
         if not isinstance(change, TemporalModel | None):
             message = (
                 f"{self._name}: temporal_model is {described(change)}, expected a temporal model"
             )
             raise ModelError(message)
-        self.spectral_model = spectral_model
-        self.spatial_model = spatial_model
-        self.temporal_model = temporal_model
-        self.apply_irf = self._checked_irfs(apply_irf)
-        if spectral_model.is_counts and self.apply_irf["exposure"]:
+        if spectral.is_counts and self.apply_irf["exposure"]:
             message = (
                 f"{self._name}: the spectrum has no area and time in its unit "
-                f"({spectral_model.output_unit}), as for apply_irf={{'exposure': False}} only"
+                f"({spectral.output_unit}), as for apply_irf={{'exposure': False}} only"
             )
             raise ModelError(message)
-        self._label_parameters()
 
     def _checked_irfs(self, apply_irf: Mapping[str, bool] | None) -> dict[str, bool]:
         given = {} if apply_irf is None else dict(apply_irf)
@@ -161,14 +164,11 @@ class SkyModel(Component):
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
         """Independent copy, of another name if one is given."""
         alone, memo = memo is None, {} if memo is None else memo
-        spatial = None if self.spatial_model is None else self.spatial_model.copy(memo)
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._name = self._name if name is None else name
-        new.spectral_model, new.spatial_model = self.spectral_model.copy(memo), spatial
-        if self.temporal_model is not None:
-            new.temporal_model = self.temporal_model.copy(memo)
-        new.apply_irf = dict(self.apply_irf)
+        self._copy_models(new, memo)
+        new.__dict__["apply_irf"] = dict(self.apply_irf)
         new._datasets_names = self.datasets_names
         self._finish_copy(new, alone)
         return new

@@ -114,3 +114,39 @@ def test_what_is_no_component_is_refused(given: Any) -> None:
         gm.Models(given)
     with pytest.raises(InputError, match="datasets are"):
         gm.Datasets(given)
+
+
+def test_parts_of_a_component_are_checked_when_they_are_assigned() -> None:
+    source = SkyModel(PowerLawSpectralModel(), PointSpatialModel(), name="a")
+    background = gm.BackgroundIRFModel(dataset_name="a")
+    tries: list[tuple[Any, str, Any]] = [
+        (source, "spectral_model", theirs.PowerLawSpectralModel()),
+        (source, "spectral_model", gm.PowerLawNormSpectralModel()),
+        (source, "spectral_model", PowerLawSpectralModel(amplitude="1 TeV-1")),
+        (source, "spatial_model", theirs.PointSpatialModel()),
+        (source, "temporal_model", PowerLawSpectralModel()),
+        (source, "apply_irf", {"psff": True}),
+        (background, "spectral_model", PowerLawSpectralModel()),
+        (background, "spatial_model", theirs.PointSpatialModel()),
+    ]
+    for component, name, value in tries:
+        before = getattr(component, name)
+        with pytest.raises(ModelError):
+            setattr(component, name, value)
+        assert getattr(component, name) is before
+    other = PowerLawSpectralModel(index=3)
+    source.spectral_model = other
+    assert gm.Models(source).parameters["a.spectral.index"] is other.index
+    assert other.index.where == "a.spectral.index"
+
+
+def test_no_model_is_inside_itself() -> None:
+    product = PowerLawSpectralModel() * gm.PowerLawNormSpectralModel()
+    with pytest.raises(ModelError, match=r"CompoundSpectralModel\.model1 cannot be replaced"):
+        product.model1 = product  # type: ignore[attr-defined]
+    norm = {"type": "pl-norm", "parameters": []}
+    circle: dict[str, Any] = {"type": "compound", "operator": "mul", "model2": norm}
+    circle["model1"] = circle
+    data = {"components": [{"type": "SkyModel", "name": "a", "spectral": circle}]}
+    with pytest.raises(ModelError, match="component 'a': models are inside each other too deeply"):
+        gm.Models.from_dict(data)
