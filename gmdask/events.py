@@ -475,7 +475,9 @@ def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]]
         Bytes read now.
     """
     try:
-        with expanded(path).open("rb") as file:
+        # should it be a pipe, nobody waits for its other end
+        handle = os.open(expanded(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
             if file.seek(0, os.SEEK_END) < offset:
                 offset = 0
             file.seek(offset)
@@ -485,7 +487,7 @@ def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]]
     whole = content[: content.rfind(b"\n") + 1]
     try:
         return [_event_in(line) for line in whole.splitlines()], offset + len(whole)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path}: holds a line that is no event of a fit ({error})"
         raise InputError(msg) from error
 

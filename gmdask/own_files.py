@@ -36,7 +36,7 @@ class OwnFiles:
         """
         try:
             found = json.loads((self.folder / LIST).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         files = found.get("files") if isinstance(found, dict) else None
         if not isinstance(files, dict) or found.get("schema") != SCHEMA:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
@@ -18,6 +17,7 @@ from distributed import Client, LocalCluster, Security
 from gmdask.cluster.private import OwnClient, own_certificates, scratch_folder
 from gmdask.cluster.settings import cluster_settings, read_settings, setting, size_of
 from gmdask.errors import InputError, InputNotFoundError
+from gmdask.inputs import load_json, read_bytes
 from gmdask.paths import expanded
 
 __all__ = ["connect"]
@@ -139,10 +139,9 @@ def _scheduler(address: str) -> str:
     if not address.endswith(".json"):
         return address
     try:
-        return str(json.loads(Path(address).read_text(encoding="utf-8"))["address"])
-    except FileNotFoundError:
-        msg = f"{address}: no such scheduler file"
-        raise InputNotFoundError(msg) from None
+        return str(load_json(read_bytes(address, "scheduler file"), address)["address"])
+    except InputNotFoundError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{address}: is not the file of a scheduler"
         raise InputError(msg) from error

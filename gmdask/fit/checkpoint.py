@@ -20,6 +20,7 @@ from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
 from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
 from gmdask.fit.objective import Objective, Pass
+from gmdask.inputs import read_bytes
 from gmdask.lock import Lock
 from gmdask.models import Models
 from gmdask.optimize.problem import State
@@ -170,13 +171,10 @@ class Checkpoint:
 
     def _read(self) -> Plain:
         try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
+            data = read_bytes(self.path)
+        except InputNotFoundError:
             msg = f"{self.path}: there is no checkpoint to go on from"
             raise InputNotFoundError(msg) from None
-        except OSError as error:
-            msg = f"{self.path}: is not a checkpoint: {error}"
-            raise InputError(msg) from error
         try:
             found = decode_sealed(data, str(self.path))
         except (CorruptStoreError, ValueError, RecursionError) as error:

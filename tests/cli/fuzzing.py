@@ -87,7 +87,7 @@ def spoilt(draw: Any, data: Any, *, json_only: bool = False) -> Any:
         change = draw(
             st.sampled_from(["value", "value", "value", "delete", "other", "more", "number"])
         )
-        value = draw(st.sampled_from(values))
+        value = copy.deepcopy(draw(st.sampled_from(values)))
         if change == "other":
             value = copy.deepcopy(_at(data, draw(st.sampled_from(paths))))
         if not path:

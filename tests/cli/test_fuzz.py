@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import yaml
+from astropy.io import fits
 from fuzz_cases import KINDS, Bench
 from fuzzing import problem, run
 from hypothesis import HealthCheck, Phase, given, settings
@@ -84,3 +87,54 @@ def test_conditions_and_times_that_are_none(work: Path) -> None:
     assert code == 1
     assert "expected pairs of times" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("out/events.jsonl", ["status", "out"]),
+        ("out/checkpoint.json", ["fit", "--resume", "out"]),
+        ("done/result.json", ["report", "done"]),
+        ("models.yaml", ["fit", "sky.zarr", "models.yaml", "-o", "new"]),
+        ("export/datasets.yaml", ["import", "export/datasets.yaml", "new"]),
+        ("survey.yaml", ["simulate", "survey.yaml", "new", "--dry-run"]),
+        (
+            "cluster.json",
+            ["fit", "sky.zarr", "models.yaml", "-o", "new", "--cluster", "cluster.json"],
+        ),
+    ],
+)
+def test_pipes_in_place_of_files(name: str, arguments: list[str], work: Path) -> None:
+    (work / name).unlink(missing_ok=True)
+    os.mkfifo(work / name)
+    code, err = run_here(work, *arguments)
+    assert code == 1
+    assert err.count("gmdask: error: ") == 1
+
+
+def test_numbers_that_are_none(work: Path) -> None:
+    code, err = run_here(
+        work, "cutout", "sky.zarr", "new", "--lon", "nan", "--lat", "0", "--width", "0.3"
+    )
+    assert code == 1
+    assert "expected finite numbers" in err
+    result = work / "done" / "result.json"
+    result.write_text(result.read_text().replace('"total_stat":', '"total": 1, "total_stat":', 1))
+    code, err = run_here(work, "report", "done")
+    assert code == 1
+    assert "done/result.json: Additional properties" in err
+
+
+def test_the_time_of_a_light_curve(bench: Bench, work: Path) -> None:
+    flare = next(entry for entry in bench.templates if entry["name"] == "flare")
+    (work / "models.yaml").write_text(yaml.safe_dump({"components": [flare]}))
+    with fits.open(work / "curve.fits", mode="update") as hdus:
+        hdus[1].header["TIMESYS"] = "lunar"
+    code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
+    assert code == 1
+    assert "'flare': temporal: scale: 'lunar', expected one of" in err
+    with fits.open(work / "curve.fits", mode="update") as hdus:
+        hdus[1].header["MJDREFI"] = "then"
+    code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
+    assert code == 1
+    assert "curve.fits: the reference time MJDREFI, MJDREFF is missing, or not a number" in err
