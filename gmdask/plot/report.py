@@ -198,10 +198,7 @@ def _spectra(models: Models, datasets: Datasets | str) -> str:
     names = [m.name for m in models if isinstance(m, SkyModel) and not m.spectral_model.is_counts]
     if not names:
         return "<p>There are no sources.</p>"
-    shown, bounds = names[:MAX_SEDS], u.Quantity([0.1, 100], "TeV")
-    if isinstance(datasets, Datasets):
-        low, high = datasets[:MAX_DATASETS].energy_ranges
-        bounds = u.Quantity([low.min(), high.max()])
+    shown, bounds = names[:MAX_SEDS], _energy_bounds(datasets)
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure((4.8 * columns + 0.5, 4 * rows))
@@ -209,6 +206,14 @@ def _spectra(models: Models, datasets: Datasets | str) -> str:
         plot_sed(models, name, bounds, figure.add_subplot(rows, columns, k + 1))
     more = f"<p>The first {MAX_SEDS} of {len(names)} sources.</p>" if len(names) > MAX_SEDS else ""
     return _embedded(figure, "spectra of the sources") + more
+
+
+def _energy_bounds(datasets: Datasets | str) -> u.Quantity:
+    """Lowest and highest energy of the datasets; 0.1 to 100 TeV where they are not there."""
+    if isinstance(datasets, str) or not len(datasets):
+        return u.Quantity([0.1, 100], "TeV")
+    low, high = datasets[:MAX_DATASETS].energy_ranges
+    return u.Quantity([low.min(), high.max()])
 
 
 def _opened(result: dict[str, Any], models: Models) -> Datasets | str:

@@ -18,6 +18,7 @@ import gmdask as gm
 from gmdask import plot
 from gmdask.errors import InputError
 from gmdask.estimators.flux_data import reference_fluxes
+from gmdask.plot.report import _energy_bounds
 from gmdask.plot.style import new_figure
 
 mpl.use("agg")
@@ -461,3 +462,8 @@ def test_a_dataset_without_anything_in_it() -> None:
         figure.canvas.draw()
     with pytest.raises(InputError, match="has no background"):
         empty.plot_excess()
+
+
+def test_spectra_of_a_report_stay_where_the_data_are(datasets) -> None:
+    assert_allclose(_energy_bounds(datasets).to_value("TeV"), [0.5, 20])
+    assert_allclose(_energy_bounds("the store is gone").to_value("TeV"), [0.1, 100])
