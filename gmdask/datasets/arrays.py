@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import numpy as np
 import xarray as xr
-from astropy.units import Unit
+from astropy.units import Unit, UnitsError
 from numpy.typing import NDArray
+
+from gmdask.errors import InputError
 
 __all__ = ["double", "finite", "joined", "kept", "ordered", "unit_factor", "values_now"]
 
@@ -41,7 +43,12 @@ def joined(parts: Sequence[xr.Variable], dim: str) -> xr.Variable:
 
 def unit_factor(array: xr.DataArray, like: xr.DataArray) -> float:
     """Factor from the unit of an array to that of another."""
-    return float(Unit(array.attrs.get("unit", "")).to(like.attrs.get("unit", "")))
+    units = [str(one.attrs.get("unit", "")) for one in (array, like)]
+    try:
+        return float(Unit(units[0]).to(units[1]))
+    except (UnitsError, ValueError) as error:
+        msg = f"{array.name} is in {units[0]!r}, expected a unit like {units[1]!r}"
+        raise InputError(msg) from error
 
 
 def ordered(cube: xr.Dataset, like: xr.Dataset) -> xr.Dataset:

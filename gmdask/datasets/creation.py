@@ -155,14 +155,21 @@ def array_cube(
     """
     where = f"dataset {name!r}"
     energy, energy_true = axes
-    counts = arrays["counts"]
-    pixels = tuple(counts.shape[1:])
+    units = {"exposure": exposure_unit}
+    arrays = {
+        key: _numbers(values, units.get(key, ""), f"{where}: {key!r}")
+        for key, values in arrays.items()
+        if values is not None
+    }
+    for key in ("counts", "exposure"):
+        if key not in arrays:
+            msg = f"{where}: {key!r} is missing"
+            raise InputError(msg)
+    pixels = tuple(arrays["counts"].shape[1:])
     cube = xr.Dataset(
         coords={**axis_coords("energy", energy), **axis_coords("energy_true", energy_true)}
     )
     for key, values in arrays.items():
-        if values is None:
-            continue
         axis = energy_true if key == "exposure" else energy
         dims = (axis.name, "lat", "lon")
         _check_shape(values, (axis.nbin, *pixels), f"{where}: {key!r}")
@@ -171,12 +178,27 @@ def array_cube(
     cube.attrs = {"name": name, "kind": "MapDataset", "wcs": dict(wcs)}
     if region is not None:
         cube.attrs |= {"kind": "SpectrumDataset", "region": region.to_dict(), "wcs": region.pixel()}
-    for key, response in (responses or {}).items():
+    given: Mapping[str, Any] = responses or {}
+    for key, response in given.items():
         if response is not None:
+            if not isinstance(response, ResponseMap):
+                msg = f"{where}: {key!r} is a {type(response).__name__}, expected a ResponseMap"
+                raise InputError(msg)
             cube = _with_response(cube, key, response, where)
     checked = check_values(cube, where)
     warn_of_sums({name: checked.attrs.get(KERNEL_SUMS, {})})
     return checked
+
+
+def _numbers(values: Any, unit: str, where: str) -> Any:
+    """Array, in a unit if it has one of its own."""
+    if isinstance(values, u.Quantity):
+        try:
+            return values.to_value(unit)
+        except u.UnitsError as error:
+            msg = f"{where} is in {values.unit}, expected {unit or 'no unit'}"
+            raise InputError(msg) from error
+    return values if hasattr(values, "dtype") else np.asarray(values)
 
 
 def _mask(values: Any, where: str) -> Any:

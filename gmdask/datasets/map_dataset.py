@@ -34,6 +34,7 @@ from gmdask.geometry.regions import Region
 from gmdask.likelihood.group import StoredCube
 from gmdask.store import Row, Store
 from gmdask.store.formats.gadf import read_map_dataset
+from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["KINDS", "MapDataset", "SpectrumDataset", "stored_dataset"]
 
@@ -259,6 +260,7 @@ class MapDataset(Alterations, Looks):
             If it holds something else, or not a spectrum where one is read as such.
         """
         cube = read_map_dataset(filename, name)
+        warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {})})
         kind = KINDS[cube.attrs["kind"]]
         if not issubclass(kind, cls):
             msg = f"{filename}: holds a {kind.__name__}, expected a {cls.__name__}"

@@ -6,18 +6,19 @@ in a table whose rows are the bins of their product, the first axis fastest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.units import Unit
+from astropy.wcs import WCS, WcsError
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 from gmdask.geometry.axes import Axis
 
-__all__ = ["bands_table", "read_bands", "vounit", "wcs_cards"]
+__all__ = ["bands_table", "check_wcs", "read_bands", "vounit", "wcs_cards"]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +56,33 @@ def wcs_cards(header: fits.Header) -> dict[str, Any]:
                 cards[key] = header[key]
     cards.update({key: header[key] for key in GLOBAL_CARDS if key in header})
     return cards
+
+
+def check_wcs(cards: Mapping[str, Any], where: str) -> None:
+    """Refuse WCS cards that do not place two axes on the sky.
+
+    Parameters
+    ----------
+    cards : mapping
+    where : str
+        To begin messages with.
+
+    Raises
+    ------
+    InputError
+        If keywords are missing, or not valid.
+    """
+    missing = [key for key in ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2") if key not in cards]
+    if missing:
+        raise InputError(f"{where}: WCS keywords {', '.join(missing)} are missing")
+    try:
+        wcs = WCS(fits.Header(list(cards.items())), naxis=2, fix=False)
+        wcs.wcs.set()
+    except (ValueError, MemoryError, WcsError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{where}: its WCS keywords are not valid ({reason})") from error
+    if not wcs.has_celestial:
+        raise InputError(f"{where}: its WCS keywords are not those of the sky")
 
 
 def read_bands(bands: fits.BinTableHDU, where: str) -> tuple[Axis, ...]:

@@ -259,3 +259,93 @@ def test_variables_and_home_in_paths(sound, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "files", "list.yaml", "models.yaml", "s.zarr", "t.zarr",
     ]  # fmt: skip
+
+
+WCS = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.1, "CDELT2": 0.1, "CRPIX1": 1.5, "CRPIX2": 1.5,
+    "CRVAL1": 0.0, "CRVAL2": 0.0,
+}  # fmt: skip
+
+
+def from_arrays(**changes):
+    energy = np.array([1.0, 10.0]) * u.TeV
+    arrays = {"counts": np.zeros((1, 2, 2)), "exposure": np.ones((1, 2, 2))}
+    return gm.MapDataset.from_arrays(
+        "a", **{"wcs": WCS, "energy": energy, "energy_true": energy, **arrays, **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"wcs": {}}, "WCS keywords CTYPE1, CTYPE2, CRVAL1, CRVAL2 are missing"),
+        ({"wcs": {**WCS, "CTYPE1": "bananas"}}, "WCS keywords are not valid"),
+        ({"wcs": {**WCS, "CDELT1": 0.0}}, "WCS keywords are not valid"),
+        ({"wcs": {**WCS, "CRVAL1": np.nan}}, "WCS keywords are not valid"),
+        ({"wcs": {**WCS, "CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}}, "not those of the sky"),
+        ({"counts": np.full((1, 2, 2), "a")}, "counts has values of type <U1"),
+        ({"counts": np.zeros((1, 2, 2), complex)}, "counts has values of type complex128"),
+        ({"counts": np.full((1, 2, 2), None)}, "counts has values of type object"),
+        ({"counts": None}, "'counts' is missing"),
+        ({"counts": np.zeros((1, 2, 2)) * u.s}, "'counts' is in s, expected no unit"),
+        ({"exposure": np.ones((1, 2, 2)) * u.m**2}, "'exposure' is in m2, expected cm2 s"),
+        ({"exposure_unit": "bananas"}, "exposure: 'bananas' is not a unit"),
+        ({"energy": np.array([1.0, np.inf]) * u.TeV}, "axis energy has nodes"),
+        ({"energy_true": np.array([-1.0, 1.0]) * u.TeV}, "axis energy_true has nodes"),
+        ({"psf": 3}, "'psf' is a int, expected a ResponseMap"),
+    ],
+)
+def test_arrays_that_are_none_of_a_dataset_are_refused(changes, words):
+    with pytest.raises(InputError) as caught:
+        from_arrays(**changes)
+    assert str(caught.value).startswith("dataset 'a'")
+    assert words in str(caught.value)
+
+
+def test_arrays_may_be_lists_and_quantities():
+    dataset = from_arrays(counts=[[[0, 1], [2, 3]]], exposure=np.ones((1, 2, 2)) * u.Unit("m2 s"))
+    assert dataset.counts.values.tolist() == [[[0, 1], [2, 3]]]
+    assert dataset.exposure.values.tolist() == [[[1e4, 1e4], [1e4, 1e4]]]
+
+
+def gti(cube):
+    cube["gti_start"] = ("gti", np.array([0.0, np.nan]))
+    cube["gti_stop"] = ("gti", np.array([10.0, 20.0]))
+
+
+def gti_backwards(cube):
+    cube["gti_start"], cube["gti_stop"] = ("gti", np.array([10.0])), ("gti", np.array([0.0]))
+
+
+def gti_scale(cube):
+    cube["gti_start"], cube["gti_stop"] = ("gti", np.array([0.0])), ("gti", np.array([9.0]))
+    cube.attrs["gti"] = {"mjdrefi": 51910, "mjdreff": 0.0, "timesys": "bananas"}
+
+
+def livetime(cube):
+    cube["exposure"].attrs["meta"] = {"livetime": "long"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (gti, "good time intervals must be finite"),
+        (gti_backwards, "good time intervals must be finite, and end after they begin"),
+        (gti_scale, "the reference of the good time intervals is no time"),
+        (livetime, "the livetime of exposure is 'long', expected a time"),
+    ],
+)
+def test_times_that_are_none_are_refused(spoil, words, sound, tmp_path):
+    cube = sound.cube.load().copy(deep=True)
+    cube.attrs["gti"] = {"mjdrefi": 51910, "mjdreff": 0.0, "timesys": "tt"}
+    spoil(cube)
+    with pytest.raises(InputError, match=rf"dataset 'run-0': {words}"):
+        gm.Datasets([type(sound)(cube)]).write(tmp_path / "s.zarr")
+
+
+def test_weights_of_responses_in_another_unit_cannot_be_stacked(sound):
+    other = sound.copy("b")
+    cube = other.cube.copy()
+    cube["psf_exposure"] = cube["psf_exposure"].assign_attrs(unit="TeV")
+    with pytest.raises(InputError, match=r"psf_exposure is in 'TeV', expected a unit like"):
+        gm.Datasets([sound, type(sound)(cube)]).stack_reduce("sum")

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, WcsError
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
-from gmdask.geometry.fits_header import read_bands, vounit, wcs_cards
+from gmdask.geometry.fits_header import check_wcs, read_bands, vounit, wcs_cards
 from gmdask.inputs import load_json
 from gmdask.store.formats.region_map import (
     NOWHERE,
@@ -121,13 +120,7 @@ def _read_meta(header: fits.Header, where: str) -> dict[str, Any]:
 
 def _read_wcs(header: fits.Header, where: str) -> dict[str, Any]:
     cards = wcs_cards(header)
-    missing = [key for key in ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2") if key not in cards]
-    if missing:
-        raise InputError(f"{where}: WCS keywords {', '.join(missing)} are missing")
-    try:
-        WCS(fits.Header(list(cards.items())), naxis=2, fix=False).wcs.set()
-    except (ValueError, MemoryError, WcsError) as error:
-        raise InputError(f"{where}: its WCS keywords are not valid ({error})") from error
+    check_wcs(cards, where)
     return cards
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.units import Unit, ct, dimensionless_unscaled, photon
+from astropy.time import ScaleValueError, Time
+from astropy.units import Quantity, Unit, ct, dimensionless_unscaled, photon
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
+from gmdask.geometry.fits_header import check_wcs
 from gmdask.store.axes import cube_axis
 
 __all__ = ["KERNEL_SUMS", "check_name", "check_values", "sums_in_words", "warn_of_sums"]
@@ -60,14 +62,19 @@ def check_values(cube: xr.Dataset, where: str) -> xr.Dataset:
     ------
     InputError
         - The name is empty or has characters that cannot be printed.
-        - A unit is of another dimension than its array must have.
+        - An array is not of numbers, or its unit of another dimension than it must have.
+        - Energies are not positive and finite, or pixels not on the sky.
+        - Good time intervals or the livetime are no times.
         - Counts or background are not finite or negative in the mask.
         - Exposure is not finite at pixels of the mask, or negative.
         - PSF or energy dispersion have negative values, or there are none although there is
           exposure in the mask.
     """
     check_name(cube.attrs.get("name"), where)
+    _check_kinds(cube, where)
     _check_units(cube, where)
+    _check_axes(cube, where)
+    _check_times(cube, where)
     mask = _mask(cube)
     for key in NUMBERS:
         if key in cube:
@@ -146,6 +153,57 @@ def warn_of_sums(sums: Mapping[str, Mapping[str, float]]) -> None:
         log.warning("%s", words)
 
 
+# --- what is beside the values ------------------------------------------------------------
+
+
+def _check_kinds(cube: xr.Dataset, where: str) -> None:
+    for key, array in cube.data_vars.items():
+        if array.dtype.kind not in "biuf":
+            msg = f"{where}: {key} has values of type {array.dtype}, expected real numbers"
+            raise InputError(msg)
+
+
+def _check_axes(cube: xr.Dataset, where: str) -> None:
+    for dim in map(str, cube.dims):
+        name = _axis_name(dim)
+        if name in AXIS_UNITS and dim in cube.coords:
+            nodes = cube_axis(cube, dim).nodes
+            low = nodes.min(initial=np.inf)
+            if not np.isfinite(nodes).all() or low < 0 or (low == 0 and name.startswith("energy")):
+                what = "positive" if name.startswith("energy") else "not negative"
+                msg = f"{where}: axis {dim} has nodes {nodes}, expected finite ones that are {what}"
+                raise InputError(msg)
+    for key in ("wcs", "psf_wcs", "edisp_wcs"):
+        if key in cube.attrs:
+            check_wcs(cube.attrs[key], where if key == "wcs" else f"{where}: {key[:-4]}")
+
+
+def _check_times(cube: xr.Dataset, where: str) -> None:
+    if "gti_start" in cube:
+        start, stop = cube["gti_start"].values, cube["gti_stop"].values
+        if not (np.isfinite(start).all() and np.isfinite(stop).all() and (stop >= start).all()):
+            msg = f"{where}: good time intervals must be finite, and end after they begin"
+            raise InputError(msg)
+        try:
+            gti = cube.attrs["gti"]
+            parts = float(gti["mjdrefi"]), float(gti["mjdreff"])
+            Time(*parts, format="mjd", scale=str(gti["timesys"]).lower())
+        except (KeyError, TypeError, ValueError, ScaleValueError) as error:
+            msg = f"{where}: the reference of the good time intervals is no time ({error})"
+            raise InputError(msg) from error
+    text = cube["exposure"].attrs.get("meta", {}).get("livetime")
+    if text is not None:
+        try:
+            Quantity(text).to("s")
+        except (TypeError, ValueError) as error:
+            msg = f"{where}: the livetime of exposure is {text!r}, expected a time such as '1500 s'"
+            raise InputError(msg) from error
+
+
+def _axis_name(dim: str) -> str:
+    return dim.removeprefix("psf_").removeprefix("edisp_")
+
+
 # --- units --------------------------------------------------------------------------------
 
 
@@ -161,7 +219,7 @@ def _check_units(cube: xr.Dataset, where: str) -> None:
         if key in cube:
             _expect_unit(cube[key].attrs.get("unit", ""), expected, f"{where}: {key}")
     for dim in map(str, cube.dims):
-        name = dim.removeprefix("psf_").removeprefix("edisp_")
+        name = _axis_name(dim)
         if name in AXIS_UNITS and dim in cube.coords:
             unit = cube.coords[dim].attrs.get("unit", "")
             _expect_unit(unit, AXIS_UNITS[name], f"{where}: axis {dim}")
