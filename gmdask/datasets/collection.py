@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Iterable, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from gmdask.datasets.base import MODELS_OTHERWISE
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.collected import Collected
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
-from gmdask.errors import UnknownNameError
+from gmdask.errors import InputError, UnknownNameError, described
 from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
 
@@ -112,7 +113,16 @@ class Datasets(Collected):
         ----------
         models : `Models`
             The global models.
+
+        Raises
+        ------
+        InputError
+            If they are something else.
         """
+        given: Any = models
+        if not isinstance(given, Models):
+            msg = f"models are {described(given)}, expected the global Models"
+            raise InputError(msg)
         sent = self._sent
         touched = None if sent is None else sent.touched(models)
         if touched is None:

@@ -104,7 +104,7 @@ class Models(ModelSequence):
         return component
 
     def __add__(self, other: Component | Iterable[Component]) -> Self:
-        others = [other] if isinstance(other, Component) else list(other)
+        others = other if isinstance(other, Iterable) else [other]
         return type(self)([*self._components, *others])
 
     # --- several at once --------------------------------------------------------------

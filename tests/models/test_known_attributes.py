@@ -102,6 +102,10 @@ def test_objects_of_gammapy_are_told_with_the_way_to_convert_them() -> None:
         lambda: gm.Fit(gm.Datasets()).run(theirs.Models([source])),
         lambda: gm.Datasets([source]),
         lambda: gm.Datasets(source),
+        lambda: gm.Models() + source,
+        lambda: gm.Datasets().follow(theirs.Models([source])),
+        lambda: gm.Datasets().stat_sum(theirs.Models([source])),
+        lambda: gm.FluxPointsEstimator("a").run(gm.Datasets(), theirs.Models([source])),
     ]
     for attempt in tries:
         with pytest.raises(InputError, match=r"Gammapy's \w+ \(gmdask.from_gammapy converts it\)"):
