@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
+import xarray as xr
 from distributed import Client
 
 from gmdask.cluster import run_tasks
 from gmdask.store import BlockRecord, Store
 
-__all__ = ["write_blocks"]
+__all__ = ["OnMade", "made", "write_blocks"]
 
 T = TypeVar("T")
+Item = TypeVar("Item", contravariant=True)
+OnMade = Callable[[int], None]
+
+
+class Write(Protocol[Item]):
+    """Writes the block of an item, and tells how many of its datasets are made."""
+
+    def __call__(self, item: Item, /, *, on_made: OnMade | None = None) -> BlockRecord:
+        """Write the block."""
+
+
+def made(cubes: Iterable[xr.Dataset], on_made: OnMade | None) -> list[xr.Dataset]:
+    """Make the cubes of a block, one after the other.
+
+    Parameters
+    ----------
+    cubes : iterable of `xarray.Dataset`
+        Each is made when it is asked for.
+    on_made : callable, optional
+        Gets their number so far.
+    """
+    found = []
+    for cube in cubes:
+        found.append(cube)
+        if on_made is not None:
+            on_made(len(found))
+    return found
 
 
 def write_blocks(
     store: Store,
     items: Sequence[T],
     digests: Sequence[str],
-    write: Callable[[T], BlockRecord],
+    write: Write[T],
     client: Client | None,
     on_done: Callable[[int], None],
 ) -> list[BlockRecord]:
@@ -36,7 +65,8 @@ def write_blocks(
         Writes the block of an item, here or on a worker.
     client : `distributed.Client` or None
     on_done : callable
-        Gets the number of datasets that are written so far, after each block.
+        Gets the number of datasets that are written so far, after each block; those of the block
+        at work count from when they are made, if that is in this process.
 
     Returns
     -------
@@ -51,7 +81,12 @@ def write_blocks(
     missing = [number for number in range(len(items)) if number not in records]
     done = sum(len(record.rows) for record in records.values())
     todo = [items[number] for number in missing]
-    for index, record in run_tasks(write, todo, client, in_flight=2):
+
+    def on_made(number: int) -> None:
+        on_done(done + number)
+
+    work = write if client is not None else partial(write, on_made=on_made)
+    for index, record in run_tasks(work, todo, client, in_flight=2):
         records[missing[index]] = record
         done += len(record.rows)
         on_done(done)

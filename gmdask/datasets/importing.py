@@ -11,7 +11,7 @@ from pathlib import Path
 from distributed import Client
 
 from gmdask.cluster import run_tasks
-from gmdask.datasets.blocks import write_blocks
+from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.store import (
@@ -167,6 +167,6 @@ def _digest(entries: Sequence[DatasetEntry]) -> str:
     return input_digest((entry.name, entry.path) for entry in entries)
 
 
-def _write_task(task: _BlockTask, url: str) -> BlockRecord:
-    cubes = [read_map_dataset(entry.path, entry.name) for entry in task.entries]
-    return write_block(url, cubes, task.digest)
+def _write_task(task: _BlockTask, url: str, on_made: OnMade | None = None) -> BlockRecord:
+    cubes = (read_map_dataset(entry.path, entry.name) for entry in task.entries)
+    return write_block(url, made(cubes, on_made), task.digest)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
-from gmdask.datasets.blocks import write_blocks
+from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.datasets.simulation import background_model, simulate_observation
 from gmdask.datasets.survey import Observed, Survey
 from gmdask.datasets.survey_file import read_survey
@@ -186,11 +186,12 @@ def _blocks(survey: Survey) -> list[tuple[Observed, ...]]:
 
 
 def _write_task(
-    chosen: Sequence[Observed], survey: Survey, models: dict[str, Any], url: str, recipe: str
-) -> BlockRecord:
+    chosen: Sequence[Observed], survey: Survey, models: dict[str, Any], url: str, recipe: str,
+    on_made: OnMade | None = None,
+) -> BlockRecord:  # fmt: skip
     survey = replace(survey, models=Models.from_dict(models))
-    cubes = [simulate_observation(survey, observed) for observed in chosen]
-    return write_block(url, cubes, _digest([recipe, *map(asdict, chosen)]))
+    cubes = (simulate_observation(survey, observed) for observed in chosen)
+    return write_block(url, made(cubes, on_made), _digest([recipe, *map(asdict, chosen)]))
 
 
 def _recipe(survey: Survey, models: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from dask.base import tokenize
 from distributed import Client
 
 from gmdask.datasets.altered import opened
-from gmdask.datasets.blocks import write_blocks
+from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
 from gmdask.errors import DuplicateNameError, InputError
 from gmdask.events import DatasetsProgress, Listener
@@ -174,8 +174,8 @@ def _task(block: Sequence[MapDataset]) -> _BlockTask:
     return _BlockTask(parts, tokenize(RECIPE, parts, ensure_deterministic=True))
 
 
-def _write_task(task: _BlockTask, url: str) -> BlockRecord:
-    return write_block(url, [_cube(part) for part in task.parts], task.digest)
+def _write_task(task: _BlockTask, url: str, on_made: OnMade | None = None) -> BlockRecord:
+    return write_block(url, made(map(_cube, task.parts), on_made), task.digest)
 
 
 def _cube(part: _Part) -> xr.Dataset:

@@ -12,7 +12,8 @@ from synthetic import models
 
 import gmdask as gm
 from gmdask.cli.main import main
-from gmdask.events import EventFile, FitEnd, FitFailed, FitPass, FitStart, Workers
+from gmdask.events import EventFile, FitEnd, FitFailed, FitPass, FitStart, RunStart, Workers
+from gmdask.lock import Lock
 
 START = FitStart(("source.spectral.index",), ("",), "survey.zarr", ("run-0",), 0)
 
@@ -89,6 +90,20 @@ def test_no_slurm(
     assert "no SLURM on this machine" in said
     (tmp_path / "out" / "job.json").write_text('{"job": "7"}')
     assert "7 (not in the queue)" in run("status")[1]
+
+
+def test_before_there_are_workers(run: Any, tmp_path: Path) -> None:
+    """A fit has a state from its first second, as long as its process is there."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with Lock(out / ".checkpoint.json.lock") as lock:
+        EventFile(out / "events.jsonl")(RunStart("here", 7))
+        assert "state       running: waits for workers\n" in run("status")[1]
+        left = lock.path.read_bytes()
+    lock.path.write_bytes(left.replace(b'"started": 1', b'"started": 2'))  # a process of before
+    assert "state       not begun, or stopped before its first point" in run("status")[1]
+    EventFile(out / "events.jsonl")(FitFailed("no workers came"))
+    assert "state       failed: no workers came\n" in run("status")[1]
 
 
 def test_states(run: Any, tmp_path: Path) -> None:

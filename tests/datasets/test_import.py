@@ -68,6 +68,18 @@ def test_several_blocks_keep_their_order(two_workers, tmp_path):
     assert done[-1] == 5
 
 
+def test_progress_within_a_block(survey, tmp_path):
+    """Datasets count from when they are made, where that is in this process."""
+    imported, copied = [], []
+    store = gm.import_datasets(survey, tmp_path / "one.zarr", on_event=imported.append)
+    assert len({row.block for row in store.rows}) == 1
+    gm.Datasets.from_store(store).write(tmp_path / "two.zarr", on_event=copied.append)
+    for events, work in ((imported, "import"), (copied, "write")):
+        assert [(event.work, event.done, event.total) for event in events] == [
+            (work, 1, 3), (work, 2, 3), (work, 3, 3), (work, 3, 3)
+        ]  # fmt: skip
+
+
 def test_append_and_overwrite(survey, tmp_path):
     other = write_survey(tmp_path / "more", 1, prefix="more")
     url = tmp_path / "store.zarr"
