@@ -2,6 +2,7 @@
 
 from gmdask.cluster.connect import connect
 from gmdask.cluster.engine import Engine
+from gmdask.cluster.lost import cluster_there
 from gmdask.cluster.plan import MemoryPlan, Room, plan_memory, room_on_workers
 from gmdask.cluster.tasks import run_tasks
 from gmdask.cluster.tree import reduce_tree
@@ -10,6 +11,7 @@ __all__ = [
     "Engine",
     "MemoryPlan",
     "Room",
+    "cluster_there",
     "connect",
     "plan_memory",
     "reduce_tree",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker, get_worker
+from distributed import Client, Future, get_worker
 
+from gmdask.cluster.lost import cluster_there
 from gmdask.cluster.told import Told, raise_told, tell
 from gmdask.cluster.watch import Watch
-from gmdask.errors import ClusterLostError
 from gmdask.events import Listener
 
 __all__ = ["Engine"]
@@ -70,7 +68,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._unmovable: set[int] = set()
         if client is not None:
             self._watch = Watch(client, self._run, on_event)
-            self._futures = [self._submit(tell, _build_there, build, spec) for spec in specs]
+            with cluster_there(client):
+                self._futures = [self._submit(tell, _build_there, build, spec) for spec in specs]
 
     def __len__(self) -> int:
         return len(self._specs)
@@ -107,7 +106,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             return [
                 self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)
             ]
-        with self._cluster_there() as client:
+        client = self._client
+        with cluster_there(client):
             self._swap_moved()
             number = next(self._keys)
             # a task group of its own each: many tasks in one group that depend on few others are
@@ -127,24 +127,6 @@ class Engine(Generic[Spec, Group, Payload, Result]):
                 raise
             self._even_out([worker for worker, _ in answers])
         return [raise_told(result) for _, result in answers]
-
-    @contextmanager
-    def _cluster_there(self) -> Iterator[Client]:
-        """Tell what is raised where the cluster is gone."""
-        assert self._client is not None
-        try:
-            yield self._client
-        except KilledWorker as error:
-            msg = (
-                f"{error.allowed_failures + 1} workers ended one after the other while they worked on the same "
-                "datasets: too little memory for them, or a fault of the machines"
-            )
-            raise ClusterLostError(msg) from error
-        except Exception as error:
-            if isinstance(error, CancelledError) or self._client.status != "running":
-                msg = "the connection to the scheduler of the cluster is lost"
-                raise ClusterLostError(msg) from error
-            raise
 
     def _even_out(self, places: Sequence[str]) -> None:
         """Build groups again on other workers where one has two more than another.

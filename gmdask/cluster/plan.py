@@ -10,6 +10,7 @@ from typing import Any
 
 from distributed import Client, Worker
 
+from gmdask.cluster.lost import cluster_there
 from gmdask.errors import ClusterLostError, PlanError
 from gmdask.likelihood.memory import give_back
 
@@ -96,7 +97,8 @@ def _answers(
     """
     end = time.monotonic() + PATIENCE_S
     while True:
-        found = list(client.run(_measure, function, fixed, on_error="return").values())
+        with cluster_there(client):
+            found = list(client.run(_measure, function, fixed, on_error="return").values())
         faults = [answer for answer in found if isinstance(answer, BaseException)]
         for fault in faults:
             if not isinstance(fault, OSError):  # Dask's errors of connections are such

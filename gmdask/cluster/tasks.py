@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from distributed import Client, as_completed
 
+from gmdask.cluster.lost import cluster_there
 from gmdask.cluster.told import raise_told, tell
 
 __all__ = ["run_tasks"]
@@ -39,6 +40,13 @@ def run_tasks(
         for index, item in enumerate(items):
             yield index, function(item)
         return
+    with cluster_there(client):
+        yield from _run_there(function, items, client, in_flight)
+
+
+def _run_there(
+    function: Callable[[S], T], items: Sequence[S], client: Client, in_flight: int
+) -> Iterator[tuple[int, T]]:
     threads = max(sum(client.nthreads().values()), 1)
     waiting = list(enumerate(items))[::-1]
     index_of = {}
@@ -59,4 +67,5 @@ def run_tasks(
                 submit()
             yield index_of[future.key], result
     finally:
-        client.cancel(list(running.futures))
+        if client.status == "running":
+            client.cancel(list(running.futures))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from distributed import Client, Future, as_completed
 
+from gmdask.cluster.lost import cluster_there
 from gmdask.cluster.told import Told, raise_told, tell
 
 __all__ = ["reduce_tree"]
@@ -52,7 +53,8 @@ def reduce_tree(
     done = on_leaf if on_leaf is not None else _nothing
     if client is None:
         return _here(leaf, merge, items, done)
-    return _there(leaf, merge, items, client, done)
+    with cluster_there(client):
+        return _there(leaf, merge, items, client, done)
 
 
 def _nothing(index: int) -> None:
@@ -129,4 +131,5 @@ def _there(
                 pair = finished.pop(left), finished.pop(right)
                 submit(parent, partial(tell, merge), *pair)
     finally:
-        client.cancel([*running.futures, *finished.values()])
+        if client.status == "running":
+            client.cancel([*running.futures, *finished.values()])

@@ -19,7 +19,7 @@ from distributed import Client
 
 from gmdask.cluster import run_tasks
 from gmdask.datasets.altered import opened
-from gmdask.errors import InputError, StoreError, StoreExistsError
+from gmdask.errors import GmdaskError, InputError, StoreError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource
 from gmdask.models.files import write_files
@@ -123,7 +123,7 @@ def write_list(
         for name in files:
             (made / name).replace(folder / name)
     except OSError as error:
-        if isinstance(error, StoreError):
+        if isinstance(error, GmdaskError):
             raise
         msg = f"{folder}: cannot be written ({error})"
         raise StoreError(msg) from error

@@ -8,6 +8,7 @@ import time
 from astropy import units as u
 from distributed import Client
 
+from gmdask.cluster import cluster_there
 from gmdask.errors import InputError
 
 __all__ = ["Clock", "seconds_of"]
@@ -30,10 +31,11 @@ class Clock:
         if self._client is None:
             return {}
         try:
-            times = self._client.run(
-                time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
-            )
-        except (TimeoutError, OSError):  # one that hangs does not answer
+            with cluster_there(self._client):
+                times = self._client.run(
+                    time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
+                )
+        except (TimeoutError, OSError):  # one that hangs, or is gone, does not answer
             return {}
         return {worker: s for worker, s in times.items() if isinstance(s, float)}
 

@@ -11,7 +11,7 @@ import xarray as xr
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.cluster import MemoryPlan, plan_memory, room_on_workers
+from gmdask.cluster import MemoryPlan, cluster_there, plan_memory, room_on_workers
 from gmdask.datasets import MapDataset
 from gmdask.errors import PlanError
 from gmdask.likelihood.group import CubeSource, DatasetSpec, GroupSpec
@@ -72,7 +72,8 @@ def n_groups(n_runs: int, client: Client | None) -> int:
     """Number of groups that so many runs, or datasets, make: a few per thread of the cluster."""
     if client is None:
         return min(n_runs, 1)
-    threads: int = sum(client.nthreads().values())
+    with cluster_there(client):
+        threads: int = sum(client.nthreads().values())
     return min(n_runs, GROUPS_PER_THREAD * max(threads, 1))
 
 

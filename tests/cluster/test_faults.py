@@ -10,13 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
+from astropy import units as u
 from clusters import pids, settled
+from distributed import Client, LocalCluster
 from jobs import build, evaluate
+from synthetic import models as true_models
 from test_engine import engines, expected, placement  # noqa: F401
 
 import gmdask as gm
 from gmdask.cluster import Engine, watch
 from gmdask.errors import ClusterLostError, FitError, InputError
+from gmdask.events import FitPass
 
 N = 6
 
@@ -162,3 +166,43 @@ def test_a_cluster_of_others(tmp_path, monkeypatch):
         for process in processes:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def brief():
+    """Client of a cluster in this process, which a test may close."""
+    with (
+        LocalCluster(1, processes=False, protocol="inproc://", dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("closed", ["client", "cluster"])
+def test_a_cluster_that_closes_during_a_fit(brief, closed, survey_store):
+    datasets = gm.Datasets.read(survey_store)
+    models = true_models(datasets.names)
+    models["source"].spectral_model.index.value = 3.0
+
+    def close(event):
+        if isinstance(event, FitPass):
+            (brief if closed == "client" else brief.cluster).close()
+
+    with pytest.raises(ClusterLostError, match="connection to the scheduler"):
+        gm.Fit(datasets, brief, on_event=close).run(models)
+
+
+def test_a_client_that_is_closed(brief, survey_store, tmp_path):
+    datasets = gm.Datasets.read(survey_store)
+    models = true_models(datasets.names)
+    brief.close()
+    for work in (
+        lambda: gm.Fit(datasets, brief).run(models),
+        lambda: gm.FluxPointsEstimator("source", [1, 10] * u.TeV).run(datasets, models, brief),
+        lambda: datasets.stack_reduce("sum", brief),
+        lambda: datasets.write(tmp_path / "copy.zarr", brief),
+        lambda: gm.export_datasets(datasets, tmp_path / "files", brief),
+        lambda: Engine(build, evaluate, [(0, 0.0)], brief),
+    ):
+        with pytest.raises(ClusterLostError, match="connection to the scheduler"):
+            work()
