@@ -18,6 +18,7 @@ from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
 from gmdask.models import BackgroundIRFModel, Models
+from gmdask.models.plain import locating
 from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
 
@@ -88,9 +89,11 @@ def _survey(data: Mapping[str, Any], path: Path) -> Survey:
     }
     _check_bins(data, pixel / irf_pixel)
     rate = _positive(data["background"]["rate"], "s-1 TeV-1 sr-1", "background rate")
+    with locating(f"{path}: models"):
+        models = Models.read(path.parent / data["models"])
     survey = Survey(
         int(data["seed"]), pixels, int(geometry["npix"]), _edges(data["energy"], "energy"),
-        _edges(data["energy_true"], "energy_true"), (), Models.read(path.parent / data["models"]),
+        _edges(data["energy_true"], "energy_true"), (), models,
         IactResponse(**scales, background=rate), irf_pixel,
     )  # fmt: skip
     observations = tuple(_observations(survey, data))
