@@ -16,6 +16,8 @@ import gmdask as gm
 from gmdask.cli.main import main
 from gmdask.events import read_events
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path, survey_store, monkeypatch, capsys):

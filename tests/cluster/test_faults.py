@@ -22,6 +22,8 @@ from gmdask.cluster import Engine, watch
 from gmdask.errors import ClusterLostError, FitError, InputError
 from gmdask.events import FitPass
 
+pytestmark = pytest.mark.slow
+
 N = 6
 
 

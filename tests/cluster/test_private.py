@@ -57,6 +57,7 @@ def mark(tmp_path):
 
 
 @another_user
+@pytest.mark.slow
 def test_nobody_else_runs_code_or_reads_pages(two_workers, mark):
     workers = pids(two_workers)
     before = set(ports_of(os.getpid()))
@@ -74,6 +75,7 @@ def test_nobody_else_runs_code_or_reads_pages(two_workers, mark):
 
 
 @another_user
+@pytest.mark.slow
 def test_the_intruder_succeeds_where_nothing_is_private(mark):
     with (
         LocalCluster(
@@ -127,6 +129,7 @@ with certificate_files(pathlib.Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_certificates_of_a_killed_client_are_swept(tmp_path):
     (tmp_path / ".tls-of-the-user").mkdir()
     others = [

@@ -18,6 +18,8 @@ from gmdask.cluster import watch
 from gmdask.errors import ClusterLostError, InputError
 from gmdask.events import Accepted, WorkerLost
 
+pytestmark = pytest.mark.slow
+
 JOBS = {"memory": "1GB", "walltime": "00:10:00"}
 
 

@@ -18,6 +18,8 @@ from synthetic import with_models
 import gmdask as gm
 from gmdask.events import FitPass
 
+pytestmark = pytest.mark.slow
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 MODELS = "[...Bokeh.documents[0]._all_models.values()]"
