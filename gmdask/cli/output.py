@@ -151,8 +151,8 @@ class OutputFolder:
 
     def _awaits_job(self) -> bool:
         """Whether it was made for a batch job that has not written a checkpoint or a result."""
-        names = self._own.names().keys()
-        return JOB in names and names <= {*JOB_FILES, EVENTS}
+        written = any(os.path.lexists(self.path / name) for name in (*RESULTS, CHECKPOINT))
+        return JOB in self._own.names() and not written
 
     def write_job(self, script: str) -> Path:
         """Make the folder of a batch job.

@@ -70,9 +70,16 @@ def test_the_script(run: Any, survey_store: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "holds no fit" in said
     assert run("batch", "fit", survey_store, "a model.yaml", "-o", "my out")[0] == 0  # once more
+    script.write_text(script.read_text() + "# mine\n")
+    code, said = run("batch", "fit", survey_store, "a model.yaml", "-o", "my out")
+    assert code == 1
+    assert "holds job.sh, which gmdask did not write, or not as it is now" in said
+    lost = run("fit", survey_store, "a model.yaml", "-o", "my out", "--cluster", "gone.json")
+    assert lost[0] == 1, lost  # as a job that ends before its first point, and is queued again
+    assert "state       failed: " in run("status", "my out")[1]
     fitted = run("fit", survey_store, "a model.yaml", "-o", "my out")
     assert fitted[0] == 0, fitted
-    assert script.is_file()
+    assert script.read_text().endswith("# mine\n")
     code, said = run("status", "my out")
     assert said.startswith("state       done: converged\n"), said
     code, said = run("batch", "fit", survey_store, "a model.yaml", "-o", "my out")
