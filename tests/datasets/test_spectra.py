@@ -150,7 +150,7 @@ def test_background_norm_is_kept(pair):
     np.testing.assert_allclose(
         found.background, whole.background * factor[:, None, None], rtol=1e-12
     )
-    assert found.models.names == []
+    assert found.models.names == [f"{found.name}-bkg"]  # frozen
 
 
 @pytest.fixture(scope="module")
