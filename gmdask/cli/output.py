@@ -85,7 +85,7 @@ class OutputFolder:
         if not self.path.absolute().parent.is_dir():
             msg = f"{self.path}: its parent is not a folder"
             raise InputError(msg)
-        if os.path.lexists(self.path):
+        if os.path.lexists(self.path) and not resume:  # that is checked once it is locked
             self._check()
 
     def _check(self) -> None:

@@ -79,6 +79,9 @@ def test_the_script(run: Any, survey_store: Path, tmp_path: Path) -> None:
     assert "state       failed: " in run("status", "my out")[1]
     fitted = run("fit", survey_store, "a model.yaml", "-o", "my out")
     assert fitted[0] == 0, fitted
+    (tmp_path / "my out" / ".gmdask.json").rename(tmp_path / "list")  # looking needs no list
+    assert run("status", "my out")[1].startswith("state       done: converged\n")
+    (tmp_path / "list").rename(tmp_path / "my out" / ".gmdask.json")
     assert script.read_text().endswith("# mine\n")
     code, said = run("status", "my out")
     assert said.startswith("state       done: converged\n"), said
