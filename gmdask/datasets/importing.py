@@ -57,7 +57,7 @@ def import_datasets(
     append : bool
         Add to a store that is there.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as blocks are written.
+        Gets a `DatasetsProgress` as files are checked, and as blocks are written.
 
     Returns
     -------
@@ -81,7 +81,15 @@ def import_datasets(
     else:
         refuse_existing(url, overwrite=overwrite)
         store = None
-    found = dict(run_tasks(_describe_file, entries, client))
+
+    def tell(work: str, done: int) -> None:
+        if on_event is not None:
+            on_event(DatasetsProgress(work, done, len(entries)))
+
+    found: dict[int, tuple[CubeShape, dict[str, float]]] = {}
+    for index, description in run_tasks(_describe_file, entries, client):
+        found[index] = description
+        tell("check", len(found))
     shapes = [found[i][0] for i in range(len(entries))]
     warn_of_sums({entry.name: found[i][1] for i, entry in enumerate(entries)})
     store = Store.create(url, overwrite=overwrite) if store is None else store
@@ -91,12 +99,8 @@ def import_datasets(
     chosen = [tuple(entries[i] for i in block) for block in plan_blocks(shapes)]
     tasks = [_BlockTask(block, _digest(block)) for block in chosen]
 
-    def on_done(done: int) -> None:
-        if on_event is not None:
-            on_event(DatasetsProgress("import", done, len(entries)))
-
     write, digests = partial(_write_task, url=store.url), [task.digest for task in tasks]
-    store.commit(write_blocks(store, tasks, digests, write, client, on_done))
+    store.commit(write_blocks(store, tasks, digests, write, client, partial(tell, "import")))
     return store
 
 

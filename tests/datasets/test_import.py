@@ -62,8 +62,10 @@ def test_several_blocks_keep_their_order(two_workers, tmp_path):
     )
     assert_equal_stores(here, there)
     assert all(isinstance(event, DatasetsProgress) and event.total == 5 for event in events)
-    assert {event.work for event in events} == {"import"}
-    done = [event.done for event in events]
+    checked = [event.done for event in events if event.work == "check"]
+    done = [event.done for event in events[len(checked) :]]
+    assert checked == [1, 2, 3, 4, 5]  # file by file, before anything is written
+    assert {event.work for event in events[5:]} == {"import"}
     assert done == sorted(done)
     assert done[-1] == 5
 
@@ -74,7 +76,8 @@ def test_progress_within_a_block(survey, tmp_path):
     store = gm.import_datasets(survey, tmp_path / "one.zarr", on_event=imported.append)
     assert len({row.block for row in store.rows}) == 1
     gm.Datasets.from_store(store).write(tmp_path / "two.zarr", on_event=copied.append)
-    for events, work in ((imported, "import"), (copied, "write")):
+    assert [event.done for event in imported if event.work == "check"] == [1, 2, 3]
+    for events, work in ((imported[3:], "import"), (copied, "write")):
         assert [(event.work, event.done, event.total) for event in events] == [
             (work, 1, 3), (work, 2, 3), (work, 3, 3), (work, 3, 3)
         ]  # fmt: skip
