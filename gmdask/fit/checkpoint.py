@@ -249,8 +249,8 @@ def _processor() -> str:
 # --- states as plain data --------------------------------------------------------------
 
 
-NUMBERS = ("scale", "radius", "stretch", "length", "expected")
-COUNTS = ("drift", "kicks")
+NUMBERS = ("scale", "radius", "length", "expected")
+COUNTS = ("drift", "slow", "kicks")
 
 
 def _plain_stage(stage: Stage) -> Plain:
@@ -292,10 +292,10 @@ def _stage_from(data: Plain, objective: Objective) -> Stage:
     scale, *blocks = (
         _numbers(search, key, (n if key == "scale" else n_blocks,)) for key in (*NUMBERS, *COUNTS)
     )
-    radius, stretch, length, expected = blocks[:4]
-    drift, kicks = (counts.astype(np.intp) for counts in blocks[4:])
+    radius, length, expected = blocks[:3]
+    drift, slow, kicks = (counts.astype(np.intp) for counts in blocks[3:])
     point = _pass_from(search["point"], objective)
-    state = State(point, scale, radius, stretch, length, expected, drift, kicks, held)
+    state = State(point, scale, radius, length, expected, drift, slow, kicks, held)
     return Stage(_count(data, "passes"), state)
 
 

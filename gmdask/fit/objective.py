@@ -19,7 +19,7 @@ from gmdask.errors import FitError
 from gmdask.events import Listener
 from gmdask.fit.grouping import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
 from gmdask.fit.positions import once, scattered_sum
-from gmdask.fit.reach import reach_of
+from gmdask.fit.reach import Reach
 from gmdask.likelihood.arrow import LocalBlock
 from gmdask.likelihood.group import (
     CompiledGroup,
@@ -39,6 +39,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
+N_ENERGIES = 20  # at which it is seen how steeply spectra depend on their parameters
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
 
@@ -167,6 +168,8 @@ class Objective:
             self._indices.append(index)
         self.passes, self.end_time = 0, math.inf
         self._periods = _periods(models)
+        self._on_pixels = any(getattr(d, "response", "gammapy") == "gammapy" for d in datasets)
+        self._reach = Reach(models, self.shared, _energies(datasets))
         self.plan = (
             None if client is None else plan_of(client, compile_group, list(datasets), specs)
         )
@@ -198,7 +201,7 @@ class Objective:
 
     def sizes(self) -> Mask:
         """Shared parameters (S,) that are sizes of sources."""
-        return reach_of(self._models, self.shared).sizes
+        return self._reach.sizes
 
     def degrees(self) -> Array:
         """One degree in the unit of each shared parameter (S,); NaN where it is no angle."""
@@ -248,9 +251,8 @@ class Objective:
         """
         parameters = self._models.parameters
         amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
-        reach = reach_of(self._models, self.shared)
-        rough = bool(reach.firm.any())
-        return Problem(*self.limits(), amplitudes, reach, reach.firm, self._blocks(), rough)
+        rough = self._on_pixels and bool(self._reach.moving.any())
+        return Problem(*self.limits(), amplitudes, self._reach, self._blocks(), rough)
 
     def _blocks(self) -> Index:
         """Number of the first component that each shared parameter belongs to."""
@@ -409,3 +411,14 @@ def _periods(models: Models) -> dict[int, tuple[float, float]]:
                 if parameter.max - parameter.min >= period * (1 - 1e-12):
                     found[parameters.index(parameter)] = parameter.min, period
     return found
+
+
+def _energies(datasets: Datasets) -> Array:
+    """Energies (TeV) over the range of the first dataset."""
+    if not len(datasets):
+        return np.ones(1)
+    edges = datasets[0].cube["energy_edges"]
+    low, *_, high = u.Quantity(edges.values, datasets[0].cube["energy"].attrs["unit"]).to_value(
+        "TeV"
+    )
+    return np.geomspace(low, high, N_ENERGIES)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from astropy.units import Unit
 from numpy.typing import NDArray
 
-from gmdask.models import Models
+from gmdask.models import Models, SpectralModel
 
-__all__ = ["Reach", "reach_of"]
+__all__ = ["Reach"]
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
 
 POSITION, ANGLE, SIZE = 0.2, 45.0, 0.02  # deg
 SHARE_OF_SIZE = 0.5
-INDEX, SHARE_OF_NUMBER = 1.0, 0.3
+NUMBER = 1.0  # of shapes and light curves
+FACTOR = 3.0  # change of the logarithm of a flux
+NEARLY_ALL = 0.9  # of the energies: a flux may go through zero at one
+
+
+class _Spectrum(NamedTuple):
+    """A spectral model, its parameters' positions among all, and factors to internal units."""
+
+    model: SpectralModel
+    at: Index
+    factors: Array
+    moves: Mask
 
 
 class Reach:
@@ -22,60 +37,69 @@ class Reach:
 
     A source that is moved by much more than its width, or the width of the PSF, is another
     source: what derivatives at one place say of the other means nothing, and where a source is
-    faint a free step would be that long.
-
-    Parameters
-    ----------
-    absolute : array of shape (S,)
-        In the units of the parameters; infinite where there is no such limit.
-    share : array of shape (S,)
-        Of the present value; what is larger of the two counts.
-    firm : boolean array of shape (S,)
-        Parameters for which it stays, even while steps as long as that are good.
-    """
-
-    def __init__(self, absolute: Array, share: Array, firm: NDArray[np.bool_]) -> None:
-        self._absolute, self._share, self.firm = absolute, share, firm
-
-    @property
-    def sizes(self) -> NDArray[np.bool_]:
-        """Parameters (S,) that are sizes of sources."""
-        return self.firm & (self._share > 0)
-
-    def __call__(self, x: Array) -> Array:
-        """Largest changes (S,) at some values."""
-        return np.maximum(self._absolute, self._share * np.abs(x))
-
-
-def reach_of(models: Models, chosen: NDArray[np.intp]) -> Reach:
-    """Reach of some parameters of models.
-
-    Positions go 0.2 deg, sizes half of what they are, other angles an eighth of a round. What has no
-    unit and is not an amplitude, such as an index, goes 1, or a third of what it is, and farther once
-    such steps are good: it may be a number on any scale.
+    faint a free step would be that long. Positions go 0.2 deg, sizes half of what they are, other angles an
+    eighth of a round. Parameters of spectra, on whatever scale, go as far as changes the flux by a factor
+    of 20 somewhere in the range of energies; amplitudes have bounds of their own.
 
     Parameters
     ----------
     models : `Models`
-    chosen : array
-        Positions among their parameters.
+    chosen : array of shape (S,)
+        Positions of the parameters among those of the models.
+    energies : array
+        In TeV.
+
+    Attributes
+    ----------
+    sizes, moving : boolean array of shape (S,)
+        Parameters that are sizes of sources, and all that move what is seen on the sky.
     """
-    parameters = models.parameters
-    absolute, share = np.full(len(parameters), np.inf), np.zeros(len(parameters))
-    firm = np.zeros(len(parameters), dtype=bool)
-    for component in models:
-        for model in component.models.values():
-            turning = {id(parameter) for parameter, _ in model.periods}
-            for name, parameter in model.named_parameters():
-                index = parameters.index(parameter)
-                if parameter.unit.is_equivalent("deg") and parameter.unit != "":
-                    degree, firm[index] = Unit("deg").to(parameter.unit), True
-                    if name in ("lon_0", "lat_0"):
-                        absolute[index] = POSITION * degree
-                    elif id(parameter) in turning:
-                        absolute[index] = ANGLE * degree
-                    else:
-                        absolute[index], share[index] = SIZE * degree, SHARE_OF_SIZE
-                elif parameter.unit == "" and parameter.interp != "log":
-                    absolute[index], share[index] = INDEX, SHARE_OF_NUMBER
-    return Reach(absolute[chosen], share[chosen], firm[chosen])
+
+    def __init__(self, models: Models, chosen: Index, energies: Array) -> None:
+        parameters = models.parameters
+        self._start, self._chosen, self._energies = parameters.value, chosen, energies
+        absolute, share = np.full(len(parameters), np.inf), np.zeros(len(parameters))
+        free = np.zeros(len(parameters), dtype=bool)
+        free[chosen] = True
+        self._spectra: list[_Spectrum] = []
+        for component in models:
+            for model in component.models.values():
+                names, own = (
+                    zip(*model.named_parameters(), strict=True)
+                    if len(model.parameters)
+                    else ((), ())
+                )
+                index = np.array([parameters.index(p) for p in own], dtype=np.intp)
+                if isinstance(model, SpectralModel):
+                    moves = free[index] & np.array([p.interp != "log" for p in own], dtype=bool)
+                    if moves.any():
+                        self._spectra.append(_Spectrum(model, index, model.internal_factors, moves))
+                    continue
+                turning = {id(parameter) for parameter, _ in model.periods}
+                for name, parameter, at in zip(names, own, index.tolist(), strict=True):
+                    if parameter.unit.is_equivalent("deg") and parameter.unit != "":
+                        degree = Unit("deg").to(parameter.unit)
+                        if name in ("lon_0", "lat_0"):
+                            absolute[at] = POSITION * degree
+                        elif id(parameter) in turning:
+                            absolute[at] = ANGLE * degree
+                        else:
+                            absolute[at], share[at] = SIZE * degree, SHARE_OF_SIZE
+                    elif parameter.unit == "" and parameter.interp != "log":
+                        absolute[at] = NUMBER
+        self._absolute, self._share = absolute, share
+        self.sizes, self.moving = share[chosen] > 0, np.isfinite(absolute[chosen])
+
+    def __call__(self, x: Array) -> Array:
+        """Largest changes (S,) at some values."""
+        values = self._start.copy()
+        values[self._chosen] = x
+        reach = np.maximum(self._absolute, self._share * np.abs(values))
+        for model, at, factors, moves in self._spectra:
+            with np.errstate(all="ignore"):
+                flux, slopes = model.gradient(self._energies, *(values[at] * factors).tolist())
+                change = np.abs(slopes * factors[:, None] / flux)
+            steepest = np.quantile(np.where(np.isfinite(change), change, 0.0), NEARLY_ALL, axis=1)
+            most = np.where(steepest > 0, FACTOR / np.where(steepest > 0, steepest, 1.0), np.inf)
+            reach[at] = np.where(moves, np.minimum(reach[at], most), reach[at])
+        return np.asarray(reach[self._chosen])

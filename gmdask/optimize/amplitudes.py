@@ -12,7 +12,7 @@ __all__ = ["CubeRoot"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LEAST, MOST = 0.05, 20.0  # factor in one step
+LEAST, MOST = 0.125, 8.0  # factor in one step
 FLATTEST = 1 / 3  # curvature in the cube root, of that in the amplitude: where all is far below
 
 

@@ -78,8 +78,6 @@ class Problem:
         taken in the cube root, in which a Poisson likelihood is nearly quadratic.
     reach : callable, or None
         Gives the largest changes (S,) in one step at some values, infinite for no bound.
-    firm : boolean array of shape (S,), or True
-        Parameters whose reach stays; that of the others grows as long as steps keep their promise.
     blocks : integer array of shape (S,), or 0
         Which parameters belong together, as those of a source: each block has a trust region of its own.
     rough : bool
@@ -90,7 +88,6 @@ class Problem:
     upper: Array
     amplitudes: Mask | bool = False
     reach: Callable[[Array], Array] | None = None
-    firm: Mask | bool = True
     blocks: Index | int = 0
     rough: bool = False
 
@@ -108,14 +105,14 @@ class State(Generic[P]):
         inverse.
     radius : array of shape (block,)
         Longest step along each parameter of a block, in that unit.
-    stretch : array of shape (block,)
-        Factor by which the reach of parameters that is not firm has grown.
     length : array of shape (block,)
         Of the Newton step at the point.
     expected : array of shape (block,)
         Decrease of the statistic that it promises.
     drift : array of shape (block,)
         Number of steps in a row that did not come closer to a minimum.
+    slow : array of shape (block,)
+        Number of points in a row that were near a minimum, but not at it.
     kicks : array of shape (block,)
         Number of times that a saddle point was left.
     held : boolean array of shape (S,)
@@ -125,10 +122,10 @@ class State(Generic[P]):
     point: P
     scale: Array
     radius: Array
-    stretch: Array
     length: Array
     expected: Array
     drift: Index
+    slow: Index
     kicks: Index
     held: Mask
 

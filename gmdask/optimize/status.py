@@ -43,7 +43,8 @@ class Tolerances:
     edm : float
         Expected distance to the minimum at which to stop.
     near : float
-        Decrease that a step promises below which second derivatives are evaluated; 0 for never.
+        Decrease that a step promises below which second derivatives are evaluated, for ten
+        blocks; 0 for never.
     poor, good : float
         Gain of a step, as a fraction of the promised one, below which the next one is shorter, and
         above which it may be longer.
@@ -55,6 +56,8 @@ class Tolerances:
         Decrease below which a block of parameters is given up that comes no closer to its minimum.
     drifts : int
         Number of steps in a row without coming closer after which it is.
+    patience : int
+        Number of points in a row near a minimum after which a block is given up that others wait for.
     contraction : float
         Length of a Newton step, as a fraction of the one before, that counts as coming closer; and
         curvature along it, that counts as falling.
@@ -75,6 +78,7 @@ class Tolerances:
     grow: float = 4.0
     drift: float = 0.1
     drifts: int = 3
+    patience: int = 5
     contraction: float = 0.7
     still: float = 1e-2
     kicks: int = 3

@@ -24,7 +24,6 @@ Mask = NDArray[np.bool_]
 FAR = 1e100  # radius before any step was too long
 TOLERANCES = Tolerances()
 TINY = 1e-300
-NEARLY = 0.99  # of a bound, that counts as reaching it
 
 
 class TrustRegion(Generic[P]):
@@ -73,18 +72,15 @@ class TrustRegion(Generic[P]):
         self.point: P
         if isinstance(start, State):
             self.point, self._scale, self._radius = start.point, start.scale, start.radius
-            self._stretch, self._length, self._expected = (
-                start.stretch,
-                start.length,
-                start.expected,
-            )
+            self._length, self._expected = start.length, start.expected
+            self._slow = start.slow
             self._drift, self._kicks, self._held = start.drift, start.kicks, start.held
             self._model = Model(problem, self.point, self._held)
             return
         self._scale = np.zeros(len(problem.lower))
-        self._radius, self._stretch = np.full(n, FAR), np.ones(n)
+        self._radius = np.full(n, FAR)
         self._length, self._expected = np.full(n, FAR), np.zeros(n)
-        self._drift = np.zeros(n, dtype=np.intp)
+        self._drift, self._slow = np.zeros(n, dtype=np.intp), np.zeros(n, dtype=np.intp)
         self._kicks, self._held = np.zeros(n, dtype=np.intp), self.concerned
         self._arrive(start)
 
@@ -92,8 +88,8 @@ class TrustRegion(Generic[P]):
     def state(self) -> State[P]:
         """Where it stands, while no step was refused since the last one accepted."""
         return State(
-            self.point, self._scale, self._radius, self._stretch, self._length,
-            self._expected, self._drift, self._kicks, self._held,
+            self.point, self._scale, self._radius, self._length, self._expected, self._drift,
+            self._slow, self._kicks, self._held,
         )  # fmt: skip
 
     @property
@@ -106,7 +102,7 @@ class TrustRegion(Generic[P]):
     def propose(self) -> Proposal | None:
         """Where to evaluate next; None once the search has ended."""
         while self.status is None:
-            drifting = self._drift >= self._tolerances.drifts
+            drifting = (self._drift >= self._tolerances.drifts) | self._keeping_others()
             found = None
             if self.edm < self._tolerances.edm:
                 found = self._last()
@@ -130,25 +126,35 @@ class TrustRegion(Generic[P]):
             return self._step(model.newton)
         if (self._drift == 1).any() and not self._unconfirmed:
             return self._step(self._bounded())
-        done = (self._drift > 1) | (model.saddle & (self._kicks >= tolerances.kicks))
+        rough = self._problem.rough
+        left = model.saddle & (self._kicks < (1 if rough else tolerances.kicks))
+        done = (self._drift > 1) | (model.saddle & ~left & (not rough))
         if done.any():
             self._hold(done)
-        elif model.saddle.any():
+        elif left.any():
             lower, upper = self._bounds()
-            self._kicks = self._kicks + model.saddle
+            self._kicks = self._kicks + left
             return self._step(model.kick(lower, upper), kick=True)
         else:
             self._end()
         return None
+
+    def _keeping_others(self) -> Mask:
+        """Blocks that have been near a minimum for long without coming to it, while all others have."""
+        slow = (self._slow >= self._tolerances.patience) & (self._model.expected > 0)
+        others = self._model.expected[~slow]
+        waiting = len(others) > 0 and float(others.sum()) < self._tolerances.edm
+        return slow & waiting
 
     def _next(self) -> Proposal | None:
         """The next step, if it promises anything."""
         step = self._bounded()
         promised = self._model.promised(step).sum()
         tolerances, rough = self._tolerances, self._problem.rough
-        least = tolerances.edm * (20.0 if rough else 0.1)
+        least = tolerances.edm * (1.0 if rough else 0.1)
         if promised > least:
-            return self._step(step, order=2 if promised < tolerances.near else 1)
+            near = tolerances.near * max(1.0, 0.1 * self._n_blocks)
+            return self._step(step, order=2 if promised < near else 1)
         if rough:
             self.status = Status.CONVERGED
         else:
@@ -171,8 +177,7 @@ class TrustRegion(Generic[P]):
             known, self._radius[self._blocks] / np.where(known, self._scale, 1.0), np.inf
         )
         if problem.reach is not None:
-            stretch = np.where(problem.firm, 1.0, self._stretch[self._blocks])
-            width = np.minimum(width, problem.reach(x) * stretch)
+            width = np.minimum(width, problem.reach(x))
         lower, upper = self._model.limits
         return np.maximum(lower, x - width), np.minimum(upper, x + width)
 
@@ -232,14 +237,11 @@ class TrustRegion(Generic[P]):
         poor, good = told & (ratio < tolerances.poor), told & (ratio > tolerances.good)
         if not accepted and not poor.any():
             poor = told
-        shorter = _shorter(falls, rises, gained, tolerances.shrink) * size
+        most = np.where(gained < -10 * promised, tolerances.shrink, 0.5)
+        shorter = np.minimum(_shorter(falls, rises, gained, tolerances.shrink), most) * size
         self._radius = np.where(
             poor, shorter, np.where(good, np.maximum(self._radius, tolerances.grow * size), self._radius)
         )  # fmt: skip
-        if self._problem.reach is not None:
-            reach = self._problem.reach(self.point.shared) * self._stretch[self._blocks]
-            met = self._largest(np.where(self._problem.firm, 0.0, np.abs(step) / reach)) > NEARLY
-            self._stretch = np.where(good & met, self._stretch * tolerances.grow, self._stretch)
 
     def _arrive(self, point: P) -> None:
         """Make an evaluation the point, and see whether blocks come closer to their minimum."""
@@ -257,6 +259,8 @@ class TrustRegion(Generic[P]):
             away &= length > tolerances.contraction * self._length
             away &= expected * self._length**2 < tolerances.contraction * before * length**2
             self._drift = np.where(away, self._drift + 1, 0)
+            near = (expected > tolerances.edm / self._n_blocks) & (expected < tolerances.near)
+            self._slow = np.where(near, self._slow + 1, 0)
         self._length, self._expected = length, expected
 
     def _sum(self, values: Array) -> Array:

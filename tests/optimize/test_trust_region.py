@@ -89,7 +89,7 @@ def test_a_plain_number_of_any_scale(amplitude):
     """A bound for the first step does not keep a norm from going from 1 to 49122."""
     found, counted = find(
         poisson(np.array([491220.0]), [10.0]), [1.0], amplitudes=np.array([amplitude]),
-        reach=lambda x: np.maximum(1.0, np.abs(x)), firm=np.array([False]),
+        reach=lambda x: 3 * np.abs(x),
     )  # fmt: skip
     assert found.status is Status.CONVERGED
     assert found.point.shared[0] == pytest.approx(49122, rel=1e-5)
