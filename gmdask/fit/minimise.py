@@ -22,6 +22,7 @@ __all__ = ["Minimisation"]
 Array = NDArray[np.float64]
 
 TURNS = 4  # angles tried, over half a round, where a shape became round
+LEVEL = 1e-3  # change of the statistic between the limits, by the slope, that counts as none
 AWAY = 0.2  # fraction of the way between the limits at which they are tried
 
 
@@ -132,13 +133,12 @@ class Minimisation:
         not it falls along another one.
         """
         objective = self._objective
-        assert point.hessian is not None
+        assert point.gradient is not None
         lower, upper = objective.limits()
-        flat = (np.diag(point.hessian) == 0) & np.isfinite(lower) & np.isfinite(upper)
-        turns = (np.diag(point.hessian) == 0) & objective.angles()
-        blocks = np.asarray(objective.problem().blocks)
-        of_round = np.isin(blocks, blocks[turns])
-        at = flat & of_round & ((point.shared <= lower) | (point.shared >= upper))
+        turns, blocks = objective.flat_angles(point), np.asarray(objective.problem().blocks)
+        at = np.isin(blocks, blocks[turns]) & np.isfinite(lower) & np.isfinite(upper)
+        at &= (point.shared <= lower) | (point.shared >= upper)
+        at &= np.abs(point.gradient) * np.where(at, upper - lower, 0.0) < LEVEL
         if not at.any():
             return None
         inward = np.where(point.shared <= lower, AWAY, 1 - AWAY)

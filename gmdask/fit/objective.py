@@ -40,6 +40,7 @@ Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 N_ENERGIES = 20  # at which it is seen how steeply spectra depend on their parameters
+FLAT = 1e-6  # change of the statistic over a whole turn that counts as none
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
 
@@ -208,9 +209,12 @@ class Objective:
         units = [self._models.parameters[int(i)].unit for i in self.shared]
         return np.array([u.Unit("deg").to(x) if x.is_equivalent("deg") else np.nan for x in units])
 
-    def angles(self) -> Mask:
-        """Shared parameters (S,) that are angles which may take all values."""
-        return np.array([int(index) in self._periods for index in self.shared], dtype=bool)
+    def flat_angles(self, point: Pass) -> Mask:
+        """Shared parameters (S,) that are angles of shapes which are round at a point."""
+        assert point.hessian is not None
+        period = np.array([self._periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
+        curvature = np.where(np.isfinite(period), np.diag(point.hessian), np.inf)
+        return np.asarray(curvature < FLAT / period**2)
 
     def turned(self, shared: Array, which: Mask, share: float) -> Array:
         """Shared parameters with the angles among some of them turned by a share of a round."""

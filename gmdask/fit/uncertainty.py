@@ -67,6 +67,7 @@ def uncertainty(
     assert point.hessian is not None
     lower, upper = objective.limits()
     inside = (point.shared > lower) & (point.shared < upper) & ~np.asarray(held)
+    inside &= ~objective.flat_angles(point)
     zero = unresolved(objective, point) & ~np.asarray(held)
     inside &= ~zero
     stand_in = np.zeros(len(inside), dtype=bool)
