@@ -112,7 +112,7 @@ def volume_options(command: click.Command) -> click.Command:
     """Add ``--quiet`` and ``--verbose`` to a command."""
     for name, value, words in (
         ("quiet", Volume.QUIET, "No progress: only results and errors."),
-        ("verbose", Volume.VERBOSE, "Show every event, and what Dask logs."),
+        ("verbose", Volume.VERBOSE, "Show every event: plan of the memory, checkpoints, workers."),
     ):
         option = click.Option(
             [f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, help=words,
