@@ -40,7 +40,7 @@ def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
 
 def unit_text(unit: str | u.UnitBase) -> str:
     """Unit as it is shown everywhere: ``TeV cm-2 s-1``, and nothing for none."""
-    found = u.Unit(unit)
+    found = parse_unit(unit)
     factors = zip(found.bases, found.powers, strict=True)
     ordered = sorted(factors, key=lambda f: (f[1] < 0, -abs(f[1]), f[0].name.lower()))
     names = [base.name if power == 1 else f"{base.name}{power}" for base, power in ordered]

@@ -138,3 +138,11 @@ def test_the_time_of_a_light_curve(bench: Bench, work: Path) -> None:
     code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
     assert code == 1
     assert "curve.fits: the reference time MJDREFI, MJDREFF is missing, or not a number" in err
+
+
+def test_a_result_with_a_unit_that_is_none(work: Path) -> None:
+    result = work / "done" / "result.json"
+    result.write_text(result.read_text().replace('"unit": "TeV"', '"unit": "../../up"', 1))
+    code, err = run_here(work, "report", "done")
+    assert code == 1
+    assert "'../../up' is not a unit" in err
