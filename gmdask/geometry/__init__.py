@@ -3,7 +3,7 @@
 from gmdask.geometry.aligned import downsampled_cards, pixel_offset, shifted_cards
 from gmdask.geometry.axes import Axis
 from gmdask.geometry.cutout import Window, cutout_window, nearest_pixel, round_up_to_odd
-from gmdask.geometry.frames import rotate, separation
+from gmdask.geometry.frames import rotate, rotation_matrix, separation
 from gmdask.geometry.wcs import CommonGrid, WcsGrid, common_grid
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "nearest_pixel",
     "pixel_offset",
     "rotate",
+    "rotation_matrix",
     "round_up_to_odd",
     "separation",
     "shifted_cards",

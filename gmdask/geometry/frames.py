@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 
-__all__ = ["FRAMES", "rotate", "separation"]
+__all__ = ["FRAMES", "rotate", "rotation_matrix", "separation"]
 
 Array = NDArray[np.float64]
 
@@ -17,7 +17,7 @@ FRAMES = ("icrs", "galactic", "fk5")
 
 
 @cache
-def _rotation(source: str, target: str) -> Array:
+def rotation_matrix(source: str, target: str) -> Array:
     """Rotation matrix (3, 3) between two frames, taken from astropy."""
     from astropy.coordinates import SkyCoord
 
@@ -52,7 +52,7 @@ def rotate(lon: Array | float, lat: Array | float, source: str, target: str) -> 
     vector = np.array(
         [np.cos(lat_rad) * np.cos(lon_rad), np.cos(lat_rad) * np.sin(lon_rad), np.sin(lat_rad)]
     )
-    x, y, z = np.tensordot(_rotation(source, target), vector, axes=1)
+    x, y, z = np.tensordot(rotation_matrix(source, target), vector, axes=1)
     return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Axis, WcsGrid, nearest_pixel
-from gmdask.irf.position import nearest_valid_pixel
+from gmdask.irf.position import filled_nodes, nearest_valid_pixel
 from gmdask.irf.tiles import TiledMap
 
 __all__ = ["EDispMap", "overlap_matrix"]
@@ -58,7 +58,23 @@ class EDispMap:
 
     def matrix(self, row: int, column: int) -> Array:
         """Probabilities (energy_true, energy) of a pixel."""
-        values = self._values.window(row, row + 1, column, column + 1)[..., 0, 0]
+        return self._matrix(self._values.window(row, row + 1, column, column + 1)[..., 0, 0])
+
+    def nodes(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+        """Probabilities (energy_true, energy, row, column) of some pixels; see `filled_nodes`."""
+        values = filled_nodes(self._values, self.grid, rows, columns)
+        if self._migra is None:
+            return values
+        found = {
+            (y, x): self._matrix(values[..., i, j])
+            for i, y in enumerate(rows.tolist())
+            for j, x in enumerate(columns.tolist())
+        }
+        ordered = [[found[y, x] for x in columns.tolist()] for y in rows.tolist()]
+        return np.moveaxis(np.array(ordered), (0, 1), (-2, -1))
+
+    def _matrix(self, values: Array) -> Array:
+        """Probabilities (energy_true, energy) from the values of a pixel."""
         if self._migra is None:
             return values
         total = np.cumsum(values * np.diff(self._migra.edges), axis=1)

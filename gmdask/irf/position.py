@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gmdask.geometry import WcsGrid, separation
 from gmdask.irf.tiles import TiledMap
 
-__all__ = ["nearest_valid_pixel"]
+__all__ = ["filled_nodes", "nearest_valid_pixel"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 
 def nearest_valid_pixel(
@@ -47,3 +51,33 @@ def nearest_valid_pixel(
         valid = np.ones_like(valid)  # behind the plane of projection: the nearest there is
     nearest = np.unravel_index(np.argmin(np.where(valid, distance, np.inf)), grid.shape)
     return float(nearest[1]), float(nearest[0])
+
+
+def filled_nodes(values: TiledMap, grid: WcsGrid, rows: Index, columns: Index) -> Array:
+    """Values (..., row, column) of some pixels; an invalid one gives way to the nearest valid one.
+
+    Parameters
+    ----------
+    values : `TiledMap`
+        Values with axes (..., lat, lon).
+    grid : `WcsGrid`
+        Pixels of the map.
+    rows, columns : array
+        Ascending, next to one another where they differ.
+    """
+    y0, x0 = int(rows.min()), int(columns.min())
+    window = values.window(y0, int(rows.max()) + 1, x0, int(columns.max()) + 1)
+    valid = (window > 0).any(axis=tuple(range(window.ndim - 2)))
+    if not valid.all() and values.valid.any():
+        window = window.copy()
+        lon, lat = grid.pixel_centers
+        for row, column in np.argwhere(~valid).tolist():
+            at = (y0 + row, x0 + column)
+            distance = separation(lon, lat, float(lon[at]), float(lat[at]))
+            near = np.unravel_index(
+                np.argmin(np.where(values.valid, distance, np.inf)), grid.shape
+            )
+            y, x = int(near[0]), int(near[1])
+            window[..., row, column] = values.window(y, y + 1, x, x + 1)[..., 0, 0]
+    result: Array = window[..., rows - y0, :][..., columns - x0]
+    return result

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, round_up_to_odd, separation
-from gmdask.irf.position import nearest_valid_pixel
+from gmdask.irf.position import filled_nodes, nearest_valid_pixel
 from gmdask.irf.tiles import TiledMap
 
 __all__ = ["CONTAINMENT", "PSFKernel", "PSFMap"]
@@ -189,6 +189,10 @@ class PSFMap:
     def profiles(self, lon: float, lat: float) -> Array:
         """Radial profiles (energy, rad) at a position in deg, or at the nearest pixel that has any."""
         return self._at_position(*nearest_valid_pixel(self._profiles, self.grid, lon, lat))
+
+    def nodes(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+        """Radial profiles (energy, rad, row, column) of some pixels; see `filled_nodes`."""
+        return filled_nodes(self._profiles, self.grid, rows, columns)
 
     def _at_position(self, x: float, y: float) -> Array:
         """Profiles (energy, rad) at pixel coordinate (x, y), bilinear, extrapolating."""

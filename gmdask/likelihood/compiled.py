@@ -117,6 +117,8 @@ class CompiledDataset:
         negative; where one is, "masked" takes its place by itself. "all" is for `npred`.
     keep : callable, optional
         Takes an array that is kept for long, and gives it back from where it is kept.
+    response : {"exact", "gammapy"}
+        How sources become counts.
 
     Notes
     -----
@@ -131,8 +133,10 @@ class CompiledDataset:
         local: Mask | None = None,
         bins: str = "occupied",
         keep: Keep = np.asarray,
+        response: str = "gammapy",
     ) -> None:
         parameters = models.parameters
+        self._response = response
         self._cube, self._models, self._mode, self._keep = cube, models, bins, keep
         self.free = (
             np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
@@ -186,7 +190,9 @@ class CompiledDataset:
                 shape, norm = shape_of(model), temporal_norm(model, self._cube)
                 spatial = Slot([shape], positions, column)
                 free = spatial.places.tolist()
-                source = Source(self.observation, self.bins, model, shape, free, norm)
+                source = Source(
+                    self.observation, self.bins, model, shape, free, norm, self._response, self._keep
+                )
                 spectrum: list[ModelBase] = [model.spectral_model]
                 if norm is not None:
                     spectrum.append(norm.model)
@@ -312,7 +318,9 @@ class CompiledDataset:
     def _as_dense(self) -> CompiledDataset:
         """The same dataset evaluated in every bin of the mask."""
         if self._dense is None:
-            self._dense = CompiledDataset(self._cube, self._models, self.free, self.local, "masked")
+            self._dense = CompiledDataset(
+                self._cube, self._models, self.free, self.local, "masked", response=self._response
+            )
         return self._dense
 
     def _profile(self, values: Array, source: Array, source_sum: float) -> Array:

@@ -85,6 +85,7 @@ class Observation:
         self._cube, self._keep = cube, keep or np.asarray
         self._patches: dict[str, _Patch] = {}
         self._tiled: list[TiledMap] = []
+        self.made: dict[str, Any] = {}  # by those who look at it, once for all of them
         self._released = self._keeps_tiles = False
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
@@ -118,7 +119,8 @@ class Observation:
         return np.asarray(self.mask.any(axis=0))
 
     @cached_property
-    def _to_cm2_s(self) -> float:
+    def exposure_unit(self) -> float:
+        """Factor from the exposure as it is stored to cm2 s."""
         return _factor(self._cube["exposure"], "cm2 s")
 
     @cached_property
@@ -148,12 +150,12 @@ class Observation:
         if kept is not None and kept.window.contains(window):
             return kept
         around = window.grown(PATCH_MARGIN, self.grid.shape)
-        exposure, mask = self._read(around)
+        exposure, mask = self.read(around)
         patch = _Patch(around, self._keep(np.array(exposure)), self._keep(np.array(mask)))
         self._patches[owner] = patch
         return patch
 
-    def _read(self, window: Window) -> tuple[NDArray[Any], Mask]:
+    def read(self, window: Window) -> tuple[NDArray[Any], Mask]:
         """Exposure as it is stored, and mask, of a window."""
         y, x = window.slices
         if not self._released:
@@ -163,13 +165,13 @@ class Observation:
     def exposure_and_mask(self, window: Window, owner: str | None) -> tuple[Array, Mask]:
         """Exposure in cm2 s, what is not finite being 0, and mask of a window."""
         if owner is None:
-            exposure, mask = self._read(window)
+            exposure, mask = self.read(window)
         else:
             patch = self._patch(window, owner)
             y, x = window.within(patch.window).slices
             exposure, mask = patch.exposure[:, y, x], patch.mask[:, y, x]
         values = np.array(exposure, dtype=np.float64, order="C")
-        values *= self._to_cm2_s
+        values *= self.exposure_unit
         np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
         return values, np.ascontiguousarray(mask)
 

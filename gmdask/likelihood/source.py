@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.corners import point_corners
+from gmdask.likelihood.exact.source import ExactSource, is_exact
 from gmdask.likelihood.extended import ExtendedResponse
 from gmdask.likelihood.operators import MatrixOperator, Operator
 from gmdask.likelihood.pixels import PixelIntegral
@@ -51,6 +52,10 @@ class Source:
         Which parameters of the spatial model are free.
     temporal : `GtiNorm`, optional
         Factor of the spectrum; its parameters follow those of the spectral model.
+    response : {"exact", "gammapy"}
+        How sources become counts, where there is a choice.
+    keep : callable, optional
+        Takes an array that is kept for long, and gives it back from where it is kept.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Source:
         spatial: SpatialModel,
         free: list[int],
         temporal: GtiNorm | None = None,
+        response: str = "gammapy",
+        keep: Keep = np.asarray,
     ) -> None:
         self.model, self.spatial, self._temporal = model, spatial, temporal
         self._apply = dict(model.apply_irf)
@@ -70,12 +77,17 @@ class Source:
         self._owner = model.name if free else None
         self._anchored: tuple[bytes, Response | None, Places] | None = None
         self._operator: tuple[bytes, bool, Operator | None] | None = None
+        self._places: Places = slice(None)
+        self._exact: ExactSource | None = None
+        if response == "exact" and is_exact(observation, spatial, self._apply):
+            self._exact = ExactSource(observation, bins, spatial, self._apply, free, keep)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         held = self._operator[2].nbytes if self._operator and self._operator[2] else 0
         response = self._anchored[1] if self._anchored else None
+        held += self._exact.nbytes if self._exact is not None else 0
         return held + (response.nbytes if response is not None else 0)
 
     @property
@@ -93,6 +105,9 @@ class Source:
         keep : callable
             Takes an array that is kept for long, and gives it back from where it is kept.
         """
+        if self._exact is not None:
+            self._compile_exact(self._exact, values, keep)
+            return
         center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
         around = self._owner is not None and not self._observation.is_region
         if around and center is not None and radius is not None:
@@ -110,10 +125,23 @@ class Source:
         self._operator = (values.tobytes(), False, operator)
         self._anchored = (values.tobytes(), None, index)
 
+    def _compile_exact(self, exact: ExactSource, values: Array, keep: Keep) -> None:
+        """Read what the exact response needs; if the shape is frozen, keep the operator alone."""
+        if self._free:
+            exact.compile(values)
+            return
+        operator, self._places = exact.operator(values, derivatives=False)
+        if operator is not None:
+            operator.keep(keep)
+        self._operator = (values.tobytes(), False, operator)
+        exact.forget()
+
     def forget(self) -> None:
         """Let go of what can be computed again, for a component that moves."""
         if self._free:
             self._anchored = self._operator = None
+            if self._exact is not None:
+                self._exact.forget()
 
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
@@ -135,6 +163,8 @@ class Source:
             Positions of the operator's bins.
         """
         derivatives = derivatives and bool(self._free)
+        if self._exact is not None:
+            return self._exact_operator(self._exact, values, derivatives=derivatives)
         if self._anchored is None or self._anchored[0] != anchor.tobytes():
             self._anchored = (anchor.tobytes(), *self._anchor(anchor))
             self._operator = None
@@ -144,6 +174,15 @@ class Source:
         if kept is None or kept[0] != key or (derivatives and not kept[1]):
             kept = self._operator = (key, derivatives, self._compute(response, values, derivatives))
         return kept[2], index
+
+    def _exact_operator(
+        self, exact: ExactSource, values: Array, *, derivatives: bool
+    ) -> tuple[Operator | None, Places]:
+        kept, key = self._operator, values.tobytes()
+        if kept is None or kept[0] != key or (derivatives and not kept[1]):
+            operator, self._places = exact.operator(values, derivatives=derivatives)
+            kept = self._operator = (key, derivatives, operator)
+        return kept[2], self._places
 
     def _anchor(self, values: Array) -> tuple[Response | None, Places]:
         if self._observation.is_region:

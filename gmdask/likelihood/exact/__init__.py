@@ -1,0 +1,1 @@
+"""The exact response: sources are convolved with the PSF before they meet the pixels."""

@@ -1,0 +1,143 @@
+"""PSF and energy dispersion at the position of a source, with derivatives by it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.irf import Blend, blend_at
+from gmdask.likelihood.exact.hankel import flux_weights
+from gmdask.likelihood.exact.radial import RadialTable, radial_table
+from gmdask.likelihood.response import Observation
+
+__all__ = ["Jet", "PsfTable", "edisp_jet", "psf_table"]
+
+Array = NDArray[np.float64]
+
+
+class Jet(NamedTuple):
+    """A quantity at a position, and its derivatives by longitude and latitude, per deg.
+
+    Attributes
+    ----------
+    value : array
+    first : list of array
+        By longitude and latitude; empty where it does not depend on the position.
+    second : list of list of array
+    """
+
+    value: Array
+    first: list[Array]
+    second: list[list[Array]]
+
+
+def _jet(blend: Blend, nodes: Array) -> Jet:
+    """Combine nodes (..., 4, 4) of a map."""
+    if blend.is_constant:
+        return Jet(nodes[..., 0, 0], [], [])
+    flat = nodes.reshape(-1, 16)
+    found = [
+        sum(w * flat[:, i] for i, w in enumerate(weights.ravel().tolist()) if w != 0.0)
+        for weights in blend.weights
+    ]
+    parts = [np.zeros(nodes.shape[:-2]) + np.reshape(f, nodes.shape[:-2]) for f in found]
+    return Jet(parts[0], parts[1:3], [[parts[3], parts[4]], [parts[4], parts[5]]])
+
+
+class PsfTable:
+    """The PSF of a dataset as tables normalised to 1, at any position.
+
+    Parameters
+    ----------
+    observation : `Observation`
+        With a PSF.
+
+    Attributes
+    ----------
+    table : `RadialTable`
+        Its offsets.
+    core : float
+        Radius in deg that holds 39 % of the narrowest PSF at the centre of the map, a standard
+        deviation if it is Gaussian, rounded down to a power of the root of two.
+    """
+
+    def __init__(self, observation: Observation) -> None:
+        psf = observation.psf
+        assert psf is not None
+        self._psf = psf
+        self.table: RadialTable = radial_table(tuple(psf.rad.center.tolist()))
+        self._flux = flux_weights(self.table)
+        axis = observation.energy if observation.psf_energy == "energy" else observation.energy_true
+        pix = psf.energy.to_pix(axis.center)
+        n = psf.energy.nbin
+        lower = np.clip(np.floor(pix).astype(int), 0, max(n - 2, 0))
+        upper = np.minimum(lower + 1, n - 1)
+        self._lower, self._upper, self._share = lower, upper, (pix - lower)[:, None] * (n > 1)
+        self.core = self._core()
+
+    def _core(self) -> float:
+        planes = self._planes(self._psf.profiles(*self._psf.grid.center))
+        radii = np.array(self.table.nodes)
+        held = np.cumsum(planes * self._flux, axis=1)
+        found = [
+            float(np.interp(0.393 * h[-1], h, radii)) for h in held if h[-1] > 0 and np.isfinite(h[-1])
+        ]
+        narrow = max(min(found, default=radii[-1]), float(radii[-1]) * 1e-4)
+        return 2.0 ** (math.floor(2 * math.log2(narrow)) / 2)
+
+    def _planes(self, nodes: Array) -> Array:
+        """Profiles (energy, rad) at the energies of the dataset, linear between those of the map."""
+        result: Array = nodes[self._lower] * (1 - self._share) + nodes[self._upper] * self._share
+        return result
+
+    def at(self, position: tuple[float, float], frame: str) -> Jet:
+        """Tables (energy, rad) in deg-2 at a position in deg."""
+        blend = blend_at(self._psf.grid, *position, frame)
+        raw = _jet(blend, self._psf.nodes(blend.y, blend.x))
+        value = self._planes(raw.value)
+        flux = value @ self._flux
+        inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)[:, None]
+        value = value * inverse
+        first = [self._planes(p) for p in raw.first]
+        slopes = [(p @ self._flux)[:, None] for p in first]
+        first = [(p - value * s) * inverse for p, s in zip(first, slopes, strict=True)]
+        second: list[list[Array]] = [[], []] if first else []
+        for i in range(len(second)):
+            for j in range(2):
+                p = self._planes(raw.second[i][j])
+                bend = (p @ self._flux)[:, None]
+                second[i].append(
+                    (p - first[i] * slopes[j] - first[j] * slopes[i] - value * bend) * inverse
+                )
+        return Jet(value, first, second)
+
+
+def psf_table(observation: Observation) -> PsfTable:
+    """The PSF table of an observation, made once."""
+    kept: PsfTable | None = observation.made.get("psf table")
+    if kept is None:
+        kept = observation.made["psf table"] = PsfTable(observation)
+    return kept
+
+
+def edisp_jet(
+    observation: Observation, position: tuple[float, float], frame: str, *, apply: bool
+) -> Jet:
+    """Energy dispersion (energy_true, energy) at a position in deg.
+
+    Parameters
+    ----------
+    observation : `Observation`
+    position, frame
+        In deg.
+    apply : bool
+        Whether there is any, but for the overlap of bins.
+    """
+    edisp = observation.edisp
+    if edisp is None or not apply:
+        return Jet(observation.edisp_at(position, frame, apply=False), [], [])
+    blend = blend_at(edisp.grid, *position, frame)
+    return _jet(blend, edisp.nodes(blend.y, blend.x))
