@@ -342,6 +342,7 @@ def _made(
     stored = None
     if source._stored is not None:
         stored = AlteredCube(operation, (source._stored,), options)
-    new = kind(cube.assign_attrs(name=name or source._name), stored)
+    named = cube.assign_attrs(name=name or source._name)
+    new = kind(named, stored, response=source._response)
     new._take_models(models)
     return new

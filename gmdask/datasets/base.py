@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.attributes import KnownAttributes
+from gmdask.cluster.settings import setting
 from gmdask.datasets.altered import AlteredCube, computed, in_process, lazy
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.fits_files import write_dataset
@@ -16,6 +17,7 @@ from gmdask.datasets.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.group import CubeSource
+from gmdask.likelihood.source import RESPONSES
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
 from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 
@@ -33,6 +35,20 @@ MODELS_OTHERWISE = {
     "models": "set_models(models) gives the datasets copies of the models",
     "background_model": "add a BackgroundIRFModel to the models, and give them by set_models(models)",
 }
+
+
+def checked_response(response: object) -> str:
+    """Response by its name.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if response not in RESPONSES:
+        msg = f"response is {response!r}, expected one of {', '.join(map(repr, RESPONSES))}"
+        raise InputError(msg)
+    return str(response)
 
 
 class Unopened(NamedTuple):
@@ -70,6 +86,8 @@ class CubeDataset(KnownAttributes):
     stored : `StoredCube` or `AlteredCube`, optional
         Where workers find the same cube, or what they make it from; without it the dataset
         lives in this process.
+    response : {"exact", "gammapy"}, optional
+        How sources become counts; see `response`.
 
     Raises
     ------
@@ -81,7 +99,14 @@ class CubeDataset(KnownAttributes):
         "mask_fit": "copy(mask_fit=mask) gives a dataset with another mask",
     }
 
-    def __init__(self, cube: xr.Dataset | Unopened, stored: CubeSource | None = None) -> None:
+    def __init__(
+        self,
+        cube: xr.Dataset | Unopened,
+        stored: CubeSource | None = None,
+        *,
+        response: str | None = None,
+    ) -> None:
+        self._response = None if response is None else checked_response(response)
         self._unopened = cube if isinstance(cube, Unopened) else None
         self._opened: xr.Dataset | None = None
         named = cube.attrs.get("name", "") if isinstance(cube, xr.Dataset) else cube.name
@@ -198,6 +223,24 @@ class CubeDataset(KnownAttributes):
         """Bins chosen for the fit (energy, lat, lon), lazy."""
         return self._array("mask_fit")
 
+    @property
+    def response(self) -> str:
+        """How sources become counts, by default the setting ``gmdask.response``.
+
+        "exact": a source is convolved with the PSF where it is, and then integrated over pixels.
+        "gammapy": Gammapy's numbers, bin by bin, in which a source meets the pixels first.
+        """
+        return checked_response(setting("response")) if self._response is None else self._response
+
+    def set_response(self, response: str) -> None:
+        """Choose how sources become counts.
+
+        Parameters
+        ----------
+        response : {"exact", "gammapy"}
+        """
+        self._response, self._compiled = checked_response(response), None
+
     # --- models ------------------------------------------------------------------------
 
     @property
@@ -273,7 +316,8 @@ class CubeDataset(KnownAttributes):
             cube = with_mask_fit(cube, packed)
             if stored is not None:
                 stored = AlteredCube(with_mask_fit, (stored,), {"packed": packed})
-        new = type(self)(cube.assign_attrs(name=name or self._name), stored)
+        named = cube.assign_attrs(name=name or self._name)
+        new = type(self)(named, stored, response=self._response)
         new._models = self._models_for(new.name)
         return new
 
@@ -300,7 +344,7 @@ class CubeDataset(KnownAttributes):
 
     def compute(self) -> Self:
         """The same dataset with its arrays in memory, for one that is used again and again."""
-        new = type(self)(computed(lazy(self._cube)), self._stored)
+        new = type(self)(computed(lazy(self._cube)), self._stored, response=self._response)
         new._models = self._models_for(self._name)
         return new
 
@@ -321,8 +365,9 @@ class CubeDataset(KnownAttributes):
     # --- numbers -----------------------------------------------------------------------
 
     def _compile(self) -> CompiledDataset:
-        if self._compiled is None:
-            self._compiled = CompiledDataset(self.open(), self._models)
+        response = self.response
+        if self._compiled is None or self._compiled.response != response:
+            self._compiled = CompiledDataset(self.open(), self._models, response=response)
         return self._compiled
 
     def stat_sum(self) -> float:

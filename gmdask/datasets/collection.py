@@ -27,6 +27,8 @@ class Datasets(Collected):
     Parameters
     ----------
     datasets : iterable of `MapDataset`
+    response : {"exact", "gammapy"}, optional
+        How sources become counts in all of them; see `MapDataset.response`.
 
     Raises
     ------
@@ -36,9 +38,11 @@ class Datasets(Collected):
 
     set_otherwise = MODELS_OTHERWISE
 
-    def __init__(self, datasets: Iterable[object] = ()) -> None:
+    def __init__(self, datasets: Iterable[object] = (), *, response: str | None = None) -> None:
         super().__init__(datasets)
         self._sent: Broadcast | None = None
+        if response is not None:
+            self.set_response(response)
 
     @classmethod
     def read(cls, url: str | Path) -> Datasets:
@@ -59,6 +63,16 @@ class Datasets(Collected):
 
             return cls.from_store(import_to_memory(url))
         return cls.from_store(Store.open(url))
+
+    def set_response(self, response: str) -> None:
+        """Choose how sources become counts in all datasets; see `MapDataset.response`.
+
+        Parameters
+        ----------
+        response : {"exact", "gammapy"}
+        """
+        for dataset in self._datasets:
+            dataset.set_response(response)
 
     @classmethod
     def from_store(cls, store: Store) -> Datasets:

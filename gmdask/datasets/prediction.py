@@ -52,14 +52,19 @@ class Predictions(CubeDataset):
 
             @cache
             def compute() -> Array:
-                return npred_cube(self._name, computed(self._cube), models, background=background)
+                return npred_cube(
+                    self._name, computed(self._cube), models,
+                    background=background, response=self.response,
+                )  # fmt: skip
 
             lazy_npred = lazy_variable(
                 dims, lambda index: compute()[index], shape, np.dtype(np.float64)
             )
         else:
             task = dask.delayed(npred_cube, pure=False)
-            delayed = task(self._name, self._stored, models, background=background)
+            delayed = task(
+                self._name, self._stored, models, background=background, response=self.response
+            )
             lazy_npred = xr.Variable(
                 dims, dask.array.from_delayed(delayed, shape, dtype=np.float64)
             )
@@ -231,7 +236,7 @@ class Predictions(CubeDataset):
         return self.copy(name)._with_counts(with_asimov_counts, {})
 
     def _with_counts(self, operation: Callable[..., xr.Dataset], options: dict[str, Any]) -> Self:
-        options = {**options, "models": self._models.to_dict()}
+        options = {**options, "models": self._models.to_dict(), "response": self.response}
         cube = operation(self._cube, **options)
         if self._stored is not None:
             self._stored = AlteredCube(operation, (self._stored,), options)
@@ -239,7 +244,9 @@ class Predictions(CubeDataset):
         return self
 
 
-def with_fake_counts(cube: xr.Dataset, models: dict[str, Any], seed: int) -> xr.Dataset:
+def with_fake_counts(
+    cube: xr.Dataset, models: dict[str, Any], seed: int, response: str
+) -> xr.Dataset:
     """Cube with counts drawn from what models predict.
 
     Parameters
@@ -249,15 +256,17 @@ def with_fake_counts(cube: xr.Dataset, models: dict[str, Any], seed: int) -> xr.
         Plain data of its models.
     seed : int
         Of the generator.
+    response : {"exact", "gammapy"}
+        How sources become counts.
     """
 
     def draw(npred: Array) -> Array:
         return np.random.default_rng(seed).poisson(npred).astype(np.float64)
 
-    return _predicted_counts(cube, models, draw)
+    return _predicted_counts(cube, models, response, draw)
 
 
-def with_asimov_counts(cube: xr.Dataset, models: dict[str, Any]) -> xr.Dataset:
+def with_asimov_counts(cube: xr.Dataset, models: dict[str, Any], response: str) -> xr.Dataset:
     """Cube with what models predict as its counts.
 
     Parameters
@@ -265,18 +274,21 @@ def with_asimov_counts(cube: xr.Dataset, models: dict[str, Any]) -> xr.Dataset:
     cube : `xarray.Dataset`
     models : dict
         Plain data of its models.
+    response : {"exact", "gammapy"}
+        How sources become counts.
     """
-    return _predicted_counts(cube, models, lambda npred: npred)
+    return _predicted_counts(cube, models, response, lambda npred: npred)
 
 
 def _predicted_counts(
-    cube: xr.Dataset, models: dict[str, Any], change: Callable[[Array], Array]
+    cube: xr.Dataset, models: dict[str, Any], response: str, change: Callable[[Array], Array]
 ) -> xr.Dataset:
     counts = cube["counts"].variable
 
     @cache
     def compute() -> Array:
-        return change(npred_cube(str(cube.attrs["name"]), computed(cube), models))
+        name = str(cube.attrs["name"])
+        return change(npred_cube(name, computed(cube), models, response=response))
 
     values = lazy_variable(
         tuple(map(str, counts.dims)), lambda index: compute()[index], counts.shape,

@@ -96,6 +96,7 @@ class NormLikelihood:
                 tuple(models.positions_for(dataset.name)),
                 tuple(s for s, there in zip(sources, self.has[:, k], strict=True) if there),
                 bins.bins[k],
+                dataset.response,
             )
             for dataset, k in zip(chosen, self._numbers, strict=True)
         ]

@@ -65,6 +65,8 @@ class Fit(Profiling):
         They get copies of the models, and follow the fitted values.
     client : `distributed.Client`, optional
         Cluster to evaluate on; by default this process. Numbers are the same to the last bit.
+    response : {"exact", "gammapy"}, optional
+        How sources become counts, told to the datasets; by default what each was told before.
     backend : {"newton", "minuit"}
         A damped Newton method, or MIGRAD with the exact gradient and Hessian.
     max_passes : int
@@ -103,6 +105,7 @@ class Fit(Profiling):
         datasets: Datasets,
         client: Client | None = None,
         *,
+        response: str | None = None,
         backend: str = "newton",
         max_passes: int = 100,
         time_limit: float | str | u.Quantity | None = None,
@@ -126,6 +129,8 @@ class Fit(Profiling):
         self._checkpoint, self._resume = checkpoint, resume
         self._without_checkpoint = False
         self.datasets, self.client, self.backend = datasets, client, backend
+        if response is not None:
+            datasets.set_response(response)
         self._max_passes = max_passes
         told = [None if events is None else EventFile(events), on_event]
         self.bus = Bus([listener for listener in told if listener is not None])

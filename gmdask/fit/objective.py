@@ -165,6 +165,7 @@ class Objective:
             cube = cube_of(dataset, client)
             specs.append(DatasetSpec(
                 dataset.name, cube, tuple(components), self.free[index], self.local[index], shared,
+                dataset.response,
             ))  # fmt: skip
             self._indices.append(index)
         self.passes, self.end_time = 0, math.inf

@@ -111,12 +111,12 @@ def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
     px, py = (_differences(p) for p in pixels)
     by_x, by_y = np.outer(wy[0], wx[1]), np.outer(wy[1], wx[0])
     xx, xy, yy = np.outer(wy[0], wx[2]), np.outer(wy[1], wx[1]), np.outer(wy[2], wx[0])
-    weights = [np.outer(wy[0], wx[0])]
-    weights += [by_x * px[i] + by_y * py[i] for i in (0, 1)]
+    found = [np.outer(wy[0], wx[0])]
+    found += [by_x * px[i] + by_y * py[i] for i in (0, 1)]
     for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
         second = xx * px[i] * px[j] + xy * (px[i] * py[j] + px[j] * py[i]) + yy * py[i] * py[j]
-        weights.append(second + by_x * px[2 + k] + by_y * py[2 + k])
-    return Blend(y, x, np.stack(weights))
+        found.append(second + by_x * px[2 + k] + by_y * py[2 + k])
+    return Blend(y, x, np.stack(found))
 
 
 def _differences(p: Array) -> Array:
@@ -126,5 +126,9 @@ def _differences(p: Array) -> Array:
     h = STENCIL
     first = [(p[1, 2] - p[1, 0]) / (2 * h), (p[2, 1] - p[0, 1]) / (2 * h)]
     mixed = (p[2, 2] - p[2, 0] - p[0, 2] + p[0, 0]) / (4 * h * h)
-    second = [(p[1, 2] - 2 * p[1, 1] + p[1, 0]) / h**2, mixed, (p[2, 1] - 2 * p[1, 1] + p[0, 1]) / h**2]
+    second = [
+        (p[1, 2] - 2 * p[1, 1] + p[1, 0]) / h**2,
+        mixed,
+        (p[2, 1] - 2 * p[1, 1] + p[0, 1]) / h**2,
+    ]
     return np.array([*first, *second])

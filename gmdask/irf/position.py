@@ -74,9 +74,7 @@ def filled_nodes(values: TiledMap, grid: WcsGrid, rows: Index, columns: Index) -
         for row, column in np.argwhere(~valid).tolist():
             at = (y0 + row, x0 + column)
             distance = separation(lon, lat, float(lon[at]), float(lat[at]))
-            near = np.unravel_index(
-                np.argmin(np.where(values.valid, distance, np.inf)), grid.shape
-            )
+            near = np.unravel_index(np.argmin(np.where(values.valid, distance, np.inf)), grid.shape)
             y, x = int(near[0]), int(near[1])
             window[..., row, column] = values.window(y, y + 1, x, x + 1)[..., 0, 0]
     result: Array = window[..., rows - y0, :][..., columns - x0]

@@ -21,7 +21,7 @@ from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.slots import Jacobian, Slot, add_block, limits
-from gmdask.likelihood.source import Places, Source, SpectrumCache, shape_of
+from gmdask.likelihood.source import EXACT, Places, Source, SpectrumCache, shape_of
 from gmdask.likelihood.template import TemplateSource
 from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
@@ -133,10 +133,10 @@ class CompiledDataset:
         local: Mask | None = None,
         bins: str = "occupied",
         keep: Keep = np.asarray,
-        response: str = "gammapy",
+        response: str = EXACT,
     ) -> None:
         parameters = models.parameters
-        self._response = response
+        self.response = response
         self._cube, self._models, self._mode, self._keep = cube, models, bins, keep
         self.free = (
             np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
@@ -191,7 +191,7 @@ class CompiledDataset:
                 spatial = Slot([shape], positions, column)
                 free = spatial.places.tolist()
                 source = Source(
-                    self.observation, self.bins, model, shape, free, norm, self._response, self._keep
+                    self.observation, self.bins, model, shape, free, norm, self.response, self._keep
                 )
                 spectrum: list[ModelBase] = [model.spectral_model]
                 if norm is not None:
@@ -319,7 +319,7 @@ class CompiledDataset:
         """The same dataset evaluated in every bin of the mask."""
         if self._dense is None:
             self._dense = CompiledDataset(
-                self._cube, self._models, self.free, self.local, "masked", response=self._response
+                self._cube, self._models, self.free, self.local, "masked", response=self.response
             )
         return self._dense
 

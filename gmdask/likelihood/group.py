@@ -21,6 +21,7 @@ from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCach
 from gmdask.likelihood.described import DescribedGroup
 from gmdask.likelihood.images import npred_images
 from gmdask.likelihood.memory import Memory
+from gmdask.likelihood.source import EXACT
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import DatasetModels, Models
 from gmdask.store import Block, open_block
@@ -113,6 +114,8 @@ class DatasetSpec:
         Which of its N parameters are derived by, and which of them minimised over in place.
     shared : array
         Positions, among the shared parameters of the fit, of the free ones that are not local.
+    response : {"exact", "gammapy"}
+        How sources become counts.
     """
 
     name: str
@@ -121,6 +124,7 @@ class DatasetSpec:
     free: Mask
     local: Mask
     shared: Index
+    response: str = EXACT
 
 
 @dataclass(frozen=True)
@@ -303,11 +307,18 @@ def opened(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
 def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> CompiledDataset:
     own = DatasetModels([models[k] for k in spec.components])
     cube = opened(spec.name, spec.cube)
-    return CompiledDataset(cube, own, spec.free, spec.local, keep=memory.keep)
+    return CompiledDataset(
+        cube, own, spec.free, spec.local, keep=memory.keep, response=spec.response
+    )
 
 
 def npred_cube(
-    name: str, cube: CubeSource | xr.Dataset, models: dict[str, Any], *, background: bool = True
+    name: str,
+    cube: CubeSource | xr.Dataset,
+    models: dict[str, Any],
+    *,
+    background: bool = True,
+    response: str = EXACT,
 ) -> Array:
     """Predicted counts in all bins of a dataset, clipped at zero.
 
@@ -317,6 +328,8 @@ def npred_cube(
         See `DatasetSpec`.
     background : bool
         False for the sources alone, which are not clipped.
+    response : {"exact", "gammapy"}
+        How sources become counts.
 
     Returns
     -------
@@ -326,9 +339,10 @@ def npred_cube(
     if not background:
         data = data.drop_vars("background", errors="ignore")
     if data.attrs.get("region") is None:
-        npred = npred_images(data, own)
+        npred = npred_images(data, own, response)
     else:
-        npred = CompiledDataset(data, own, bins="all").npred(own.parameters.value)
+        compiled = CompiledDataset(data, own, bins="all", response=response)
+        npred = compiled.npred(own.parameters.value)
     if background:
         npred = np.clip(npred, 0.0, None)
     return npred.reshape(data["counts"].shape)

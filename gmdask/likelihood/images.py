@@ -16,9 +16,10 @@ from gmdask.geometry import Window
 from gmdask.likelihood.background import Background, background_of, make_background
 from gmdask.likelihood.bins import Bins, all_bins
 from gmdask.likelihood.convolution import Convolution
+from gmdask.likelihood.exact.source import ExactSource
 from gmdask.likelihood.pixels import PixelIntegral
 from gmdask.likelihood.response import Observation
-from gmdask.likelihood.source import Source, shape_of
+from gmdask.likelihood.source import EXACT, Source, shape_of
 from gmdask.likelihood.template import TemplateSource
 from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
@@ -37,7 +38,7 @@ Array = NDArray[np.float64]
 Part = tuple[Window, Array]
 
 
-def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
+def npred_images(cube: xr.Dataset, models: DatasetModels, response: str = EXACT) -> Array:
     """Predicted counts of a dataset, not clipped.
 
     Parameters
@@ -46,6 +47,8 @@ def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
         The dataset, lazy or in memory.
     models : `DatasetModels`
         Models that touch it.
+    response : {"exact", "gammapy"}
+        How sources become counts.
 
     Returns
     -------
@@ -56,11 +59,15 @@ def npred_images(cube: xr.Dataset, models: DatasetModels) -> Array:
     ModelError
         If a model cannot be used on the dataset.
     """
-    return npred_parts(Observation(cube), cube, models)[0]
+    return npred_parts(Observation(cube), cube, models, (), response)[0]
 
 
 def npred_parts(
-    observation: Observation, cube: xr.Dataset, models: DatasetModels, names: Collection[str] = ()
+    observation: Observation,
+    cube: xr.Dataset,
+    models: DatasetModels,
+    names: Collection[str] = (),
+    response: str = EXACT,
 ) -> tuple[Array, dict[str, Part]]:
     """Predicted counts of a dataset, not clipped, and those of some of its sources.
 
@@ -73,6 +80,8 @@ def npred_parts(
         Models that touch it.
     names : collection of str
         Sky models whose own counts are given, too.
+    response : {"exact", "gammapy"}
+        How sources become counts.
 
     Returns
     -------
@@ -88,9 +97,8 @@ def npred_parts(
     grid = EnergyGrid(axis.edges, axis.unit)
     for model in models:
         if isinstance(model, SkyModel):
-            source = Source(
-                observation, bins, model, shape_of(model), [], temporal_norm(model, cube)
-            )
+            shape, norm = shape_of(model), temporal_norm(model, cube)
+            source = Source(observation, bins, model, shape, [], norm, response)
             part = _source_counts(observation, grid, source)
             if part is not None:
                 npred[:, *part[0].slices] += part[1]
@@ -123,14 +131,16 @@ def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -
     """Window a source is seen in and its counts (energy, lat, lon); None beyond the mask."""
     model, shape = source.model, source.spatial
     values = shape.internal_values
+    spectral = (model.spectral_model, model.temporal_model)
+    own = np.concatenate([part.internal_values for part in spectral if part is not None])
+    f, _ = source.spectrum(grid, own, {}, derivatives=False)
+    if source.exact is not None:
+        return _exact_counts(observation, source.exact, values, f)
     apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
     radius = shape.evaluation_radius(values)
     anchor = observation.anchor(shape.center(values), shape.frame, radius, apply)
     if anchor is None:
         return None
-    spectral = (model.spectral_model, model.temporal_model)
-    own = np.concatenate([part.internal_values for part in spectral if part is not None])
-    f, _ = source.spectrum(grid, own, {}, derivatives=False)
     window = anchor.window
     if isinstance(shape, PointSpatialModel):
         image = _corner_image(source, window, values)
@@ -146,6 +156,18 @@ def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -
         true = Convolution(kernels, n_true, window.shape).apply(image) * exposure
         counts = np.tensordot(anchor.edisp.T, true, axes=1)
     return window, counts
+
+
+def _exact_counts(
+    observation: Observation, source: ExactSource, values: Array, f: Array
+) -> Part | None:
+    """Window and counts of a source of the exact response; None beyond the mask."""
+    operator, _ = source.operator(values, derivatives=False)
+    if operator is None:
+        return None
+    window = operator.window
+    counts = operator.forward(f)[0]
+    return window, counts.reshape(observation.energy.nbin, *window.shape)
 
 
 def _corner_image(source: Source, window: Window, values: Array) -> Array:

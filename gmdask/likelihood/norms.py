@@ -25,6 +25,7 @@ from gmdask.likelihood.group import CubeSource, opened
 from gmdask.likelihood.images import npred_parts
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.response import Observation
+from gmdask.likelihood.source import EXACT
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models
 
@@ -59,6 +60,8 @@ class NormSpec:
         Names of those whose norms are asked for.
     bins : tuple of (int, int)
         First bin and end of each energy range; equal where the dataset has none there.
+    response : {"exact", "gammapy"}
+        How sources become counts.
     """
 
     name: str
@@ -66,6 +69,7 @@ class NormSpec:
     components: tuple[int, ...]
     sources: tuple[str, ...]
     bins: tuple[tuple[int, int], ...]
+    response: str = EXACT
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class CompiledNorms:
         own = DatasetModels([models[k] for k in spec.components])
         cube = opened(spec.name, spec.cube)
         observation = Observation(cube)
-        total, parts = _parts(observation, cube, own, spec.sources)
+        total, parts = _parts(observation, cube, own, spec.sources, spec.response)
         norms, limits = [], []
         for source in spec.sources:
             window, signal = parts.get(source, (Window(0, 0, 0, 0), np.zeros((len(total), 0, 0))))
@@ -197,17 +201,21 @@ class CompiledNorms:
 
 
 def _parts(
-    observation: Observation, cube: xr.Dataset, models: DatasetModels, sources: Sequence[str]
+    observation: Observation,
+    cube: xr.Dataset,
+    models: DatasetModels,
+    sources: Sequence[str],
+    response: str,
 ) -> tuple[Array, dict[str, tuple[Window, Array]]]:
     """Predicted counts of all models, and of some sources in their windows."""
     if not observation.is_region:
-        return npred_parts(observation, cube, models, sources)
+        return npred_parts(observation, cube, models, sources, response)
     shape = observation.mask.shape
     window = Window(0, shape[1], 0, shape[2])
     bare = cube.drop_vars("background", errors="ignore")
 
     def npred(data: xr.Dataset, own: DatasetModels) -> Array:
-        compiled = CompiledDataset(data, own, bins="all")
+        compiled = CompiledDataset(data, own, bins="all", response=response)
         return compiled.npred(own.parameters.value).reshape(shape)
 
     alone = [m for m in models if m.name in sources and not isinstance(m, BackgroundIRFModel)]

@@ -23,13 +23,16 @@ from gmdask.models import (
     SpatialModel,
 )
 
-__all__ = ["Source", "SpectrumCache", "shape_of"]
+__all__ = ["EXACT", "RESPONSES", "Source", "SpectrumCache", "shape_of"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 Response = PointResponse | ExtendedResponse | RegionResponse
 Places = Index | slice
+
+RESPONSES = ("exact", "gammapy")
+EXACT = RESPONSES[0]
 
 SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
 
@@ -66,7 +69,7 @@ class Source:
         spatial: SpatialModel,
         free: list[int],
         temporal: GtiNorm | None = None,
-        response: str = "gammapy",
+        response: str = EXACT,
         keep: Keep = np.asarray,
     ) -> None:
         self.model, self.spatial, self._temporal = model, spatial, temporal
@@ -78,16 +81,16 @@ class Source:
         self._anchored: tuple[bytes, Response | None, Places] | None = None
         self._operator: tuple[bytes, bool, Operator | None] | None = None
         self._places: Places = slice(None)
-        self._exact: ExactSource | None = None
-        if response == "exact" and is_exact(observation, spatial, self._apply):
-            self._exact = ExactSource(observation, bins, spatial, self._apply, free, keep)
+        self.exact: ExactSource | None = None
+        if response == EXACT and is_exact(observation, spatial, self._apply):
+            self.exact = ExactSource(observation, bins, spatial, self._apply, free, keep)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         held = self._operator[2].nbytes if self._operator and self._operator[2] else 0
         response = self._anchored[1] if self._anchored else None
-        held += self._exact.nbytes if self._exact is not None else 0
+        held += self.exact.nbytes if self.exact is not None else 0
         return held + (response.nbytes if response is not None else 0)
 
     @property
@@ -105,8 +108,8 @@ class Source:
         keep : callable
             Takes an array that is kept for long, and gives it back from where it is kept.
         """
-        if self._exact is not None:
-            self._compile_exact(self._exact, values, keep)
+        if self.exact is not None:
+            self._compile_exact(self.exact, values, keep)
             return
         center, radius = self.spatial.center(values), self.spatial.evaluation_radius(values)
         around = self._owner is not None and not self._observation.is_region
@@ -140,8 +143,8 @@ class Source:
         """Let go of what can be computed again, for a component that moves."""
         if self._free:
             self._anchored = self._operator = None
-            if self._exact is not None:
-                self._exact.forget()
+            if self.exact is not None:
+                self.exact.forget()
 
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
@@ -163,8 +166,8 @@ class Source:
             Positions of the operator's bins.
         """
         derivatives = derivatives and bool(self._free)
-        if self._exact is not None:
-            return self._exact_operator(self._exact, values, derivatives=derivatives)
+        if self.exact is not None:
+            return self._exact_operator(self.exact, values, derivatives=derivatives)
         if self._anchored is None or self._anchored[0] != anchor.tobytes():
             self._anchored = (anchor.tobytes(), *self._anchor(anchor))
             self._operator = None

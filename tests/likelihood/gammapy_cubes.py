@@ -13,10 +13,9 @@ from gammapy.irf import EDispKernelMap, EDispMap, PSFMap, RecoPSFMap
 from gammapy.maps import Map, MapAxis, WcsGeom
 from gammapy.modeling.models import Models as GammapyModels
 
-from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.images import npred_images
 from gmdask.models import DatasetModels, Models
 from gmdask.store.formats.gadf import read_map_dataset
+from tests.likelihood.gammapy_response import CompiledDataset, npred_images
 
 LON, LAT = 83.63, 22.01
 RECO = MapAxis.from_energy_bounds("1 TeV", "20 TeV", nbin=3)

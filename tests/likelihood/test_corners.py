@@ -7,8 +7,8 @@ import pytest
 from sources import background, derivative, free_of, gauss, point, power_law
 
 from gmdask.likelihood.cash import TRUNCATION, cash_dense, cash_occupied
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
+from tests.likelihood.gammapy_response import CompiledDataset
 
 FLOOR = -2 * np.log(1e-25)  # 115.129 per count
 PSFS = ["true", "reco", None]

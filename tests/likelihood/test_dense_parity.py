@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sources import background, gauss, log_parabola, point, power_law
 
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import DatasetModels
+from tests.likelihood.gammapy_response import CompiledDataset
 
 GRIDS = {
     "icrs": {"frame": "icrs", "irf_frame": "galactic"},

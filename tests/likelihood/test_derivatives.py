@@ -19,8 +19,8 @@ from sources import (
 )
 
 from gmdask.geometry import WcsGrid
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
+from tests.likelihood.gammapy_response import CompiledDataset
 
 STEP = 0.01  # of an error: differences of fourth order are then good to 1e-8
 TIGHT = 1e-6

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources import background, gauss, locals_of, log_parabola, point
 
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import DatasetModels
+from tests.likelihood.gammapy_response import CompiledDataset
 
 BASE = {
     "true": lambda: [point(spectral=log_parabola()), gauss(e=0.6, phi=30.0), background()],

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from sources import derivative, free_of
 
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import Models
 from gmdask.store.formats.gadf import read_map_dataset
+from tests.likelihood.gammapy_response import CompiledDataset
 
 ANALYSES = ("crab", "pks2155", "hawc", "fermi_crab")
 VECTORS = ("start", "best", "perturbed")

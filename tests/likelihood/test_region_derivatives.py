@@ -12,8 +12,8 @@ from astropy.coordinates import SkyCoord
 from regions import CircleAnnulusSkyRegion, RectangleSkyRegion
 
 import gmdask as gm
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import DatasetModels
+from tests.likelihood.gammapy_response import CompiledDataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
 

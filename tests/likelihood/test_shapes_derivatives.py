@@ -12,7 +12,6 @@ from sources import background, derivative, free_of, gauss, point, power_law
 
 from gmdask.errors import ModelError
 from gmdask.geometry import Axis
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import (
     BackgroundIRFModel,
     ConstantSpatialModel,
@@ -33,6 +32,7 @@ from gmdask.models import (
     TemplateSpatialModel,
 )
 from gmdask.models.sky_map import SkyMap
+from tests.likelihood.gammapy_response import CompiledDataset
 
 STEP, TIGHT = 0.01, 1e-6
 POSITION = {"lon_0": 83.57, "lat_0": 21.93}

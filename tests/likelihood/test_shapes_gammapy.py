@@ -23,10 +23,10 @@ from regions import CircleSkyRegion
 import gmdask.models as ours
 from gmdask.errors import ModelError
 from gmdask.geometry import WcsGrid, Window
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.pixels import PixelIntegral
 from gmdask.likelihood.response import Observation
 from gmdask.models import DatasetModels, Models
+from tests.likelihood.gammapy_response import CompiledDataset
 
 TOLERANCE = 1e-6
 POSITION = {"lon_0": 83.6 * u.deg, "lat_0": 22.1 * u.deg}

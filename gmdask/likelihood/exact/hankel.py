@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import j0
 
-from gmdask.likelihood.exact.kernels import even_bessel, matmul
+from gmdask.likelihood.exact.arithmetic import even_bessel, matmul
 from gmdask.likelihood.exact.radial import RadialGrid, RadialTable
 from gmdask.likelihood.exact.transforms import (
     GAUSS_BAND,
@@ -35,8 +35,9 @@ __all__ = ["ShapeMatrices", "flux_weights", "shape_matrices"]
 
 Array = NDArray[np.float64]
 
-BAND = 30.0  # wave numbers up to this over the PSF's core
+BAND = 16.0  # wave numbers up to this over the PSF's core
 CELLS = 8.0  # knots per standard deviation of the PSF
+PHASE = 52.0  # radians of the fastest oscillation that 32 nodes integrate to rounding
 SMOOTH_CELLS = 14.0  # knots, at least, per standard deviation of a Gaussian
 
 
@@ -108,9 +109,7 @@ def _matrices(
 
     def seen(transform: Array) -> Array:
         """Spline coefficients (M, rad, n + 4) from harmonics (M, k)."""
-        parts = [
-            matmul(psf * ((-1) ** m * measure * transform[m]), bessel[m]) for m in range(n_m)
-        ]
+        parts = [matmul(psf * ((-1) ** m * measure * transform[m]), bessel[m]) for m in range(n_m)]
         return grid.coefficients(np.stack(parts))
 
     n_p = len(shape.first) if order else 0
@@ -129,7 +128,7 @@ def _matrices(
 
 def _rounded(value: float, rule: Callable[[float], int]) -> float:
     """Nearest power of the root of two, down or up."""
-    return 2.0 ** (rule(2 * math.log2(value)) / 2)
+    return float(2.0 ** (rule(2 * math.log2(value)) / 2))
 
 
 def _band(table: RadialTable, core: float, extent: Extent) -> tuple[float, float]:
@@ -144,7 +143,7 @@ def _band(table: RadialTable, core: float, extent: Extent) -> tuple[float, float
 def _wave_numbers(band: float, radius: float) -> tuple[Array, Array]:
     """Nodes and weights of Gauss-Legendre panels, enough for radii up to some."""
     x, w = np.polynomial.legendre.leggauss(32)
-    edges = np.linspace(0.0, band, math.ceil(band * radius / 36) + 1)
+    edges = np.linspace(0.0, band, math.ceil(band * radius / PHASE) + 1)
     half = np.diff(edges) / 2
     nodes = edges[:-1, None] + half[:, None] * (x + 1)
     return nodes.ravel(), (half[:, None] * w).ravel()

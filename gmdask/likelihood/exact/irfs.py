@@ -83,10 +83,12 @@ class PsfTable:
         radii = np.array(self.table.nodes)
         held = np.cumsum(planes * self._flux, axis=1)
         found = [
-            float(np.interp(0.393 * h[-1], h, radii)) for h in held if h[-1] > 0 and np.isfinite(h[-1])
+            float(np.interp(0.393 * h[-1], h, radii))
+            for h in held
+            if h[-1] > 0 and np.isfinite(h[-1])
         ]
         narrow = max(min(found, default=radii[-1]), float(radii[-1]) * 1e-4)
-        return 2.0 ** (math.floor(2 * math.log2(narrow)) / 2)
+        return float(2.0 ** (math.floor(2 * math.log2(narrow)) / 2))
 
     def _planes(self, nodes: Array) -> Array:
         """Profiles (energy, rad) at the energies of the dataset, linear between those of the map."""

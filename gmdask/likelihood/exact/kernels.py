@@ -1,12 +1,10 @@
 """The hot loops of the exact response, compiled.
 
-Sums are formed in the order of the loops, without reassociation, so that the bits of a result
-depend on nothing but its input. Geometry is in rad, and the tables are per sr.
-
-The convolved source is ``C(r, ψ) = Σ_m C_m(r) cos 2m(ψ - φ)`` of the chord r and the bearing ψ
-of a pixel from the source; C_m is a cubic B-spline in ``q = r / (step sqrt(1 + (r / scale)²))``.
-A pixel's counts are the integral over a few Gauss-Legendre nodes within it, whose directions
-and solid angles follow from the centres of the pixel and its eight neighbours.
+Geometry is in rad, and the tables are per sr. The convolved source is
+``C(r, ψ) = Σ_m C_m(r) cos 2m(ψ - φ)`` of the chord r and the bearing ψ of a pixel from the
+source; C_m is a cubic B-spline in ``q = r / (step sqrt(1 + (r / scale)²))``. A pixel's counts are
+the integral over a few Gauss-Legendre nodes within it, whose directions and solid angles follow
+from the centres of the pixel and its eight neighbours.
 """
 
 from __future__ import annotations
@@ -14,158 +12,145 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.special import j0, j1
 
-__all__ = ["LAT", "LON", "PHI", "SIZE", "at_bins", "even_bessel", "forward", "matmul", "second", "to_spectrum"]
+from gmdask.likelihood.exact.arithmetic import compiled, inlined
+from gmdask.likelihood.exact.nodes import (
+    curves_of,
+    expand_pixel,
+    is_near,
+    reach_of,
+    slopes_of,
+    spline_at,
+    toward,
+)
+
+__all__ = ["LAT", "LON", "PHI", "SIZE", "at_bins", "forward", "second", "to_spectrum"]
 
 Array = NDArray[np.float64]
 
 LON, LAT, SIZE, PHI = 0, 1, 2, 3  # kinds of parameters
 
 
-def _compiled(function: Any) -> Any:
-    """Compile on first use and keep the machine code beside the module, or in the user's cache."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
-
-
-@_compiled
-def matmul(a: Array, b: Array) -> Array:
-    """Matrix product, summed in the order of the rows of `b`."""
-    n, m, k = a.shape[0], b.shape[1], b.shape[0]
-    out = np.zeros((n, m))
-    for i in range(n):
-        for j in range(k):
-            x = a[i, j]
-            if x != 0.0:
-                for l in range(m):
-                    out[i, l] += x * b[j, l]
-    return out
-
-
-@_compiled
-def _even_orders(x: Array, first: Array, second: Array, out: Array) -> None:
-    """Fill J_0, J_2, J_4, … (M, n) from J_0 and J_1, by whichever recurrence is stable."""
-    n_m = out.shape[0]
-    top = 2 * n_m
-    for i in range(len(x)):
-        z = x[i]
-        out[0, i] = first[i]
-        if z > top:
-            low, high = first[i], second[i]
-            for order in range(1, top - 2):
-                low, high = high, 2 * order / z * high - low
-                if order % 2 == 1:
-                    out[(order + 1) // 2, i] = high
-        elif z < 1e-8:
-            for m in range(1, n_m):
-                out[m, i] = 0.0
-        else:
-            start = top + 2 * (int(np.sqrt(40.0 * top)) // 2) + 10
-            high, low, total = 0.0, 1e-300, 0.0
-            for order in range(start, 0, -1):
-                # low is J_order, high J_(order + 1), up to a factor
-                if order % 2 == 0:
-                    total += 2 * low
-                    if order // 2 < n_m:
-                        out[order // 2, i] = low
-                high, low = low, 2 * order / z * low - high
-                if abs(low) > 1e200:
-                    low *= 1e-250
-                    high *= 1e-250
-                    total *= 1e-250
-                    for m in range(1, n_m):
-                        if 2 * m >= order:
-                            out[m, i] *= 1e-250
-            total += low
-            for m in range(1, n_m):
-                out[m, i] /= total
-
-
-def even_bessel(x: Array, n_orders: int) -> Array:
-    """Bessel functions J_0, J_2, … of the first kind.
-
-    Parameters
-    ----------
-    x : array
-        Arguments, not negative.
-    n_orders : int
-        How many even orders.
-
-    Returns
-    -------
-    values : array of shape (n_orders, ...)
-    """
-    flat = np.ascontiguousarray(x.ravel())
-    out = np.zeros((n_orders, len(flat)))
-    if n_orders == 1:
-        out[0] = j0(flat)
-    else:
-        _even_orders(flat, j0(flat), j1(flat), out)
-    return out.reshape(n_orders, *x.shape)
-
-
-@_compiled
-def _pixel(vectors: Array, y: int, x: int, out: Array) -> bool:
-    """Expand directions in a pixel: c, ∂x, ∂y, ∂xx, ∂xy, ∂yy as rows, then solid angle and its slopes."""
-    for i in range(3):
-        c, left, right = vectors[y + 1, x + 1, i], vectors[y + 1, x, i], vectors[y + 1, x + 2, i]
-        down, up = vectors[y, x + 1, i], vectors[y + 2, x + 1, i]
-        out[0, i] = c
-        out[1, i] = 0.5 * (right - left)
-        out[2, i] = 0.5 * (up - down)
-        out[3, i] = right - 2 * c + left
-        out[4, i] = 0.25 * (
-            vectors[y + 2, x + 2, i] - vectors[y + 2, x, i]
-            - vectors[y, x + 2, i] + vectors[y, x, i]
+@inlined
+def _evaluate(
+    tables: Array,
+    d: int,
+    m: int,
+    cell: int,
+    weights: Array,
+    order: int,
+    factor: float,
+    out: Array,
+    row: int,
+) -> None:
+    """Fill a row with ``factor Σ_k weights[order, k] tables[d, m, cell + k]``."""
+    w0, w1 = factor * weights[order, 0], factor * weights[order, 1]
+    w2, w3 = factor * weights[order, 2], factor * weights[order, 3]
+    for i in range(out.shape[1]):
+        out[row, i] = (
+            w0 * tables[d, m, cell, i] + w1 * tables[d, m, cell + 1, i]
+            + w2 * tables[d, m, cell + 2, i] + w3 * tables[d, m, cell + 3, i]
         )  # fmt: skip
-        out[5, i] = up - 2 * c + down
-    area, by_x, by_y = 0.0, 0.0, 0.0
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        a = out[1, j] * out[2, k] - out[1, k] * out[2, j]
-        area += a * a
-        by_x += a * (
-            out[3, j] * out[2, k] - out[3, k] * out[2, j]
-            + out[1, j] * out[4, k] - out[1, k] * out[4, j]
+
+
+@inlined
+def _accumulate(
+    tables: Array, d: int, m: int, cell: int, weights: Array, factor: float, out: Array, row: int
+) -> None:
+    """Add ``factor Σ_k weights[0, k] tables[d, m, cell + k]`` to a row."""
+    w0, w1 = factor * weights[0, 0], factor * weights[0, 1]
+    w2, w3 = factor * weights[0, 2], factor * weights[0, 3]
+    for i in range(out.shape[1]):
+        out[row, i] += (
+            w0 * tables[d, m, cell, i] + w1 * tables[d, m, cell + 1, i]
+            + w2 * tables[d, m, cell + 2, i] + w3 * tables[d, m, cell + 3, i]
         )  # fmt: skip
-        by_y += a * (
-            out[4, j] * out[2, k] - out[4, k] * out[2, j]
-            + out[1, j] * out[5, k] - out[1, k] * out[5, j]
-        )  # fmt: skip
-    area = np.sqrt(area)
-    out[6, 0] = area
-    out[6, 1] = by_x / area
-    out[6, 2] = by_y / area
-    return area > 0.0
 
 
-@_compiled
-def _spline(q: float, weights: Array) -> int:
-    """Weights (value, slope, curvature) of four coefficients of a cubic B-spline; index of the first."""
-    cell = int(q)
-    u = q - cell
-    v = 1.0 - u
-    weights[0, 0] = v * v * v / 6
-    weights[0, 1] = (3 * u * u * u - 6 * u * u + 4) / 6
-    weights[0, 2] = (3 * v * v * v - 6 * v * v + 4) / 6
-    weights[0, 3] = u * u * u / 6
-    weights[1, 0] = -0.5 * v * v
-    weights[1, 1] = 1.5 * u * u - 2 * u
-    weights[1, 2] = -1.5 * v * v + 2 * v
-    weights[1, 3] = 0.5 * u * u
-    weights[2, 0] = v
-    weights[2, 1] = 3 * u - 2
-    weights[2, 2] = 3 * v - 2
-    weights[2, 3] = u
-    return cell
+@inlined
+def _add(factor: float, values: Array, source: int, out: Array, row: int) -> None:
+    """Add a multiple of a row to a row."""
+    if factor != 0.0:
+        for i in range(out.shape[1]):
+            out[row, i] += factor * values[source, i]
 
 
-@_compiled
+@inlined
+def _turns(m: int, bearing: float) -> tuple[float, float]:
+    """Cosine of ``2m`` times an angle, and ``2m`` times its sine."""
+    if m == 0:
+        return 1.0, 0.0
+    return np.cos(2 * m * bearing), 2 * m * np.sin(2 * m * bearing)
+
+
+@inlined
+def _add_node(
+    seen: Array,
+    r: float,
+    solid: float,
+    tables: Array,
+    grid: Array,
+    phi: float,
+    kinds: Any,
+    table_of: Any,
+    scratch: Array,
+    weights: Array,
+    slopes: Array,
+    total: Array,
+) -> None:
+    """Add the value of a node and its first derivatives (1 + S, T)."""
+    cell = spline_at(r, grid, weights)
+    slopes_of(seen, r, grid[3], grid[4], slopes)
+    bearing = 0.0 if tables.shape[1] == 1 else np.arctan2(seen[0], seen[1]) - phi
+    for m in range(tables.shape[1]):
+        cosine, sine = _turns(m, bearing)
+        if len(kinds) == 0:
+            _accumulate(tables, 0, m, cell, weights, solid * cosine, total, 0)
+            continue
+        _evaluate(tables, 0, m, cell, weights, 0, solid, scratch, 0)
+        _evaluate(tables, 0, m, cell, weights, 1, solid, scratch, 1)
+        _add(cosine, scratch, 0, total, 0)
+        for s in range(len(kinds)):
+            kind = kinds[s]
+            if kind < 2:
+                _add(cosine * slopes[0, kind], scratch, 1, total, 1 + s)
+                _add(-sine * slopes[1, kind], scratch, 0, total, 1 + s)
+            elif kind == 3:
+                _add(sine, scratch, 0, total, 1 + s)
+            if table_of[s] >= 0:
+                _accumulate(tables, table_of[s], m, cell, weights, solid * cosine, total, 1 + s)
+
+
+@inlined
+def _expose(
+    total: Array, exposure: Any, y: int, x: int, p: int, o: int, flux: Array, sums: Array
+) -> None:
+    """Multiply a pixel (1 + S, T) with its exposure, and put it where it belongs."""
+    for s in range(len(total)):
+        for i in range(total.shape[1]):
+            value = total[s, i] * exposure[y, x, i]
+            if p >= 0:
+                sums[p, s, i] += value
+            if o >= 0:
+                flux[s, o, i] = value
+
+
+@compiled
 def forward(
-    vectors: Array, exposure: Any, pattern: Any, place: Any, axes: Array, tables: Array,
-    grid: Array, phi: float, nodes: Array, kinds: Any, table_of: Any, flux: Array, sums: Array,
+    vectors: Array,
+    exposure: Any,
+    pattern: Any,
+    place: Any,
+    axes: Array,
+    tables: Array,
+    grid: Array,
+    phi: float,
+    nodes: Array,
+    kinds: Any,
+    table_of: Any,
+    flux: Array,
+    sums: Array,
 ) -> None:
     """Exposure times the convolved source, in pixels that matter, with first derivatives.
 
@@ -195,121 +180,164 @@ def forward(
         Filled with the sums over the pixels of each pattern.
     """
     n_y, n_x, n_t = exposure.shape
-    n_s, n_m = len(kinds), tables.shape[1]
-    step, scale, n_cells = grid[0], grid[1], grid[2] + 1
-    sin_lat, cos_lat = grid[3], grid[4]
-    pixel = np.empty((7, 3))
-    b = np.empty((3, 4))
-    total = np.empty((1 + n_s, n_t))
-    v, vr = np.empty(n_t), np.empty(n_t)
-    offset = np.empty(3)
-    q_end = n_cells
-    saturation = scale / step
-    if q_end >= saturation * 0.999999:
-        q_end = saturation * 0.999999
-    reach = scale * (q_end / saturation) / np.sqrt(1 - (q_end / saturation) ** 2)
+    pixel, weights, slopes = np.empty((7, 3)), np.empty((3, 4)), np.empty((2, 2))
+    total, scratch, seen = np.empty((1 + len(kinds), n_t)), np.empty((2, n_t)), np.empty(3)
+    reach = reach_of(grid)
     for y in range(n_y):
         for x in range(n_x):
             p, o = pattern[y, x], place[y, x]
-            if p < 0 and o < 0:
+            if (p < 0 and o < 0) or not is_near(vectors, y, x, axes, reach):
                 continue
-            distance, size = 0.0, 0.0
-            for i in range(3):
-                d = vectors[y + 1, x + 1, i] - axes[2, i]
-                distance += d * d
-                d = vectors[y + 2, x + 2, i] - vectors[y + 1, x + 1, i]
-                size += d * d
-            if not np.sqrt(distance) < reach + np.sqrt(size):
-                continue
-            if not _pixel(vectors, y, x, pixel):
+            if not expand_pixel(vectors, y, x, pixel):
                 continue
             total[:] = 0.0
             touched = False
             for node in range(len(nodes)):
-                a, c = nodes[node, 0], nodes[node, 1]
-                east, north, r2 = 0.0, 0.0, 0.0
-                for i in range(3):
-                    d = (
-                        pixel[0, i] - axes[2, i] + a * pixel[1, i] + c * pixel[2, i]
-                        + 0.5 * a * a * pixel[3, i] + a * c * pixel[4, i] + 0.5 * c * c * pixel[5, i]
+                solid = toward(pixel, nodes[node, 0], nodes[node, 1], axes, seen)
+                r = np.sqrt(seen[2]) + 1e-14
+                if r < reach:
+                    touched = True
+                    _add_node(
+                        seen, r, solid * nodes[node, 2], tables, grid, phi, kinds, table_of,
+                        scratch, weights, slopes, total,
                     )  # fmt: skip
-                    offset[i] = d
-                    east += d * axes[0, i]
-                    north += d * axes[1, i]
-                    r2 += d * d
-                r = np.sqrt(r2) + 1e-14
-                if not r < reach:
-                    continue
-                touched = True
-                w = nodes[node, 2] * (pixel[6, 0] + a * pixel[6, 1] + c * pixel[6, 2])
-                t = 1 / np.sqrt(1 + (r / scale) ** 2)
-                cell = _spline(r * t / step, b)
-                dq = t * t * t / step
-                z = 1 - 0.5 * r2
-                r_lon, r_lat = -cos_lat * east / r, -north / r
-                rho2 = east * east + north * north + 1e-28
-                for m in range(n_m):
-                    cosine, sine, psi_lon, psi_lat = 1.0, 0.0, 0.0, 0.0
-                    if m > 0:
-                        angle = 2 * m * (np.arctan2(east, north) - phi)
-                        cosine, sine = np.cos(angle), 2 * m * np.sin(angle)
-                        psi_lon = sin_lat - cos_lat * z * north / rho2
-                        psi_lat = east * z / rho2
-                    k0, k1 = tables[0, m, cell], tables[0, m, cell + 1]
-                    k2, k3 = tables[0, m, cell + 2], tables[0, m, cell + 3]
-                    b0, b1, b2, b3 = b[0, 0] * w, b[0, 1] * w, b[0, 2] * w, b[0, 3] * w
-                    for i in range(n_t):
-                        v[i] = b0 * k0[i] + b1 * k1[i] + b2 * k2[i] + b3 * k3[i]
-                    own = total[0]
-                    for i in range(n_t):
-                        own[i] += cosine * v[i]
-                    if n_s == 0:
-                        continue
-                    c0, c1, c2, c3 = b[1, 0] * dq * w, b[1, 1] * dq * w, b[1, 2] * dq * w, b[1, 3] * dq * w
-                    for i in range(n_t):
-                        vr[i] = c0 * k0[i] + c1 * k1[i] + c2 * k2[i] + c3 * k3[i]
-                    for s in range(n_s):
-                        own = total[1 + s]
-                        by_r, by_v = 0.0, 0.0
-                        if kinds[s] == 0:
-                            by_r, by_v = cosine * r_lon, -sine * psi_lon
-                        elif kinds[s] == 1:
-                            by_r, by_v = cosine * r_lat, -sine * psi_lat
-                        elif kinds[s] == 3:
-                            by_v = sine
-                        if kinds[s] < 2:
-                            for i in range(n_t):
-                                own[i] += by_r * vr[i] + by_v * v[i]
-                        elif kinds[s] == 3 and m > 0:
-                            for i in range(n_t):
-                                own[i] += by_v * v[i]
-                        which = table_of[s]
-                        if which >= 0:
-                            l0, l1 = tables[which, m, cell], tables[which, m, cell + 1]
-                            l2, l3 = tables[which, m, cell + 2], tables[which, m, cell + 3]
-                            d0, d1, d2, d3 = cosine * b0, cosine * b1, cosine * b2, cosine * b3
-                            for i in range(n_t):
-                                own[i] += d0 * l0[i] + d1 * l1[i] + d2 * l2[i] + d3 * l3[i]
             if not touched:
                 continue
-            for s in range(1 + n_s):
-                for i in range(n_t):
-                    total[s, i] *= exposure[y, x, i]
-            if p >= 0:
-                for s in range(1 + n_s):
-                    for i in range(n_t):
-                        sums[p, s, i] += total[s, i]
-            if o >= 0:
-                for s in range(1 + n_s):
-                    for i in range(n_t):
-                        flux[s, o, i] = total[s, i]
+            _expose(total, exposure, y, x, p, o, flux, sums)
 
 
-@_compiled
+@inlined
+def _parts_of(kind: int, slopes: Array) -> tuple[float, float]:
+    """Derivatives of chord and bearing by a parameter of a kind."""
+    if kind < 2:
+        return slopes[0, kind], slopes[1, kind]
+    return 0.0, (-1.0 if kind == 3 else 0.0)
+
+
+@inlined
+def _add_pair(
+    s: int,
+    u: int,
+    kinds: Any,
+    table_of: Any,
+    slopes: Array,
+    curves: Array,
+    cosine: float,
+    sine: float,
+    square: float,
+    scratch: Array,
+    own: Array,
+    total: Array,
+    row: int,
+) -> None:
+    """Add the second derivative by two parameters, but for the table of both."""
+    r_s, turn_s = _parts_of(kinds[s], slopes)
+    r_u, turn_u = _parts_of(kinds[u], slopes)
+    r_su, turn_su = 0.0, 0.0
+    if kinds[s] < 2 and kinds[u] < 2:
+        r_su, turn_su = curves[0, kinds[s], kinds[u]], curves[1, kinds[s], kinds[u]]
+    by_rr, by_r = cosine * r_s * r_u, cosine * r_su - sine * (turn_s * r_u + turn_u * r_s)
+    by_value = -sine * turn_su - square * turn_s * turn_u
+    for i in range(total.shape[1]):
+        total[row, i] += by_rr * scratch[2, i] + by_r * scratch[1, i] + by_value * scratch[0, i]
+    if table_of[s] >= 0:
+        _add(-sine * turn_u, own, 2 * s, total, row)
+        _add(cosine * r_u, own, 2 * s + 1, total, row)
+    if table_of[u] >= 0:
+        _add(-sine * turn_s, own, 2 * u, total, row)
+        _add(cosine * r_s, own, 2 * u + 1, total, row)
+
+
+@inlined
+def _add_curvature(
+    seen: Array,
+    r: float,
+    solid: float,
+    tables: Array,
+    grid: Array,
+    phi: float,
+    kinds: Any,
+    table_of: Any,
+    table_of_two: Any,
+    scratch: Array,
+    own: Array,
+    weights: Array,
+    slopes: Array,
+    curves: Array,
+    total: Array,
+) -> None:
+    """Add the second derivatives (S (S + 1) / 2, T) of a node."""
+    cell = spline_at(r, grid, weights)
+    slopes_of(seen, r, grid[3], grid[4], slopes)
+    curves_of(seen, r, slopes, grid[3], grid[4], curves)
+    bearing = 0.0 if tables.shape[1] == 1 else np.arctan2(seen[0], seen[1]) - phi
+    for m in range(tables.shape[1]):
+        cosine, sine = _turns(m, bearing)
+        for order in range(3):
+            _evaluate(tables, 0, m, cell, weights, order, solid, scratch, order)
+        for s in range(len(kinds)):
+            if table_of[s] >= 0:
+                for order in range(2):
+                    _evaluate(
+                        tables, table_of[s], m, cell, weights, order, solid, own, 2 * s + order
+                    )
+        row = 0
+        for s in range(len(kinds)):
+            for u in range(s + 1):
+                _add_pair(
+                    s, u, kinds, table_of, slopes, curves, cosine, sine, 4 * m * m * cosine,
+                    scratch, own, total, row,
+                )  # fmt: skip
+                if table_of_two[s, u] >= 0:
+                    _accumulate(
+                        tables, table_of_two[s, u], m, cell, weights, solid * cosine, total, row
+                    )
+                row += 1
+
+
+@inlined
+def _add_weighted(total: Array, weight: Array, sums: Array) -> None:
+    for row in range(len(total)):
+        for i in range(total.shape[1]):
+            sums[row, i] += weight[0, i] * total[row, i]
+
+
+@inlined
+def _weigh(
+    exposure: Any,
+    y: int,
+    x: int,
+    p: int,
+    o: int,
+    weight_of_pattern: Array,
+    weight_of_pixel: Array,
+    out: Array,
+) -> None:
+    """Fill the first row with the weight of a pixel, times its exposure."""
+    for i in range(out.shape[1]):
+        weight = weight_of_pattern[p, i] if p >= 0 else 0.0
+        if o >= 0:
+            weight += weight_of_pixel[o, i]
+        out[0, i] = weight * exposure[y, x, i]
+
+
+@compiled
 def second(
-    vectors: Array, exposure: Any, pattern: Any, place: Any, axes: Array, tables: Array,
-    grid: Array, phi: float, nodes: Array, kinds: Any, table_of: Any, table_of_two: Any,
-    weight_of_pattern: Array, weight_of_pixel: Array, out: Array,
+    vectors: Array,
+    exposure: Any,
+    pattern: Any,
+    place: Any,
+    axes: Array,
+    tables: Array,
+    grid: Array,
+    phi: float,
+    nodes: Array,
+    kinds: Any,
+    table_of: Any,
+    table_of_two: Any,
+    weight_of_pattern: Array,
+    weight_of_pixel: Array,
+    out: Array,
 ) -> None:
     """Second derivatives (S, S) of a weighted sum of exposure times the convolved source.
 
@@ -327,156 +355,41 @@ def second(
         Filled.
     """
     n_y, n_x, n_t = exposure.shape
-    n_s, n_m = len(kinds), tables.shape[1]
-    step, scale, n_cells = grid[0], grid[1], grid[2] + 1
-    sin_lat, cos_lat = grid[3], grid[4]
-    pixel = np.empty((7, 3))
-    b = np.empty((3, 4))
-    total = np.empty((n_s, n_s, n_t))
-    v, vr, vrr = np.empty(n_t), np.empty(n_t), np.empty(n_t)
-    own, own_r = np.zeros((n_s, n_t)), np.zeros((n_s, n_t))
-    sums = np.zeros((n_s, n_s, n_t))
-    radial, turn = np.zeros(n_s), np.zeros(n_s)
-    radial2, turn2 = np.zeros((n_s, n_s)), np.zeros((n_s, n_s))
-    q_end = n_cells
-    saturation = scale / step
-    if q_end >= saturation * 0.999999:
-        q_end = saturation * 0.999999
-    reach = scale * (q_end / saturation) / np.sqrt(1 - (q_end / saturation) ** 2)
+    n_s = len(kinds)
+    pixel, weights, seen = np.empty((7, 3)), np.empty((3, 4)), np.empty(3)
+    slopes, curves = np.empty((2, 2)), np.empty((2, 2, 2))
+    n_pairs = n_s * (n_s + 1) // 2
+    total, sums = np.empty((n_pairs, n_t)), np.zeros((n_pairs, n_t))
+    scratch, own = np.empty((3, n_t)), np.zeros((2 * n_s, n_t))
+    reach = reach_of(grid)
     for y in range(n_y):
         for x in range(n_x):
             p, o = pattern[y, x], place[y, x]
-            if p < 0 and o < 0:
+            if (p < 0 and o < 0) or not is_near(vectors, y, x, axes, reach):
                 continue
-            distance, size = 0.0, 0.0
-            for i in range(3):
-                d = vectors[y + 1, x + 1, i] - axes[2, i]
-                distance += d * d
-                d = vectors[y + 2, x + 2, i] - vectors[y + 1, x + 1, i]
-                size += d * d
-            if not np.sqrt(distance) < reach + np.sqrt(size):
-                continue
-            if not _pixel(vectors, y, x, pixel):
+            if not expand_pixel(vectors, y, x, pixel):
                 continue
             total[:] = 0.0
             for node in range(len(nodes)):
-                a, c = nodes[node, 0], nodes[node, 1]
-                east, north, r2 = 0.0, 0.0, 0.0
-                for i in range(3):
-                    d = (
-                        pixel[0, i] - axes[2, i] + a * pixel[1, i] + c * pixel[2, i]
-                        + 0.5 * a * a * pixel[3, i] + a * c * pixel[4, i] + 0.5 * c * c * pixel[5, i]
+                solid = toward(pixel, nodes[node, 0], nodes[node, 1], axes, seen)
+                r = np.sqrt(seen[2]) + 1e-14
+                if r < reach:
+                    _add_curvature(
+                        seen, r, solid * nodes[node, 2], tables, grid, phi, kinds, table_of,
+                        table_of_two, scratch, own, weights, slopes, curves, total,
                     )  # fmt: skip
-                    east += d * axes[0, i]
-                    north += d * axes[1, i]
-                    r2 += d * d
-                r = np.sqrt(r2) + 1e-14
-                if not r < reach:
-                    continue
-                w = nodes[node, 2] * (pixel[6, 0] + a * pixel[6, 1] + c * pixel[6, 2])
-                t = 1 / np.sqrt(1 + (r / scale) ** 2)
-                cell = _spline(r * t / step, b)
-                dq = t * t * t / step
-                d2q = -3 * r * t**5 / (scale * scale * step)
-                z = 1 - 0.5 * r2
-                rho2 = east * east + north * north + 1e-28
-                g, dg = z / rho2, (1 + z * z) / (rho2 * rho2)
-                r_lon, r_lat = -cos_lat * east / r, -north / r
-                r_lon_lon = (-cos_lat * (-cos_lat * z + sin_lat * north) - r_lon * r_lon) / r
-                r_lon_lat = (sin_lat * east - r_lon * r_lat) / r
-                r_lat_lat = (z - r_lat * r_lat) / r
-                psi_lon, psi_lat = sin_lat - cos_lat * north * g, east * g
-                psi_lon_lon = cos_lat * east * (sin_lat * g - cos_lat * north * dg)
-                psi_lat_lat = east * north * dg
-                psi_lon_lat = -cos_lat * z * g + sin_lat * north * g + cos_lat * east * east * dg
-                for i in range(n_s):
-                    radial[i], turn[i] = 0.0, 0.0
-                    if kinds[i] == 0:
-                        radial[i], turn[i] = r_lon, psi_lon
-                    elif kinds[i] == 1:
-                        radial[i], turn[i] = r_lat, psi_lat
-                    elif kinds[i] == 3:
-                        turn[i] = -1.0
-                    for j in range(n_s):
-                        radial2[i, j], turn2[i, j] = 0.0, 0.0
-                        if kinds[i] < 2 and kinds[j] < 2:
-                            both = kinds[i] + kinds[j]
-                            if both == 0:
-                                radial2[i, j], turn2[i, j] = r_lon_lon, psi_lon_lon
-                            elif both == 1:
-                                radial2[i, j], turn2[i, j] = r_lon_lat, psi_lon_lat
-                            else:
-                                radial2[i, j], turn2[i, j] = r_lat_lat, psi_lat_lat
-                for m in range(n_m):
-                    cosine, sine = 1.0, 0.0
-                    if m > 0:
-                        angle = 2 * m * (np.arctan2(east, north) - phi)
-                        cosine, sine = np.cos(angle), 2 * m * np.sin(angle)
-                    square = 4.0 * m * m * cosine
-                    for i in range(n_t):
-                        k0, k1 = tables[0, m, cell, i], tables[0, m, cell + 1, i]
-                        k2, k3 = tables[0, m, cell + 2, i], tables[0, m, cell + 3, i]
-                        by_q = b[1, 0] * k0 + b[1, 1] * k1 + b[1, 2] * k2 + b[1, 3] * k3
-                        by_qq = b[2, 0] * k0 + b[2, 1] * k1 + b[2, 2] * k2 + b[2, 3] * k3
-                        v[i] = w * (b[0, 0] * k0 + b[0, 1] * k1 + b[0, 2] * k2 + b[0, 3] * k3)
-                        vr[i] = w * by_q * dq
-                        vrr[i] = w * (by_qq * dq * dq + by_q * d2q)
-                    for s in range(n_s):
-                        which = table_of[s]
-                        if which >= 0:
-                            for i in range(n_t):
-                                k0, k1 = tables[which, m, cell, i], tables[which, m, cell + 1, i]
-                                k2, k3 = tables[which, m, cell + 2, i], tables[which, m, cell + 3, i]
-                                own[s, i] = w * (b[0, 0] * k0 + b[0, 1] * k1 + b[0, 2] * k2 + b[0, 3] * k3)
-                                own_r[s, i] = w * dq * (
-                                    b[1, 0] * k0 + b[1, 1] * k1 + b[1, 2] * k2 + b[1, 3] * k3
-                                )
-                    for s in range(n_s):
-                        for u in range(s + 1):
-                            rr = cosine * radial[s] * radial[u]
-                            by_r = cosine * radial2[s, u] - sine * (
-                                turn[s] * radial[u] + turn[u] * radial[s]
-                            )
-                            by_v = -sine * turn2[s, u] - square * turn[s] * turn[u]
-                            for i in range(n_t):
-                                total[s, u, i] += rr * vrr[i] + by_r * vr[i] + by_v * v[i]
-                            if table_of[s] >= 0:
-                                e0, e1 = cosine * radial[u], -sine * turn[u]
-                                for i in range(n_t):
-                                    total[s, u, i] += e0 * own_r[s, i] + e1 * own[s, i]
-                            if table_of[u] >= 0:
-                                e0, e1 = cosine * radial[s], -sine * turn[s]
-                                for i in range(n_t):
-                                    total[s, u, i] += e0 * own_r[u, i] + e1 * own[u, i]
-                            which = table_of_two[s, u]
-                            if which >= 0:
-                                for i in range(n_t):
-                                    k0, k1 = tables[which, m, cell, i], tables[which, m, cell + 1, i]
-                                    k2, k3 = tables[which, m, cell + 2, i], tables[which, m, cell + 3, i]
-                                    total[s, u, i] += cosine * w * (
-                                        b[0, 0] * k0 + b[0, 1] * k1 + b[0, 2] * k2 + b[0, 3] * k3
-                                    )
-            for i in range(n_t):
-                weight = 0.0
-                if p >= 0:
-                    weight += weight_of_pattern[p, i]
-                if o >= 0:
-                    weight += weight_of_pixel[o, i]
-                v[i] = weight * exposure[y, x, i]
-            for s in range(n_s):
-                for u in range(s + 1):
-                    for i in range(n_t):
-                        sums[s, u, i] += v[i] * total[s, u, i]
+            _weigh(exposure, y, x, p, o, weight_of_pattern, weight_of_pixel, scratch)
+            _add_weighted(total, scratch, sums)
+    row = 0
     for s in range(n_s):
         for u in range(s + 1):
-            whole = 0.0
             for i in range(n_t):
-                whole += sums[s, u, i]
-            out[s, u] = whole
-            out[u, s] = whole
+                out[s, u] += sums[row, i]
+            out[u, s] = out[s, u]
+            row += 1
 
 
-@_compiled
+@compiled
 def at_bins(flux: Array, folded: Array, pixel: Any, r: Any, out: Array) -> None:
     """Add ``Σ_t folded[r_k, t] flux[p_k, t]`` to each bin k."""
     n_t = flux.shape[1]
@@ -496,7 +409,7 @@ def at_bins(flux: Array, folded: Array, pixel: Any, r: Any, out: Array) -> None:
         out[k] += (a0 + a1) + (a2 + a3)
 
 
-@_compiled
+@compiled
 def to_spectrum(flux: Array, edisp: Array, pixel: Any, r: Any, w: Array, out: Array) -> None:
     """Add ``Σ_k w_k edisp[r_k, t] flux[p_k, t]`` to each true energy t."""
     n_t = flux.shape[1]

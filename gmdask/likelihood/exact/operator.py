@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.geometry import Window
 from gmdask.likelihood.exact.irfs import Jet
 from gmdask.likelihood.exact.kernels import at_bins, to_spectrum
 from gmdask.likelihood.exact.patch import Patch
@@ -63,6 +64,11 @@ class ExactOperator:
                             for j in (0, 1)
                         )
                         self._d2r[s, u] = np.ascontiguousarray(np.asarray(both).T)
+
+    @property
+    def window(self) -> Window:
+        """Pixels it is evaluated in."""
+        return self._patch.window
 
     @property
     def nbytes(self) -> int:

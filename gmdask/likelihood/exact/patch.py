@@ -37,7 +37,7 @@ class Patch(NamedTuple):
         Sets of energies that the mask lets through, as 0 and 1.
     place : integer array of shape (lat, lon)
         Number of each pixel that holds bins; -1 for the others.
-    index : array, or a slice of all
+    places : array, or a slice of all
         Positions of the patch's bins among those of the dataset.
     pixel, r : array of shape (bin,)
         Number of the pixel, and reconstructed energy, of each bin.
@@ -50,7 +50,7 @@ class Patch(NamedTuple):
     pattern: NDArray[np.int32]
     patterns: Array
     place: NDArray[np.int32]
-    index: Places
+    places: Places
     pixel: NDArray[np.int32]
     r: NDArray[np.int32]
 
@@ -166,7 +166,8 @@ def make_patch(
     packed = np.packbits(columns, axis=1)
     _, first, pattern = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     patterns = columns[first].astype(np.float64)
-    pattern = np.where(patterns.any(axis=1)[pattern.ravel()], pattern.ravel(), -1)
+    seen: NDArray[np.bool_] = np.asarray(patterns.any(axis=1))
+    pattern = np.where(seen[pattern.ravel()], pattern.ravel(), -1)
     index = bins.within(window)
     own = bins.take(index)
     y, x, pixel = own.pixels(window)

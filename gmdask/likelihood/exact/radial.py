@@ -57,7 +57,8 @@ class RadialGrid(NamedTuple):
     def radii(self) -> Array:
         """Radii (n,) of the knots in deg."""
         q = np.arange(self.n) * (self.step / self.scale)
-        return self.scale * q / np.sqrt(np.maximum(1 - q * q, 1e-6))
+        radii: Array = self.scale * q / np.sqrt(np.maximum(1 - q * q, 1e-6))
+        return radii
 
     def coefficients(self, values: Array) -> Array:
         """Coefficients (..., n + 4) of the cubic B-spline through values (..., n) at the knots.

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.exact.arithmetic import matmul
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, psf_table
-from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward, matmul, second
+from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward, second
 from gmdask.likelihood.exact.operator import ExactOperator
 from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window_around
 from gmdask.likelihood.exact.radial import DEG
@@ -118,9 +119,7 @@ class ExactSource:
         edisp = edisp_jet(self._observation, position, frame, apply=self._apply["edisp"])
         return self._psf.at(position, frame), edisp
 
-    def operator(
-        self, values: Array, *, derivatives: bool
-    ) -> tuple[ExactOperator | None, Places]:
+    def operator(self, values: Array, *, derivatives: bool) -> tuple[ExactOperator | None, Places]:
         """Operator and the positions of its bins in the list.
 
         Parameters
@@ -158,7 +157,7 @@ class ExactSource:
             return self._second(values, patch, psf, of_pattern, of_pixel)
 
         operator = ExactOperator(flux, sums, edisp, turns, patch, curve if free else None)
-        return operator, patch.index
+        return operator, patch.places
 
     def _matrices(self, values: Array, order: int) -> ShapeMatrices:
         return shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
@@ -257,7 +256,11 @@ def pixel_nodes(core: float) -> Array:
     while n < 16 and _node_error(n) / core ** (2 * n) > PIXEL_ERROR:
         n += 1
     x, w = np.polynomial.legendre.leggauss(n)
-    grid = [(a / 2, b / 2, u * v / 4) for b, v in zip(x, w, strict=True) for a, u in zip(x, w, strict=True)]
+    grid = [
+        (a / 2, b / 2, u * v / 4)
+        for b, v in zip(x, w, strict=True)
+        for a, u in zip(x, w, strict=True)
+    ]
     return np.array(grid)
 
 
@@ -265,4 +268,4 @@ def _node_error(n: int) -> float:
     """Error of n nodes per side for a Gaussian of one pixel, over its maximum."""
     remainder = math.factorial(n) ** 4 / ((2 * n + 1) * math.factorial(2 * n) ** 3)
     derivative = math.factorial(2 * n) / (2**n * math.factorial(n))
-    return 2 * remainder * derivative
+    return float(2 * remainder * derivative)

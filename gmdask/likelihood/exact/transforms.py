@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import gamma, j0, j1
 
+from gmdask.likelihood.exact.arithmetic import matmul
 from gmdask.likelihood.exact.radial import DEG, chord
 from gmdask.models import (
     DiskSpatialModel,
@@ -42,8 +43,8 @@ GAUSS_REACH = 6.3  # sigma, where a Gaussian is 2e-9 of its maximum
 GAUSS_BAND = 8.6  # k sigma, where its transform is 1e-16
 LOG_TINY = 28.0  # exp(-28) is left out of a generalised Gaussian
 HARMONIC = 1e-8  # of the flux, below which a harmonic is left out
-MAX_HARMONICS = 48
-STEP = 1e-4  # of eta and edge_width, for differences
+MAX_HARMONICS = 96
+STEP = 2e-3  # of eta and edge_width, for differences of fourth order
 KAPPA_STEP = 0.05  # of the splines of profiles
 
 
@@ -130,7 +131,9 @@ def transform_of(model: SpatialModel, values: Array, k: Array, core: float) -> T
     """
     at = _named(model, values)
     if isinstance(model, PointSpatialModel):
-        return Transform(np.ones((1, len(k))), np.zeros((0, 1, len(k))), np.zeros((0, 0, 1, len(k))))
+        return Transform(
+            np.ones((1, len(k))), np.zeros((0, 1, len(k))), np.zeros((0, 0, 1, len(k)))
+        )
     if isinstance(model, (ShellSpatialModel, Shell2SpatialModel)):
         return _shell(model, at, k)
     if isinstance(model, GaussianSpatialModel):
@@ -140,18 +143,16 @@ def transform_of(model: SpatialModel, values: Array, k: Array, core: float) -> T
     size, e, extra = at["r_0"], at["e"], at[name]
     is_round = _is_round(model, at)
     highest = float(k.max(initial=0.0)) * abs(float(chord(size)))
-    profile = make(extra, 2.0 ** np.ceil(np.log2(max(highest, 1.0))))
+    top = float(2.0 ** np.ceil(np.log2(max(highest, 1.0))))
+    profile = make(extra, top)
     found = _elliptical(profile, size, e, k, core, frozen_e=is_round)
     if model.parameter(name).frozen:
         return _with_extra(model, name, found, None)
-    low, high = (
-        _elliptical(
-            make(extra + s * STEP, 2.0 ** np.ceil(np.log2(max(highest, 1.0)))),
-            size, e, k, core, frozen_e=is_round,
-        )
-        for s in (-1, 1)
-    )
-    return _with_extra(model, name, found, (low, high))
+    around = [
+        _elliptical(make(extra + i * STEP, top), size, e, k, core, frozen_e=is_round)
+        for i in (-2, -1, 1, 2)
+    ]
+    return _with_extra(model, name, found, around)
 
 
 def _is_round(model: SpatialModel, at: dict[str, float]) -> bool:
@@ -160,9 +161,12 @@ def _is_round(model: SpatialModel, at: dict[str, float]) -> bool:
 
 
 def _with_extra(
-    model: SpatialModel, name: str, found: Transform, around: tuple[Transform, Transform] | None
+    model: SpatialModel, name: str, found: Transform, around: list[Transform] | None
 ) -> Transform:
-    """Insert derivatives by a parameter of the profile, differences over `STEP`, into (size, e)."""
+    """Insert derivatives by a parameter of the profile into those by (size, e).
+
+    `around` are the transforms at -2, -1, 1 and 2 steps of it.
+    """
     n_m, n_k = found.value.shape
     place = size_names(model).index(name)
     old = [p for p in range(3) if p != place]
@@ -170,10 +174,13 @@ def _with_extra(
     first[old] = found.first
     second[np.ix_(old, old)] = found.second
     if around is not None:
-        low, high = (_padded(t, n_m) for t in around)
-        first[place] = (high.value - low.value) / (2 * STEP)
-        second[place, place] = (high.value - 2 * found.value + low.value) / STEP**2
-        second[place, old] = second[old, place] = (high.first - low.first) / (2 * STEP)
+        a, b, c, d = (_padded(t, n_m) for t in around)
+        first[place] = (8 * (c.value - b.value) - (d.value - a.value)) / (12 * STEP)
+        second[place, place] = (
+            16 * (c.value + b.value) - (d.value + a.value) - 30 * found.value
+        ) / (12 * STEP**2)
+        mixed = (8 * (c.first - b.first) - (d.first - a.first)) / (12 * STEP)
+        second[place, old] = second[old, place] = mixed
     return Transform(found.value, first, second)
 
 
@@ -200,7 +207,23 @@ def _elliptical(
         first[0, 0] = by_size * slope
         second[0, 0, 0] = d2s * (k * slope) ** 2 + by_size * bend
         return Transform(s[None], first, second)
-    n_angles = 4 * MAX_HARMONICS
+    for n_harmonics in (12, 24, 48, MAX_HARMONICS):
+        found = _harmonics(profile, scale, slope, bend, e, k, n_harmonics)
+        seen = np.abs(found[0]) * np.exp(-((k * core) ** 2) / 2)
+        large = np.flatnonzero(seen.max(axis=1, initial=0.0) > HARMONIC)
+        if large.max(initial=0) < 0.7 * n_harmonics:
+            break
+    n_m = max(int(large.max(initial=0)) + 1, 2)
+    v, d_size, d_e, d_ss, d_se, d_ee = found[:, :n_m]
+    second = np.stack([np.stack([d_ss, d_se]), np.stack([d_se, d_ee])])
+    return Transform(v, np.stack([d_size, d_e]), second)
+
+
+def _harmonics(
+    profile: Profile, scale: float, slope: float, bend: float, e: float, k: Array, n_m: int
+) -> Array:
+    """Harmonics (6, n_m, k) of an elongated profile and of its derivatives by size and e."""
+    n_angles = 3 * n_m
     phi = (np.arange(n_angles) + 0.5) * (np.pi / 2 / n_angles)
     sine = np.sin(phi)[:, None] ** 2
     w = np.sqrt(np.maximum(1 - e * e * sine, 1e-12))
@@ -214,14 +237,9 @@ def _elliptical(
         d2s * k_size * kappa * w_e + ds * k * slope * w_e,
         d2s * (kappa * w_e) ** 2 + ds * kappa * w_ee,
     ]  # fmt: skip
-    order = np.arange(MAX_HARMONICS)
+    order = np.arange(n_m)
     cosines = np.cos(2 * order[:, None] * phi) * (2.0 - (order[:, None] == 0)) / n_angles
-    found = np.stack([cosines @ part for part in parts])
-    seen = np.abs(found[0]) * np.exp(-((k * core) ** 2) / 2)
-    n_m = max(int(np.flatnonzero(seen.max(axis=1, initial=0.0) > HARMONIC).max(initial=0)) + 1, 2)
-    v, d_size, d_e, d_ss, d_se, d_ee = found[:, :n_m]
-    second = np.stack([np.stack([d_ss, d_se]), np.stack([d_se, d_ee])])
-    return Transform(v, np.stack([d_size, d_e]), second)
+    return np.stack([matmul(cosines, part) for part in parts])
 
 
 def _gaussian(kappa: Array) -> tuple[Array, Array, Array]:
