@@ -9,15 +9,9 @@ from scipy.optimize import minimize
 from sources import background, derivative, free_of, gauss, locals_of, point, power_law
 
 from gmdask.likelihood.arrow import eliminate, local_block
-<<<<<<< HEAD
-from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.models import DatasetModels
 from gmdask.optimize.bounded_newton import minimise_bounded
-=======
-from gmdask.likelihood.profile import minimise_local
-from gmdask.models import DatasetModels
 from tests.likelihood.gammapy_response import CompiledDataset
->>>>>>> 12ab82b (A response may be chosen: exact, or Gammapy's numbers bin by bin; counts against sums that know nothing of transforms)
 
 
 def models_of(**keywords):
