@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from hypothesis import settings
 
@@ -21,6 +23,17 @@ if (
 settings.register_profile("random", derandomize=False)
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _response(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Gammapy's response in modules that are marked: their numbers are compared with Gammapy's."""
+    marks = getattr(request.module, "pytestmark", [])
+    marked = any(
+        m.name == "gammapy_response" for m in (marks if isinstance(marks, list) else [marks])
+    )
+    with dask.config.set({"gmdask.response": "gammapy"} if marked else {}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,8 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
     """
     cube = _empty_cube(survey, observed)
     sky = survey.models.for_dataset(observed.name)
-    npred = npred_images(cube, DatasetModels([*sky, background_model(observed)]))
+    models = DatasetModels([*sky, background_model(observed)])
+    npred = npred_images(cube, models, survey.sources)
     if not np.isfinite(npred).all() or npred.min() < -1e-9:
         msg = (
             f"dataset {observed.name!r}: the models predict counts that are negative or not finite"

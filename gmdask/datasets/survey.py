@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gmdask.datasets.iact import IactResponse
 from gmdask.geometry import WcsGrid
+from gmdask.likelihood.source import EXACT
 from gmdask.models import Models
 
 __all__ = ["Observed", "SkyPixels", "Survey"]
@@ -117,6 +118,8 @@ class Survey:
     response : IactResponse
     irf_pixel : float
         Size of a pixel of the maps of PSF and energy dispersion in deg.
+    sources : {"exact", "gammapy"}
+        How sources become expected counts; see `MapDataset.response`.
     """
 
     seed: int
@@ -128,6 +131,7 @@ class Survey:
     models: Models = field(default_factory=Models)
     response: IactResponse = field(default_factory=IactResponse)
     irf_pixel: float = 0.3
+    sources: str = EXACT
 
     def random(self, number: int, stream: int) -> np.random.Generator:
         """Random numbers of one dataset (stream 0: its observation, 1: its counts)."""

@@ -15,6 +15,8 @@ import gmdask as gm
 from gmdask.events import read_events
 from gmdask.schemas import read_schema
 
+pytestmark = pytest.mark.gammapy_response
+
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 
 

@@ -11,6 +11,8 @@ import gmdask as gm
 from gmdask.datasets.irf_algebra import irf_mask
 from gmdask.errors import InputError
 
+pytestmark = pytest.mark.gammapy_response
+
 ANALYSES = ("crab", "pks2155", "hawc")
 SAFE = ("crab", "pks2155")
 

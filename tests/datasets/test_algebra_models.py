@@ -13,6 +13,8 @@ import gmdask as gm
 from gmdask.models import SkyMap, TemplateNPredModel
 from gmdask.store.axes import cube_axis
 
+pytestmark = pytest.mark.gammapy_response
+
 AT = SkyCoord(*CENTER, unit="deg")
 CIRCLE = CircleSkyRegion(AT, 0.35 * u.deg)
 

@@ -23,6 +23,8 @@ from gmdask.errors import (
 )
 from gmdask.store import Store, chosen_rows, describe
 
+pytestmark = pytest.mark.gammapy_response
+
 HERE = SkyCoord(*CENTER, unit="deg")
 
 

@@ -15,6 +15,8 @@ from synthetic import models, with_models
 import gmdask as gm
 from gmdask.errors import CorruptStoreError
 
+pytestmark = pytest.mark.gammapy_response
+
 CUBES = ["counts", "background", "exposure", "mask_safe", "psf", "psf_exposure", "edisp"]
 
 

@@ -16,6 +16,8 @@ from gmdask.errors import CorruptStoreError, InputError, StoreError
 from gmdask.geometry.regions import Region
 from gmdask.store import Store
 
+pytestmark = pytest.mark.gammapy_response
+
 ANALYSES = ("crab", "pks2155", "hawc", "fermi_crab")
 
 

@@ -12,6 +12,8 @@ from synthetic import write_list
 
 import gmdask as gm
 
+pytestmark = pytest.mark.gammapy_response
+
 SOURCE = gm.SkyModel(
     gm.PowerLawSpectralModel(index=2.3, amplitude="3e-9 cm-2 s-1 TeV-1", reference="0.1 TeV"),
     gm.PointSpatialModel(lon_0="0.3 deg", lat_0="0.1 deg", frame="galactic"),

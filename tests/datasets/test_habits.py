@@ -16,6 +16,8 @@ from test_export import assert_equal
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError, UnknownNameError
 
+pytestmark = pytest.mark.gammapy_response
+
 
 @pytest.fixture(scope="module")
 def theirs(survey):

@@ -12,6 +12,8 @@ from gmdask.datasets.importing import import_to_memory
 from gmdask.errors import StoreExistsError
 from gmdask.events import DatasetsProgress
 
+pytestmark = pytest.mark.gammapy_response
+
 FOLDERS = ["crab", "hawc", "fermi_crab"]
 
 

@@ -12,6 +12,8 @@ from synthetic import with_models
 
 import gmdask as gm
 
+pytestmark = pytest.mark.gammapy_response
+
 
 @pytest.fixture(params=["crab", "hawc"])
 def pair(request, shared):

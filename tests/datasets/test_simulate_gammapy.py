@@ -19,6 +19,8 @@ from simulated import CONFIG, write_config
 import gmdask as gm
 from gmdask.datasets.simulating import truth_path
 
+pytestmark = pytest.mark.gammapy_response
+
 
 def axis(cube, dim):
     name = dim.removeprefix("psf_").removeprefix("edisp_")

@@ -20,6 +20,8 @@ from regions import (
 import gmdask as gm
 from gmdask.errors import InputError, ModelError
 
+pytestmark = pytest.mark.gammapy_response
+
 CRAB = SkyCoord(83.63, 22.01, unit="deg")
 CIRCLE = CircleSkyRegion(CRAB, 0.11 * u.deg)
 ASIDE = CRAB.directional_offset_by(20 * u.deg, 0.05 * u.deg)

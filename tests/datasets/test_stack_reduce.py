@@ -20,6 +20,8 @@ from gmdask.datasets.altered import computed
 from gmdask.datasets.stacking import emptied
 from gmdask.errors import InputError
 
+pytestmark = pytest.mark.gammapy_response
+
 
 def cubes(n: int) -> gm.Datasets:
     """Small datasets on the same pixels, with masks, tables and good time intervals."""

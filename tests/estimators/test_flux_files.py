@@ -9,6 +9,8 @@ from pks2155 import SOURCE
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError
 
+pytestmark = pytest.mark.gammapy_response
+
 QUANTITIES = ["", "_err", "_errn", "_errp", "_ul"]
 
 

@@ -19,6 +19,8 @@ from gmdask.estimators.solve import crossings, minimise
 from gmdask.fit.grouping import own_models
 from gmdask.likelihood.norms import NormGroupSpec, NormSpec, compile_norms, evaluate_norms
 
+pytestmark = pytest.mark.gammapy_response
+
 
 def check_against(data, table):
     """Compare with a table of Gammapy's.

@@ -11,6 +11,8 @@ from pks2155 import SOURCE
 
 import gmdask as gm
 
+pytestmark = pytest.mark.gammapy_response
+
 EDGES = [0.5, 20] * u.TeV
 RUN = "hess-47802"
 

@@ -12,6 +12,8 @@ from problems import FOLDERS, bits, real_models, reference
 
 import gmdask as gm
 
+pytestmark = pytest.mark.gammapy_response
+
 
 @pytest.fixture(scope="session")
 def real_store(shared, tmp_path_factory):

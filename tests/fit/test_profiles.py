@@ -10,6 +10,8 @@ import pytest
 import gmdask as gm
 from gmdask.errors import InputError
 
+pytestmark = pytest.mark.gammapy_response
+
 
 @pytest.fixture(scope="module")
 def theirs(shared):

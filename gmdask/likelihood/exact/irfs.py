@@ -13,7 +13,7 @@ from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
 from gmdask.likelihood.response import Observation
 
-__all__ = ["Jet", "PsfTable", "edisp_jet", "psf_table"]
+__all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]
 
 Array = NDArray[np.float64]
 
@@ -34,17 +34,15 @@ class Jet(NamedTuple):
     second: list[list[Array]]
 
 
-def _jet(blend: Blend, nodes: Array) -> Jet:
+def jet_of(blend: Blend, nodes: Array) -> Jet:
     """Combine nodes (..., 4, 4) of a map."""
     if blend.is_constant:
         return Jet(nodes[..., 0, 0], [], [])
-    flat = nodes.reshape(-1, 16)
-    found = [
-        sum(w * flat[:, i] for i, w in enumerate(weights.ravel().tolist()) if w != 0.0)
-        for weights in blend.weights
-    ]
-    parts = [np.zeros(nodes.shape[:-2]) + np.reshape(f, nodes.shape[:-2]) for f in found]
-    return Jet(parts[0], parts[1:3], [[parts[3], parts[4]], [parts[4], parts[5]]])
+    parts = np.zeros((len(blend.weights), *nodes.shape[:-2]))
+    for out, weights in zip(parts, blend.weights, strict=True):
+        for i, j in np.argwhere(weights).tolist():
+            out += weights[i, j] * nodes[..., i, j]
+    return Jet(parts[0], list(parts[1:3]), [[parts[3], parts[4]], [parts[4], parts[5]]])
 
 
 class PsfTable:
@@ -98,7 +96,7 @@ class PsfTable:
     def at(self, position: tuple[float, float], frame: str) -> Jet:
         """Tables (energy, rad) in deg-2 at a position in deg."""
         blend = blend_at(self._psf.grid, *position, frame)
-        raw = _jet(blend, self._psf.nodes(blend.y, blend.x))
+        raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
         value = self._planes(raw.value)
         flux = value @ self._flux
         inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)[:, None]
@@ -142,4 +140,4 @@ def edisp_jet(
     if edisp is None or not apply:
         return Jet(observation.edisp_at(position, frame, apply=False), [], [])
     blend = blend_at(edisp.grid, *position, frame)
-    return _jet(blend, edisp.nodes(blend.y, blend.x))
+    return jet_of(blend, edisp.nodes(blend.y, blend.x))

@@ -13,7 +13,7 @@ from gmdask.likelihood.exact.kernels import at_bins, to_spectrum
 from gmdask.likelihood.exact.patch import Patch
 from gmdask.likelihood.response import Keep
 
-__all__ = ["ExactOperator"]
+__all__ = ["ExactOperator", "Second"]
 
 Array = NDArray[np.float64]
 Second = Callable[[Array, Array], Array]

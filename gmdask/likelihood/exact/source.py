@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.arithmetic import matmul
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
-from gmdask.likelihood.exact.irfs import Jet, edisp_jet, psf_table
+from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
 from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward, second
 from gmdask.likelihood.exact.operator import ExactOperator
 from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window_around
 from gmdask.likelihood.exact.radial import DEG
+from gmdask.likelihood.exact.reco import RecoOperator, product
 from gmdask.likelihood.exact.transforms import extent_of, has_transform, size_names
 from gmdask.likelihood.response import Keep, Observation
-from gmdask.models import SpatialModel
+from gmdask.models import PointSpatialModel, SpatialModel
 
 __all__ = ["ExactSource", "is_exact"]
 
@@ -31,9 +34,16 @@ KINDS = {"lon_0": LON, "lat_0": LAT, "phi": PHI}
 
 
 def is_exact(observation: Observation, spatial: SpatialModel, apply_irf: dict[str, bool]) -> bool:
-    """Whether the exact response serves a model in a dataset: a map with a PSF, a known shape."""
-    seen = observation.psf_energy == "energy_true" and apply_irf["psf"]
-    return seen and not observation.is_region and has_transform(spatial)
+    """Whether the exact response serves a model in a dataset: a map with a PSF, a known shape.
+
+    Where the PSF is in reconstructed energy, the exposure comes before it and varies over the
+    shape: only points are served there.
+    """
+    if observation.psf_energy is None or not apply_irf["psf"] or observation.is_region:
+        return False
+    if observation.psf_energy == "energy":
+        return type(spatial) is PointSpatialModel
+    return has_transform(spatial)
 
 
 class ExactSource:
@@ -119,7 +129,9 @@ class ExactSource:
         edisp = edisp_jet(self._observation, position, frame, apply=self._apply["edisp"])
         return self._psf.at(position, frame), edisp
 
-    def operator(self, values: Array, *, derivatives: bool) -> tuple[ExactOperator | None, Places]:
+    def operator(
+        self, values: Array, *, derivatives: bool
+    ) -> tuple[ExactOperator | RecoOperator | None, Places]:
         """Operator and the positions of its bins in the list.
 
         Parameters
@@ -136,16 +148,20 @@ class ExactSource:
         free = len(self._free) if derivatives else 0
         matrices = self._matrices(values, 1 if free else 0)
         tables, table_of = self._tables(psf, matrices, free)
-        n_t = len(edisp.value)
+        reco = self._observation.psf_energy == "energy"
+        exposure, unit, n_t = patch.exposure, patch.unit, len(edisp.value)
+        if reco:  # it comes before the PSF
+            n_t, unit = edisp.value.shape[1], 1.0
+            exposure = np.ones((*patch.window.shape, n_t), dtype=np.float32)
         flux = np.zeros((1 + free, patch.n_pixels, n_t))
         sums = np.zeros((len(patch.patterns), 1 + free, n_t))
         kinds = self._kinds[:free]
         axes, grid = self._geometry(values, matrices)
         forward(
-            patch.vectors, patch.exposure, patch.pattern, patch.place, axes, tables, grid,
+            patch.vectors, exposure, patch.pattern, patch.place, axes, tables, grid,
             self._angle(values), self._nodes, kinds, table_of, flux, sums,
         )  # fmt: skip
-        scale = np.concatenate([[patch.unit], patch.unit * self._scale[:free]])
+        scale = np.concatenate([[unit], unit * self._scale[:free]])
         flux *= scale[:, None, None]
         sums *= scale[:, None]
         turns = np.zeros((free, 2))
@@ -154,10 +170,23 @@ class ExactSource:
                 turns[s, 0 if kind == LON else 1] = 1.0
 
         def curve(of_pattern: Array, of_pixel: Array) -> Array:
-            return self._second(values, patch, psf, of_pattern, of_pixel)
+            return unit * self._second(values, patch, exposure, psf, of_pattern, of_pixel)
 
+        if reco:
+            folded = product(edisp, self._exposure_at(values, patch))
+            which = [int(k) for k in kinds]
+            return RecoOperator(
+                flux, sums, folded, which, patch, curve if free else None
+            ), patch.places
         operator = ExactOperator(flux, sums, edisp, turns, patch, curve if free else None)
         return operator, patch.places
+
+    def _exposure_at(self, values: Array, patch: Patch) -> Jet:
+        """Exposure (T,) in cm2 s at the source."""
+        blend = blend_at(self._observation.grid, *self._position(values), self._spatial.frame)
+        y, x = blend.y - patch.window.y0, blend.x - patch.window.x0
+        nodes = patch.exposure[np.ix_(y, x)].astype(np.float64) * patch.unit
+        return jet_of(blend, np.moveaxis(nodes, -1, 0))
 
     def _matrices(self, values: Array, order: int) -> ShapeMatrices:
         return shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
@@ -191,8 +220,9 @@ class ExactSource:
         return _coefficients(wanted), table_of
 
     def _second(
-        self, values: Array, patch: Patch, psf: Jet, of_pattern: Array, of_pixel: Array
-    ) -> Array:
+        self, values: Array, patch: Patch, exposure: NDArray[Any], psf: Jet, of_pattern: Array,
+        of_pixel: Array,
+    ) -> Array:  # fmt: skip
         """Weighted second derivatives (S, S) by the free shape parameters."""
         free = len(self._free)
         matrices = self._matrices(values, 2)
@@ -209,11 +239,11 @@ class ExactSource:
         axes, grid = self._geometry(values, matrices)
         out = np.zeros((free, free))
         second(
-            patch.vectors, patch.exposure, patch.pattern, patch.place, axes, tables, grid,
+            patch.vectors, exposure, patch.pattern, patch.place, axes, tables, grid,
             self._angle(values), self._nodes, self._kinds, table_of, two,
             of_pattern, of_pixel, out,
         )  # fmt: skip
-        result: Array = out * patch.unit * np.outer(self._scale, self._scale)
+        result: Array = out * np.outer(self._scale, self._scale)
         return result
 
     def _pair(

@@ -1,0 +1,168 @@
+"""Gradient and observed Hessian of the exact response against differences of fresh values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gmdask.geometry import WcsGrid, rotate
+from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.models import (
+    DatasetModels,
+    DiskSpatialModel,
+    GaussianSpatialModel,
+    GeneralizedGaussianSpatialModel,
+    PointSpatialModel,
+    PowerLawSpectralModel,
+    Shell2SpatialModel,
+    ShellSpatialModel,
+    SkyModel,
+)
+from tests.likelihood import cubes
+
+AT = {"lon_0": "83.71 deg", "lat_0": "22.05 deg"}
+
+
+def shapes():
+    long_gauss = GaussianSpatialModel(**AT, sigma="0.15 deg", e=0.7, phi="35 deg")
+    long_disk = DiskSpatialModel(**AT, r_0="0.15 deg", e=0.6, phi="20 deg", edge_width=0.3)
+    for spatial in (long_gauss, long_disk):
+        spatial.e.frozen = spatial.phi.frozen = False
+    soft_disk = DiskSpatialModel(**AT, r_0="0.2 deg", edge_width=0.3)
+    soft_disk.edge_width.frozen = False
+    return {
+        "point": PointSpatialModel(**AT),
+        "gauss": GaussianSpatialModel(**AT, sigma="0.12 deg"),
+        "small gauss": GaussianSpatialModel(**AT, sigma="0.01 deg"),
+        "long gauss": long_gauss,
+        "disk": DiskSpatialModel(**AT, r_0="0.2 deg"),
+        "soft disk": soft_disk,
+        "long disk": long_disk,
+        "shell": ShellSpatialModel(**AT, radius="0.15 deg", width="0.06 deg"),
+        "shell2": Shell2SpatialModel(**AT, r_0="0.2 deg", eta=0.3),
+        "general": GeneralizedGaussianSpatialModel(**AT, r_0="0.1 deg", eta=0.6),
+    }
+
+
+def source(spatial) -> DatasetModels:
+    spectrum = PowerLawSpectralModel(amplitude="3e-11 cm-2 s-1 TeV-1")
+    return DatasetModels([SkyModel(spectral_model=spectrum, spatial_model=spatial, name="s")])
+
+
+def fresh(cube, models, values, order):
+    return CompiledDataset(cube, models).evaluate(values, order=order)
+
+
+def differences(cube, models, values, free, steps, function):
+    """Fourth-order central differences by the free parameters."""
+    found = []
+    for k, step in zip(free, steps, strict=True):
+        at = []
+        for i in (-2, -1, 1, 2):
+            moved = values.copy()
+            moved[k] += i * step
+            at.append(function(moved))
+        found.append((8 * (at[2] - at[1]) - (at[3] - at[0])) / (12 * step))
+    return np.array(found)
+
+
+def check(cube, models, values=None):
+    values = models.parameters.value if values is None else values
+    compiled = CompiledDataset(cube, models)
+    here, free = compiled.evaluate(values, order=2), np.flatnonzero(compiled.free)
+    error = 1 / np.sqrt(np.abs(np.diag(here.gauss_newton)) / 2)
+    slopes = differences(
+        cube, models, values, free, 0.02 * error, lambda v: fresh(cube, models, v, 0).stat
+    )
+    assert np.abs((slopes - here.gradient) * error).max() < 1e-6
+    curves = differences(
+        cube, models, values, free, 0.02 * error, lambda v: fresh(cube, models, v, 1).gradient
+    )
+    assert np.abs((curves - here.observed) * np.outer(error, error)).max() < 1e-5
+    unit = np.outer(error, error)
+    np.testing.assert_allclose(here.observed * unit, here.observed.T * unit, atol=1e-12)
+    assert here.stat == fresh(cube, models, values, 0).stat == fresh(cube, models, values, 1).stat
+
+
+@pytest.mark.parametrize("name", shapes())
+def test_derivatives_of_every_shape(name):
+    check(cubes.make_cube(psf="true"), source(shapes()[name]))
+
+
+def test_derivatives_with_the_psf_in_reconstructed_energy():
+    check(cubes.make_cube(psf="reco"), source(shapes()["point"]))
+
+
+@pytest.mark.parametrize("psf", ["true", "reco"])
+@pytest.mark.parametrize("name", ["pixel", "corner", "psf pixel", "edisp pixel"])
+def test_nothing_happens_where_pixels_are_crossed(psf, name):
+    cube = cubes.make_cube(psf=psf)
+    grid = WcsGrid(cube.attrs["wcs"], cube["counts"].shape[1:])
+    if name in ("pixel", "corner"):
+        offset = 0.5 * (name == "corner")
+        at, frame = grid.to_sky(15.0 + offset, 16.0 + offset), grid.frame
+    else:
+        key = name.split()[0]
+        other = WcsGrid(cube.attrs[f"{key}_wcs"], cube[key].shape[-2:])
+        at, frame = other.to_sky(3.0, 3.0), other.frame
+    lon, lat = (float(v) for v in rotate(*at, frame, "icrs"))
+    check(cube, source(PointSpatialModel(lon_0=f"{lon} deg", lat_0=f"{lat} deg")))
+
+
+def test_outside_the_map():
+    cube = cubes.make_cube(psf="true")
+    lon, lat = (float(v) for v in WcsGrid(cube.attrs["wcs"], (30, 34)).to_sky(-2.5, 10.3))
+    check(cube, source(PointSpatialModel(lon_0=f"{lon} deg", lat_0=f"{lat} deg")))
+
+
+def test_a_gaussian_of_no_size_is_at_an_extremum():
+    cube, models = cubes.make_cube(psf="true"), source(shapes()["small gauss"])
+    values = models.parameters.value
+    values[list(models.parameters.names).index("sigma")] = 0.0
+    here = CompiledDataset(cube, models).evaluate(values, order=2)
+    column = models.parameters.free_parameters.names.index("sigma")
+    assert here.gradient[column] == pytest.approx(0, abs=1e-6 * np.sqrt(here.gauss_newton[0, 0]))
+
+
+@pytest.mark.parametrize("pixel", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("name", ["point", "gauss", "long gauss", "disk", "shell"])
+def test_one_minimum_along_position_and_size(name, pixel):
+    """Asimov counts: second differences in steps of a fiftieth of a pixel stay positive."""
+    cube = sampled(pixel)
+    spatial = shapes()[name]
+    models = source(spatial)
+    true = models.parameters.value
+    compiled = CompiledDataset(cube, models, bins="masked")
+    counts = compiled.npred(true)
+    cube["counts"].values[...] = 0
+    cube["counts"].values[compiled.bins.r, compiled.bins.y, compiled.bins.x] = counts
+    compiled = CompiledDataset(cube, models)
+    scale = pixel * CORE
+    names = [
+        "lon_0",
+        "lat_0",
+        *(n for n in ("sigma", "r_0", "radius") if n in models.parameters.names),
+    ]
+    for parameter in names:
+        k = list(models.parameters.names).index(parameter)
+        steps = scale * np.arange(-75, 76) / 50
+        steps = steps[np.abs(steps) < 0.4 * true[k]]
+        values = np.tile(true, (len(steps), 1))
+        values[:, k] += steps
+        stats = np.array([compiled.evaluate(v).stat for v in values])
+        assert np.diff(stats, 2).min() > 0
+        assert abs(steps[stats.argmin()]) <= scale / 50 + 1e-12
+
+
+CORE = 0.06
+
+
+def sampled(pixel: float):
+    """A cube with a Gaussian PSF and pixels of some share of its width."""
+    from tests.likelihood.test_exact_accuracy import AREA, cube
+
+    n = int(1.6 / (pixel * CORE)) // 2 * 2 + 1
+    data = cube((n, n), (pixel * CORE, pixel * CORE), CORE, centre=(83.71, 22.05))
+    background = np.full((1, n, n), 1e-3 * pixel**2)
+    data["exposure"].values[...] = AREA * 1e3
+    return data.assign(background=(("energy", "lat", "lon"), background, {"unit": ""}))
