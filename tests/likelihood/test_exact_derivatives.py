@@ -25,7 +25,7 @@ AT = {"lon_0": "83.71 deg", "lat_0": "22.05 deg"}
 
 def shapes():
     long_gauss = GaussianSpatialModel(**AT, sigma="0.15 deg", e=0.7, phi="35 deg")
-    long_disk = DiskSpatialModel(**AT, r_0="0.15 deg", e=0.6, phi="20 deg", edge_width=0.3)
+    long_disk = DiskSpatialModel(**AT, r_0="0.1 deg", e=0.5, phi="20 deg", edge_width=0.3)
     for spatial in (long_gauss, long_disk):
         spatial.e.frozen = spatial.phi.frozen = False
     soft_disk = DiskSpatialModel(**AT, r_0="0.2 deg", edge_width=0.3)
@@ -49,6 +49,11 @@ def source(spatial) -> DatasetModels:
     return DatasetModels([SkyModel(spectral_model=spectrum, spatial_model=spatial, name="s")])
 
 
+def place(models, name) -> int:
+    """Position of a parameter of the shape."""
+    return [p.name for p in models.parameters].index(name)
+
+
 def fresh(cube, models, values, order):
     return CompiledDataset(cube, models).evaluate(values, order=order)
 
@@ -66,17 +71,17 @@ def differences(cube, models, values, free, steps, function):
     return np.array(found)
 
 
-def check(cube, models, values=None):
-    values = models.parameters.value if values is None else values
+def check(cube, models, step=0.02):
+    values = models.parameters.value
     compiled = CompiledDataset(cube, models)
     here, free = compiled.evaluate(values, order=2), np.flatnonzero(compiled.free)
     error = 1 / np.sqrt(np.abs(np.diag(here.gauss_newton)) / 2)
     slopes = differences(
-        cube, models, values, free, 0.02 * error, lambda v: fresh(cube, models, v, 0).stat
+        cube, models, values, free, step * error, lambda v: fresh(cube, models, v, 0).stat
     )
     assert np.abs((slopes - here.gradient) * error).max() < 1e-6
     curves = differences(
-        cube, models, values, free, 0.02 * error, lambda v: fresh(cube, models, v, 1).gradient
+        cube, models, values, free, step * error, lambda v: fresh(cube, models, v, 1).gradient
     )
     assert np.abs((curves - here.observed) * np.outer(error, error)).max() < 1e-5
     unit = np.outer(error, error)
@@ -106,21 +111,23 @@ def test_nothing_happens_where_pixels_are_crossed(psf, name):
         other = WcsGrid(cube.attrs[f"{key}_wcs"], cube[key].shape[-2:])
         at, frame = other.to_sky(3.0, 3.0), other.frame
     lon, lat = (float(v) for v in rotate(*at, frame, "icrs"))
-    check(cube, source(PointSpatialModel(lon_0=f"{lon} deg", lat_0=f"{lat} deg")))
+    # third derivatives jump at the nodes of the maps, which differences over long steps would see
+    check(cube, source(PointSpatialModel(lon_0=f"{lon} deg", lat_0=f"{lat} deg")), step=0.002)
 
 
 def test_outside_the_map():
     cube = cubes.make_cube(psf="true")
     lon, lat = (float(v) for v in WcsGrid(cube.attrs["wcs"], (30, 34)).to_sky(-2.5, 10.3))
-    check(cube, source(PointSpatialModel(lon_0=f"{lon} deg", lat_0=f"{lat} deg")))
+    # errors are as large as the PSF there: differences over shorter steps
+    check(cube, source(PointSpatialModel(lon_0=f"{lon} deg", lat_0=f"{lat} deg")), step=0.002)
 
 
 def test_a_gaussian_of_no_size_is_at_an_extremum():
     cube, models = cubes.make_cube(psf="true"), source(shapes()["small gauss"])
     values = models.parameters.value
-    values[list(models.parameters.names).index("sigma")] = 0.0
+    values[place(models, "sigma")] = 0.0
     here = CompiledDataset(cube, models).evaluate(values, order=2)
-    column = models.parameters.free_parameters.names.index("sigma")
+    column = np.count_nonzero([not p.frozen for p in models.parameters][: place(models, "sigma")])
     assert here.gradient[column] == pytest.approx(0, abs=1e-6 * np.sqrt(here.gauss_newton[0, 0]))
 
 
@@ -138,13 +145,9 @@ def test_one_minimum_along_position_and_size(name, pixel):
     cube["counts"].values[compiled.bins.r, compiled.bins.y, compiled.bins.x] = counts
     compiled = CompiledDataset(cube, models)
     scale = pixel * CORE
-    names = [
-        "lon_0",
-        "lat_0",
-        *(n for n in ("sigma", "r_0", "radius") if n in models.parameters.names),
-    ]
-    for parameter in names:
-        k = list(models.parameters.names).index(parameter)
+    sizes = [n for n in ("sigma", "r_0", "radius") if n in spatial.parameter_names]
+    for parameter in ["lon_0", "lat_0", *sizes]:
+        k = place(models, parameter)
         steps = scale * np.arange(-75, 76) / 50
         steps = steps[np.abs(steps) < 0.4 * true[k]]
         values = np.tile(true, (len(steps), 1))

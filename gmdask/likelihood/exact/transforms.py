@@ -45,7 +45,7 @@ LOG_TINY = 28.0  # exp(-28) is left out of a generalised Gaussian
 HARMONIC = 1e-8  # of the flux, below which a harmonic is left out
 MAX_HARMONICS = 96
 STEP = 2e-3  # of eta and edge_width, for differences of fourth order
-KAPPA_STEP = 0.05  # of the splines of profiles
+KAPPA_STEP = 0.025  # of the splines of profiles
 
 
 class Transform(NamedTuple):
