@@ -19,10 +19,16 @@ GB = 1e9
 @click.command()
 @click.argument("config", type=click.Path())
 @click.argument("store", type=click.Path())
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Draw photons one by one, with continuous energies and directions, then count them.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and write nothing.")
 @cluster_options
 def simulate(
-    config: str, store: str, dry_run: bool, cluster: str, workers: int | None, memory_limit: str | None
+    config: str, store: str, events: bool, dry_run: bool, cluster: str, workers: int | None,
+    memory_limit: str | None,
 ) -> None:  # fmt: skip
     """Simulate the survey of a CONFIG (YAML) into a STORE.
 
@@ -34,24 +40,24 @@ def simulate(
     if dry_run:
         check_cluster(cluster, workers, memory_limit)
         n = workers or os.cpu_count() or 1
-        echo(_told(config, store, n if cluster == "local" else 1))
+        echo(_told(config, store, events, n if cluster == "local" else 1))
         return
     from gmdask.datasets import simulate as run
     from gmdask.datasets.simulating import truth_path
 
     progress = Progress()
     with connected(cluster, workers, memory_limit) as client:
-        made = run(config, store, client, on_event=progress)
+        made = run(config, store, client, events=events, on_event=progress)
     progress.close()
     counts = sum(row.counts for row in made.rows)
     echo(f"{made.url}: {counted(len(made.rows), 'dataset')}, {counts:.0f} counts")
     echo(f"true models: {truth_path(made.url)}")
 
 
-def _told(config: str, store: str, workers: int) -> str:
+def _told(config: str, store: str, events: bool, workers: int) -> str:
     from gmdask.datasets.simulating import plan_simulation, truth_path
 
-    plan = plan_simulation(config)
+    plan = plan_simulation(config, events=events)
     minutes = plan.seconds / 60
     return (
         f"{store} would hold {counted(plan.datasets, 'dataset')} in {counted(plan.blocks, 'block')}:\n"

@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-__all__ = ["IactResponse"]
+__all__ = ["MIGRA", "RAD", "IactResponse"]
 
 Array = NDArray[np.float64]
+
+RAD = np.linspace(0.0, 0.66, 67)  # deg; the PSF ends with it, and is normalised within
+MIGRA = np.linspace(0.2, 3.0, 57)  # events beyond its ends are lost
 
 BACKGROUND_INDEX = 2.7
 PSF_TAIL, PSF_TAIL_WIDTH = 0.15, 2.0  # share of events, and how much wider they are
@@ -87,11 +90,38 @@ class IactResponse:
         -------
         profile : array of shape (n, rad, lat, lon)
         """
-        scale = self.psf * _air(zenith) ** 0.5 * energy**-0.2
-        sigma = scale[:, None, None] * (1 + 0.1 * offset**2)
+        sigma = self.psf_width(energy[:, None, None], offset, zenith)
         exponent = -0.5 * (rad[:, None, None] / sigma[:, None]) ** 2
         tail = PSF_TAIL / PSF_TAIL_WIDTH**2 * np.exp(exponent / PSF_TAIL_WIDTH**2)
         return np.asarray((1 - PSF_TAIL) * np.exp(exponent) + tail)
+
+    def psf_width(self, energy: Array, offset: Array, zenith: float) -> Array:
+        """Width of the core of the PSF in deg, energy (TeV) and offset (deg) broadcast together."""
+        scale = self.psf * _air(zenith) ** 0.5 * energy**-0.2
+        return np.asarray(scale * (1 + 0.1 * offset**2))
+
+    def draw_distances(
+        self, energy: Array, offset: Array, zenith: float, random: np.random.Generator
+    ) -> Array:
+        """Draw how far from their true directions photons are seen, in deg.
+
+        Parameters
+        ----------
+        energy, offset : array of shape (n,)
+            True energies in TeV and offsets of the true directions in deg.
+        zenith : float
+            In deg.
+        random : `numpy.random.Generator`
+        """
+        core = self.psf_width(energy, offset, zenith)
+        # minus the share of either part that is within the PSF's end
+        minus_core = np.expm1(-0.5 * (RAD[-1] / core) ** 2)
+        minus_tail = np.expm1(-0.5 * (RAD[-1] / (PSF_TAIL_WIDTH * core)) ** 2)
+        in_core, in_tail = (1 - PSF_TAIL) * minus_core, PSF_TAIL * minus_tail
+        is_tail = random.random(len(core)) < in_tail / (in_core + in_tail)
+        width = np.where(is_tail, PSF_TAIL_WIDTH * core, core)
+        share = random.random(len(core)) * np.where(is_tail, minus_tail, minus_core)
+        return np.asarray(width * np.sqrt(-2 * np.log1p(share)))
 
     def migration(self, energy: Array, migra: Array, offset: Array, zenith: float) -> Array:
         """Probability density of the ratio of reconstructed to true energy.
@@ -111,10 +141,14 @@ class IactResponse:
         -------
         density : array of shape (n, m, lat, lon)
         """
-        scale = self.edisp * _air(zenith) ** 0.25 * energy**-0.1
-        sigma = scale[:, None, None] * (1 + 0.05 * offset)
+        sigma = self.migration_width(energy[:, None, None], offset, zenith)
         cumulative = ndtr((migra[:, None, None] - 1) / sigma[:, None])
         return np.asarray(np.diff(cumulative, axis=1) / np.diff(migra)[:, None, None])
+
+    def migration_width(self, energy: Array, offset: Array, zenith: float) -> Array:
+        """Standard deviation of the migration, energy (TeV) and offset (deg) broadcast together."""
+        scale = self.edisp * _air(zenith) ** 0.25 * energy**-0.1
+        return np.asarray(scale * (1 + 0.05 * offset))
 
     def background_rate(self, energy: Array, offset: Array, zenith: float) -> Array:
         """Background rate in s-1 sr-1 per bin of reconstructed energy.

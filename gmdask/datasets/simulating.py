@@ -17,7 +17,7 @@ from distributed import Client
 
 from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.datasets.simulation import background_model, simulate_observation
-from gmdask.datasets.survey import Observed, Survey
+from gmdask.datasets.survey import EVENTS, Observed, Survey
 from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import InputError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
@@ -40,6 +40,7 @@ def simulate(
     url: str | Path,
     client: Client | None = None,
     *,
+    events: bool = False,
     on_event: Listener | None = None,
 ) -> Store:
     """Simulate a survey into a store.
@@ -58,6 +59,10 @@ def simulate(
     client : `distributed.Client`, optional
         Cluster to simulate on, one block per task; by default this process. Workers read the
         maps of templates from the files that the models name.
+    events : bool
+        Whether photons of the sources are drawn one by one, with continuous energies and
+        directions and the response as the functions it is made of, and then counted. By default
+        the counts of each bin are drawn from what the models predict for it.
     on_event : callable, optional
         Gets a `DatasetsProgress` as blocks are written.
 
@@ -74,7 +79,7 @@ def simulate(
         If there is a store with datasets, or a file in the place of the true models that is not of
         an earlier run.
     """
-    survey = _survey_of(config)
+    survey = _survey_of(config, events)
     truth = truth_path(url)
     if truth.exists() and not _path(url).exists():
         msg = f"{truth} exists already"
@@ -148,15 +153,17 @@ class SimulationPlan:
     seconds: float
 
 
-def plan_simulation(config: str | Path | Survey) -> SimulationPlan:
+def plan_simulation(config: str | Path | Survey, *, events: bool = False) -> SimulationPlan:
     """Simulate one observation in memory, the middle one, to say what all would take.
 
     Parameters
     ----------
     config : str or path, or `Survey`
         As of `simulate`.
+    events : bool
+        As of `simulate`.
     """
-    survey = _survey_of(config)
+    survey = _survey_of(config, events)
     n = len(survey.observations)
     blocks = _blocks(survey)  # what is read and imported once is not timed
     start = time.process_time()
@@ -174,8 +181,9 @@ def plan_simulation(config: str | Path | Survey) -> SimulationPlan:
 # --- blocks -------------------------------------------------------------------------------
 
 
-def _survey_of(config: str | Path | Survey) -> Survey:
-    return config if isinstance(config, Survey) else read_survey(config)
+def _survey_of(config: str | Path | Survey, events: bool) -> Survey:
+    survey = config if isinstance(config, Survey) else read_survey(config)
+    return replace(survey, sources=EVENTS) if events else survey
 
 
 def _blocks(survey: Survey) -> list[tuple[Observed, ...]]:

@@ -9,19 +9,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.survey import Observed, Survey
+from gmdask.datasets.event_sampling import photon_counts
+from gmdask.datasets.iact import MIGRA, RAD
+from gmdask.datasets.survey import EVENTS, Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
 from gmdask.likelihood.images import npred_images
-from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
+from gmdask.likelihood.source import EXACT
+from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel, SkyModel
 
 __all__ = ["background_model", "simulate_observation"]
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-RAD = np.linspace(0.0, 0.66, 67)  # deg
-MIGRA = np.linspace(0.2, 3.0, 57)
 REFERENCE = {"mjdrefi": 60000, "mjdreff": 0.0, "timesys": "tt"}
 
 
@@ -53,17 +54,29 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
     ------
     InputError
         If the models predict counts that cannot be drawn.
+    ModelError
+        If no photons can be drawn from a spatial model.
+
+    Notes
+    -----
+    Where sources become events, their photons are drawn one by one, with continuous energies and
+    directions. The background is known per bin, so that its events are counts drawn per bin.
     """
     cube = _empty_cube(survey, observed)
-    sky = survey.models.for_dataset(observed.name)
-    models = DatasetModels([*sky, background_model(observed)])
-    npred = npred_images(cube, models, survey.sources)
+    sky = list(survey.models.for_dataset(observed.name))
+    as_events = [m for m in sky if survey.sources == EVENTS and isinstance(m, SkyModel)]
+    models = DatasetModels([m for m in sky if m not in as_events] + [background_model(observed)])
+    npred = npred_images(cube, models, EXACT if survey.sources == EVENTS else survey.sources)
     if not np.isfinite(npred).all() or npred.min() < -1e-9:
         msg = (
             f"dataset {observed.name!r}: the models predict counts that are negative or not finite"
         )
         raise InputError(msg)
-    cube["counts"].values[...] = survey.random(observed.number, 1).poisson(np.clip(npred, 0, None))
+    counts = survey.random(observed.number, 1).poisson(np.clip(npred, 0, None))
+    cube["counts"].values[...] = counts
+    random = survey.random(observed.number, 2)
+    for model in as_events:
+        cube["counts"].values[...] += photon_counts(survey, observed, model, cube, random)
     return cube
 
 

@@ -14,9 +14,12 @@ from gmdask.geometry import WcsGrid
 from gmdask.likelihood.source import EXACT
 from gmdask.models import Models
 
-__all__ = ["Observed", "SkyPixels", "Survey"]
+__all__ = ["EVENTS", "Observed", "SkyPixels", "Survey"]
 
 Array = NDArray[np.float64]
+
+
+EVENTS = "events"
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,9 @@ class Survey:
     response : IactResponse
     irf_pixel : float
         Size of a pixel of the maps of PSF and energy dispersion in deg.
-    sources : {"exact", "gammapy"}
-        How sources become expected counts; see `MapDataset.response`.
+    sources : {"exact", "gammapy", "events"}
+        How sources become counts: drawn from what a response predicts, see `MapDataset.response`,
+        or photon by photon, see `photon_counts`.
     """
 
     seed: int
@@ -134,5 +138,5 @@ class Survey:
     sources: str = EXACT
 
     def random(self, number: int, stream: int) -> np.random.Generator:
-        """Random numbers of one dataset (stream 0: its observation, 1: its counts)."""
+        """Random numbers of one dataset (stream 0: its observation, 1: its counts, 2: its photons)."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number, stream)))

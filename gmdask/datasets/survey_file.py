@@ -12,8 +12,7 @@ import numpy as np
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
-from gmdask.datasets.iact import IactResponse
-from gmdask.datasets.simulation import MIGRA, RAD
+from gmdask.datasets.iact import MIGRA, RAD, IactResponse
 from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
