@@ -12,6 +12,7 @@ from simulated import write_config
 
 import gmdask as gm
 from gmdask.datasets.survey_file import read_survey
+from gmdask.store import Store
 
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 
@@ -48,6 +49,20 @@ def test_it_is_not_made_twice(made: tuple[Path, subprocess.CompletedProcess[str]
     assert again.returncode == 1
     assert "there is a store of 8 datasets" in again.stderr
     assert (made[0] / "survey-truth.yaml").read_bytes() == before
+
+
+def test_events(made: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    done = run("simulate", write_config(tmp_path), "events.zarr", "--events", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    events, binned = (
+        sum(row.counts for row in Store.open(path).rows)
+        for path in (tmp_path / "events.zarr", made[0] / "survey.zarr")
+    )
+    assert events != binned
+    assert abs(events - binned) < 4 * (events + binned) ** 0.5
+    dry = run("simulate", "config.yaml", "dry.zarr", "--events", "--dry-run", cwd=tmp_path)
+    assert dry.returncode == 0, dry.stderr
+    assert "8 datasets" in dry.stdout
 
 
 def test_dry_run(tmp_path: Path) -> None:
