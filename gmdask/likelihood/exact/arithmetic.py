@@ -1,48 +1,16 @@
-"""Compiled arithmetic whose bits do not depend on a library: products of matrices, Bessel functions."""
+"""Bessel functions of even order, compiled."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.special import j0, j1
 
-__all__ = ["compiled", "even_bessel", "inlined", "matmul"]
+from gmdask.compiling import compiled
+
+__all__ = ["even_bessel"]
 
 Array = NDArray[np.float64]
-
-
-def compiled(function: Any) -> Any:
-    """Compile on first use and keep the machine code beside the module, or in the user's cache.
-
-    Sums are not reassociated: bits depend on nothing but the input.
-    """
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
-
-
-def inlined(function: Any) -> Any:
-    """Compile as a part of what calls it: loops over energies, which calls would slow down."""
-    return njit(cache=True, nogil=True, error_model="numpy", inline="always")(function)
-
-
-@compiled
-def matmul(a: Array, b: Array) -> Array:
-    """Matrix product, summed in the order of the rows of `b`, four at a time."""
-    n, m, k = a.shape[0], b.shape[1], b.shape[0]
-    out = np.zeros((n, m))
-    for i in range(n):
-        for j in range(0, k - 3, 4):
-            w, x, y, z = a[i, j], a[i, j + 1], a[i, j + 2], a[i, j + 3]
-            for column in range(m):
-                out[i, column] += (w * b[j, column] + x * b[j + 1, column]) + (
-                    y * b[j + 2, column] + z * b[j + 3, column]
-                )
-        for j in range(k - k % 4, k):
-            for column in range(m):
-                out[i, column] += a[i, j] * b[j, column]
-    return out
 
 
 @compiled

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import j0
 
-from gmdask.likelihood.exact.arithmetic import even_bessel, matmul
+from gmdask.likelihood.exact.arithmetic import even_bessel
 from gmdask.likelihood.exact.radial import RadialGrid, RadialTable
 from gmdask.likelihood.exact.transforms import (
     GAUSS_BAND,
@@ -30,6 +30,7 @@ from gmdask.likelihood.exact.transforms import (
 )
 from gmdask.likelihood.shared import CACHE
 from gmdask.models import PointSpatialModel, SpatialModel
+from gmdask.sums import matmul
 
 __all__ = ["ShapeMatrices", "flux_weights", "shape_matrices"]
 

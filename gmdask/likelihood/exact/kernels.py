@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.exact.arithmetic import compiled, inlined
+from gmdask.compiling import compiled, inlined
 from gmdask.likelihood.exact.nodes import (
     curves_of,
     expand_pixel,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.exact.arithmetic import compiled
+from gmdask.compiling import compiled
 
 __all__ = ["curves_of", "expand_pixel", "is_near", "reach_of", "slopes_of", "spline_at", "toward"]
 

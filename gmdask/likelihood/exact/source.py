@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.exact.arithmetic import matmul
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
 from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward, second
@@ -21,6 +20,7 @@ from gmdask.likelihood.exact.reco import RecoOperator, product
 from gmdask.likelihood.exact.transforms import extent_of, has_transform, size_names
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
+from gmdask.sums import matmul
 
 __all__ = ["ExactSource", "is_exact"]
 

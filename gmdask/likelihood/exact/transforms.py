@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import gamma, j0, j1
 
-from gmdask.likelihood.exact.arithmetic import matmul
 from gmdask.likelihood.exact.radial import DEG, chord
 from gmdask.models import (
     DiskSpatialModel,
@@ -27,6 +26,7 @@ from gmdask.models import (
     ShellSpatialModel,
     SpatialModel,
 )
+from gmdask.sums import matmul
 
 __all__ = ["Extent", "Transform", "extent_of", "has_transform", "size_names", "transform_of"]
 

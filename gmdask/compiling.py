@@ -1,0 +1,111 @@
+"""Python functions compiled to machine code when they are first called, and kept for the next process.
+
+Sums are not reassociated and products not fused: bits depend on nothing but the input and the
+functions of the mathematical library.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core import event
+from numba.core.caching import FunctionCache
+
+__all__ = ["compiled", "inlined"]
+
+logger = logging.getLogger("gmdask")
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile on first use; the code is kept beside the module, or in the user's cache."""
+    return _cached(njit(nogil=True, error_model="numpy")(function))
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile as a part of what calls it: loops over energies, which calls would slow down."""
+    return njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
+def _cached(dispatcher: Any) -> Any:
+    """Keep machine code on disk where any place can be written to."""
+    # without a home, "~" would be a folder in the current one
+    if os.path.expanduser("~") != "~" or "NUMBA_CACHE_DIR" in os.environ:  # noqa: PTH111
+        with suppress(RuntimeError, OSError):  # no place: compiled anew in each process
+            dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+    return dispatcher
+
+
+class _Cache(FunctionCache):
+    """Machine code on disk, made anew when anything that the function calls has changed.
+
+    Processes take turns with the files of a function: the names of entries are counted up, and two
+    that add an entry at once would give both the same name.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Code of a signature, or None."""
+        with suppress(OSError, EOFError), self._turn(fcntl.LOCK_SH):
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep code; where that fails, the next process compiles it again."""
+        with suppress(OSError):
+            self._impl.locator.ensure_cache_path()
+            with self._turn(fcntl.LOCK_EX):
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _turn(self, operation: int) -> Iterator[None]:
+        with ExitStack() as stack:
+            with suppress(OSError):  # nobody can write there
+                lock = Path(self.cache_path) / f"{self._impl.filename_base}.lock"
+                fcntl.flock(stack.enter_context(lock.open("a")), operation)
+            yield
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        key = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]
+        return (*key, _fingerprint(self._py_func))
+
+
+def _fingerprint(function: Any) -> str:
+    """Digest of a function and of all that it calls or reads in its module."""
+    code, parts = function.__code__, []
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        if hasattr(value, "py_func"):
+            parts.append(_fingerprint(value.py_func))
+        elif isinstance(value, int | float):
+            parts.append(f"{name}={value!r}")
+    text = "\n".join([code.co_code.hex(), repr(code.co_consts), repr(code.co_names), *parts])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Notice(event.Listener):
+    """Tells once in a process that code is compiled."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def on_start(self, event: Any) -> None:
+        """Tell that compilation begins."""
+        module = event.data["dispatcher"].py_func.__module__
+        if not self._told and module.startswith("gmdask"):
+            self._told = True
+            logger.info(
+                "Compiling numerical code, which takes some seconds once after installation."
+            )
+
+    def on_end(self, event: Any) -> None:
+        """Tell nothing."""
+
+
+event.register("numba:compile", _Notice())  # type: ignore[no-untyped-call]

@@ -1,0 +1,93 @@
+"""Products of matrices, summed in an order of their own: the same bits on processors of any kind."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.compiling import compiled
+
+__all__ = ["dots", "gram", "matmul", "times"]
+
+Array = NDArray[np.float64]
+
+FEW = 4  # columns below which sums along rows are faster than those along columns
+
+
+@compiled
+def matmul(a: Array, b: Array) -> Array:
+    """Matrix product, summed in the order of the rows of `b`, four at a time."""
+    n, m, k = a.shape[0], b.shape[1], b.shape[0]
+    out = np.zeros((n, m))
+    for i in range(n):
+        for j in range(0, k - 3, 4):
+            w, x, y, z = a[i, j], a[i, j + 1], a[i, j + 2], a[i, j + 3]
+            for column in range(m):
+                out[i, column] += (w * b[j, column] + x * b[j + 1, column]) + (
+                    y * b[j + 2, column] + z * b[j + 3, column]
+                )
+        for j in range(k - k % 4, k):
+            for column in range(m):
+                out[i, column] += a[i, j] * b[j, column]
+    return out
+
+
+@compiled
+def dots(a: Array, b: Array) -> Array:
+    """Products (n, m) of the rows of two matrices (n, k) and (m, k)."""
+    n, m, k = a.shape[0], b.shape[0], a.shape[1]
+    out, sums = np.empty((n, m)), np.empty(8)  # eight sums at a time, which processors do at once
+    for i in range(n):
+        for j in range(m):
+            sums[:] = 0.0
+            for at in range(0, k - 7, 8):
+                for lane in range(8):
+                    sums[lane] += a[i, at + lane] * b[j, at + lane]
+            for at in range(k - k % 8, k):
+                sums[at % 8] += a[i, at] * b[j, at]
+            total = 0.0
+            for lane in range(8):
+                total += sums[lane]
+            out[i, j] = total
+    return out
+
+
+@compiled
+def gram(a: Array, weights: Array) -> Array:
+    """Sum (n, n) of ``weights[k] a[:, k] a[:, k]ᵀ`` over the columns of a (n, k)."""
+    n, k = a.shape
+    out, block = np.zeros((n, n)), np.empty((64, n))
+    for start in range(0, k, 64):
+        size = min(64, k - start)
+        for i in range(n):
+            for j in range(size):
+                block[j, i] = a[i, start + j]
+        block[size:] = 0.0
+        for i in range(n):
+            for j in range(0, size, 4):
+                w = weights[start + j] * block[j, i]
+                x = weights[start + j + 1] * block[j + 1, i] if j + 1 < size else 0.0
+                y = weights[start + j + 2] * block[j + 2, i] if j + 2 < size else 0.0
+                z = weights[start + j + 3] * block[j + 3, i] if j + 3 < size else 0.0
+                for column in range(i + 1):
+                    out[i, column] += (w * block[j, column] + x * block[j + 1, column]) + (
+                        y * block[j + 2, column] + z * block[j + 3, column]
+                    )
+    for i in range(n):
+        for j in range(i):
+            out[j, i] = out[i, j]
+    return out
+
+
+def times(a: Array, b: Array) -> Array:
+    """Product ``a @ b`` of arrays of one or two dimensions; `a` may be a stack of matrices."""
+    if a.ndim > 2:
+        return times(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], *b.shape[1:])
+    left = np.ascontiguousarray(a if a.ndim == 2 else a[None], dtype=np.float64)
+    if b.ndim == 1 or b.shape[1] < FEW:
+        columns = b[None] if b.ndim == 1 else b.T
+        found = dots(left, np.ascontiguousarray(columns, dtype=np.float64))
+    else:
+        found = matmul(left, np.ascontiguousarray(b, dtype=np.float64))
+    result: Array = found.reshape(a.shape[:-1] + b.shape[1:])
+    return result
