@@ -24,6 +24,7 @@ __all__ = [
     "StoreNotFoundError",
     "UnknownAttributeError",
     "UnknownNameError",
+    "check_kind",
     "described",
 ]
 
@@ -74,7 +75,27 @@ def described(value: object) -> str:
     if any(base.__module__.partition(".")[0] == "gammapy" for base in type(value).__mro__):
         return f"Gammapy's {kind} (gmdask.from_gammapy converts it)"
     text = repr(value)
-    return text if len(text) <= 80 else f"a {kind}"
+    return text if len(text) <= 80 and "\n" not in text else f"a {kind}"
+
+
+def check_kind(value: object, kinds: Any, expected: str) -> None:
+    """Refuse a value of another kind.
+
+    Parameters
+    ----------
+    value : object
+    kinds : type or tuple of types
+    expected : str
+        What these are in words.
+
+    Raises
+    ------
+    InputError
+        If the value is an instance of none of them.
+    """
+    if not isinstance(value, kinds):
+        msg = f"expected {expected}, got {described(value)}"
+        raise InputError(msg)
 
 
 # --- fix the store -----------------------------------------------------------

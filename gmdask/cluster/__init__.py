@@ -1,6 +1,6 @@
 """The cluster: all that knows of `distributed`. It moves callables, descriptions and arrays."""
 
-from gmdask.cluster.connect import connect
+from gmdask.cluster.connect import check_client, connect
 from gmdask.cluster.engine import Engine
 from gmdask.cluster.lost import cluster_there
 from gmdask.cluster.plan import MemoryPlan, Room, plan_memory, room_on_workers
@@ -11,6 +11,7 @@ __all__ = [
     "Engine",
     "MemoryPlan",
     "Room",
+    "check_client",
     "cluster_there",
     "connect",
     "plan_memory",

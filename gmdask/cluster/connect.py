@@ -16,11 +16,11 @@ from distributed import Client, LocalCluster, Security
 
 from gmdask.cluster.private import OwnClient, own_certificates, scratch_folder
 from gmdask.cluster.settings import cluster_settings, read_settings, setting, size_of
-from gmdask.errors import InputError, InputNotFoundError
+from gmdask.errors import InputError, InputNotFoundError, described
 from gmdask.inputs import load_json, read_bytes
 from gmdask.paths import expanded
 
-__all__ = ["connect"]
+__all__ = ["check_client", "connect"]
 
 # read when a worker is lost, from the settings of the process: a second loss within 15 s, or a slow
 # start, would leave the cluster one worker short for good
@@ -113,6 +113,23 @@ def _check_place(address: str) -> None:
         "of a scheduler (tls://host:port), its file (.json), or a file of settings (.yaml)"
     )
     raise InputError(msg)
+
+
+def check_client(client: object) -> None:
+    """Refuse what is neither a client that waits for its answers, nor None.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if isinstance(client, Client):
+        if client.asynchronous:
+            msg = "the client is asynchronous, expected one that waits for its answers"
+            raise InputError(msg)
+    elif client is not None:
+        msg = f"expected a client of dask.distributed, as gmdask.connect gives it, got {described(client)}"
+        raise InputError(msg)
 
 
 @contextmanager

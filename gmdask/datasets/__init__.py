@@ -1,6 +1,6 @@
 """What a user holds: datasets with their own copies of models, and collections of them."""
 
-from gmdask.datasets.collection import Datasets
+from gmdask.datasets.collection import Datasets, as_datasets, check_global
 from gmdask.datasets.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.importing import import_datasets
 from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
@@ -11,6 +11,8 @@ __all__ = [
     "Datasets",
     "MapDataset",
     "SpectrumDataset",
+    "as_datasets",
+    "check_global",
     "compact",
     "export_datasets",
     "from_gammapy",

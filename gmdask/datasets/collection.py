@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from html import escape
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from gmdask.datasets.base import MODELS_OTHERWISE
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.collected import Collected
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
-from gmdask.errors import InputError, UnknownNameError, described
+from gmdask.errors import InputError, UnknownNameError, check_kind, described
 from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
 
-__all__ = ["Datasets"]
+__all__ = ["Datasets", "as_datasets", "check_global"]
 
 
 class Datasets(Collected):
@@ -26,7 +26,7 @@ class Datasets(Collected):
 
     Parameters
     ----------
-    datasets : iterable of `MapDataset`
+    datasets : `MapDataset` or iterable of these, optional
     response : {"exact", "gammapy"}, optional
         How sources become counts in all of them; see `MapDataset.response`.
 
@@ -34,11 +34,13 @@ class Datasets(Collected):
     ------
     DuplicateNameError
         If a name occurs twice.
+    InputError
+        If something else than datasets is given.
     """
 
     set_otherwise = MODELS_OTHERWISE
 
-    def __init__(self, datasets: Iterable[object] = (), *, response: str | None = None) -> None:
+    def __init__(self, datasets: object = (), *, response: str | None = None) -> None:
         super().__init__(datasets)
         self._sent: Broadcast | None = None
         if response is not None:
@@ -57,7 +59,10 @@ class Datasets(Collected):
         ------
         StoreNotFoundError
             If there is no store.
+        InputError
+            If it is not a path.
         """
+        check_kind(url, (str, PathLike), "the path of a store or of a datasets file")
         if str(url).endswith((".yaml", ".yml")):
             from gmdask.datasets.importing import import_to_memory
 
@@ -131,12 +136,9 @@ class Datasets(Collected):
         Raises
         ------
         InputError
-            If they are something else.
+            If they are none.
         """
-        given: Any = models
-        if not isinstance(given, Models):
-            msg = f"models are {described(given)}, expected the global Models"
-            raise InputError(msg)
+        check_global(models)
         sent = self._sent
         touched = None if sent is None else sent.touched(models)
         if touched is None:
@@ -168,7 +170,10 @@ class Datasets(Collected):
         ------
         UnknownNameError
             If a parameter of a dataset is not among them; nothing is changed then.
+        InputError
+            If something else than parameters is given.
         """
+        check_kind(parameters, Parameters, "the parameters of the global models")
         _send_values(self._datasets, parameters)
 
     def stat_sum(self, models: Models | None = None) -> float:
@@ -204,6 +209,35 @@ class Datasets(Collected):
         rows = "".join(f"<li>{escape(repr(dataset))}</li>" for dataset in self._datasets[:20])
         more = f"<li>... and {len(self) - 20} more</li>" if len(self) > 20 else ""
         return f"<b>Datasets ({len(self)})</b><ol>{rows}{more}</ol>"
+
+
+def as_datasets(given: object) -> Datasets:
+    """Give back `Datasets`, or make them of one dataset or several.
+
+    Raises
+    ------
+    InputError
+        If something else is given.
+    """
+    return given if isinstance(given, Datasets) else Datasets(given)
+
+
+def check_global(models: object) -> None:
+    """Refuse what is not the global models.
+
+    Raises
+    ------
+    InputError
+        If something else is given.
+    """
+    if not isinstance(models, Models):
+        more = ""
+        if isinstance(models, str | PathLike):
+            more = " (Models.read reads them)"
+        elif isinstance(models, Component | list | tuple):
+            more = " (Models(...) makes them of one model or several)"
+        msg = f"expected the global Models, got {described(models)}{more}"
+        raise InputError(msg)
 
 
 def _send_values(datasets: Sequence[MapDataset], parameters: Parameters) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
 from typing import Any, Self, overload
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from gmdask.attributes import KnownAttributes
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError, described
+from gmdask.models import Component, Models
+from gmdask.store import Store
 
 __all__ = ["DatasetList"]
 
@@ -19,18 +22,20 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
 
     Parameters
     ----------
-    datasets : iterable of `MapDataset`
+    datasets : `MapDataset` or iterable of these, optional
 
     Raises
     ------
     DuplicateNameError
         If a name occurs twice.
+    InputError
+        If something else than datasets is given.
     """
 
-    def __init__(self, datasets: Iterable[object] = ()) -> None:
+    def __init__(self, datasets: object = ()) -> None:
         self._datasets: list[MapDataset] = []
         self._index: dict[str, int] = {}
-        self.extend(datasets)
+        self.extend(() if datasets is None else datasets)
 
     @property
     def names(self) -> list[str]:
@@ -98,26 +103,24 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
         """
         self.extend([dataset])
 
-    def extend(self, datasets: Iterable[object]) -> None:
+    def extend(self, datasets: object) -> None:
         """Add datasets at the end, all or none.
 
         Parameters
         ----------
-        datasets : iterable of `MapDataset`
+        datasets : `MapDataset` or iterable of these
 
         Raises
         ------
         DuplicateNameError
             If a name would occur twice.
+        InputError
+            If something else than datasets is given.
         """
-        if isinstance(datasets, str) or not isinstance(datasets, Iterable):
-            msg = f"datasets are {described(datasets)}, expected several MapDataset"
-            raise InputError(msg)
         index, added = dict(self._index), []
-        for dataset in datasets:
+        for dataset in _each(datasets):
             if not isinstance(dataset, MapDataset):
-                msg = f"{described(dataset)} is not a dataset"
-                raise InputError(msg)
+                raise _no_dataset(dataset)
             if dataset.name in index:
                 msg = f"there is a dataset named {dataset.name!r} already"
                 raise DuplicateNameError(msg)
@@ -139,6 +142,8 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
         UnknownNameError
             If it is not here.
         """
+        if not isinstance(dataset, str | MapDataset):
+            raise _no_dataset(dataset)
         name = dataset if isinstance(dataset, str) else dataset.name
         number = self._number(name)
         if not isinstance(dataset, str) and self._datasets[number] is not dataset:
@@ -146,3 +151,24 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
             raise UnknownNameError(msg)
         del self._datasets[number]
         self._index = {one.name: i for i, one in enumerate(self._datasets)}
+
+
+def _each(given: object) -> Iterable[object]:
+    """Several datasets, where one may have been given by itself."""
+    if isinstance(given, MapDataset):
+        return [given]
+    if isinstance(given, str | PathLike) or not isinstance(given, Iterable):
+        raise _no_dataset(given)
+    return given
+
+
+def _no_dataset(given: object) -> InputError:
+    """The error for what is given in place of a dataset."""
+    more = ""
+    if isinstance(given, str | PathLike):
+        more = " (Datasets.read opens those of a store or of a file)"
+    elif isinstance(given, Store):
+        more = " (Datasets.from_store opens those of a store)"
+    elif isinstance(given, Models | Component):
+        more = " (models are given to set_models, or to Fit.run)"
+    return InputError(f"expected datasets, got {described(given)}{more}")

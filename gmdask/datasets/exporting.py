@@ -15,8 +15,9 @@ from uuid import uuid4
 from astropy.units import Quantity
 from distributed import Client
 
+from gmdask.cluster import check_client
 from gmdask.datasets.altered import opened
-from gmdask.datasets.collection import Datasets
+from gmdask.datasets.collection import Datasets, as_datasets
 from gmdask.datasets.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
@@ -62,6 +63,8 @@ def export_datasets(
     StoreError
         If the files cannot be written.
     """
+    check_client(client)
+    datasets = as_datasets(datasets)
     folder = expanded(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         msg = f"{folder}: there is something of this name already, expected a new folder"

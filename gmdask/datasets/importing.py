@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distributed import Client
 
-from gmdask.cluster import run_tasks
+from gmdask.cluster import check_client, run_tasks
 from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import DatasetsProgress, Listener
@@ -72,6 +72,7 @@ def import_datasets(
     DuplicateNameError
         If a dataset of the same name is in the store already.
     """
+    check_client(client)
     if append and overwrite:
         msg = f"{url}: append and overwrite exclude each other"
         raise InputError(msg)

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 from distributed import Client
 
-from gmdask.cluster import reduce_tree
+from gmdask.cluster import check_client, reduce_tree
 from gmdask.datasets.altered import lazy, opened
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.datasets.model_algebra import background_of, stacked_models
@@ -53,6 +53,7 @@ def stack_datasets(
     InputError
         If there are none, their kinds, axes or pixels differ, or a response has no exposure.
     """
+    check_client(client)
     first = _first(datasets)
     name = first.name if name is None else name
     backgrounds = [background_of(dataset._models) for dataset in datasets]

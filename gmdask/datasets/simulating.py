@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
+from gmdask.cluster import check_client
 from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.datasets.simulation import background_model, simulate_observation
 from gmdask.datasets.survey import EVENTS, Observed, Survey
@@ -79,6 +80,7 @@ def simulate(
         If there is a store with datasets, or a file in the place of the true models that is not of
         an earlier run.
     """
+    check_client(client)
     survey = _survey_of(config, events)
     truth = truth_path(url)
     if truth.exists() and not _path(url).exists():

@@ -12,6 +12,7 @@ import xarray as xr
 from dask.base import tokenize
 from distributed import Client
 
+from gmdask.cluster import check_client
 from gmdask.datasets.altered import opened
 from gmdask.datasets.blocks import OnMade, made, write_blocks
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
@@ -69,6 +70,7 @@ def write_datasets(
     DuplicateNameError
         If a dataset of the same name is in the store already.
     """
+    check_client(client)
     if append and overwrite:
         msg = f"{url}: append and overwrite exclude each other"
         raise InputError(msg)
@@ -110,6 +112,7 @@ def compact(
     StoreError
         If somebody else merged or replaced the same blocks meanwhile; nothing is changed then.
     """
+    check_client(client)
     store = Store.open(url)
     runs: dict[str, list[MapDataset]] = {}
     for row in store.rows:

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.datasets import Datasets
 from gmdask.datasets.energy_algebra import energy_bins
-from gmdask.errors import InputError
+from gmdask.errors import InputError, UnknownNameError, described
 from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.estimators.solve import crossings, minimise
 from gmdask.geometry import Axis
-from gmdask.models import Models, SkyModel
+from gmdask.models import Component, Models, SkyModel
 from gmdask.store.axes import cube_axis
 
 __all__ = ["Options", "bins_of", "estimate", "options_of", "source_names"]
@@ -90,8 +90,7 @@ def source_names(models: Models, source: str | int | Sequence[str | int]) -> lis
     InputError
         If one is no sky model, or there is none.
     """
-    given = [source] if isinstance(source, str | int) else list(source)
-    found = [models[key] for key in given]
+    found = [_source(models, key) for key in _listed(source)]
     for model in found:
         if not isinstance(model, SkyModel):
             msg = f"model {model.name!r} is a {type(model).__name__}, expected a SkyModel"
@@ -99,7 +98,26 @@ def source_names(models: Models, source: str | int | Sequence[str | int]) -> lis
     if not found:
         msg = "there is no source to estimate fluxes of"
         raise InputError(msg)
-    return [model.name for model in found]
+    return list(dict.fromkeys(model.name for model in found))
+
+
+def _listed(source: object) -> list[object]:
+    """Names and numbers, where one may have been given by itself."""
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return list(source)
+    return [source]
+
+
+def _source(models: Models, key: object) -> Component:
+    """Model of a name or number."""
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        msg = f"source is {described(key)}, expected the name of a model, its number, or a list of these"
+        raise InputError(msg)
+    if isinstance(key, int) and not -len(models) <= key < len(models):
+        msg = f"there is no source number {key}: there are {len(models)} models"
+        raise UnknownNameError(msg)
+    found: Component = models[key]
+    return found
 
 
 def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from distributed import Client
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
-from gmdask.datasets import Datasets
+from gmdask.cluster import check_client
+from gmdask.datasets import Datasets, MapDataset, as_datasets
 from gmdask.estimators.estimation import Options, bins_of, estimate, options_of, source_names
 from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.estimators.flux_points import FluxPoints
@@ -86,13 +87,16 @@ class FluxPointsEstimator(KnownAttributes):
         )
 
     def run(
-        self, datasets: Datasets, models: Models, client: Client | None = None
+        self,
+        datasets: Datasets | MapDataset | Iterable[MapDataset],
+        models: Models,
+        client: Client | None = None,
     ) -> FluxPoints | dict[str, FluxPoints]:
         """Estimate the flux points.
 
         Parameters
         ----------
-        datasets : `Datasets`
+        datasets : `Datasets`, or one `MapDataset` or several
         models : `Models`
             The global models, which stay as they are.
         client : `distributed.Client`, optional
@@ -111,6 +115,8 @@ class FluxPointsEstimator(KnownAttributes):
         ModelError
             If a source predicts negative counts.
         """
+        check_client(client)
+        datasets = as_datasets(datasets)
         datasets.follow(models)
         names = source_names(models, self.source)
         bins = bins_of(datasets, self.energy_edges)

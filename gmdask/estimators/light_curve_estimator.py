@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,8 @@ from astropy.time import Time
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.datasets import Datasets
+from gmdask.cluster import check_client
+from gmdask.datasets import Datasets, MapDataset, as_datasets
 from gmdask.datasets.gti import time_intervals, utc_text
 from gmdask.errors import InputError
 from gmdask.estimators.estimation import bins_of, source_names
@@ -65,13 +66,16 @@ class LightCurveEstimator(FluxPointsEstimator):
         self.atol = u.Quantity(atol, "s")
 
     def run(  # type: ignore[override]
-        self, datasets: Datasets, models: Models, client: Client | None = None
+        self,
+        datasets: Datasets | MapDataset | Iterable[MapDataset],
+        models: Models,
+        client: Client | None = None,
     ) -> LightCurve | dict[str, LightCurve]:
         """Estimate the light curve.
 
         Parameters
         ----------
-        datasets : `Datasets`
+        datasets : `Datasets`, or one `MapDataset` or several
         models : `Models`
             The global models, which stay as they are.
         client : `distributed.Client`, optional
@@ -88,6 +92,8 @@ class LightCurveEstimator(FluxPointsEstimator):
         InputError
             If a dataset has no good time intervals, or no interval has a dataset.
         """
+        check_client(client)
+        datasets = as_datasets(datasets)
         datasets.follow(models)
         names = source_names(models, self.source)
         bins = bins_of(datasets, self.energy_edges)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
 from gmdask.datasets.model_algebra import sliced_models
-from gmdask.errors import FitError
+from gmdask.errors import ClusterLostError, FitError
 from gmdask.estimators.estimation import Options
 from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.fit.objective import Objective
@@ -121,7 +121,8 @@ def _estimate(
         held = np.searchsorted(objective.shared, [index])
         best = minimum_of(objective)
         point = objective(best.values, order=2)
-        error = np.sqrt(uncertainty(objective, point).matrix.diagonal()[index])
+        variance = uncertainty(objective, point).matrix.diagonal()[index]
+        error = np.sqrt(variance) if variance > 0 else np.nan
         value = best.values[index]
         found = {"norm": value, "norm_err": options.n_sigma * error, "stat": best.stat}
         rises = options.rises
@@ -136,6 +137,8 @@ def _estimate(
             starts.append(best.values.copy())
             starts[-1][index] = at
         stats = np.array([p.stat for p in hold(objective, starts, held)])
+    except ClusterLostError:
+        raise
     except FitError:
         nothing = dict.fromkeys(("norm", "norm_err", "stat", "stat_null", "ts", "sqrt_ts"), np.nan)
         nothing |= dict.fromkeys(options.rises, np.nan) | dict.fromkeys(PER_DATASET, np.nan)

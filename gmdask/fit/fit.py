@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,10 @@ from astropy import units as u
 from distributed import Client
 from numpy.typing import NDArray
 
+from gmdask.cluster import check_client
 from gmdask.cluster.topic import Topic
-from gmdask.datasets import Datasets
-from gmdask.errors import FitError, FitInterrupted, InputError, described
+from gmdask.datasets import Datasets, MapDataset, as_datasets
+from gmdask.errors import FitInterrupted, InputError, check_kind
 from gmdask.events import (
     Bus,
     CheckpointFailed,
@@ -35,6 +36,7 @@ from gmdask.fit.notes import ending_of
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.profiling import Profiling
 from gmdask.fit.result import FitResult
+from gmdask.fit.start import check_start
 from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models
@@ -102,7 +104,7 @@ class Fit(Profiling):
 
     def __init__(
         self,
-        datasets: Datasets,
+        datasets: Datasets | MapDataset | Iterable[MapDataset],
         client: Client | None = None,
         *,
         response: str | None = None,
@@ -117,8 +119,8 @@ class Fit(Profiling):
         if backend not in BACKENDS:
             msg = f"backend {backend!r} is not one of {BACKENDS}"
             raise InputError(msg)
-        if max_passes < 1:
-            msg = f"max_passes is {max_passes}, expected at least 1"
+        if not (isinstance(max_passes, int) and max_passes >= 1):
+            msg = f"max_passes is {max_passes!r}, expected a whole number from 1"
             raise InputError(msg)
         if resume and checkpoint is None:
             msg = "resume needs the checkpoint to go on from"
@@ -128,9 +130,12 @@ class Fit(Profiling):
             checkpoint = Checkpoint(checkpoint)
         self._checkpoint, self._resume = checkpoint, resume
         self._without_checkpoint = False
-        self.datasets, self.client, self.backend = datasets, client, backend
+        check_client(client)
+        if on_event is not None:
+            check_kind(on_event, Callable, "a function that takes an event")
+        self.datasets, self.client, self.backend = as_datasets(datasets), client, backend
         if response is not None:
-            datasets.set_response(response)
+            self.datasets.set_response(response)
         self._max_passes = max_passes
         told = [None if events is None else EventFile(events), on_event]
         self.bus = Bus([listener for listener in told if listener is not None])
@@ -203,11 +208,8 @@ class Fit(Profiling):
     # --- steps -------------------------------------------------------------------------
 
     def _fit(self, models: Models, *, minimise: bool, errors: bool) -> FitResult:
-        _check_global(models)
+        check_start(self.datasets, models)
         clock = Clock(self.client)
-        if not len(self.datasets):
-            msg = "there are no datasets to fit"
-            raise FitError(msg)
         self.datasets.follow(models)
         with self._failure_told():
             if not minimise:
@@ -393,12 +395,6 @@ class Fit(Profiling):
             self._teller(models, objective).ended(point, passes)
         self.bus(FitEnd(result.success, result.message, result.passes))
         return result
-
-
-def _check_global(models: object) -> None:
-    if not isinstance(models, Models):
-        msg = f"models are {described(models)}, expected the global Models, which get the results"
-        raise InputError(msg)
 
 
 def _set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:

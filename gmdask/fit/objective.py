@@ -33,7 +33,7 @@ from gmdask.likelihood.group import (
 from gmdask.models import BackgroundIRFModel, Models
 from gmdask.optimize.problem import Problem
 
-__all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass"]
+__all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass", "periods_of"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -169,7 +169,7 @@ class Objective:
             ))  # fmt: skip
             self._indices.append(index)
         self.passes, self.end_time = 0, math.inf
-        self._periods = _periods(models)
+        self._periods = periods_of(models)
         self._on_pixels = any(getattr(d, "response", "gammapy") == "gammapy" for d in datasets)
         self._reach = Reach(models, self.shared, _energies(datasets))
         self.plan = (
@@ -406,7 +406,7 @@ def _local_parameters(models: Models, datasets: Datasets) -> Mask:
     return np.array([id(parameter) in own for parameter in parameters], dtype=bool)
 
 
-def _periods(models: Models) -> dict[int, tuple[float, float]]:
+def periods_of(models: Models) -> dict[int, tuple[float, float]]:
     """Lower limit and period of the angles that may take all values, by position."""
     parameters = models.parameters
     found = {}

@@ -12,11 +12,12 @@ from distributed import Client
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
-from gmdask.datasets import Datasets
+from gmdask.datasets import Datasets, check_global
 from gmdask.errors import FitError, InputError
 from gmdask.fit.minimise import Minimisation
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.profiles import cross, hold
+from gmdask.fit.start import check_start
 from gmdask.models import Models, Parameter
 from gmdask.optimize.status import Status
 
@@ -213,9 +214,7 @@ class Profiling(KnownAttributes):
         self, models: Models, parameters: Sequence[str | Parameter]
     ) -> Iterator[tuple[Objective, Index]]:
         """The likelihood with some parameters among the shared ones, and their places there."""
-        if not len(self.datasets):
-            msg = "there are no datasets"
-            raise FitError(msg)
+        check_start(self.datasets, models)
         index = [models.parameters.index(_free(models, p)) for p in parameters]
         if len(set(index)) < len(index):
             msg = "the two parameters are the same"
@@ -251,6 +250,7 @@ def _nothing(_: object) -> None:
 
 
 def _free(models: Models, parameter: str | Parameter) -> Parameter:
+    check_global(models)
     found: Parameter = models.parameters[parameter] if isinstance(parameter, str) else parameter
     if found.frozen:
         msg = f"parameter {found.name!r} is frozen, expected a free one"
