@@ -72,14 +72,14 @@ def test_append_extend_remove():
     assert [datasets[name].name for name in datasets.names] == datasets.names
     with pytest.raises(UnknownNameError, match="another one than that of this name"):
         datasets.remove(made("c")[0])
-    with pytest.raises(InputError, match="is not a dataset"):
+    with pytest.raises(InputError, match="expected datasets, got 'f'"):
         datasets.append("f")
 
 
 def test_who_is_added_follows(datasets):
     models = gm.Models([gm.BackgroundIRFModel(dataset_name=name) for name in datasets.names])
     some = datasets[:2]
-    some.follow(models[:2])
+    some.follow(gm.Models(models[:2]))
     some.append(datasets[2])
     some.follow(models)
     assert [d.models.names for d in some] == [[f"{name}-bkg"] for name in some.names]
