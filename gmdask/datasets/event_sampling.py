@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gmdask.datasets.iact import MIGRA, RAD
 from gmdask.datasets.sky_sampling import Directions, Field, Tabulated, around, directions_of
 from gmdask.datasets.survey import Observed, Survey
-from gmdask.errors import InputError, ModelError
+from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, rotate, separation
 from gmdask.likelihood.source import shape_of
 from gmdask.likelihood.temporal import temporal_norm
@@ -86,7 +86,7 @@ def photon_counts(
                 photons = _arriving(field, directions, spectrum, n, random)
                 events = _detected(survey, observed, model, photons, random)
                 counts += _counted(grid, survey.energy, events)
-    except (InputError, ModelError) as error:
+    except InputError as error:
         msg = f"dataset {observed.name!r}: model {model.name!r}: {error}"
         raise type(error)(msg) from error
     return counts

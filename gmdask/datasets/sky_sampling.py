@@ -26,13 +26,12 @@ from gmdask.models import (
     TemplateNDSpatialModel,
     TemplateSpatialModel,
 )
+from gmdask.models.offsets import DEG, positive
 
 __all__ = ["Directions", "Field", "Tabulated", "around", "directions_of"]
 
 Array = NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], tuple[Array, Array]]
-
-DEG = math.pi / 180
 EDGE_95 = 2.326174307353347  # from 95 % to 5 % of erf, times two over its width
 INSIDE = 0.5 - 1e-7  # pixels from the centre of a pixel, just within it
 
@@ -240,7 +239,7 @@ def _generalised(values: dict[str, float]) -> tuple[float, Draw]:
     eta = values["eta"]
 
     def draw(n: int, random: np.random.Generator) -> tuple[Array, Array]:
-        bearing, radius = _ellipse(values, abs(values["r_0"]) * DEG, n, random)
+        bearing, radius = _ellipse(values, positive(values["r_0"]), n, random)
         return _flat(radius * random.gamma(2 * eta, size=n) ** eta, bearing, random)
 
     return 1.0, draw
@@ -250,7 +249,7 @@ def _disk(values: dict[str, float]) -> tuple[float, Draw]:
     """A disk whose edge falls as an error function is a mixture of sharp ones."""
     from scipy.special import ndtr
 
-    r_0, s = values["r_0"] * DEG, max(values["edge_width"], 1e-9) / (EDGE_95 * math.sqrt(2))
+    r_0, s = positive(values["r_0"]), max(values["edge_width"], 1e-9) / (EDGE_95 * math.sqrt(2))
     edges = 1 + s * np.linspace(-min(10.0, 1 / s), 10.0, 4001)
     by_area = Tabulated(edges, edges**2 * np.exp(-0.5 * ((edges - 1) / s) ** 2))
     area = (1 + s * s) * ndtr(1 / s) + s * math.exp(-0.5 / (s * s)) / math.sqrt(2 * math.pi)
@@ -279,6 +278,9 @@ def _shell_2(values: dict[str, float]) -> tuple[float, Draw]:
 
 def _hollow(outer: float, inner: float) -> tuple[float, Draw]:
     """A hollow sphere, projected along the line of sight."""
+    if not 0 <= inner < outer:
+        msg = f"radii of {inner / DEG:g} and {outer / DEG:g} deg, expected 0 <= inner < outer"
+        raise ModelError(msg)
 
     def draw(n: int, random: np.random.Generator) -> tuple[Array, Array]:
         s = np.cbrt(inner**3 + random.random(n) * (outer**3 - inner**3))
@@ -334,7 +336,8 @@ def _of_map(
         found = spatial.evaluate(at, *values)
         return found if energy is None else found[0]
 
-    near = rotate(*sky(*np.indices(grid.shape, dtype=float)[::-1]), spatial.frame, field.grid.frame)
+    lon, lat = grid.pixel_centers
+    near = rotate(lon + d_lon, lat + d_lat, spatial.frame, field.grid.frame)
     within = separation(*near, field.lon, field.lat) <= field.reach + 2 * grid.max_pixel_scale
     y, x = (indices.astype(float) for indices in np.nonzero(within))
     steps = (-INSIDE, 0.0, INSIDE)
@@ -345,7 +348,8 @@ def _of_map(
     def draw(n: int, random: np.random.Generator) -> tuple[Array, Array]:
         if not n:
             return np.zeros(0), np.zeros(0)
-        pixel = np.searchsorted(sums, sums[-1] * random.random(n), side="right") - 1
+        at = np.searchsorted(sums, sums[-1] * random.random(n), side="right") - 1
+        pixel = np.minimum(at, len(x) - 1)
         shift_x, shift_y = random.uniform(-0.5, 0.5, (2, n))
         lon, lat = sky(x[pixel] + shift_x, y[pixel] + shift_y)
         kept = random.random(n) * highest[pixel] <= density(lon, lat)

@@ -1,17 +1,24 @@
 """Pulls of many small simulated surveys: do fitted values scatter around the truth as errors say?
 
-    python -m tests.benchmarks.pulls [--surveys N] [--pixel DEG] [--seed SEED]
+    python -m tests.benchmarks.pulls [--surveys N] [--pixel DEG ...] [--response exact gammapy]
+        [--minutes M] [--roots] [--seed SEED]
 
 Each survey has its own seed: three runs with free background norms, two point sources and a
-Gaussian with fluxes, indices and places drawn anew. Sources count whose TS, from a fit without
-them, is above 25. A pull is the distance to the truth in errors, which are of the curvature at the minimum; a
-root is the signed square root of how much higher the statistic is with that parameter at the truth, which is
-normal where the statistic is no parabola, too. Nothing is asserted.
+Gaussian with fluxes, indices and places drawn anew. Photons are drawn one by one, in continuous
+energies and directions, for pixels of each size; the same counts are fitted with each response.
+Sources count whose TS, from a fit without them, is above 25. A pull is the distance to the truth in
+errors, which are of the curvature at the minimum, and its coverage the share of them within the errors of
+68.3 % and 95.4 %. A root is the signed square root of how much higher the statistic is with that parameter
+at the truth, which is normal where the statistic is no parabola, too; it takes a fit for each. Nothing is
+asserted.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +27,7 @@ import xarray as xr
 import gmdask as gm
 from gmdask.datasets.iact import IactResponse
 from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey import Observed, SkyPixels, Survey
+from gmdask.datasets.survey import EVENTS, Observed, SkyPixels, Survey
 
 CENTRE = (83.6, 22.0)  # deg
 RUNS = 3
@@ -34,7 +41,7 @@ def survey(pixel: float) -> Survey:
     """Axes, pixels and IRFs of all runs."""
     return Survey(
         0, SkyPixels("icrs", "TAN", CENTRE, pixel), round(2.4 / pixel), np.geomspace(0.5, 20, 7),
-        np.geomspace(0.3, 30, 13), (), gm.Models(), IactResponse(background=250.0),
+        np.geomspace(0.3, 30, 25), (), gm.Models(), IactResponse(background=250.0), sources=EVENTS,
     )  # fmt: skip
 
 
@@ -81,34 +88,40 @@ def start_of(true: gm.Models, rng: np.random.Generator) -> gm.Models:
     return own
 
 
-def significant(datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str) -> bool:
+def significant(
+    datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str, response: str
+) -> bool:
     """Whether the TS of a source is above 25."""
     others = gm.Models([model.copy(name=model.name) for model in fitted if model.name != name])
-    return gm.Fit(datasets).optimize(others).total_stat - stat > TS
+    return gm.Fit(datasets, response=response).optimize(others).total_stat - stat > TS
 
 
-def root(datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str, true: float) -> float:
+def root(
+    datasets: gm.Datasets, fitted: gm.Models, stat: float, name: str, true: float, response: str
+) -> float:
     """Signed root of what a parameter at the truth adds to the statistic."""
     own = fitted.copy()
     parameter = own.parameters[name]
     sign = np.sign(parameter.value - true)
     parameter.value, parameter.frozen = true, True
-    return float(sign * np.sqrt(max(gm.Fit(datasets).optimize(own).total_stat - stat, 0.0)))
+    higher = gm.Fit(datasets, response=response).optimize(own).total_stat - stat
+    return float(sign * np.sqrt(max(higher, 0.0)))
 
 
-def pulls_of(axes: Survey, seed: int) -> list[tuple[str, float, float]]:
+def pulls_of(
+    axes: Survey, seed: int, response: str, *, roots: bool
+) -> Iterator[tuple[str, float, float]]:
     """Kind of parameter, pull and root, of the significant sources of one survey."""
     rng = np.random.default_rng(seed)
     true = truth(rng)
     datasets = gm.Datasets([gm.MapDataset(cube) for cube in simulated(axes, true, seed)])
     own = start_of(true, rng)
-    result = gm.Fit(datasets).run(own)
+    result = gm.Fit(datasets, response=response).run(own)
     if not result.success:
-        print(f"survey {seed}: {result.message}")
-        return []
-    found = []
+        print(f"survey {seed}, {response}: {result.message}", flush=True)
+        return
     for name in ("a", "b", "c"):
-        if not significant(datasets, own, result.total_stat, name):
+        if not significant(datasets, own, result.total_stat, name, response):
             continue
         for full, parameter in own[name].named_parameters():
             if not parameter.frozen and parameter.error > 0:
@@ -117,28 +130,63 @@ def pulls_of(axes: Survey, seed: int) -> list[tuple[str, float, float]]:
                 kind = KINDS[full.rsplit(".", 1)[-1]]
                 if kind == "position":
                     kind += " (point)" if name != "c" else " (Gaussian)"
-                found.append((kind, float(pull), root(datasets, own, result.total_stat, full, at)))
-    return found
+                stat = result.total_stat
+                yield (
+                    kind, float(pull),
+                    root(datasets, own, stat, full, at, response) if roots else np.nan,
+                )  # fmt: skip
 
 
-def main() -> None:
-    """Simulate, fit, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--surveys", type=int, default=60)
-    parser.add_argument("--pixel", type=float, default=0.04)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    axes = survey(options.pixel)
-    found = [p for i in range(options.surveys) for p in pulls_of(axes, options.seed + i)]
-    print(f"{'':<22} {'n':>5} {'pulls: mean':>14} {'width':>14} {'roots: mean':>14} {'width':>14}")
+def told(title: str, found: list[tuple[str, float, float]], *, roots: bool) -> None:
+    """Print the table of one size of pixels and one response."""
+    rooted = f" {'roots: mean':>14} {'width':>14}" if roots else ""
+    print(f"\n{title}")
+    print(
+        f"{'':<20} {'n':>5} {'pulls: mean':>15} {'width':>15} {'in 68.3 %':>12} {'in 95.4 %':>12}{rooted}"
+    )
     for kind in [*sorted({kind for kind, *_ in found}), "all"]:
         own = np.array([numbers for k, *numbers in found if kind in (k, "all")])
+        if not len(own):
+            continue
         n, width = len(own), np.sqrt(np.mean(own**2, axis=0))
         cells = [
             f"{m:6.3f} ± {w / n**0.5:5.3f} {w:6.3f} ± {w / (2 * n) ** 0.5:5.3f}"
             for m, w in zip(own.mean(axis=0), width, strict=True)
         ]
-        print(f"{kind:<22} {n:5d} {' '.join(cells)}")
+        shares = []
+        for level, share in ((1, 0.6827), (2, 0.9545)):
+            found_share = np.mean(np.abs(own[:, 0]) < level)
+            shares.append(
+                f"{100 * found_share:5.1f} ± {100 * (share * (1 - share) / n) ** 0.5:4.1f}"
+            )
+        cells = [cells[0], *shares, *(cells[1:] if roots else [])]
+        print(f"{kind:<20} {n:5d}  {'  '.join(cells)}", flush=True)
+
+
+def main() -> None:
+    """Simulate, fit, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--surveys", type=int, default=60)
+    parser.add_argument("--pixel", type=float, nargs="+", default=[0.04])
+    parser.add_argument("--response", nargs="+", default=["exact", "gammapy"])
+    parser.add_argument("--minutes", type=float, default=np.inf, help="Stop after so many.")
+    parser.add_argument(
+        "--roots", action="store_true", help="Fit with each parameter at its truth."
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    start, done = time.monotonic(), 0
+    found: dict[tuple[float, str], list[tuple[str, float, float]]] = defaultdict(list)
+    while done < options.surveys and time.monotonic() - start < 60 * options.minutes:
+        for pixel in options.pixel:
+            for response in options.response:
+                found[pixel, response] += pulls_of(
+                    survey(pixel), options.seed + done, response, roots=options.roots
+                )
+        done += 1
+    print(f"{done} surveys, drawn as events, {(time.monotonic() - start) / 60:.1f} min")
+    for (pixel, response), own in found.items():
+        told(f"pixels of {pixel} deg, response {response}", own, roots=options.roots)
 
 
 if __name__ == "__main__":

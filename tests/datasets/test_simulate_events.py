@@ -64,7 +64,8 @@ SURVEY = Survey(
 
 def of(spatial: SpatialModel | None, flux: float = 6e-8, **arguments) -> SkyModel:
     spectrum = PowerLawSpectralModel(index=2.0, amplitude=flux)
-    return SkyModel(spectrum, spatial, name="source", **arguments)
+    shape = None if spatial is None else spatial.copy()
+    return SkyModel(spectrum, shape, name="source", **arguments)
 
 
 def drawn(model: SkyModel, survey: Survey = SURVEY, observed: Observed = OBSERVED):
@@ -108,6 +109,7 @@ def test_a_difference_would_be_seen():
     """A twentieth of a pixel, two percent of a width, and points that four pixels share."""
     point, wide = of(SHAPES["point"]), of(GaussianSpatialModel(sigma=0.1, **AT), 1e-7)
     counts, cube = drawn(point)
+    assert abs(deviations(counts, npred_images(cube, DatasetModels([point])))[1]) < 3.5
     assert deviations(counts, npred_images(cube, DatasetModels([point]), "gammapy"))[1] > 20
     point.spatial_model.lat_0.value += 0.0025
     assert deviations(counts, npred_images(cube, DatasetModels([point])))[1] > 5
@@ -228,6 +230,21 @@ def test_psf_is_that_of_the_response(offset):
     assert np.abs(found - cumulative / cumulative[-1]).max() < 1.95 / np.sqrt(n)  # at 0.1 %
 
 
+def test_what_is_far_away_or_has_no_size():
+    """Sources beyond the reach of the PSF give nothing; a disk without a size is a point."""
+    far = {**AT, "lat_0": LAT - 4}
+    template = cloud(False)
+    template.lat_0.value -= 4
+    for spatial in (PointSpatialModel(**far), DiskSpatialModel(r_0=0.5, **far), template):
+        assert drawn(of(spatial, 1e-9))[0].sum() == 0
+    for spatial in (DiskSpatialModel(r_0=0, **AT), GaussianSpatialModel(sigma=0, e=0.5, **AT)):
+        counts, cube = drawn(of(spatial))
+        npred = npred_images(cube, DatasetModels([of(SHAPES["point"])]))
+        totals, bins = deviations(counts, npred)
+        assert np.abs(totals).max() < 3.5
+        assert abs(bins) < 3.5
+
+
 def test_chunks_and_seed(monkeypatch):
     """Many photons are drawn in parts; the seed and the number of the dataset fix them."""
     model = of(SHAPES["round"], 1e-8)
@@ -278,6 +295,7 @@ def test_what_cannot_be_drawn(tmp_path: Path):
         "negative or not finite": of(SHAPES["point"], -1e-12),
         "photons, expected 0 to 1e": of(SHAPES["point"], 1.0),
         "Own: photons cannot be drawn": of(Own()),
+        "radii of 0.5 and 0.2 deg": of(ShellSpatialModel(radius=0.5, width=-0.3, **AT)),
     }
     for words, model in bad.items():
         with pytest.raises(InputError, match=rf"dataset 'obs-0001': model 'source': .*{words}"):
