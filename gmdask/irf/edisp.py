@@ -14,6 +14,7 @@ __all__ = ["EDispMap", "overlap_matrix"]
 Array = NDArray[np.float64]
 
 THRESHOLD = 1e-8
+N_MATRICES = 256  # matrices of pixels that are kept
 
 
 class EDispMap:
@@ -42,11 +43,12 @@ class EDispMap:
     ) -> None:
         self._values, self.grid = values, grid
         self._energy_true, self._energy, self._migra = energy_true, energy, migra
+        self._matrices: dict[tuple[int, int], Array] = {}
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tiles kept in memory."""
-        return self._values.nbytes
+        return self._values.nbytes + sum(matrix.nbytes for matrix in self._matrices.values())
 
     def pixel(self, lon: float, lat: float) -> tuple[int, int]:
         """Pixel (row, column) that serves a position in deg in the frame of the map."""
@@ -65,13 +67,20 @@ class EDispMap:
         values = filled_nodes(self._values, self.grid, rows, columns)
         if self._migra is None:
             return values
-        found = {
-            (y, x): self._matrix(values[..., i, j])
+        ordered = [
+            [self._kept_matrix(y, x, values[..., i, j]) for j, x in enumerate(columns.tolist())]
             for i, y in enumerate(rows.tolist())
-            for j, x in enumerate(columns.tolist())
-        }
-        ordered = [[found[y, x] for x in columns.tolist()] for y in rows.tolist()]
+        ]
         return np.moveaxis(np.array(ordered), (0, 1), (-2, -1))
+
+    def _kept_matrix(self, row: int, column: int, values: Array) -> Array:
+        """Probabilities of a pixel, which are kept: sources look at the same few again and again."""
+        key = row, column
+        if key not in self._matrices:
+            if len(self._matrices) >= N_MATRICES:
+                self._matrices.clear()
+            self._matrices[key] = self._matrix(values)
+        return self._matrices[key]
 
     def _matrix(self, values: Array) -> Array:
         """Probabilities (energy_true, energy) from the values of a pixel."""

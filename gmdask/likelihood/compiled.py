@@ -444,7 +444,7 @@ class CompiledDataset:
     @property
     def forgettable(self) -> int:
         """Bytes held that `forget` lets go of."""
-        held = sum(source.nbytes for source, _ in self._sources if source.moves)
+        held = sum(source.forgettable for source, _ in self._sources if source.moves)
         return held + (self._dense.nbytes if self._dense else 0)
 
 

@@ -88,9 +88,13 @@ class Source:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
+        return self.forgettable + (self.exact.nbytes if self.exact is not None else 0)
+
+    @property
+    def forgettable(self) -> int:
+        """Bytes held of what the next evaluation can compute again."""
         held = self._operator[2].nbytes if self._operator and self._operator[2] else 0
         response = self._anchored[1] if self._anchored else None
-        held += self.exact.nbytes if self.exact is not None else 0
         return held + (response.nbytes if response is not None else 0)
 
     @property
@@ -143,8 +147,6 @@ class Source:
         """Let go of what can be computed again, for a component that moves."""
         if self._free:
             self._anchored = self._operator = None
-            if self.exact is not None:
-                self.exact.forget()
 
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool

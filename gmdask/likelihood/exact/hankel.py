@@ -12,7 +12,6 @@ coefficients of C's spline, the same for every dataset whose PSF has the same of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ from gmdask.likelihood.exact.transforms import (
     extent_of,
     transform_of,
 )
+from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.shared import CACHE
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
@@ -95,8 +95,8 @@ def _matrices(
 ) -> tuple[Array, Array, Array, Array]:
     extent = extent_of(model, values)
     # knots stay where they are as a size changes, so that no error of theirs is derived
-    step = _rounded(math.hypot(core / CELLS, extent.smooth / SMOOTH_CELLS), math.floor)
-    inner = _rounded(extent.inner, math.ceil) if extent.inner else 0.0
+    step = rounded(math.hypot(core / CELLS, extent.smooth / SMOOTH_CELLS), math.floor)
+    inner = rounded(extent.inner, math.ceil) if extent.inner else 0.0
     grid = RadialGrid.reaching(step, inner, extent.reach + table.end)
     n_rad, n = len(table.nodes), grid.n + 4
     if isinstance(model, PointSpatialModel):
@@ -125,11 +125,6 @@ def _matrices(
             if shape.second[p, q].any():
                 second[p, q] = second[q, p] = seen(shape.second[p, q])
     return np.array(grid), seen(shape.value), first, second
-
-
-def _rounded(value: float, rule: Callable[[float], int]) -> float:
-    """Nearest power of the root of two, down or up."""
-    return float(2.0 ** (rule(2 * math.log2(value)) / 2))
 
 
 def _band(table: RadialTable, core: float, extent: Extent) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gmdask.irf import Blend, blend_at
 from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
+from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.response import Observation
 
 __all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]
@@ -57,9 +58,11 @@ class PsfTable:
     ----------
     table : `RadialTable`
         Its offsets.
+    widths : array of shape (energy,)
+        Radii in deg that hold 39 % of the PSF at the centre of the map, standard deviations of a
+        Gaussian; 0 where there is no PSF.
     core : float
-        Radius in deg that holds 39 % of the narrowest PSF at the centre of the map, a standard
-        deviation if it is Gaussian, rounded down to a power of the root of two.
+        The smallest of them, rounded down to a power of the root of two.
     """
 
     def __init__(self, observation: Observation) -> None:
@@ -74,19 +77,20 @@ class PsfTable:
         lower = np.clip(np.floor(pix).astype(int), 0, max(n - 2, 0))
         upper = np.minimum(lower + 1, n - 1)
         self._lower, self._upper, self._share = lower, upper, (pix - lower)[:, None] * (n > 1)
-        self.core = self._core()
+        self.widths = self._widths()
+        narrowest = float(self.widths[self.widths > 0].min(initial=self.table.end))
+        self.core = rounded(narrowest, math.floor)
 
-    def _core(self) -> float:
+    def _widths(self) -> Array:
+        """Radii (energy,) that hold 39 % of the PSF at the centre of the map; 0 where there is none."""
         planes = self._planes(self._psf.profiles(*self._psf.grid.center))
-        radii = np.array(self.table.nodes)
-        held = np.cumsum(planes * self._flux, axis=1)
+        radii, held = np.array(self.table.nodes), np.cumsum(planes * self._flux, axis=1)
+        known = (held[:, -1] > 0) & np.isfinite(held[:, -1])
         found = [
-            float(np.interp(0.393 * h[-1], h, radii))
-            for h in held
-            if h[-1] > 0 and np.isfinite(h[-1])
+            float(np.interp(0.393 * h[-1], h, radii)) if k else 0.0
+            for h, k in zip(held, known, strict=True)
         ]
-        narrow = max(min(found, default=radii[-1]), float(radii[-1]) * 1e-4)
-        return float(2.0 ** (math.floor(2 * math.log2(narrow)) / 2))
+        return np.where(known, np.maximum(found, radii[-1] * 1e-4), 0.0)
 
     def _planes(self, nodes: Array) -> Array:
         """Profiles (energy, rad) at the energies of the dataset, linear between those of the map."""

@@ -16,16 +16,29 @@ from numpy.typing import NDArray
 
 from gmdask.compiling import compiled, inlined
 from gmdask.likelihood.exact.nodes import (
-    curves_of,
     expand_pixel,
     is_near,
     reach_of,
     slopes_of,
     spline_at,
     toward,
+    zone_of,
 )
 
-__all__ = ["LAT", "LON", "PHI", "SIZE", "at_bins", "forward", "second", "to_spectrum"]
+__all__ = [
+    "LAT",
+    "LON",
+    "PHI",
+    "SIZE",
+    "accumulate",
+    "add_row",
+    "add_rule",
+    "at_bins",
+    "evaluate",
+    "forward",
+    "to_spectrum",
+    "turns",
+]
 
 Array = NDArray[np.float64]
 
@@ -33,7 +46,7 @@ LON, LAT, SIZE, PHI = 0, 1, 2, 3  # kinds of parameters
 
 
 @inlined
-def _evaluate(
+def evaluate(
     tables: Array,
     d: int,
     m: int,
@@ -55,7 +68,7 @@ def _evaluate(
 
 
 @inlined
-def _accumulate(
+def accumulate(
     tables: Array, d: int, m: int, cell: int, weights: Array, factor: float, out: Array, row: int
 ) -> None:
     """Add ``factor Σ_k weights[0, k] tables[d, m, cell + k]`` to a row."""
@@ -69,7 +82,7 @@ def _accumulate(
 
 
 @inlined
-def _add(factor: float, values: Array, source: int, out: Array, row: int) -> None:
+def add_row(factor: float, values: Array, source: int, out: Array, row: int) -> None:
     """Add a multiple of a row to a row."""
     if factor != 0.0:
         for i in range(out.shape[1]):
@@ -77,7 +90,7 @@ def _add(factor: float, values: Array, source: int, out: Array, row: int) -> Non
 
 
 @inlined
-def _turns(m: int, bearing: float) -> tuple[float, float]:
+def turns(m: int, bearing: float) -> tuple[float, float]:
     """Cosine of ``2m`` times an angle, and ``2m`` times its sine."""
     if m == 0:
         return 1.0, 0.0
@@ -104,22 +117,21 @@ def _add_node(
     slopes_of(seen, r, grid[3], grid[4], slopes)
     bearing = 0.0 if tables.shape[1] == 1 else np.arctan2(seen[0], seen[1]) - phi
     for m in range(tables.shape[1]):
-        cosine, sine = _turns(m, bearing)
+        cosine, sine = turns(m, bearing)
+        evaluate(tables, 0, m, cell, weights, 0, solid, scratch, 0)
+        add_row(cosine, scratch, 0, total, 0)
         if len(kinds) == 0:
-            _accumulate(tables, 0, m, cell, weights, solid * cosine, total, 0)
             continue
-        _evaluate(tables, 0, m, cell, weights, 0, solid, scratch, 0)
-        _evaluate(tables, 0, m, cell, weights, 1, solid, scratch, 1)
-        _add(cosine, scratch, 0, total, 0)
+        evaluate(tables, 0, m, cell, weights, 1, solid, scratch, 1)
         for s in range(len(kinds)):
             kind = kinds[s]
             if kind < 2:
-                _add(cosine * slopes[0, kind], scratch, 1, total, 1 + s)
-                _add(-sine * slopes[1, kind], scratch, 0, total, 1 + s)
+                add_row(cosine * slopes[0, kind], scratch, 1, total, 1 + s)
+                add_row(-sine * slopes[1, kind], scratch, 0, total, 1 + s)
             elif kind == 3:
-                _add(sine, scratch, 0, total, 1 + s)
+                add_row(sine, scratch, 0, total, 1 + s)
             if table_of[s] >= 0:
-                _accumulate(tables, table_of[s], m, cell, weights, solid * cosine, total, 1 + s)
+                accumulate(tables, table_of[s], m, cell, weights, solid * cosine, total, 1 + s)
 
 
 @inlined
@@ -137,6 +149,38 @@ def _expose(
 
 
 @compiled
+def add_rule(
+    zone: int, share: float, pixel: Array, axes: Array, reach: float, tables: Array, grid: Array,
+    phi: float, nodes: Array, rules: Array, kinds: Any, table_of: Any, scratch: Array,
+    weights: Array, slopes: Array, seen: Array, total: Array,
+) -> bool:  # fmt: skip
+    """Add a share of a pixel's integral by the nodes of a zone; returns whether any is in reach."""
+    touched = False
+    for node in range(int(rules[zone, 0]), int(rules[zone, 1])):
+        solid = toward(pixel, nodes[node, 0], nodes[node, 1], axes, seen)
+        r = np.sqrt(seen[2]) + 1e-14
+        if r < reach:
+            touched = True
+            _add_node(
+                seen, r, share * solid * nodes[node, 2], tables, grid, phi, kinds, table_of,
+                scratch, weights, slopes, total,
+            )  # fmt: skip
+    return touched
+
+
+@inlined
+def _add_blend(center: Array, kinds: Any, inner: Array, total: Array) -> None:
+    """Add what the share of the first rule changes by, as the source moves."""
+    share = center[0]
+    for s in range(len(kinds)):
+        if kinds[s] < 2:
+            slope = center[1 + kinds[s]]
+            for i in range(total.shape[1]):
+                other = (total[0, i] - inner[0, i]) / (1 - share)
+                total[1 + s, i] += slope * (inner[0, i] / share - other)
+
+
+@compiled
 def forward(
     vectors: Array,
     exposure: Any,
@@ -147,6 +191,7 @@ def forward(
     grid: Array,
     phi: float,
     nodes: Array,
+    rules: Array,
     kinds: Any,
     table_of: Any,
     flux: Array,
@@ -171,7 +216,9 @@ def forward(
     phi : float
         Angle of the major axis.
     nodes : array of shape (node, 3)
-        Offsets in pixels and weight of the nodes of a pixel.
+        Offsets in pixels and weight of the nodes of a pixel, one rule after the other.
+    rules : array of shape (zone, 3)
+        First node, end, and the chord at which the zone of each rule begins; see `Zones`.
     kinds, table_of : integer array of shape (S,)
         Kind of each parameter, and the table of its own derivative; -1 for none.
     flux : array of shape (1 + S, pixel, T)
@@ -182,6 +229,7 @@ def forward(
     n_y, n_x, n_t = exposure.shape
     pixel, weights, slopes = np.empty((7, 3)), np.empty((3, 4)), np.empty((2, 2))
     total, scratch, seen = np.empty((1 + len(kinds), n_t)), np.empty((2, n_t)), np.empty(3)
+    center, inner, curves = np.empty(6), np.empty((1, n_t)), np.empty((2, 2, 2))
     reach = reach_of(grid)
     for y in range(n_y):
         for x in range(n_x):
@@ -191,202 +239,21 @@ def forward(
             if not expand_pixel(vectors, y, x, pixel):
                 continue
             total[:] = 0.0
-            touched = False
-            for node in range(len(nodes)):
-                solid = toward(pixel, nodes[node, 0], nodes[node, 1], axes, seen)
-                r = np.sqrt(seen[2]) + 1e-14
-                if r < reach:
-                    touched = True
-                    _add_node(
-                        seen, r, solid * nodes[node, 2], tables, grid, phi, kinds, table_of,
-                        scratch, weights, slopes, total,
-                    )  # fmt: skip
+            zone = zone_of(pixel, axes, rules, grid, seen, slopes, curves, center)
+            touched = add_rule(
+                zone, center[0], pixel, axes, reach, tables, grid, phi, nodes, rules, kinds,
+                table_of, scratch, weights, slopes, seen, total,
+            )  # fmt: skip
+            if center[0] < 1.0:
+                inner[0] = total[0]
+                touched |= add_rule(
+                    zone + 1, 1 - center[0], pixel, axes, reach, tables, grid, phi, nodes, rules,
+                    kinds, table_of, scratch, weights, slopes, seen, total,
+                )  # fmt: skip
+                _add_blend(center, kinds, inner, total)
             if not touched:
                 continue
             _expose(total, exposure, y, x, p, o, flux, sums)
-
-
-@inlined
-def _parts_of(kind: int, slopes: Array) -> tuple[float, float]:
-    """Derivatives of chord and bearing by a parameter of a kind."""
-    if kind < 2:
-        return slopes[0, kind], slopes[1, kind]
-    return 0.0, (-1.0 if kind == 3 else 0.0)
-
-
-@inlined
-def _add_pair(
-    s: int,
-    u: int,
-    kinds: Any,
-    table_of: Any,
-    slopes: Array,
-    curves: Array,
-    cosine: float,
-    sine: float,
-    square: float,
-    scratch: Array,
-    own: Array,
-    total: Array,
-    row: int,
-) -> None:
-    """Add the second derivative by two parameters, but for the table of both."""
-    r_s, turn_s = _parts_of(kinds[s], slopes)
-    r_u, turn_u = _parts_of(kinds[u], slopes)
-    r_su, turn_su = 0.0, 0.0
-    if kinds[s] < 2 and kinds[u] < 2:
-        r_su, turn_su = curves[0, kinds[s], kinds[u]], curves[1, kinds[s], kinds[u]]
-    by_rr, by_r = cosine * r_s * r_u, cosine * r_su - sine * (turn_s * r_u + turn_u * r_s)
-    by_value = -sine * turn_su - square * turn_s * turn_u
-    for i in range(total.shape[1]):
-        total[row, i] += by_rr * scratch[2, i] + by_r * scratch[1, i] + by_value * scratch[0, i]
-    if table_of[s] >= 0:
-        _add(-sine * turn_u, own, 2 * s, total, row)
-        _add(cosine * r_u, own, 2 * s + 1, total, row)
-    if table_of[u] >= 0:
-        _add(-sine * turn_s, own, 2 * u, total, row)
-        _add(cosine * r_s, own, 2 * u + 1, total, row)
-
-
-@inlined
-def _add_curvature(
-    seen: Array,
-    r: float,
-    solid: float,
-    tables: Array,
-    grid: Array,
-    phi: float,
-    kinds: Any,
-    table_of: Any,
-    table_of_two: Any,
-    scratch: Array,
-    own: Array,
-    weights: Array,
-    slopes: Array,
-    curves: Array,
-    total: Array,
-) -> None:
-    """Add the second derivatives (S (S + 1) / 2, T) of a node."""
-    cell = spline_at(r, grid, weights)
-    slopes_of(seen, r, grid[3], grid[4], slopes)
-    curves_of(seen, r, slopes, grid[3], grid[4], curves)
-    bearing = 0.0 if tables.shape[1] == 1 else np.arctan2(seen[0], seen[1]) - phi
-    for m in range(tables.shape[1]):
-        cosine, sine = _turns(m, bearing)
-        for order in range(3):
-            _evaluate(tables, 0, m, cell, weights, order, solid, scratch, order)
-        for s in range(len(kinds)):
-            if table_of[s] >= 0:
-                for order in range(2):
-                    _evaluate(
-                        tables, table_of[s], m, cell, weights, order, solid, own, 2 * s + order
-                    )
-        row = 0
-        for s in range(len(kinds)):
-            for u in range(s + 1):
-                _add_pair(
-                    s, u, kinds, table_of, slopes, curves, cosine, sine, 4 * m * m * cosine,
-                    scratch, own, total, row,
-                )  # fmt: skip
-                if table_of_two[s, u] >= 0:
-                    _accumulate(
-                        tables, table_of_two[s, u], m, cell, weights, solid * cosine, total, row
-                    )
-                row += 1
-
-
-@inlined
-def _add_weighted(total: Array, weight: Array, sums: Array) -> None:
-    for row in range(len(total)):
-        for i in range(total.shape[1]):
-            sums[row, i] += weight[0, i] * total[row, i]
-
-
-@inlined
-def _weigh(
-    exposure: Any,
-    y: int,
-    x: int,
-    p: int,
-    o: int,
-    weight_of_pattern: Array,
-    weight_of_pixel: Array,
-    out: Array,
-) -> None:
-    """Fill the first row with the weight of a pixel, times its exposure."""
-    for i in range(out.shape[1]):
-        weight = weight_of_pattern[p, i] if p >= 0 else 0.0
-        if o >= 0:
-            weight += weight_of_pixel[o, i]
-        out[0, i] = weight * exposure[y, x, i]
-
-
-@compiled
-def second(
-    vectors: Array,
-    exposure: Any,
-    pattern: Any,
-    place: Any,
-    axes: Array,
-    tables: Array,
-    grid: Array,
-    phi: float,
-    nodes: Array,
-    kinds: Any,
-    table_of: Any,
-    table_of_two: Any,
-    weight_of_pattern: Array,
-    weight_of_pixel: Array,
-    out: Array,
-) -> None:
-    """Second derivatives (S, S) of a weighted sum of exposure times the convolved source.
-
-    Parameters
-    ----------
-    vectors, exposure, pattern, place, axes, tables, grid, phi, nodes, kinds, table_of
-        See `forward`.
-    table_of_two : integer array of shape (S, S)
-        Tables of the second derivatives; -1 for none.
-    weight_of_pattern : array of shape (pattern, T)
-        Weight of all pixels of a pattern.
-    weight_of_pixel : array of shape (pixel, T)
-        Weight, added to that, of the pixels of `place`.
-    out : array of shape (S, S)
-        Filled.
-    """
-    n_y, n_x, n_t = exposure.shape
-    n_s = len(kinds)
-    pixel, weights, seen = np.empty((7, 3)), np.empty((3, 4)), np.empty(3)
-    slopes, curves = np.empty((2, 2)), np.empty((2, 2, 2))
-    n_pairs = n_s * (n_s + 1) // 2
-    total, sums = np.empty((n_pairs, n_t)), np.zeros((n_pairs, n_t))
-    scratch, own = np.empty((3, n_t)), np.zeros((2 * n_s, n_t))
-    reach = reach_of(grid)
-    for y in range(n_y):
-        for x in range(n_x):
-            p, o = pattern[y, x], place[y, x]
-            if (p < 0 and o < 0) or not is_near(vectors, y, x, axes, reach):
-                continue
-            if not expand_pixel(vectors, y, x, pixel):
-                continue
-            total[:] = 0.0
-            for node in range(len(nodes)):
-                solid = toward(pixel, nodes[node, 0], nodes[node, 1], axes, seen)
-                r = np.sqrt(seen[2]) + 1e-14
-                if r < reach:
-                    _add_curvature(
-                        seen, r, solid * nodes[node, 2], tables, grid, phi, kinds, table_of,
-                        table_of_two, scratch, own, weights, slopes, curves, total,
-                    )  # fmt: skip
-            _weigh(exposure, y, x, p, o, weight_of_pattern, weight_of_pixel, scratch)
-            _add_weighted(total, scratch, sums)
-    row = 0
-    for s in range(n_s):
-        for u in range(s + 1):
-            for i in range(n_t):
-                out[s, u] += sums[row, i]
-            out[u, s] = out[s, u]
-            row += 1
 
 
 @compiled

@@ -9,9 +9,20 @@ from numpy.typing import NDArray
 
 from gmdask.compiling import compiled
 
-__all__ = ["curves_of", "expand_pixel", "is_near", "reach_of", "slopes_of", "spline_at", "toward"]
+__all__ = [
+    "curves_of",
+    "expand_pixel",
+    "is_near",
+    "reach_of",
+    "slopes_of",
+    "spline_at",
+    "toward",
+    "zone_of",
+]
 
 Array = NDArray[np.float64]
+
+BLEND = 0.25  # of the chord at which a zone begins, over which it is blended with the one before
 
 
 @compiled
@@ -143,3 +154,35 @@ def spline_at(r: float, grid: Array, weights: Array) -> Any:
         weights[2, k] = weights[2, k] * slope * slope + weights[1, k] * bend
         weights[1, k] *= slope
     return cell
+
+
+@compiled
+def zone_of(
+    pixel: Array, axes: Array, rules: Array, grid: Array, seen: Array, slopes: Array,
+    curves: Array, out: Array,
+) -> Any:  # fmt: skip
+    """Zone of a pixel, and its share beside the next zone.
+
+    `out` (6,) is filled with the share and its derivatives by longitude and latitude: two first
+    and three second ones (lon lon, lon lat, lat lat).
+    """
+    toward(pixel, 0.0, 0.0, axes, seen)
+    r = np.sqrt(seen[2]) + 1e-14
+    zone = 0
+    while zone + 1 < len(rules) and r >= (1 + BLEND) * rules[zone + 1, 2]:
+        zone += 1
+    out[:] = 0.0
+    out[0] = 1.0
+    if zone + 1 < len(rules) and r > rules[zone + 1, 2] * (1 + 1e-9):
+        width = BLEND * rules[zone + 1, 2]
+        u = (r - rules[zone + 1, 2]) / width
+        slope, bend = -30 * u * u * (1 - u) ** 2 / width, -60 * u * (1 - u) * (1 - 2 * u) / width**2
+        slopes_of(seen, r, grid[3], grid[4], slopes)
+        curves_of(seen, r, slopes, grid[3], grid[4], curves)
+        by_lon, by_lat = slopes[0, 0], slopes[0, 1]
+        out[0] = 1 - u * u * u * (10 - 15 * u + 6 * u * u)
+        out[1], out[2] = slope * by_lon, slope * by_lat
+        out[3] = bend * by_lon * by_lon + slope * curves[0, 0, 0]
+        out[4] = bend * by_lon * by_lat + slope * curves[0, 0, 1]
+        out[5] = bend * by_lat * by_lat + slope * curves[0, 1, 1]
+    return zone

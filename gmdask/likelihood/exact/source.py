@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.exact.curvature import second
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
-from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward, second
+from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward
 from gmdask.likelihood.exact.operator import ExactOperator
 from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window_around
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.reco import RecoOperator, product
 from gmdask.likelihood.exact.transforms import extent_of, has_transform, size_names
+from gmdask.likelihood.exact.zones import Zones, zones_of
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
@@ -29,7 +31,6 @@ Places = NDArray[np.intp] | slice
 
 MARGIN = 0.1  # of the reach of a source that moves, read around it
 MARGIN_PIXELS = 3
-PIXEL_ERROR = 4e-6  # of the maximum, allowed to the integral over a pixel
 KINDS = {"lon_0": LON, "lat_0": LAT, "phi": PHI}
 
 
@@ -79,7 +80,6 @@ class ExactSource:
         angles = (LON, LAT, PHI)
         self._scale = np.array([DEG if k in angles else 1.0 for k in self._kinds])
         self._phi = names.index("phi") if "phi" in names else None
-        self._nodes = pixel_nodes(self._psf.core / observation.grid.max_pixel_scale)
         self._patch: Patch | None = None
 
     @property
@@ -159,7 +159,7 @@ class ExactSource:
         axes, grid = self._geometry(values, matrices)
         forward(
             patch.vectors, exposure, patch.pattern, patch.place, axes, tables, grid,
-            self._angle(values), self._nodes, kinds, table_of, flux, sums,
+            self._angle(values), *self._zones(values), kinds, table_of, flux, sums,
         )  # fmt: skip
         scale = np.concatenate([[unit], unit * self._scale[:free]])
         flux *= scale[:, None, None]
@@ -197,6 +197,11 @@ class ExactSource:
         latitude = position[1] * DEG
         step, scale, n = matrices.grid
         return axes, np.array([step * DEG, scale * DEG, n, np.sin(latitude), np.cos(latitude)])
+
+    def _zones(self, values: Array) -> Zones:
+        extent = extent_of(self._spatial, values)
+        pixel = self._observation.grid.max_pixel_scale
+        return zones_of(self._psf.widths, extent.inner, extent.smooth, pixel)
 
     def _angle(self, values: Array) -> float:
         return 0.0 if self._phi is None else float(values[self._phi]) * DEG
@@ -240,7 +245,7 @@ class ExactSource:
         out = np.zeros((free, free))
         second(
             patch.vectors, exposure, patch.pattern, patch.place, axes, tables, grid,
-            self._angle(values), self._nodes, self._kinds, table_of, two,
+            self._angle(values), *self._zones(values), self._kinds, table_of, two,
             of_pattern, of_pixel, out,
         )  # fmt: skip
         result: Array = out * np.outer(self._scale, self._scale)
@@ -271,31 +276,3 @@ def _coefficients(wanted: list[tuple[Array, Array]]) -> Array:
             out[k, m] = matmul(np.ascontiguousarray(matrices[m].T), np.ascontiguousarray(planes.T))
     out /= DEG**2
     return out
-
-
-def pixel_nodes(core: float) -> Array:
-    """Gauss-Legendre nodes (node, 3) of a pixel: offsets along x and y in pixels, and weight.
-
-    Parameters
-    ----------
-    core : float
-        Standard deviation of the narrowest PSF, in pixels; so many nodes are taken that the
-        error for a Gaussian of it is below `PIXEL_ERROR` of the maximum.
-    """
-    n = 2
-    while n < 16 and _node_error(n) / core ** (2 * n) > PIXEL_ERROR:
-        n += 1
-    x, w = np.polynomial.legendre.leggauss(n)
-    grid = [
-        (a / 2, b / 2, u * v / 4)
-        for b, v in zip(x, w, strict=True)
-        for a, u in zip(x, w, strict=True)
-    ]
-    return np.array(grid)
-
-
-def _node_error(n: int) -> float:
-    """Error of n nodes per side for a Gaussian of one pixel, over its maximum."""
-    remainder = math.factorial(n) ** 4 / ((2 * n + 1) * math.factorial(2 * n) ** 3)
-    derivative = math.factorial(2 * n) / (2**n * math.factorial(n))
-    return float(2 * remainder * derivative)
