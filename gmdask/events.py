@@ -98,6 +98,8 @@ class FitStart(Event):
         Names, in the order of `Accepted`.
     passes : int
         Passes that were made before, where the fit goes on.
+    response : {"exact", "gammapy", "mixed"}
+        How sources become counts.
     """
 
     parameters: tuple[str, ...]
@@ -105,6 +107,7 @@ class FitStart(Event):
     store: str | None
     datasets: tuple[str, ...]
     passes: int
+    response: str
 
 
 @dataclass(frozen=True)

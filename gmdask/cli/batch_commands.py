@@ -12,7 +12,7 @@ import click
 
 from gmdask.atomic_files import write_atomically
 from gmdask.cli.batch_script import Job
-from gmdask.cli.choosing import where_option
+from gmdask.cli.choosing import response_option, where_option
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.store_commands import json_option
 from gmdask.cli.terminal import echo, echo_json
@@ -56,10 +56,11 @@ def batch() -> None:
 )
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
 @where_option
+@response_option
 @click.option("--submit", is_flag=True, help="Submit it, too.")
 def batch_fit(
     store: str, models: str, output: str, backend: str, max_passes: int, where: tuple[str, ...],
-    submit: bool, **slurm: Any,
+    response: str | None, submit: bool, **slurm: Any,
 ) -> None:  # fmt: skip
     """Fit MODELS to the datasets of a STORE in jobs of SLURM.
 
@@ -68,6 +69,7 @@ def batch_fit(
     told is taken from the settings gmdask.slurm. See gmdask status FOLDER.
     """
     from gmdask.cluster.settings import setting, size_of
+    from gmdask.datasets.base import chosen_response
     from gmdask.store import Store
 
     folder = OutputFolder(output)
@@ -78,6 +80,7 @@ def batch_fit(
     chosen = defaults | {key: value for key, value in slurm.items() if value is not None}
     size_of(chosen["memory"], "memory")
     options = ["--backend", backend, "--max-passes", str(max_passes)]
+    options += ["--response", chosen_response(response)]
     for condition in where:
         options += ["--where", condition]
     path = folder.path.absolute()
@@ -161,7 +164,7 @@ def _echo_status(found: dict[str, Any]) -> None:
         "last_event": "{last_event}, {age_s:.0f} s ago",
     }  # fmt: skip
     echo(f"{'state':<12}{': '.join(filter(None, (found['state'], found['message'])))}")
-    for key in ("passes", "statistic", "edm", "workers", "job", "last_event"):
+    for key in ("response", "passes", "statistic", "edm", "workers", "job", "last_event"):
         if found.get(key) is not None:
             echo(f"{key.replace('_', ' '):<12}{forms.get(key, f'{{{key}}}').format(**found)}")
 
@@ -223,6 +226,8 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Passes, statistic and workers by the last events of their kind."""
     last = {event["event"]: event for event in events}
     found: dict[str, Any] = {}
+    if response := last.get("FitStart", {}).get("response"):
+        found["response"] = response
     if "FitPass" in last:
         best = last["FitPass"]
         found |= {"passes": best["number"], "statistic": best["best"], "edm": best["edm"]}

@@ -13,11 +13,17 @@ if TYPE_CHECKING:  # commands that need none of these start without them
     from gmdask.datasets import Datasets
     from gmdask.models import Models
 
-__all__ = ["chosen_datasets", "datasets_and_models", "where_option"]
+__all__ = ["chosen_datasets", "datasets_and_models", "response_option", "where_option"]
 
 where_option = click.option(
     "--where", multiple=True, metavar="CONDITION",
     help="Only datasets such as 'livetime > 1000' or 'name ~ hess-*'; all of several must hold.",
+)  # fmt: skip
+
+response_option = click.option(
+    "--response", type=click.Choice(["exact", "gammapy"]),
+    help="How sources become counts: exact, or with Gammapy's numbers bin by bin. "
+    "[default: the setting gmdask.response, exact]",
 )  # fmt: skip
 
 
@@ -43,7 +49,9 @@ def chosen_datasets(store: str, where: Sequence[str]) -> Datasets:
     return datasets[chosen]
 
 
-def datasets_and_models(store: str, models: str, where: Sequence[str]) -> tuple[Datasets, Models]:
+def datasets_and_models(
+    store: str, models: str, where: Sequence[str], response: str | None = None
+) -> tuple[Datasets, Models]:
     """Datasets that fulfil all conditions, and the models of a file without those of other datasets.
 
     Parameters
@@ -52,11 +60,15 @@ def datasets_and_models(store: str, models: str, where: Sequence[str]) -> tuple[
         Store, and file of models.
     where : sequence of str
         Conditions.
+    response : {"exact", "gammapy"}, optional
+        How sources become counts in the datasets.
     """
     from gmdask.models import Models
     from gmdask.store import Store
 
     datasets, found = chosen_datasets(store, where), Models.read(models)
+    if response is not None:
+        datasets.set_response(response)
     left_out = {row.name for row in Store.open(store).rows} - set(datasets.names)
     for model in list(found) if left_out else ():
         names = model.datasets_names

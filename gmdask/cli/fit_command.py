@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gmdask.cli.choosing import datasets_and_models, where_option
+from gmdask.cli.choosing import datasets_and_models, response_option, where_option
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
@@ -54,19 +54,20 @@ CLUSTER = ("cluster", "workers", "memory_limit")
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--time-limit", metavar="TIME", help="Stop with the best point after, say, '30 min'.")
 @where_option
+@response_option
 @cluster_options
 @click.pass_context
 def fit(
     context: click.Context, store: str | None, models: str | None, output: str, overwrite: bool,
     resume: str | None, backend: str, max_passes: int, time_limit: str | None, where: tuple[str, ...],
-    cluster: str, workers: int | None, memory_limit: str | None,
+    response: str | None, cluster: str, workers: int | None, memory_limit: str | None,
 ) -> None:  # fmt: skip
     """Fit MODELS (Gammapy's YAML) to the datasets of a STORE.
 
     Writes models.yaml with its covariance, result.json, residuals.png, and events.jsonl with what
     happened; and, until then, what a fit that was stopped or killed goes on from: gmdask fit
-    --resume FOLDER. What is told again then (cluster, passes, time) counts from there on. Ctrl-C
-    keeps the best point.
+    --resume FOLDER. Cluster, passes and time that are given again then replace what was kept; the
+    response stays the one that the fit began with. Ctrl-C keeps the best point.
     """
     places = {"cluster": cluster, "workers": workers, "memory_limit": memory_limit}
     if resume is None:
@@ -75,7 +76,8 @@ def fit(
             raise click.UsageError(msg)
         folder = OutputFolder(output, overwrite=overwrite)
         asked: dict[str, Any] = {
-            "store": store, "models": str(Path(models).absolute()), "backend": backend, "where": list(where), **places,
+            "store": store, "models": str(Path(models).absolute()), "backend": backend, "where": list(where),
+            "response": response, **places,
         }  # fmt: skip
         folder.refuse_input(models)
         with _held(folder):
@@ -85,7 +87,9 @@ def fit(
     if store is not None or given:
         msg = f"--resume goes on with the fit of {resume} as it is: {'STORE' if store else given[0]} cannot be given"
         raise click.UsageError(msg)
-    again = places if any(_told(context, key) for key in CLUSTER) else {}
+    again: dict[str, Any] = places if any(_told(context, key) for key in CLUSTER) else {}
+    if response is not None:
+        again["response"] = response
     folder = OutputFolder(resume, resume=True)
     with _held(folder):
         _run(context, folder, again, max_passes, time_limit, resume=True)
@@ -104,12 +108,15 @@ def _run(
     from gmdask.store import Store
 
     if resume:
-        asked = _kept(Checkpoint(folder.checkpoint)) | asked
+        asked = _kept(Checkpoint(folder.checkpoint), asked.get("response")) | asked
     opened = Store.open(asked["store"])
     asked["store"] = opened.url
     _same("store", asked, opened.digest)
     _same("models", asked, _sha256(asked["models"]))
-    datasets, global_models = datasets_and_models(asked["store"], asked["models"], asked["where"])
+    datasets, global_models = datasets_and_models(
+        *(asked[key] for key in ("store", "models", "where", "response"))
+    )
+    asked["response"] = datasets.response
     datasets.set_models(global_models)
     progress = Progress()
     checkpoint = Checkpoint(folder.checkpoint, asked, folder.lock)
@@ -170,11 +177,16 @@ def _interrupted_by(number: signal.Signals) -> Iterator[None]:
         signal.signal(number, before)
 
 
-def _kept(checkpoint: Checkpoint) -> dict[str, Any]:
+def _kept(checkpoint: Checkpoint, response: str | None) -> dict[str, Any]:
+    """What the fit was asked for, which goes on with the response that it began with."""
+    from gmdask.fit.checkpoint import unlike
+
     asked = checkpoint.asked
-    if not {"store", "models", "backend", "where", *CLUSTER} <= asked.keys():
+    if not {"store", "models", "backend", "where", "response", *CLUSTER} <= asked.keys():
         msg = f"{checkpoint.path}: is not the checkpoint of a fit that gmdask fit began"
         raise InputError(msg)
+    if response not in (None, asked["response"]):
+        raise InputError(f"{checkpoint.path}: {unlike('response', asked['response'], response)}")
     return asked
 
 

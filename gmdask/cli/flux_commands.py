@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gmdask.cli.choosing import datasets_and_models, where_option
+from gmdask.cli.choosing import datasets_and_models, response_option, where_option
 from gmdask.cli.store_commands import cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
@@ -24,6 +24,7 @@ def _options(command: Any) -> Any:
     for option in (
         cluster_options,
         where_option,
+        response_option,
         click.option("--overwrite", is_flag=True, help="Replace files that are there."),
         click.option("--sed-type", type=click.Choice(KINDS), help="Which flux is written."),
         click.option("--reoptimize", is_flag=True, help="Fit the other models along, in each bin."),
@@ -87,7 +88,8 @@ def _run(
     edges = _edges(asked["energy_edges"])
     datasets, models = datasets_and_models(asked["store"], asked["models"], asked["where"])
     estimation = estimator(
-        list(sources), edges, selection_optional=asked["selection"], reoptimize=asked["reoptimize"], **more
+        list(sources), edges, selection_optional=asked["selection"], reoptimize=asked["reoptimize"],
+        response=asked["response"], **more
     )  # fmt: skip
     with connected(asked["cluster"], asked["workers"], asked["memory_limit"]) as client:
         found = estimation.run(datasets, models, client)

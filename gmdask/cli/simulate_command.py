@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
+from gmdask.cli.choosing import response_option
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import check_cluster, cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.events import counted
+
+if TYPE_CHECKING:  # the other commands start without it
+    from gmdask.datasets.survey import Survey
 
 __all__ = ["simulate"]
 
@@ -25,10 +31,11 @@ GB = 1e9
     help="Draw photons one by one, with continuous energies and directions, then count them.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and write nothing.")
+@response_option
 @cluster_options
 def simulate(
-    config: str, store: str, events: bool, dry_run: bool, cluster: str, workers: int | None,
-    memory_limit: str | None,
+    config: str, store: str, events: bool, dry_run: bool, response: str | None, cluster: str,
+    workers: int | None, memory_limit: str | None,
 ) -> None:  # fmt: skip
     """Simulate the survey of a CONFIG (YAML) into a STORE.
 
@@ -37,27 +44,35 @@ def simulate(
     its seed alone. Beside the STORE goes <STORE stem>-truth.yaml: the true models, with the
     background of every dataset. Run it again after an interruption: finished blocks are kept.
     """
-    if dry_run:
-        check_cluster(cluster, workers, memory_limit)
-        n = workers or os.cpu_count() or 1
-        echo(_told(config, store, events, n if cluster == "local" else 1))
-        return
+    check_cluster(cluster, workers, memory_limit)
+    if events and response is not None:
+        msg = "--events and --response are both given, expected one of them"
+        raise click.UsageError(msg)
     from gmdask.datasets import simulate as run
     from gmdask.datasets.simulating import truth_path
+    from gmdask.datasets.survey_file import read_survey
+
+    survey = read_survey(config)
+    if response is not None:
+        survey = replace(survey, sources=response)
+    if dry_run:
+        n = workers or os.cpu_count() or 1
+        echo(_told(survey, store, events, n if cluster == "local" else 1))
+        return
 
     progress = Progress()
     with connected(cluster, workers, memory_limit) as client:
-        made = run(config, store, client, events=events, on_event=progress)
+        made = run(survey, store, client, events=events, on_event=progress)
     progress.close()
     counts = sum(row.counts for row in made.rows)
     echo(f"{made.url}: {counted(len(made.rows), 'dataset')}, {counts:.0f} counts")
     echo(f"true models: {truth_path(made.url)}")
 
 
-def _told(config: str, store: str, events: bool, workers: int) -> str:
+def _told(survey: Survey, store: str, events: bool, workers: int) -> str:
     from gmdask.datasets.simulating import plan_simulation, truth_path
 
-    plan = plan_simulation(config, events=events)
+    plan = plan_simulation(survey, events=events)
     minutes = plan.seconds / 60
     return (
         f"{store} would hold {counted(plan.datasets, 'dataset')} in {counted(plan.blocks, 'block')}:\n"

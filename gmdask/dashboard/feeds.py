@@ -10,6 +10,7 @@ from distributed import Client
 
 from gmdask.cluster.topic import read_topic
 from gmdask.datasets import Datasets, MapDataset
+from gmdask.datasets.collection import MIXED
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.events import Event, read_events, record
 from gmdask.fit.checkpoint import Checkpoint
@@ -131,7 +132,8 @@ def _stored(name: str, models: Models, history: History) -> MapDataset:
     if not history.start.get("store"):
         msg = f"maps of {name!r} need the store of the fit, which is not known"
         raise InputError(msg)
-    datasets = Datasets.read(history.start["store"])
+    told = history.start.get("response")
+    datasets = Datasets.read(history.start["store"], response=None if told == MIXED else told)
     dataset = datasets[name]
     dataset.set_models(models)
     return dataset

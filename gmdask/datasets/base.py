@@ -37,18 +37,20 @@ MODELS_OTHERWISE = {
 }
 
 
-def checked_response(response: object) -> str:
-    """Response by its name.
+def chosen_response(response: object = None) -> str:
+    """Response by its name, by default that of the setting ``gmdask.response``.
 
     Raises
     ------
     InputError
         If there is none of this name.
     """
-    if response not in RESPONSES:
-        msg = f"response is {response!r}, expected one of {', '.join(map(repr, RESPONSES))}"
+    where = "response" if response is not None else "setting gmdask.response"
+    found = setting("response") if response is None else response
+    if found not in RESPONSES:
+        msg = f"{where} is {found!r}, expected one of {', '.join(map(repr, RESPONSES))}"
         raise InputError(msg)
-    return str(response)
+    return str(found)
 
 
 class Unopened(NamedTuple):
@@ -106,7 +108,7 @@ class CubeDataset(KnownAttributes):
         *,
         response: str | None = None,
     ) -> None:
-        self._response = None if response is None else checked_response(response)
+        self._response = None if response is None else chosen_response(response)
         self._unopened = cube if isinstance(cube, Unopened) else None
         self._opened: xr.Dataset | None = None
         named = cube.attrs.get("name", "") if isinstance(cube, xr.Dataset) else cube.name
@@ -230,7 +232,7 @@ class CubeDataset(KnownAttributes):
         "exact": a source is convolved with the PSF where it is, and then integrated over pixels.
         "gammapy": Gammapy's numbers, bin by bin, in which a source meets the pixels first.
         """
-        return checked_response(setting("response")) if self._response is None else self._response
+        return chosen_response(self._response)
 
     def set_response(self, response: str) -> None:
         """Choose how sources become counts.
@@ -239,7 +241,7 @@ class CubeDataset(KnownAttributes):
         ----------
         response : {"exact", "gammapy"}
         """
-        self._response, self._compiled = checked_response(response), None
+        self._response, self._compiled = chosen_response(response), None
 
     # --- models ------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gmdask.datasets.base import MODELS_OTHERWISE
+from gmdask.datasets.base import MODELS_OTHERWISE, chosen_response
 from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.collected import Collected
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
@@ -19,6 +19,8 @@ from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
 
 __all__ = ["Datasets", "as_datasets", "check_global"]
+
+MIXED = "mixed"  # some datasets with one response, some with the other
 
 
 class Datasets(Collected):
@@ -47,13 +49,15 @@ class Datasets(Collected):
             self.set_response(response)
 
     @classmethod
-    def read(cls, url: str | Path) -> Datasets:
+    def read(cls, url: str | Path, *, response: str | None = None) -> Datasets:
         """Open the datasets of a store; no cube is read.
 
         Parameters
         ----------
         url : str or path
             A store, or a Gammapy datasets file (".yaml"), which is imported into memory first.
+        response : {"exact", "gammapy"}, optional
+            How sources become counts in all of them; see `MapDataset.response`.
 
         Raises
         ------
@@ -66,8 +70,14 @@ class Datasets(Collected):
         if str(url).endswith((".yaml", ".yml")):
             from gmdask.datasets.importing import import_to_memory
 
-            return cls.from_store(import_to_memory(url))
-        return cls.from_store(Store.open(url))
+            return cls.from_store(import_to_memory(url), response=response)
+        return cls.from_store(Store.open(url), response=response)
+
+    @property
+    def response(self) -> str:
+        """How sources become counts in all datasets, "mixed" where they differ; see `MapDataset.response`."""
+        found = {dataset.response for dataset in self._datasets} or {chosen_response()}
+        return found.pop() if len(found) == 1 else MIXED
 
     def set_response(self, response: str) -> None:
         """Choose how sources become counts in all datasets; see `MapDataset.response`.
@@ -80,9 +90,9 @@ class Datasets(Collected):
             dataset.set_response(response)
 
     @classmethod
-    def from_store(cls, store: Store) -> Datasets:
-        """Datasets of an open store."""
-        return cls(stored_dataset(store, row) for row in store.rows)
+    def from_store(cls, store: Store, *, response: str | None = None) -> Datasets:
+        """Datasets of an open store; see `read`."""
+        return cls((stored_dataset(store, row) for row in store.rows), response=response)
 
     def set_models(self, models: Models | Iterable[Component] | None) -> None:
         """Give every dataset copies of the models that touch it.

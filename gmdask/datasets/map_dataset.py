@@ -53,6 +53,8 @@ class MapDataset(Alterations, Looks):
     stored : `StoredCube` or `AlteredCube`, optional
         Where workers find the same cube, or what they make it from; without it the dataset
         lives in this process.
+    response : {"exact", "gammapy"}, optional
+        How sources become counts; see `response`.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class MapDataset(Alterations, Looks):
         migra: Any = None,
         binsz_irf: float = BINSZ_IRF,
         reco_psf: bool = False,
+        response: str | None = None,
     ) -> Self:
         """Make an empty dataset, to stack others onto: zeros, outside its safe mask everywhere.
 
@@ -101,6 +104,8 @@ class MapDataset(Alterations, Looks):
             Size of the pixels of the responses in deg.
         reco_psf : bool
             Whether the PSF is given in reconstructed energy.
+        response : {"exact", "gammapy"}, optional
+            How sources become counts; see `MapDataset.response`.
 
         Raises
         ------
@@ -119,7 +124,7 @@ class MapDataset(Alterations, Looks):
         migration = None if migra is None else axis_from("migra", migra, where, "lin")
         pixels = irf_cards(cards, shape, binsz_irf)
         responses = empty_responses(*pixels, axes, offsets, migration, reco_psf=reco_psf)
-        return cls(empty_cube(name, cards, shape, axes, responses))
+        return cls(empty_cube(name, cards, shape, axes, responses), response=response)
 
     @classmethod
     def from_arrays(
@@ -137,6 +142,7 @@ class MapDataset(Alterations, Looks):
         mask_fit: Any = None,
         psf: ResponseMap | None = None,
         edisp: ResponseMap | None = None,
+        response: str | None = None,
     ) -> Self:
         """Make a dataset of arrays, which are not copied.
 
@@ -156,6 +162,8 @@ class MapDataset(Alterations, Looks):
             VOUnit.
         psf, edisp : `ResponseMap`, optional
             Responses.
+        response : {"exact", "gammapy"}, optional
+            How sources become counts; see `MapDataset.response`.
 
         Raises
         ------
@@ -168,7 +176,8 @@ class MapDataset(Alterations, Looks):
         }  # fmt: skip
         axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
         responses = {"psf": psf, "edisp": edisp}
-        return cls(array_cube(name, wcs, axes, arrays, exposure_unit, responses))
+        cube = array_cube(name, wcs, axes, arrays, exposure_unit, responses)
+        return cls(cube, response=response)
 
     def to_xarray(self) -> xr.Dataset:
         """The arrays as an `xarray.Dataset` of Dask arrays, none of them read.
@@ -238,7 +247,9 @@ class MapDataset(Alterations, Looks):
     # --- files -------------------------------------------------------------------------
 
     @classmethod
-    def read(cls, filename: str | Path, name: str | None = None) -> MapDataset:
+    def read(
+        cls, filename: str | Path, name: str | None = None, *, response: str | None = None
+    ) -> MapDataset:
         """Read a FITS file of Gammapy's `MapDataset` or `SpectrumDataset` into memory.
 
         Parameters
@@ -247,6 +258,8 @@ class MapDataset(Alterations, Looks):
             ".fits" or ".fits.gz".
         name : str, optional
             Name of the dataset, by default that in the file, or that of the file.
+        response : {"exact", "gammapy"}, optional
+            How sources become counts; see `MapDataset.response`.
 
         Returns
         -------
@@ -265,7 +278,7 @@ class MapDataset(Alterations, Looks):
         if not issubclass(kind, cls):
             msg = f"{filename}: holds a {kind.__name__}, expected a {cls.__name__}"
             raise InputError(msg)
-        return kind(cube)
+        return kind(cube, response=response)
 
 
 def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:

@@ -74,7 +74,7 @@ def stack_datasets(
     empty = emptied(lazy(first.cube)).assign_attrs(name=name)
     leaf = partial(_stack_run, empty=empty, model=model)
     cube = reduce_tree(leaf, merged, runs, client, on_leaf)
-    made = KINDS[type(first).__name__](cube)
+    made = KINDS[type(first).__name__](cube, response=first._response)
     models = first._models_for(name)
     for dataset in datasets[1:]:
         models = stacked_models(models, dataset._models_for(name), dataset.cube)

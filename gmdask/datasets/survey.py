@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.datasets.base import chosen_response
 from gmdask.datasets.iact import IactResponse
 from gmdask.geometry import WcsGrid
-from gmdask.likelihood.source import EXACT
 from gmdask.models import Models
 
 __all__ = ["EVENTS", "Observed", "SkyPixels", "Survey"]
@@ -123,7 +123,7 @@ class Survey:
         Size of a pixel of the maps of PSF and energy dispersion in deg.
     sources : {"exact", "gammapy", "events"}
         How sources become counts: drawn from what a response predicts, see `MapDataset.response`,
-        or photon by photon, see `photon_counts`.
+        or photon by photon, see `photon_counts`. By default the setting ``gmdask.response``.
     """
 
     seed: int
@@ -135,7 +135,11 @@ class Survey:
     models: Models = field(default_factory=Models)
     response: IactResponse = field(default_factory=IactResponse)
     irf_pixel: float = 0.3
-    sources: str = EXACT
+    sources: str = field(default_factory=chosen_response)
+
+    def __post_init__(self) -> None:
+        if self.sources != EVENTS:
+            chosen_response(self.sources)
 
     def random(self, number: int, stream: int) -> np.random.Generator:
         """Random numbers of one dataset (stream 0: its observation, 1: its counts, 2: its photons)."""

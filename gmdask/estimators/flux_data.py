@@ -181,6 +181,8 @@ class FluxData(KnownAttributes):
             if key in columns:
                 columns[key] = np.broadcast_to(columns[key], shape, subok=True).copy()
         table = Table(columns, meta={"SED_TYPE": sed_type})
+        if "response" in self.data.attrs:
+            table.meta["RESPONSE"] = self.data.attrs["response"]
         if "norm_ul" in self.data:
             table.meta["UL_CONF"] = ul_confidence(self.n_sigma_ul)
         return table

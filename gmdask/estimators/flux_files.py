@@ -94,8 +94,10 @@ def sed_type_of(table: Table, given: str | None, path: str | Path) -> str:
 
 
 def meta_of(table: Table) -> dict[str, Any]:
-    """What the header says of upper limits."""
-    confidence = table.meta.get("UL_CONF")
-    if confidence is None:
-        return {}
-    return {"n_sigma_ul": float(np.round(normal.isf(0.5 * (1 - float(confidence))), 3))}
+    """What the header says of upper limits, and of how sources became counts."""
+    found: dict[str, Any] = {}
+    if (confidence := table.meta.get("UL_CONF")) is not None:
+        found["n_sigma_ul"] = float(np.round(normal.isf(0.5 * (1 - float(confidence))), 3))
+    if (response := table.meta.get("RESPONSE")) is not None:
+        found["response"] = str(response)
+    return found

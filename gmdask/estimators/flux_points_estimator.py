@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.attributes import KnownAttributes
 from gmdask.cluster import check_client
 from gmdask.datasets import Datasets, MapDataset, as_datasets
+from gmdask.datasets.base import chosen_response
 from gmdask.estimators.estimation import Options, bins_of, estimate, options_of, source_names
 from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.estimators.flux_points import FluxPoints
@@ -49,6 +50,8 @@ class FluxPointsEstimator(KnownAttributes):
         Norms at which the statistic is given with "scan"; by default 11 from 0.2 to 5.
     per_dataset : bool
         Whether each dataset by itself is estimated, too.
+    response : {"exact", "gammapy"}, optional
+        How sources become counts, told to the datasets; by default what each was told before.
 
     Notes
     -----
@@ -71,11 +74,13 @@ class FluxPointsEstimator(KnownAttributes):
         reoptimize: bool = False,
         norm_scan: ArrayLike | None = None,
         per_dataset: bool = False,
+        response: str | None = None,
     ) -> None:
         self.source = source
         self.energy_edges = u.Quantity([1, 10], "TeV") if energy_edges is None else energy_edges
         self._options = options_of(n_sigma, n_sigma_ul, selection_optional, norm_scan)
         self.reoptimize, self.per_dataset = reoptimize, per_dataset
+        self.response = None if response is None else chosen_response(response)
 
     def __repr__(self) -> str:
         edges = u.Quantity(self.energy_edges)
@@ -117,17 +122,23 @@ class FluxPointsEstimator(KnownAttributes):
         """
         check_client(client)
         datasets = as_datasets(datasets)
-        datasets.follow(models)
+        self._begin(datasets, models)
         names = source_names(models, self.source)
         bins = bins_of(datasets, self.energy_edges)
         together = np.zeros(len(datasets), dtype=np.intp)
         apart = np.arange(len(datasets)) if self.per_dataset else None
         found = self._estimate(datasets, models, names, bins, [together, apart], client)
         points = {
-            name: _points(self._options, models[name], bins, datasets.names, k, *found)
+            name: _points(self._options, models[name], bins, datasets, k, *found)
             for k, name in enumerate(names)
         }
         return points[names[0]] if isinstance(self.source, str | int) else points
+
+    def _begin(self, datasets: Datasets, models: Models) -> None:
+        """Tell the datasets of the response, and of the models."""
+        if self.response is not None:
+            datasets.set_response(self.response)
+        datasets.follow(models)
 
     def _estimate(
         self,
@@ -162,7 +173,7 @@ def _points(
     options: Options,
     source: SkyModel,
     bins: EnergyBins,
-    names: Sequence[str],
+    datasets: Datasets,
     k: int,
     joint: dict[str, Array] | None,
     apart: dict[str, Array] | None,
@@ -173,12 +184,12 @@ def _points(
     own = {
         key: values[k] if key in PER_DATASET else values[k, :, 0] for key, values in joint.items()
     }
-    data = dataset_of(own, source.name, bins, options, reference, ("energy",), names)
+    data = dataset_of(own, source.name, bins, options, reference, ("energy",), datasets)
     if apart is None:
         return FluxPoints(data, reference)
     each = {key: np.swapaxes(values[k], 0, 1) for key, values in apart.items()}
     dims = ("dataset", "energy")
-    alone = dataset_of(each, source.name, bins, options, reference, dims, names)
+    alone = dataset_of(each, source.name, bins, options, reference, dims, datasets)
     return FluxPoints(data, reference, FluxPoints(alone, reference))
 
 
@@ -189,7 +200,7 @@ def dataset_of(
     options: Options,
     reference: Any,
     dims: tuple[str, ...],
-    names: Sequence[str],
+    datasets: Datasets,
 ) -> xr.Dataset:
     """Dataset of `FluxData` from what was estimated.
 
@@ -211,6 +222,7 @@ def dataset_of(
         "source": source,
         "n_sigma": options.n_sigma,
         "n_sigma_ul": options.n_sigma_ul,
+        "response": datasets.response,
     }
-    coords = {"dataset": list(names), "energy": arrays["e_ref"].copy()}
+    coords = {"dataset": datasets.names, "energy": arrays["e_ref"].copy()}
     return xr.Dataset(arrays, coords=coords, attrs=header)

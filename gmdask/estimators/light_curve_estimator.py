@@ -94,7 +94,7 @@ class LightCurveEstimator(FluxPointsEstimator):
         """
         check_client(client)
         datasets = as_datasets(datasets)
-        datasets.follow(models)
+        self._begin(datasets, models)
         names = source_names(models, self.source)
         bins = bins_of(datasets, self.energy_edges)
         label, low, high = self._points(datasets)
@@ -109,7 +109,7 @@ class LightCurveEstimator(FluxPointsEstimator):
             }  # fmt: skip
             reference = models[name].spectral_model.copy()
             dims = ("time", "energy")
-            data = dataset_of(own, name, bins, self._options, reference, dims, datasets.names)
+            data = dataset_of(own, name, bins, self._options, reference, dims, datasets)
             times = {
                 key: xr.Variable(("time",), times.mjd, {"units": "d"})
                 for key, times in (("time_min", low), ("time_max", high))

@@ -27,7 +27,7 @@ from gmdask.optimize.problem import State
 from gmdask.paths import expanded
 from gmdask.store.checksums import decode_sealed, encode_sealed
 
-__all__ = ["Checkpoint", "Stage", "identity", "stage_from", "versions"]
+__all__ = ["Checkpoint", "Stage", "identity", "stage_from", "unlike", "versions"]
 
 SCHEMA = "gmdask checkpoint 1.0"
 PACKAGES = (
@@ -122,8 +122,7 @@ class Checkpoint:
         found = self._read()
         for key, expected in fit.items():
             if found["fit"].get(key) != expected:
-                msg = f"{self.path}: is the checkpoint of a fit with another {key}, and cannot be resumed with this"
-                raise InputError(msg)
+                raise InputError(f"{self.path}: {unlike(key, found['fit'].get(key), expected)}")
         self._fit = fit
         self._asked = found["asked"] if self._asked is None else self._asked
         before, now = found["versions"], versions()
@@ -202,17 +201,26 @@ def identity(datasets: Datasets, models: Models, backend: str) -> Plain:
     for all but the values of free parameters, and errors.
     """
     return {
+        "response": datasets.response,
         "datasets": _digest([_dataset(dataset) for dataset in datasets]),
         "models": _digest(_without_values(models.to_dict())),
         "backend": backend,
     }
 
 
+def unlike(key: str, found: object, expected: object) -> str:
+    """Why a fit cannot go on, a part of its identity being another one."""
+    if key in ("response", "backend"):
+        return f"is the checkpoint of a fit with {key} {found!r}, and cannot be resumed with {expected!r}"
+    return f"is the checkpoint of a fit with another {key}, and cannot be resumed with this"
+
+
 def _dataset(dataset: Any) -> list[Any]:
     if dataset.stored is not None:
-        return [dataset.name, *dataset.stored.identity()]
+        return [dataset.name, dataset.response, *dataset.stored.identity()]
     counts = np.ascontiguousarray(dataset.cube["counts"].values)
-    return [dataset.name, hashlib.sha256(counts.tobytes()).hexdigest(), list(counts.shape)]
+    digest = hashlib.sha256(counts.tobytes()).hexdigest()
+    return [dataset.name, dataset.response, digest, list(counts.shape)]
 
 
 def _without_values(data: Any) -> Any:

@@ -389,6 +389,7 @@ class Fit(Profiling):
             wall_s=wall_s,
             cpu_s=cpu_s,
             backend=self.backend,
+            response=self.datasets.response,
         )
         self.datasets.set_models_parameters(parameters)
         if found is not None:

@@ -53,6 +53,10 @@ class FitResult:
         Bins with counts that no component reaches; each count costs 115.13.
     wall_s, cpu_s : float
         Time spent; processor time of this process and of the workers.
+    backend : {"newton", "minuit"}
+        What minimised.
+    response : {"exact", "gammapy", "mixed"}
+        How sources became counts; see `Datasets.response`.
     """
 
     status: Status
@@ -71,6 +75,7 @@ class FitResult:
     wall_s: float
     cpu_s: float
     backend: str
+    response: str
 
     @property
     def success(self) -> bool:
@@ -103,12 +108,13 @@ class FitResult:
             "passes_errors": self.passes_errors,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
+            "response": self.response,
         }
 
     def __str__(self) -> str:
         head = (
             f"FitResult\n  status         {self.status.value}\n  message        {self.message}\n"
-            f"  total stat     {self.total_stat:.4f}\n"
+            f"  total stat     {self.total_stat:.4f}\n  response       {self.response}\n"
             f"  passes         {self.passes} (+ {self.passes_errors} for errors)\n"
             f"  edm            {self.edm:.1e}\n  wall, cpu      {self.wall_s:.2f} s, {self.cpu_s:.2f} s\n"
         )

@@ -51,6 +51,7 @@ class Teller:
                 _store(self._datasets),
                 tuple(self._datasets.names),
                 passes,
+                self._datasets.response,
             )
         )
         if objective.plan is not None:

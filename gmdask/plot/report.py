@@ -173,7 +173,8 @@ def _head(result: dict[str, Any]) -> str:
         f"<p>{verdict}: {escape(result['message'])}</p>"
         f"<p>Statistic (-2 log L) <b>{result['total_stat']:.4f}</b> of {len(result['stat'])} datasets, {free} free "
         f"parameters; {result['passes']} passes and {result['passes_errors']} for errors; {result['wall_s']:.2f} s, "
-        f"{result['cpu_s']:.2f} s of processor time; backend {escape(result['backend'])}, edm {result['edm']:.1e}.</p>"
+        f"{result['cpu_s']:.2f} s of processor time; backend {escape(result['backend'])}, edm {result['edm']:.1e}, "
+        f"response {escape(result['response'])}.</p>"
     )
 
 
@@ -224,7 +225,7 @@ def _opened(result: dict[str, Any], models: Models) -> Datasets | str:
         return f"the store cannot be opened ({error})"
     if store.digest != result["store"]["digest"]:
         return f"the store {store.url} changed since the fit"
-    datasets = Datasets.from_store(store)
+    datasets = Datasets.from_store(store, response=result["response"])
     datasets.set_models(models)
     return datasets
 

@@ -15,7 +15,7 @@ from gmdask.cli.main import main
 from gmdask.events import EventFile, FitEnd, FitFailed, FitPass, FitStart, RunStart, Workers
 from gmdask.lock import Lock
 
-START = FitStart(("source.spectral.index",), ("",), "survey.zarr", ("run-0",), 0)
+START = FitStart(("source.spectral.index",), ("",), "survey.zarr", ("run-0",), 0, "exact")
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_the_script(run: Any, survey_store: Path, tmp_path: Path) -> None:
         assert line in text.splitlines()
     assert f"set -- {survey_store} '{tmp_path}/a model.yaml' --output" in text
     assert "--account" not in text
+    assert "--response exact" in text  # whatever the setting is where it runs
     code, said = run("status", "my out")
     assert code == 1
     assert "holds no fit" in said

@@ -222,9 +222,11 @@ def test_real_data_on_a_cluster(shared: Path, tmp_path: Path) -> None:
     assert_told(again, 1, "hess-23523")
     cluster = ["--cluster", "local", "--workers", "2", "--memory-limit", "2GB"]
     done = run(
-        "fit", "crab.zarr", folder / "models_start.yaml", "-o", "out", *cluster, cwd=tmp_path
-    )
+        "fit", "crab.zarr", folder / "models_start.yaml", "-o", "out", "--response", "gammapy", *cluster,
+        cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["response"] == "gammapy"
     reference = json.loads((folder / "reference.json").read_text())
     assert result["total_stat"] <= reference["stat"]["best"]["total"] + 0.05

@@ -11,6 +11,8 @@ import gmdask as gm
 from gmdask.cli.main import cli
 from gmdask.errors import InputError
 
+pytestmark = pytest.mark.gammapy_response
+
 
 @pytest.fixture
 def models_file(tmp_path):
@@ -63,6 +65,22 @@ def test_flux_points_and_light_curves(survey_store, models_file, tmp_path):
         )
 
 
+def test_response(survey_store, models_file, tmp_path):
+    norms = {}
+    for response in ("exact", "gammapy"):
+        path = tmp_path / f"{response}.fits"
+        asked = ["--response", response] if response == "exact" else []  # the setting is the other
+        told = run(
+            "flux-points", survey_store, models_file, "--source", "one", "--energy-edges", "0.5 20 TeV",
+            "-o", path, *asked,
+        )  # fmt: skip
+        assert told.exit_code == 0
+        points = gm.FluxPoints.read(path)
+        assert points.data.attrs["response"] == response
+        norms[response] = points.data["norm"].values
+    assert (abs(norms["exact"] - norms["gammapy"]) > 1e-4).all()
+
+
 def test_light_curve_of_real_runs(shared, tmp_path):
     folder, store = shared / "data" / "pks2155", tmp_path / "pks2155.zarr"
     gm.import_datasets(folder / "datasets.yaml", store)
@@ -73,6 +91,7 @@ def test_light_curve_of_real_runs(shared, tmp_path):
         "-o", path,
     ).output  # fmt: skip
     curve = gm.LightCurve.read(path)
+    assert curve.data.attrs["response"] == "gammapy"
     expected = gm.LightCurve.read(folder / "light_curve_pks2155.fits")
     assert curve.data.sizes["time"] == 6
     np.testing.assert_allclose(curve.quantity("flux_ul"), expected.quantity("flux_ul"), rtol=1e-4)

@@ -137,6 +137,9 @@ def test_changed_inputs_are_refused(folder: Path, run: Any) -> None:
     refused = run("fit", "--resume", "out")
     assert refused.returncode == 1
     assert "start.yaml: the models changed" in refused.stderr
+    refused = run("fit", "--resume", "out", "--response", "gammapy")
+    assert refused.returncode == 1
+    assert "fit with response 'exact', and cannot be resumed with 'gammapy'" in refused.stderr
     (folder / "start.yaml").write_text(start)
     gm.import_datasets(
         write_survey(folder / "more", 1, prefix="more"), folder / "survey.zarr", append=True
@@ -145,6 +148,20 @@ def test_changed_inputs_are_refused(folder: Path, run: Any) -> None:
     assert refused.returncode == 1
     assert "survey.zarr: the store changed" in refused.stderr
     assert (folder / "out" / "checkpoint.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize("again", [(), ("--response", "gammapy")])
+def test_the_response_is_kept(again: tuple[str, ...], folder: Path, run: Any) -> None:
+    part = run("fit", "survey.zarr", "start.yaml", "--response", "gammapy", "--max-passes", "2")
+    assert part.returncode == 3
+    assert run("fit", "--resume", "out", *again).returncode == 0
+    result = json.loads((folder / "out" / "result.json").read_text())
+    assert result["response"] == "gammapy"
+    datasets = gm.Datasets.read(folder / "survey.zarr", response="gammapy")
+    expected = gm.Fit(datasets).run(gm.Models.read(folder / "start.yaml"))
+    assert result["total_stat"] == expected.total_stat
+    assert run("report", "out").returncode == 0
+    assert "response gammapy" in (folder / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

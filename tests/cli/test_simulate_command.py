@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from simulated import write_config
 
 import gmdask as gm
+from gmdask.datasets.simulation import simulate_observation
 from gmdask.datasets.survey_file import read_survey
 from gmdask.store import Store
 
@@ -75,6 +78,20 @@ def test_dry_run(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == there
 
 
+def test_response(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    done = run("simulate", config, "survey.zarr", "--response", "gammapy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    survey = read_survey(config)
+    row = gm.Datasets.read(tmp_path / "survey.zarr")[0]
+    counts = {
+        response: simulate_observation(replace(survey, sources=response), survey.observations[0])
+        for response in ("exact", "gammapy")
+    }
+    np.testing.assert_array_equal(row.counts, counts["gammapy"]["counts"])
+    assert (counts["exact"]["counts"] != counts["gammapy"]["counts"]).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -82,6 +99,7 @@ def test_dry_run(tmp_path: Path) -> None:
         (["bad.yaml", "x.zarr"], 1, ["bad.yaml", "geometry", "pixel"]),
         (["bad.yaml"], 2, ["STORE"]),
         (["bad.yaml", "x.zarr", "--workers", "2"], 2, ["--cluster local"]),
+        (["bad.yaml", "x.zarr", "--events", "--response", "exact"], 2, ["--events and --response"]),
         (["bad.yaml", "x.zarr", "--workers", "2", "--dry-run"], 2, ["--cluster local"]),
     ],
 )

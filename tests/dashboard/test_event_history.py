@@ -25,7 +25,7 @@ from gmdask.plot.style import new_figure
 
 
 def start(passes: int = 0) -> FitStart:
-    return FitStart(("a.spectral.index",), ("",), None, ("run-0", "run-1"), passes)
+    return FitStart(("a.spectral.index",), ("",), None, ("run-0", "run-1"), passes, "exact")
 
 
 def of_pass(number: int, stat: float, *, accepted: bool = True) -> FitPass:
