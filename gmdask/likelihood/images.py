@@ -134,7 +134,7 @@ def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -
     spectral = (model.spectral_model, model.temporal_model)
     own = np.concatenate([part.internal_values for part in spectral if part is not None])
     f, _ = source.spectrum(grid, own, {}, derivatives=False)
-    if source.exact is not None:
+    if isinstance(source.exact, ExactSource):
         return _exact_counts(observation, source.exact, values, f)
     apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
     radius = shape.evaluation_radius(values)

@@ -1,0 +1,133 @@
+"""The compiled loop of a source in a region: how much of the region lies at each radius."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.likelihood.exact.arithmetic import compiled
+from gmdask.likelihood.exact.nodes import curves_of, reach_of, slopes_of, spline_at
+
+__all__ = ["footprints", "pairs", "rows"]
+
+Array = NDArray[np.float64]
+
+
+@compiled
+def _put(
+    out: Array, row: int, m: int, cell: int, weights: Array, value: float, slope: float, bend: float
+) -> None:
+    """Add to four coefficients what a node gives them by value, slope and curvature."""
+    for k in range(4):
+        out[row, m, cell + k] += (
+            value * weights[0, k] + slope * weights[1, k] + bend * weights[2, k]
+        )
+
+
+@compiled
+def _put_pairs(
+    out: Array,
+    m: int,
+    cell: int,
+    weights: Array,
+    k: float,
+    cosine: float,
+    sine: float,
+    moves: Array,
+    by_r: Array,
+    by_turn: Array,
+    curves: Array,
+    row: int,
+) -> None:
+    """Add second derivatives by all pairs of parameters, from a row on."""
+    for s in range(len(by_r)):
+        for u in range(s + 1):
+            bent, turned = 0.0, 0.0
+            for i in range(2):
+                for j in range(2):
+                    both = moves[s, i] * moves[u, j]
+                    bent += both * curves[0, i, j]
+                    turned += both * curves[1, i, j]
+            value = -k * sine * turned - k * k * cosine * by_turn[s] * by_turn[u]
+            slope = cosine * bent - k * sine * (by_turn[s] * by_r[u] + by_turn[u] * by_r[s])
+            _put(out, row, m, cell, weights, value, slope, cosine * by_r[s] * by_r[u])
+            row += 1
+
+
+@compiled
+def footprints(
+    nodes: Array,
+    axes: Array,
+    grid: Array,
+    phi: float,
+    moves: Array,
+    turns: Array,
+    order: int,
+    out: Array,
+) -> None:
+    """Integrals over a region of what each coefficient of a spline stands for.
+
+    Parameters
+    ----------
+    nodes : array of shape (node, 4)
+        Directions and solid angles.
+    axes, grid, phi
+        See `kernels.forward`.
+    moves : array of shape (S, 2)
+        Derivatives of longitude and latitude by the shape parameters.
+    turns : array of shape (S,)
+        Derivatives of phi by the shape parameters.
+    order : {0, 1, 2}
+        Up to which derivatives.
+    out : array of shape (1 + S + S (S + 1) / 2, M, n + 4)
+        Filled with the value, first and second derivatives; rows beyond the order may be missing.
+    """
+    n_s, n_m = len(turns), out.shape[1]
+    weights, slopes, curves = np.empty((3, 4)), np.empty((2, 2)), np.empty((2, 2, 2))
+    seen, by_r, by_turn = np.empty(3), np.zeros(n_s), np.zeros(n_s)
+    reach = reach_of(grid)
+    for node in range(len(nodes)):
+        seen[:] = 0.0
+        for i in range(3):
+            d = nodes[node, i] - axes[2, i]
+            seen[0] += d * axes[0, i]
+            seen[1] += d * axes[1, i]
+            seen[2] += d * d
+        r = np.sqrt(seen[2]) + 1e-14
+        if r >= reach:
+            continue
+        solid = nodes[node, 3]
+        cell = spline_at(r, grid, weights)
+        if order > 0:
+            slopes_of(seen, r, grid[3], grid[4], slopes)
+            for s in range(n_s):
+                by_r[s] = moves[s, 0] * slopes[0, 0] + moves[s, 1] * slopes[0, 1]
+                by_turn[s] = moves[s, 0] * slopes[1, 0] + moves[s, 1] * slopes[1, 1] - turns[s]
+        if order > 1:
+            curves_of(seen, r, slopes, grid[3], grid[4], curves)
+        bearing = 0.0 if n_m == 1 else 2 * (np.arctan2(seen[0], seen[1]) - phi)
+        turn_c, turn_s = np.cos(bearing), np.sin(bearing)
+        cosine, sine = solid, 0.0
+        for m in range(n_m):
+            _put(out, 0, m, cell, weights, cosine, 0.0, 0.0)
+            k = 2.0 * m
+            if order > 0:
+                for s in range(n_s):
+                    _put(
+                        out, 1 + s, m, cell, weights, -k * sine * by_turn[s], cosine * by_r[s], 0.0
+                    )
+            if order > 1:
+                _put_pairs(
+                    out, m, cell, weights, k, cosine, sine, moves, by_r, by_turn, curves, 1 + n_s
+                )
+            cosine, sine = cosine * turn_c - sine * turn_s, sine * turn_c + cosine * turn_s
+
+
+def pairs(n: int) -> list[tuple[int, int]]:
+    """Parameters (s, u) of the rows of second derivatives."""
+    return [(s, u) for s in range(n) for u in range(s + 1)]
+
+
+def rows(n: int, order: int) -> int:
+    """Number of rows of `footprints` of n parameters."""
+    return (1, 1 + n, 1 + n + n * (n + 1) // 2)[order]
