@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.exact.arithmetic import compiled
+from gmdask.compiling import compiled
 from gmdask.likelihood.exact.nodes import curves_of, reach_of, slopes_of, spline_at
 
 __all__ = ["footprints", "pairs", "rows"]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gmdask.geometry import Window
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.exact.arithmetic import matmul
 from gmdask.likelihood.exact.footprints import footprints, pairs, rows
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, psf_table
@@ -24,6 +23,7 @@ from gmdask.likelihood.exact.transforms import has_transform, size_names
 from gmdask.likelihood.operators import MatrixOperator
 from gmdask.likelihood.response import Observation
 from gmdask.models import SpatialModel
+from gmdask.sums import matmul
 
 __all__ = ["ExactRegion", "is_exact_region"]
 
