@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gmdask.fit.degeneracy import described
 from gmdask.fit.objective import Objective, Pass
@@ -25,6 +26,7 @@ WORDS = {
     Status.DEGENERATE: "no unique minimum, as some parameters are degenerate",
     Status.UNRESOLVED: "converged, but sizes of sources are compatible with 0: {names}",
     Status.STALLED: "stopped: the data may not bound {names}, which stay where they are",
+    Status.UNCONSTRAINED: "the data constrain nothing, and no free parameter has an error: {names}",
     Status.MAX_PASSES: "stopped at the largest number of passes",
     Status.TIME_LIMIT: "stopped at the time limit: best point kept",
     Status.INTERRUPTED: "interrupted: best point kept",
@@ -85,7 +87,8 @@ def ending_of(
     ]
     if len(flat) > DIRECTIONS_SHOWN:
         notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
-    notes += _on_errors(objective, names, found)
+    if status is not Status.UNCONSTRAINED:
+        notes += _on_errors(objective, names, found)
     unreached = int(minimum.point.floors.sum())
     if unreached:
         notes.append(f"{unreached} bins with counts that no component reaches")
@@ -101,8 +104,14 @@ def _status(
 ) -> tuple[Status, list[str]]:
     if minimum.status in CUT_SHORT:
         return minimum.status, []
+    inside = objective.free & ~objective.at_limits(minimum.point.values)
+    if inside.any() and _constrains_nothing(minimum.point, objective, found):
+        return Status.UNCONSTRAINED, [names[int(i)] for i in np.flatnonzero(inside)]
     if minimum.status is Status.STALLED:
         return Status.STALLED, [names[int(i)] for i in objective.shared[minimum.concerned]]
+    linear = _linear(objective, minimum.point) & inside[objective.shared]
+    if linear.any():
+        return Status.STALLED, [names[int(i)] for i in objective.shared[linear]]
     if flat:
         return Status.DEGENERATE, list(dict.fromkeys(name for way in flat for name in way))
     if found is not None and found.upper_limits:
@@ -111,6 +120,22 @@ def _status(
     if len(at):
         return Status.AT_LIMITS, [names[int(i)] for i in at]
     return Status.CONVERGED, []
+
+
+def _linear(objective: Objective, point: Pass) -> NDArray[np.bool_]:
+    """Shared parameters (S,) along which the statistic falls on, without any curvature."""
+    assert point.gradient is not None
+    assert point.hessian is not None
+    diagonals = [np.diag(h) for h in (point.hessian, point.observed) if h is not None]
+    around = objective.flat_angles(point)
+    return np.asarray((point.gradient != 0) & ~np.any(diagonals, axis=0) & ~around)
+
+
+def _constrains_nothing(point: Pass, objective: Objective, found: Uncertainty | None) -> bool:
+    """Whether no free parameter has an error; before errors are known, whether no bin is used."""
+    if found is None:
+        return not point.stats.any()
+    return not (found.matrix.diagonal()[objective.free] > 0).any()
 
 
 def _on_errors(objective: Objective, names: Sequence[str], found: Uncertainty | None) -> list[str]:

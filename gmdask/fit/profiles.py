@@ -159,6 +159,7 @@ def cross(
     reoptimize : bool
         Whether all others go to their optimum.
     """
+    assert best.gradient is not None
     follow, curvature = _response(best, held, reoptimize=reoptimize)
     lower, upper = (limit[held] for limit in objective.limits())
     origin, rays = best.shared[held], []
@@ -167,7 +168,9 @@ def cross(
         limit = np.where(direction > 0, upper, lower) - origin
         moving = direction != 0
         farthest = float(np.min(limit[moving] / direction[moving], initial=np.inf))
-        rays.append(_Ray(best, farthest, math.sqrt(rise / bend) if bend > 0 else 1.0))
+        slope = float(best.gradient[held] @ direction)
+        first = rise / slope if slope > 0 else 1.0  # where the statistic is linear
+        rays.append(_Ray(best, farthest, math.sqrt(rise / bend) if bend > 0 else first))
     below = False
     for _ in range(MAX_CROSSINGS):
         going = [k for k, ray in enumerate(rays) if not ray.done]

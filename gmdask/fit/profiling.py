@@ -181,7 +181,11 @@ class Profiling(KnownAttributes):
         with self._around(models, [x, y]) as (objective, held):
             best = minimum_of(objective, self._max_passes)
             assert best.hessian is not None
-            width = np.sqrt(2 / np.maximum(np.diag(best.hessian)[held], 1e-300))
+            curvature = np.diag(best.hessian)[held]
+            if not (curvature > 0).all():
+                nothing = np.full(numpoints, np.nan)
+                return {_name(models, x): nothing, _name(models, y): nothing, "success": False}
+            width = np.sqrt(2 / curvature)
             turn = 2 * math.pi * np.arange(numpoints) / numpoints
             directions = np.stack([np.cos(turn), np.sin(turn)], axis=1) * width
             found = cross(objective, best, held, directions, np.full(numpoints, float(sigma) ** 2))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.optimize.amplitudes import CubeRoot
-from gmdask.optimize.quadratic import decrease, moved, newton_step
+from gmdask.optimize.quadratic import decrease, linear_to_limit, moved, newton_step
 from gmdask.optimize.status import Tolerances
 
 __all__ = ["minimise_bounded"]
@@ -51,6 +51,7 @@ def minimise_bounded(
     stat, gradient, hessian = function(values)
     radius = np.inf
     for _ in range(MAX_STEPS):
+        hessian, _ = linear_to_limit(values, gradient, hessian, amplitudes, lower)
         step = newton_step(values, gradient, hessian, lower, upper)
         expected = decrease(gradient, hessian, step)
         if expected <= TOLERANCES.edm:

@@ -8,7 +8,7 @@ from scipy.linalg import lapack
 
 from gmdask.optimize.amplitudes import CubeRoot
 from gmdask.optimize.problem import Point, Problem, derivatives
-from gmdask.optimize.quadratic import at_limit, newton_step
+from gmdask.optimize.quadratic import at_limit, linear_to_limit, newton_step
 
 __all__ = ["Model"]
 
@@ -51,10 +51,14 @@ class Model:
         if point.observed is not None:
             self._hessian = self._near(self._hessian, point.observed)
         x, lower, upper = point.shared, problem.lower, problem.upper
+        curvature = np.diag(self._hessian)
+        self._hessian, lower = linear_to_limit(
+            x, self._gradient, self._hessian, problem.amplitudes, lower
+        )
+        self._lower = lower
         self.newton = newton_step(x, self._gradient, self._hessian, lower, upper, held)
         pull = self._gradient + 0.5 * self._hessian @ self.newton
         self.expected = self._sums(-pull * self.newton)
-        curvature = np.diag(self._hessian)
         self._roots = CubeRoot.at(x, curvature, problem.amplitudes)
         self.limits = self._roots.limits(lower, upper)
         bend = self._roots.curvature(self._gradient, curvature)
@@ -131,7 +135,7 @@ class Model:
 
     def values(self, step: Array) -> Array:
         """Parameters after a step, exactly at the limits that it reaches."""
-        return self._roots.values(step, self._problem.lower, self._problem.upper)
+        return self._roots.values(step, self._lower, self._problem.upper)
 
     def slope(self, gradient: Array, values: Array) -> Array:
         """Gradient at other values by the coordinates of steps."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["at_limit", "decrease", "moved", "newton_step"]
+__all__ = ["at_limit", "decrease", "linear_to_limit", "moved", "newton_step"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -33,6 +33,32 @@ def moved(x: Array, step: Array, lower: Array, upper: Array) -> Array:
 def decrease(gradient: Array, hessian: Array, step: Array) -> float:
     """Decrease of the quadratic model by a step."""
     return float(-(gradient @ step + 0.5 * step @ hessian @ step))
+
+
+def linear_to_limit(
+    x: Array, gradient: Array, hessian: Array, amplitudes: Mask | bool, lower: Array
+) -> tuple[Array, Array]:
+    """Hessian and lower limits with which amplitudes go down in which the statistic is linear.
+
+    Where no bin that an amplitude reaches holds counts, Newton's method would leave it where it is. With
+    the curvature given to it here a step leads to its lower limit, or to zero where there is none.
+
+    Parameters
+    ----------
+    x, gradient : array of shape (S,)
+    hessian : array of shape (S, S)
+    amplitudes : boolean array of shape (S,), or bool
+        Parameters that scale a positive prediction.
+    lower : array of shape (S,)
+        Their limits.
+    """
+    lowest = np.where(np.isfinite(lower), lower, 0.0)
+    linear = amplitudes & (np.diag(hessian) == 0) & (gradient > 0) & (x > lowest)
+    if not linear.any():
+        return hessian, lower
+    beyond = 2 * np.where(linear, x - lowest, 1.0)  # a step that ends exactly at the limit
+    curved = hessian + np.diag(np.where(linear, gradient / beyond, 0.0))
+    return curved, np.where(linear, lowest, lower)
 
 
 def newton_step(

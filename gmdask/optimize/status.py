@@ -21,6 +21,8 @@ class Status(Enum):
     """A minimum at which the size of a source is compatible with zero: it has an upper limit."""
     STALLED = "stalled"
     """Some parameters did not come to a minimum: the data may not bound them."""
+    UNCONSTRAINED = "unconstrained"
+    """The data say nothing about any free parameter, or all are masked."""
     MAX_PASSES = "max_passes"
     """The largest number of evaluations was reached."""
     TIME_LIMIT = "time_limit"

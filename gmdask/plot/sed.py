@@ -357,7 +357,7 @@ def _draw_points(
     limit = found["ul"]
     if np.isfinite(limit).any():
         color = drawn.lines[0].get_color()
-        ax.errorbar(x, limit, 0.3 * limit, sides, fmt="none", uplims=True, color=color)
+        ax.errorbar(x, limit, 0.3 * np.abs(limit), sides, fmt="none", uplims=True, color=color)
 
 
 def _line(kwargs: dict[str, Any]) -> dict[str, Any]:
