@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gmdask.cli.choosing import datasets_and_models, response_option, where_option
+from gmdask.cli.fit_command import NOT_CONVERGED
 from gmdask.cli.store_commands import cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
@@ -98,6 +99,10 @@ def _run(
         found[name].write(path, sed_type, overwrite=asked["overwrite"])
         _echo(name, found[name], shown)
         echo(f"written to {path}")
+    unknown = [name for name in paths if not found[name].data["success"].any()]
+    if unknown:
+        echo(f"gmdask: the data constrain no flux of {', '.join(unknown)}", err=True)
+        click.get_current_context().exit(NOT_CONVERGED)
 
 
 def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[str, Path]:

@@ -35,7 +35,7 @@ For completion with the tab key, put this line into the file of your shell:
 def cli() -> None:
     """Fit one global sky model to many gamma-ray datasets.
 
-    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge, or was stopped;
+    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge or was stopped, or no flux is known;
     130 interrupted before there was anything.
     """
 

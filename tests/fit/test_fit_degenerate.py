@@ -14,6 +14,7 @@ from astropy import units as u
 from synthetic import gammapy_models, make_run, models
 
 import gmdask as gm
+from gmdask.errors import InputError
 from gmdask.optimize.status import Status
 
 pytestmark = pytest.mark.gammapy_response
@@ -226,6 +227,18 @@ def test_limits_of_an_empty_run():
     points.plot()
 
 
+def test_edges_that_are_none():
+    _, ours = runs()
+    for edges, words in (
+        (EDGES[::-1], "at least two that increase"),
+        (EDGES[:1], "at least two that increase"),
+        ([1, 10], "expected energies"),
+        ([100, 200] * u.TeV, "no dataset has an energy bin between 100 and 200 TeV"),
+    ):
+        with pytest.raises(InputError, match=words):
+            gm.FluxPointsEstimator("source", edges).run(ours, own_models())
+
+
 def test_profiles_where_nothing_is_known():
     _, ours = runs(masked)
     own = own_models()
@@ -254,3 +267,8 @@ def test_commands_end_in_words(change, tmp_path):
         )  # fmt: skip
         assert "Traceback" not in done.stderr
         assert done.returncode == code, (command, done.stdout, done.stderr)
+        words = {
+            3: "the data constrain no" if change is masked else "source.spectral.amplitude",
+            0: "",
+        }
+        assert words[code] in done.stderr
