@@ -87,7 +87,7 @@ def freeze_shape(models) -> None:
 def run_gmdask(folder: Path, store: Path, *, gauss: bool) -> dict[str, float]:
     """Fit, and time single values."""
     start = time.process_time()
-    datasets = gm.Datasets.read(store)
+    datasets = gm.Datasets.read(store, response="gammapy")
     models = gmdask_models(folder, gauss=gauss)
     result = gm.Fit(datasets).run(models)
     fit_s = time.process_time() - start
@@ -112,7 +112,7 @@ def run_gmdask(folder: Path, store: Path, *, gauss: bool) -> dict[str, float]:
 
 def compile_time(store: Path, models: gm.Models) -> float:
     """Seconds to open, read and compile one dataset with its source (median over datasets)."""
-    datasets = gm.Datasets.read(store)
+    datasets = gm.Datasets.read(store, response="gammapy")
     datasets.set_models(models)
     times = []
     for dataset in datasets:

@@ -27,7 +27,8 @@ VECTORS = ("start", "best", "perturbed")
 def parity(folder: Path, store: Path) -> list[str]:
     """Statistic, npred and cubes at Gammapy's parameter vectors."""
     reference = json.loads((folder / "reference.json").read_text())
-    datasets, models = gm.Datasets.read(store), gm.Models.read(folder / "models_start.yaml")
+    datasets = gm.Datasets.read(store, response="gammapy")
+    models = gm.Models.read(folder / "models_start.yaml")
     rows = []
     for vector in VECTORS:
         for name, value in reference["vectors"][vector].items():
@@ -62,10 +63,37 @@ def cube_difference(datasets: gm.Datasets, folder: Path) -> float:
     )
 
 
-def fit(folder: Path, store: Path, client: Any = None) -> tuple[gm.FitResult, gm.Datasets]:
+def fit(
+    folder: Path, store: Path, client: Any = None, response: str = "gammapy"
+) -> tuple[gm.FitResult, gm.Datasets]:
     """Fit from the start."""
-    datasets, models = gm.Datasets.read(store), gm.Models.read(folder / "models_start.yaml")
+    datasets = gm.Datasets.read(store, response=response)
+    models = gm.Models.read(folder / "models_start.yaml")
     return gm.Fit(datasets, client).run(models), datasets
+
+
+def responses_row(folder: Path, store: Path) -> str:
+    """Both responses side by side, as a row of the README's table; errors are the exact one's."""
+    exact, theirs = (fit(folder, store, None, name)[0] for name in ("exact", "gammapy"))
+    before = dict(zip(theirs.parameters.names, theirs.parameters, strict=True))
+    after = {
+        name.rpartition(".")[2]: (parameter, before[name].value)
+        for name, parameter in zip(exact.parameters.names, exact.parameters, strict=True)
+        if parameter.error > 0
+    }
+    position = "fixed"
+    if "lat_0" in after:
+        (lon, lon_before), (lat, lat_before) = after["lon_0"], after["lat_0"]
+        east = (lon.value - lon_before) * np.cos(np.radians(lat_before))
+        distance = 3600 * np.hypot(east, lat.value - lat_before)
+        position = f"{distance:.1f} ± {3600 * lat.error:.1f}"
+    flux, flux_before = after["amplitude"]
+    ratio, error = 100 * (flux.value / flux_before - 1), 100 * flux.error / flux_before
+    difference = exact.total_stat - theirs.total_stat
+    return (
+        f"| {folder.name} | {exact.total_stat:.3f} | {theirs.total_stat:.3f} | {difference:+.2f} "
+        f"| {position} | {ratio:+.1f} ± {error:.1f} | {exact.passes}, {theirs.passes} |"
+    )
 
 
 def fit_row(folder: Path, result: gm.FitResult, datasets: gm.Datasets) -> str:
@@ -134,6 +162,11 @@ def main() -> None:
             result, datasets = fit(data / name, store)
             here[name] = bits(result)
             print(fit_row(data / name, result, datasets), flush=True)
+        print(
+            "\n| analysis | exact | gammapy | difference | position, arcsec | amplitude, % | passes |"
+        )
+        for name, store in stores.items():
+            print(responses_row(data / name, store), flush=True)
         print(
             f"\ngradient of the Gaussian Crab: {gradient_of_gaussian(data / 'crab', stores['crab']):.1e} / error"
         )
