@@ -27,7 +27,7 @@ from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.exact.region_nodes import region_nodes
 from gmdask.models import GaussianSpatialModel, PointSpatialModel
 from tests.likelihood import cubes
-from tests.likelihood.test_exact_accuracy import SHAPES, cube, npred, sky_points
+from tests.likelihood.test_exact_accuracy import SHAPES, cards, cube, npred, sky_points
 from tests.likelihood.test_exact_derivatives import differences, fresh, shapes, source
 
 CORE = 0.06
@@ -201,6 +201,22 @@ def test_regions_that_keep_the_older_rules():
     assert region_nodes(Region(crossed), CORE) is None
     assert share(crossed, point(CENTRE)) == pytest.approx(0.2, abs=0.15)
     assert share(PointSkyRegion(CENTRE), point(CENTRE)) > 0
+
+
+def test_no_nodes_where_there_is_no_sky_or_too_many():
+    there = SkyCoord(50, 70, unit="deg")
+    beyond = Region(
+        CircleSkyRegion(there, 30 * u.deg), cards((100, 100), (1.0, 1.0), (0.0, 0.0), "SIN")
+    )
+    assert region_nodes(beyond, 1.0) is None
+    wide = Region(CircleSkyRegion(CENTRE, 20 * u.deg))
+    assert region_nodes(wide, 0.001) is None
+    nodes = region_nodes(wide, 1.0)
+    plane = np.radians(20)  # what is a circle in the tangential plane
+    angle = np.arctan(plane)
+    assert nodes[:, 3].sum() == pytest.approx(
+        2 * np.pi * (1 - np.cos(angle)) * np.degrees(1) ** 2, rel=1e-6
+    )
 
 
 def test_out_of_reach():

@@ -31,6 +31,7 @@ PER_CORE_AROUND = 1.1  # nodes along a closed curve
 LEAST_AROUND = 24
 SAMPLES = 256  # of a piece, where crossings are looked for
 ASIDE = 1e-6  # pixels to either side of a curve
+MOST = 1 << 20  # nodes
 STEP = 0.01  # pixels, of the differences that solid angles are made of
 
 
@@ -67,7 +68,8 @@ def region_nodes(region: Region, core: float) -> Array | None:
     nodes : array of shape (node, 4), or None
         Direction in the region's frame and solid angle in deg2, which is negative for nodes of
         what is taken away. None for shapes that are not circles, ellipses, rectangles,
-        polygons whose edges do not cross, or annuli.
+        polygons whose edges do not cross, or annuli, for regions of too many widths of the PSF, and where the
+        projection has no sky.
     """
     plain = region.to_dict()
     key = ("region nodes", plain["ds9"], tuple(plain["wcs"].items()), core)
@@ -82,6 +84,10 @@ def _nodes(region: Region, core: float) -> Array:
     if not all(loops):
         return np.zeros((0, 4))
     width = core / grid.max_pixel_scale
+    speeds = [piece.speed for own in loops for loop in own for piece in loop.pieces]
+    along = sum(LEAST_AROUND + PER_CORE * speed / width for speed in speeds)
+    if along * (LEAST + PER_CORE * math.hypot(*grid.shape) / width) > MOST:
+        return np.zeros((0, 4))
     kept = [
         [[_outside(piece, loop.sign, i, parts) for piece in loop.pieces] for loop in own]
         for i, own in enumerate(loops)
@@ -95,7 +101,8 @@ def _nodes(region: Region, core: float) -> Array:
         center = loop.center if _is_whole(ranges) else common
         for piece, own in zip(loop.pieces, ranges, strict=True):
             found += [_fan(piece, a, b, center, loop.sign, width) for a, b in own]
-    return _on_sky(grid, np.concatenate(found))
+    nodes = _on_sky(grid, np.concatenate(found))
+    return nodes if np.isfinite(nodes).all() else np.zeros((0, 4))
 
 
 def _is_whole(ranges: list[list[tuple[float, float]]]) -> bool:
