@@ -80,9 +80,10 @@ def gram(a: Array, weights: Array) -> Array:
 
 
 def times(a: Array, b: Array) -> Array:
-    """Product ``a @ b`` of arrays of one or two dimensions; `a` may be a stack of matrices."""
-    if a.ndim > 2:
-        return times(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], *b.shape[1:])
+    """Sum of products over the last axis of `a` and the first of `b`: ``a @ b`` if `b` has at most two axes."""
+    if a.ndim > 2 or b.ndim > 2:
+        shape, rows = a.shape[:-1] + b.shape[1:], a.reshape(-1, a.shape[-1])
+        return times(rows, b.reshape(len(b), -1)).reshape(shape)
     left = np.ascontiguousarray(a if a.ndim == 2 else a[None], dtype=np.float64)
     if b.ndim == 1 or b.shape[1] < FEW:
         columns = b[None] if b.ndim == 1 else b.T

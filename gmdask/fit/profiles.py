@@ -18,6 +18,8 @@ from gmdask.fit.objective import Objective, Pass
 from gmdask.optimize.problem import Problem
 from gmdask.optimize.status import Tolerances
 from gmdask.optimize.trust_region import TrustRegion
+from gmdask.sums import times
+from gmdask.symmetric import pseudo_inverse
 
 __all__ = ["Crossings", "cross", "hold"]
 
@@ -164,7 +166,7 @@ def cross(
     lower, upper = (limit[held] for limit in objective.limits())
     origin, rays = best.shared[held], []
     for direction, rise in zip(directions, rises, strict=True):
-        bend = float(direction @ curvature @ direction) / 2
+        bend = float(times(times(direction, curvature), direction)) / 2
         limit = np.where(direction > 0, upper, lower) - origin
         moving = direction != 0
         farthest = float(np.min(limit[moving] / direction[moving], initial=np.inf))
@@ -179,7 +181,7 @@ def cross(
         starts = []
         for k in going:
             ray, shared = rays[k], rays[k].point.shared.copy()
-            shared += follow @ (directions[k] * (ray.at - ray.before))
+            shared += times(follow, directions[k] * (ray.at - ray.before))
             low, high = objective.limits()
             shared = np.clip(shared, low, high)
             shared[held] = np.clip(origin + ray.at * directions[k], lower, upper)
@@ -189,7 +191,7 @@ def cross(
             assert point.gradient is not None
             excess = point.stat - best.stat
             below = below or excess < -LOWER
-            rays[k].take(point, excess, float(point.gradient[held] @ directions[k]), rises[k])
+            rays[k].take(point, excess, float(times(point.gradient[held], directions[k])), rises[k])
     distance = np.array([ray.before if ray.crossed else math.nan for ray in rays])
     return Crossings(distance, below)
 
@@ -207,6 +209,6 @@ def _response(best: Pass, held: Index, *, reoptimize: bool) -> tuple[Array, Arra
     cross_terms = hessian[np.ix_(others, held)]
     block = hessian[np.ix_(others, others)]
     scale = np.sqrt(np.where(np.diag(block) > 0, np.diag(block), 1.0))
-    inverse = np.linalg.pinv(block / np.outer(scale, scale), hermitian=True)
-    follow[others] = -(inverse @ (cross_terms / scale[:, None])) / scale[:, None]
-    return follow, inner + cross_terms.T @ follow[others]
+    inverse = pseudo_inverse(block / np.outer(scale, scale))
+    follow[others] = -times(inverse, cross_terms / scale[:, None]) / scale[:, None]
+    return follow, inner + times(cross_terms.T, follow[others])

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.fit.objective import Objective, Pass
+from gmdask.sums import times
+from gmdask.symmetric import pseudo_inverse
 
 __all__ = ["SizeErrors", "one_sided", "unresolved", "upper_limits"]
 
@@ -100,6 +102,6 @@ def _profile_slope(trial: Pass, sizes: Mask) -> Array:
     others = ~sizes & (np.diag(trial.hessian) > 0)
     scale = np.sqrt(np.diag(trial.hessian)[others])
     inner = trial.hessian[np.ix_(others, others)] / np.outer(scale, scale)
-    follow = np.linalg.pinv(inner, rcond=1e-10, hermitian=True) @ (trial.gradient[others] / scale)
+    follow = times(pseudo_inverse(inner, 1e-10), trial.gradient[others] / scale)
     across = trial.hessian[np.ix_(sizes, others)] / scale
-    return np.asarray(trial.gradient[sizes] - across @ follow)
+    return np.asarray(trial.gradient[sizes] - times(across, follow))

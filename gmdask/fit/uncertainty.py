@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.sizes import one_sided, unresolved, upper_limits
 from gmdask.models.block_matrix import Block, BlockMatrix
+from gmdask.symmetric import eigh, from_eigen
 
 __all__ = ["Uncertainty", "quick_errors", "uncertainty"]
 
@@ -108,7 +109,7 @@ def _not_positive(
     for number in np.unique(of_block):
         own = np.flatnonzero(usable & (of_block == number))
         scale = np.sqrt(np.diag(point.hessian)[own])
-        values = np.linalg.eigvalsh(point.observed[np.ix_(own, own)] / np.outer(scale, scale))
+        values = eigh(point.observed[np.ix_(own, own)] / np.outer(scale, scale))[0]
         found[own] = values.min(initial=np.inf) <= FLAT
     return found
 
@@ -136,8 +137,8 @@ def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
     if not usable.any():
         return covariance, not inside.any()
     scale = np.sqrt(diagonal[usable])
-    values, vectors = np.linalg.eigh(hessian[np.ix_(usable, usable)] / np.outer(scale, scale))
+    values, vectors = eigh(hessian[np.ix_(usable, usable)] / np.outer(scale, scale))
     positive = values > FLAT
-    inverse = (vectors[:, positive] / values[positive]) @ vectors[:, positive].T
+    inverse = from_eigen(1 / values[positive], vectors[:, positive])
     covariance[np.ix_(usable, usable)] = 2 * inverse / np.outer(scale, scale)
     return covariance, bool(positive.all() and (usable | ~inside | (diagonal == 0)).all())

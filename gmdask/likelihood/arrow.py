@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.sums import times
+from gmdask.symmetric import pseudo_inverse
+
 __all__ = ["LocalBlock", "eliminate", "local_block", "local_covariance"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-FLAT = 1e-15  # eigenvalue, as a share of the largest, that counts as none
 
 
 class LocalBlock(NamedTuple):
@@ -51,17 +52,9 @@ def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
     inverse = np.zeros((n_local, n_local))
     if inside.any():
         free = np.flatnonzero(local & active)
-        inverse[np.ix_(inside, inside)] = _inverse(hessian[free[:, None], free])
-    slope = inverse @ hessian[np.ix_(local, ~local)]
+        inverse[np.ix_(inside, inside)] = pseudo_inverse(hessian[free[:, None], free])
+    slope = times(inverse, hessian[np.ix_(local, ~local)])
     return LocalBlock(inverse, slope)
-
-
-def _inverse(matrix: Array) -> Array:
-    """Inverse of a symmetric matrix, without directions along which it is flat."""
-    values, vectors = np.linalg.eigh(matrix)
-    usable = np.abs(values) > FLAT * np.abs(values).max()
-    result: Array = (vectors[:, usable] / values[usable]) @ vectors[:, usable].T
-    return result
 
 
 def eliminate(
@@ -69,8 +62,8 @@ def eliminate(
 ) -> tuple[Array, Array]:
     """Gradient (S,) and Hessian (S, S) of the profile likelihood: the Schur complement."""
     shared = ~local
-    profile = hessian[np.ix_(shared, shared)] - hessian[np.ix_(shared, local)] @ block.slope
-    return gradient[shared] - block.slope.T @ gradient[local], 0.5 * (profile + profile.T)
+    profile = hessian[np.ix_(shared, shared)] - times(hessian[np.ix_(shared, local)], block.slope)
+    return gradient[shared] - times(block.slope.T, gradient[local]), 0.5 * (profile + profile.T)
 
 
 def local_covariance(block: LocalBlock, shared: Array) -> Array:
@@ -83,5 +76,5 @@ def local_covariance(block: LocalBlock, shared: Array) -> Array:
     shared : array of shape (S, S)
         Covariance of the shared parameters.
     """
-    result: Array = 2 * block.inverse + block.slope @ shared @ block.slope.T
+    result: Array = 2 * block.inverse + times(times(block.slope, shared), block.slope.T)
     return result

@@ -18,6 +18,7 @@ from gmdask.models import (
     SpatialModel,
     SpectralModel,
 )
+from gmdask.sums import gram, times
 
 __all__ = ["Background", "SpatialBackground", "background_of", "make_background"]
 
@@ -89,12 +90,12 @@ class Background:
         """Return counts (bin,), their masked sum, and a number below zero if the norm may be."""
         norm = self._norm(values)
         counts = self.template * np.repeat(norm, self._n)
-        return counts, float(self.sums @ norm), float(norm.min())
+        return counts, float(times(self.sums, norm)), float(norm.min())
 
     def jacobian(self, values: Array, places: Index) -> tuple[Array, Array]:
         """Return derivatives (P, bin) of counts and (P,) of their sum by parameters at `places`."""
         slopes = self._gradient(values)[places]
-        return self.template * np.repeat(slopes, self._n, axis=1), slopes @ self.sums
+        return self.template * np.repeat(slopes, self._n, axis=1), times(slopes, self.sums)
 
     def curvature(self, values: Array, places: Index, terms: CashTerms) -> Array:
         """Second derivatives (P, P) of the counts, summed with the first ones of the statistic."""
@@ -104,15 +105,14 @@ class Background:
         if self._model is None:
             return np.zeros((len(places), len(places)))
         second = self._model.hessian(self._energy, *values.tolist())
-        result: Array = second[np.ix_(places, places)] @ first
-        return result
+        return times(second[np.ix_(places, places)], first)
 
     def derivatives(self, values: Array, places: Index, terms: CashTerms) -> tuple[Array, Array]:
         """Gradient (P,) and Hessian (P, P) of the statistic."""
         first, second = self._per_energy(terms)
         slopes = self._gradient(values)[places]
         curvature = self._curvature(values, places, first)
-        return slopes @ first, (slopes * second) @ slopes.T + curvature
+        return times(slopes, first), gram(slopes, second) + curvature
 
     def _norm(self, values: Array) -> Array:
         if self._model is None:
@@ -236,7 +236,7 @@ class SpatialBackground:
         """See `Background`."""
         spectral, rest = self._split(values)
         g, h = self._model.evaluate(self._energy, *spectral), self._h(rest)[0]
-        total = float((self._masked * np.nan_to_num(h)).sum(axis=1) @ g)
+        total = float(times((self._masked * np.nan_to_num(h)).sum(axis=1), g))
         lowest = min(float(g.min()), float(np.nan_to_num(h).min(initial=0.0)))
         return self._template * g[self._r] * self._at_bins(h), total, lowest
 
@@ -250,7 +250,7 @@ class SpatialBackground:
         ])  # fmt: skip
         h_sums = (self._masked * np.nan_to_num(h)).sum(axis=-1)
         dh_sums = (self._masked * np.nan_to_num(dh)).sum(axis=-1)
-        sums = np.concatenate([dg @ h_sums, dh_sums @ g])
+        sums = np.concatenate([times(dg, h_sums), times(dh_sums, g)])
         return self._template * at_bins[places], sums[places]
 
     def curvature(self, values: Array, places: Index, terms: CashTerms) -> Array:
@@ -263,14 +263,14 @@ class SpatialBackground:
         second_g = self._model.hessian(self._energy, *spectral)
         n, m = self._n, len(values)
         whole = np.zeros((m, m))
-        whole[:n, :n] = second_g @ (weight * np.nan_to_num(h)).sum(axis=1)
-        whole[:n, n:] = dg @ (weight * np.nan_to_num(dh)).sum(axis=-1).T
+        whole[:n, :n] = times(second_g, (weight * np.nan_to_num(h)).sum(axis=1))
+        whole[:n, n:] = times(dg, (weight * np.nan_to_num(dh)).sum(axis=-1).T)
         whole[n:, :n] = whole[:n, n:].T
         if any(place >= n for place in places):
             second = self._spatial.hessian(self._sky, *rest.tolist()) * self._spatial.norm_factor
             per_pixel = weight * g[:, None]
             if second.ndim == 3:
-                whole[n:, n:] = np.nan_to_num(second) @ per_pixel.sum(axis=0)
+                whole[n:, n:] = times(np.nan_to_num(second), per_pixel.sum(axis=0))
             else:
                 whole[n:, n:] = (np.nan_to_num(second) * per_pixel).sum(axis=(-2, -1))
         return whole[np.ix_(places, places)]
@@ -278,9 +278,9 @@ class SpatialBackground:
     def derivatives(self, values: Array, places: Index, terms: CashTerms) -> tuple[Array, Array]:
         """See `Background`."""
         jacobian, sums = self.jacobian(values, places)
-        gradient = jacobian @ terms.first + terms.first_sum * sums
+        gradient = times(jacobian, terms.first) + terms.first_sum * sums
         curvature = self.curvature(values, places, terms)
-        return gradient, (jacobian * terms.second) @ jacobian.T + curvature
+        return gradient, gram(jacobian, terms.second) + curvature
 
 
 def _template_of(observation: Observation) -> Array:

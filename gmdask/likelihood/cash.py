@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.sums import times
+
 __all__ = ["TRUNCATION", "CashTerms", "cash_dense", "cash_occupied", "cash_per_bin", "cash_slopes"]
 
 Array = NDArray[np.float64]
@@ -58,14 +60,14 @@ def cash_occupied(
         Whether derivatives are needed; they may be empty otherwise.
     """
     if npred.min(initial=np.inf) > TRUNCATION:
-        stat = float(2 * (total - counts @ np.log(npred)))
+        stat = float(2 * (total - times(counts, np.log(npred))))
         if not derivatives:
             return CashTerms(stat, NOTHING, NOTHING, 2.0, 0)
         ratio = counts / npred
         return CashTerms(stat, -2 * ratio, 2 * ratio / npred, 2.0, 0)
     floor = npred <= TRUNCATION
     safe = np.where(floor, 1.0, npred)
-    stat = float(2 * (total - counts @ np.log(np.where(floor, TRUNCATION, npred))))
+    stat = float(2 * (total - times(counts, np.log(np.where(floor, TRUNCATION, npred)))))
     first = np.where(floor, 0.0, -2 * counts / safe)
     second = np.where(floor, 0.0, 2 * counts / safe**2)
     return CashTerms(stat, first, second, 2.0, int(np.count_nonzero(floor)))
@@ -82,7 +84,7 @@ def cash_dense(npred: Array, counts: Array) -> CashTerms:
     floor = npred <= TRUNCATION
     stat = 2 * (
         np.sum(np.where(floor, TRUNCATION, npred))
-        - counts @ np.log(np.where(floor, TRUNCATION, npred))
+        - times(counts, np.log(np.where(floor, TRUNCATION, npred)))
     )
     first, second = cash_slopes(npred, counts)
     return CashTerms(float(stat), first, second, 0.0, int(np.count_nonzero(floor & (counts > 0))))

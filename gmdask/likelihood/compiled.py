@@ -35,6 +35,7 @@ from gmdask.models import (
 from gmdask.optimize.bounded_newton import minimise_bounded
 from gmdask.optimize.quadratic import at_limit
 from gmdask.store.axes import cube_axis
+from gmdask.sums import times
 
 __all__ = ["CompiledDataset", "Evaluation", "SpectrumCache"]
 
@@ -415,14 +416,15 @@ class CompiledDataset:
         spectral, spatial = part.term.spectral, part.term.spatial
         if len(spectral.places):
             second = part.term.source.spectrum_hessian(self._energy_grid, spectral.internal(values))
-            block = second[np.ix_(spectral.places, spectral.places)] @ part.operator.adjoint(
-                w, w_sum
+            block = times(
+                second[np.ix_(spectral.places, spectral.places)],
+                part.operator.adjoint(w, w_sum),
             )
             add_block(observed, spectral, spectral, block)
         if len(spatial.places):
             add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
         if len(spectral.places) and len(spatial.places):
-            cross = part.operator.adjoint_shape(w, w_sum) @ part.df[spectral.places].T
+            cross = times(part.operator.adjoint_shape(w, w_sum), part.df[spectral.places].T)
             add_block(observed, spatial, spectral, cross)
             add_block(observed, spectral, spatial, cross.T)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from gmdask.likelihood.pixels import Images
+from gmdask.sums import times
 
 __all__ = ["Convolution", "SampledConvolution"]
 
@@ -79,8 +80,8 @@ class Convolution:
         quarter = self.kernels[:, half : half + n_y, half : half + n_x]
         along_y = _cosines(size[0], quarter.shape[1])
         along_x = _cosines(size[1], quarter.shape[2])[: size[1] // 2 + 1]
-        result: Array = along_y @ (quarter @ along_x.T)
-        return result
+        by_rows = np.moveaxis(times(quarter, along_x.T), 1, 0)
+        return np.ascontiguousarray(np.moveaxis(times(along_y, by_rows), 0, 1))
 
     def apply(self, images: Array) -> Array:
         """Convolve one image (lat, lon), or one per plane, to (plane, lat, lon)."""
@@ -175,7 +176,7 @@ class SampledConvolution:
                 flat = image[rest].reshape(len(rest), math.prod(image.shape[1:])).view(np.float64)
                 sums[i, rest] = np.einsum("pk,pk->p", self._adjoint_weights, flat)
             else:
-                sums[i, rest] = self._adjoint_weights @ image.reshape(-1).view(np.float64)
+                sums[i, rest] = times(self._adjoint_weights, image.reshape(-1).view(np.float64))
         if self._summed.any():
             pixels = np.flatnonzero(self._needed[self._summed].any(axis=0))
             at = np.ix_(self._summed, pixels)
@@ -243,7 +244,7 @@ class SampledConvolution:
         flipped = kernels[planes, cut, cut][:, ::-1, ::-1].reshape(-1, (2 * half + 1) ** 2)
         for image in images:
             around = sliding_window_view(np.pad(image, half), (2 * half + 1,) * 2)[y, x]
-            yield flipped @ around.reshape(len(y), flipped.shape[1]).T
+            yield times(flipped, around.reshape(len(y), flipped.shape[1]).T)
 
 
 @lru_cache(maxsize=256)

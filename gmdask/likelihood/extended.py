@@ -13,6 +13,7 @@ from gmdask.likelihood.factored import FactoredOperator, is_shorter
 from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
 from gmdask.likelihood.pixels import PixelIntegral
 from gmdask.likelihood.response import Anchor, Keep, Observation
+from gmdask.sums import times
 
 __all__ = ["ExtendedResponse"]
 
@@ -56,7 +57,7 @@ class ExtendedResponse:
             self._at_y, self._at_x, self._pixel = bins.pixels(window)
             occupied = np.zeros((len(self._at_y), n_reco))
             occupied[self._pixel, self._r] = 1.0
-            needed = (anchor.edisp > 0).astype(np.float64) @ occupied.T > 0
+            needed = times((anchor.edisp > 0).astype(np.float64), occupied.T) > 0
             self._sampled = SampledConvolution(
                 self._convolution,
                 self._at_y,
@@ -93,7 +94,7 @@ class ExtendedResponse:
         at_bins = np.zeros((self._edisp.shape[1], len(self._at_y)))
         at_bins[self._r, self._pixel] = w
         scattered = np.zeros((len(f), *self._integral.shape))
-        scattered[:, self._at_y, self._at_x] = self._edisp @ at_bins
+        scattered[:, self._at_y, self._at_x] = times(self._edisp, at_bins)
         scattered *= f[:, None, None] * self._exposure
         scattered += w_sum * f[:, None, None] * self._sampled.weights
         adjoint = self._convolution.apply if self._per_energy else self._convolution.adjoint_sum
@@ -120,9 +121,9 @@ class _RecoOperator:
     def _forward(self, shape: Array, spectrum: Array) -> tuple[Array, float]:
         own = self._response
         if own._per_energy:
-            flux = np.tensordot(own._edisp.T * spectrum, own._exposure * shape, axes=1)
+            flux = times(own._edisp.T * spectrum, own._exposure * shape)
         else:
-            flux = np.tensordot(own._edisp.T * spectrum, own._exposure, axes=1) * shape
+            flux = times(own._edisp.T * spectrum, own._exposure) * shape
         convolved = own._convolution.apply(flux)
         return convolved[own._r, own._y, own._x], float(np.vdot(own._mask_image, flux))
 
@@ -163,8 +164,8 @@ class _RecoOperator:
     def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:
         own = self._response
         if own._per_energy:
-            weight = own._exposure * np.tensordot(own._edisp, self._adjoint_image(w, w_sum), axes=1)
+            weight = own._exposure * times(own._edisp, self._adjoint_image(w, w_sum))
             return own._integral.second(self._values, own._free, f[:, None, None] * weight)
-        exposure = np.tensordot(own._edisp.T * f, own._exposure, axes=1)
+        exposure = times(own._edisp.T * f, own._exposure)
         weight = (exposure * self._adjoint_image(w, w_sum)).sum(axis=0)
         return own._integral.second(self._values, own._free, weight)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.operators import SecondShape
 from gmdask.likelihood.response import Keep
+from gmdask.sums import times
 
 __all__ = ["FactoredOperator", "is_shorter"]
 
@@ -61,7 +62,7 @@ class FactoredOperator:
         self._flux, self._pixel, self._r = keep(self._flux), keep(self._pixel), keep(self._r)
 
     def _at_bins(self, flux: Array, spectrum: Array) -> Array:
-        per_pixel = (spectrum[:, None] * self._edisp).T @ flux
+        per_pixel = times((spectrum[:, None] * self._edisp).T, flux)
         result: Array = per_pixel[self._r, self._pixel]
         return result
 
@@ -69,12 +70,11 @@ class FactoredOperator:
         """Weights (bin,) of the counts as weights (T, pixel) of the flux."""
         weights = np.zeros((self._edisp.shape[1], self._flux.shape[2]))
         weights[self._r, self._pixel] = w
-        result: Array = self._edisp @ weights
-        return result
+        return times(self._edisp, weights)
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
-        total = np.asarray(self._sums[0] @ spectra)
+        total = times(self._sums[0], spectra)
         if spectra.ndim == 1:
             return self._at_bins(self._flux[0], spectra), total
         counts = [self._at_bins(self._flux[0], spectrum) for spectrum in spectra.T]
@@ -83,7 +83,7 @@ class FactoredOperator:
     def forward_shape(self, f: Array) -> tuple[Array, Array]:
         """See `Operator`."""
         counts = [self._at_bins(flux, f) for flux in self._flux[1:]]
-        return np.array(counts).reshape(len(counts), len(self._r)).T, self._sums[1:] @ f
+        return np.array(counts).reshape(len(counts), len(self._r)).T, times(self._sums[1:], f)
 
     def adjoint(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""

@@ -31,6 +31,7 @@ from gmdask.models import (
     TemplateNPredModel,
 )
 from gmdask.store.axes import cube_axis
+from gmdask.sums import times
 
 __all__ = ["npred_images", "npred_parts"]
 
@@ -150,11 +151,11 @@ def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -
     exposure = anchor.exposure * f[:, None, None]
     n_true, n_reco = anchor.edisp.shape
     if observation.psf_energy == "energy":
-        flux = np.tensordot(anchor.edisp.T, exposure * image, axes=1)
+        flux = times(anchor.edisp.T, exposure * image)
         counts = Convolution(kernels, n_reco, window.shape).apply(flux)
     else:
         true = Convolution(kernels, n_true, window.shape).apply(image) * exposure
-        counts = np.tensordot(anchor.edisp.T, true, axes=1)
+        counts = times(anchor.edisp.T, true)
     return window, counts
 
 

@@ -28,6 +28,7 @@ from gmdask.likelihood.response import Observation
 from gmdask.likelihood.source import EXACT
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models
+from gmdask.sums import times
 
 __all__ = [
     "NormGroup",
@@ -245,7 +246,7 @@ def _norm(
     fixed_bins = mask & ~seen
     others, in_others = np.maximum(total[fixed_bins], TRUNCATION), counts[fixed_bins]
     plain, slope = float(rest[~kept].sum()), float(own[~kept].sum())
-    fixed = 2 * (plain + float(others.sum()) - float(in_others @ np.log(others)))
+    fixed = 2 * (plain + float(others.sum()) - float(times(in_others, np.log(others))))
     norm = _Norm(own[kept], rest[kept], at[kept], fixed, plain + float(others.sum()), slope)
     wall = -float(ratio[at > 0].min(initial=np.inf))
     zero = -float(ratio.min(initial=np.inf))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.response import Anchor, Keep
+from gmdask.sums import times
 
 __all__ = ["N_SHAPE", "KernelOperator", "MatrixOperator", "Operator", "mask_response"]
 
@@ -109,20 +110,22 @@ class MatrixOperator:
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
-        return self._m @ spectra, self._c @ spectra
+        return times(self._m, spectra), times(self._c, spectra)
 
     def forward_shape(self, f: Array) -> tuple[Array, Array]:
         """See `Operator`."""
-        return (self._dm @ f).T, self._dc @ f
+        return times(self._dm, f).T, times(self._dc, f)
 
     def adjoint(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        result: Array = w @ self._m + w_sum * self._c
+        result: Array = times(w, self._m) + w_sum * self._c
         return result
 
     def adjoint_shape(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        result: Array = w @ self._dm + w_sum * self._dc
+        result = w_sum * self._dc
+        for own, matrix in zip(result, self._dm, strict=True):
+            own += times(w, matrix)
         return result
 
     def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:
@@ -173,9 +176,9 @@ class KernelOperator:
         counts = np.zeros((len(self._r), spectra.shape[1]))
         total = np.zeros(spectra.shape[1])
         for j, weight in enumerate(weights):
-            reco = weight * (self._a[j] @ spectra)
+            reco = weight * times(self._a[j], spectra)
             counts += self._g[j][:, None] * reco[self._r]
-            total += self._l[j] @ reco
+            total += times(self._l[j], reco)
         return counts, total
 
     def _pixel_adjoint(self, w: Array, w_sum: float) -> Array:
@@ -203,22 +206,19 @@ class KernelOperator:
 
     def adjoint(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        result: Array = self._w @ self._pixel_adjoint(w, w_sum)
-        return result
+        return times(self._w, self._pixel_adjoint(w, w_sum))
 
     def adjoint_shape(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        result: Array = self._dw @ self._pixel_adjoint(w, w_sum)
-        return result
+        return times(self._dw, self._pixel_adjoint(w, w_sum))
 
     def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        result: Array = self._d2w @ (self._pixel_adjoint(w, w_sum) @ f)
-        return result
+        return times(self._d2w, times(self._pixel_adjoint(w, w_sum), f))
 
 
 def mask_response(anchor: Anchor) -> Array:
     """Σ_r R[t, r] E[t, p] mask[r, p] in the window: shape (T, lat, lon)."""
-    weight = np.tensordot(anchor.edisp, anchor.mask.astype(np.float64), axes=1)
+    weight = times(anchor.edisp, anchor.mask.astype(np.float64))
     weight *= anchor.exposure
     return weight

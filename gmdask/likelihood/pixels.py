@@ -14,6 +14,7 @@ from scipy import fft
 from gmdask.geometry import Axis, CommonGrid, WcsGrid, Window, common_grid, cutout_window, rotate
 from gmdask.likelihood.shared import CACHE
 from gmdask.models import SkyGrid, SpatialModel
+from gmdask.sums import times
 
 __all__ = ["Field", "Images", "PixelIntegral"]
 
@@ -167,7 +168,10 @@ class PixelIntegral:
     def second(self, values: Array, free: list[int], weight: Array) -> Array:
         """Second derivatives (S, S) of Σ weight · integral."""
         hessian = self._model.hessian(self._sky, *values.tolist())[np.ix_(free, free)]
-        result: Array = np.tensordot(self._to_pixels(hessian), weight, axes=weight.ndim)
+        pixels = self._to_pixels(hessian)
+        result: Array = times(pixels.reshape(-1, weight.size), weight.ravel()).reshape(
+            pixels.shape[:2]
+        )
         return result
 
 

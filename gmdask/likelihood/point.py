@@ -19,6 +19,7 @@ from gmdask.likelihood.operators import (
     mask_response,
 )
 from gmdask.likelihood.response import Anchor, Observation
+from gmdask.sums import times
 
 __all__ = ["PointResponse"]
 
@@ -91,9 +92,9 @@ class PointResponse:
         n_shape = N_SHAPE[len(weights)]
         shares = weights[: 1 + n_shape]
         # the value apart from the derivatives: its bits do not depend on whether they are asked for
-        flux = np.stack([np.tensordot(share, kernels, axes=1) for share in shares])
+        flux = np.stack([times(share, kernels) for share in shares])
         flux *= self._exposure
-        total = np.stack([share @ sums for share in shares])
+        total = np.stack([times(share, sums) for share in shares])
         edisp, r = self._anchor.edisp, self._bins.r
         if frozen and not is_shorter(flux.shape[2], len(r), flux.shape[1]):
             return MatrixOperator(edisp.T[r] * flux[0].T[self._pixel], total[0])
@@ -108,9 +109,8 @@ class PointResponse:
         edisp = self._anchor.edisp
         at_bins = np.zeros((edisp.shape[1], len(self._y)))
         at_bins[self._bins.r, self._pixel] = w
-        weight = (edisp @ at_bins) * self._exposure * f[:, None]
-        result: Array = shares @ (np.tensordot(kernels, weight, axes=2) + w_sum * (sums @ f))
-        return result
+        weight = times(edisp, at_bins) * self._exposure * f[:, None]
+        return times(shares, np.einsum("jtp,tp->j", kernels, weight) + w_sum * times(sums, f))
 
     def _inside(self, row: int, column: int) -> bool:
         """Whether flux in a pixel counts: what falls outside the window is lost."""

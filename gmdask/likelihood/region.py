@@ -18,6 +18,7 @@ from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
 from gmdask.likelihood.pixels import PixelIntegral
 from gmdask.likelihood.response import CUTOUT_MARGIN, Anchor, Observation
 from gmdask.models import ConstantFluxSpatialModel, PointSpatialModel, SpatialModel
+from gmdask.sums import times
 
 __all__ = ["RegionResponse", "region_response"]
 
@@ -104,8 +105,7 @@ class _PointShare:
         for row, (y, x) in zip(at, pixels, strict=True):
             if 0 <= y < self._grid.shape[0] and 0 <= x < self._grid.shape[1]:
                 row[:] = self._weights[:, y, x]
-        result: Array = shares @ at
-        return result
+        return times(shares, at)
 
     def at(self, values: Array, *, derivatives: bool) -> tuple[Array, Array]:
         found = self._corners(values, derivatives=derivatives)
@@ -114,8 +114,7 @@ class _PointShare:
     def second(self, values: Array, weight: Array) -> Array:
         n = len(self._free)
         found = self._corners(values, derivatives=True)[1 + n :]
-        result: Array = (found @ weight).reshape(n, n)
-        return result
+        return times(found, weight).reshape(n, n)
 
 
 class RegionResponse:
@@ -146,7 +145,7 @@ class RegionResponse:
         share, slopes = self._share.at(values, derivatives=derivatives)
 
         def second(f: Array, w: Array, w_sum: float) -> Array:
-            return self._share.second(values, f * (w @ self._bins + w_sum * self._sums))
+            return self._share.second(values, f * (times(w, self._bins) + w_sum * self._sums))
 
         return MatrixOperator(
             self._bins * share, self._sums * share, self._bins * slopes[:, None, :],

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.models import DatasetModels, ModelBase
+from gmdask.sums import gram, times
 
 __all__ = ["Jacobian", "Slot", "add_block", "limits"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-
-ROWS = 4096  # bins that are contracted at a time
 
 
 class Slot:
@@ -98,12 +97,8 @@ class Jacobian:
         """
         gradient, hessian = np.zeros(self._n_free), np.zeros((self._n_free, self._n_free))
         counts = self._counts
-        gradient[self._used] = counts @ first + first_sum * self._sums
-        product = np.zeros((len(self._used), len(self._used)))
-        for start in range(0, len(second), ROWS):
-            some = counts[:, start : start + ROWS]
-            product += (some * second[start : start + ROWS]) @ some.T
-        hessian[np.ix_(self._used, self._used)] = product
+        gradient[self._used] = times(counts, first) + first_sum * self._sums
+        hessian[np.ix_(self._used, self._used)] = gram(counts, second)
         return gradient, hessian
 
 

@@ -13,6 +13,7 @@ from gmdask.likelihood.operators import Operator
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.source import SpectrumCache
 from gmdask.models import EnergyGrid, SkyGrid, SkyMap, TemplateNPredModel
+from gmdask.sums import times
 
 __all__ = ["TemplateOperator", "TemplateSource"]
 
@@ -49,7 +50,7 @@ class TemplateOperator:
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`, with norms (R, n) as spectra."""
         template = self._template if spectra.ndim == 1 else self._template[:, None]
-        return template * spectra[self._r], np.asarray(self._sums @ spectra)
+        return template * spectra[self._r], times(self._sums, spectra)
 
     def forward_shape(self, f: Array) -> tuple[Array, Array]:  # noqa: ARG002
         """Nothing: a template has no shape parameters."""

@@ -138,7 +138,9 @@ class BlockMatrix:
                 block = self.blocks[number]
                 response[np.ix_(places, block.shared)] = block.response[place]
                 own[np.ix_(places, places)] = block.own[np.ix_(place, place)]
-        return np.asarray(own + response @ self.matrix @ response.T)
+        from gmdask.sums import times  # imports numba, which reading models does not need
+
+        return np.asarray(own + times(times(response, self.matrix), response.T))
 
     def to_dense(self) -> Array:
         """Matrix [size, size]."""

@@ -210,11 +210,15 @@ def _cone(radius: float, e: float, q: float) -> tuple[float, float, float]:
     sin_a, sin_b = math.sin(a), math.sin(b)
     cos2, sin2 = np.cos(tau) ** 2, np.sin(tau) ** 2
     root = np.sqrt((math.cos(a) ** 2) * cos2 + (math.cos(b) ** 2) * sin2)
-    integral = 4 * float(weights @ (1 / (1 + root)))
+    integral = 4 * float((weights / (1 + root)).sum())
     omega = sin_a * sin_b * integral
     weight = 4 * weights / (2 * root * (1 + root) ** 2)
-    by_a = math.cos(a) * sin_b * integral + sin_a * sin_b * math.sin(2 * a) * float(weight @ cos2)
-    by_b = math.cos(b) * sin_a * integral + sin_a * sin_b * math.sin(2 * b) * float(weight @ sin2)
+    by_a = math.cos(a) * sin_b * integral + sin_a * sin_b * math.sin(2 * a) * float(
+        (weight * cos2).sum()
+    )
+    by_b = math.cos(b) * sin_a * integral + sin_a * sin_b * math.sin(2 * b) * float(
+        (weight * sin2).sum()
+    )
     return omega, by_a + by_b * math.sqrt(q), -by_b * radius * e / math.sqrt(q)
 
 

@@ -121,7 +121,7 @@ class PiecewiseNormSpatialModel(SpatialModel):
 
     def evaluate(self, grid: SkyGrid, *values: float) -> Array:
         """Norm [...], NaN outside the hull of the nodes."""
-        inner: Array = np.tensordot(self._scaled(values), self._basis(grid), axes=1)
+        inner: Array = np.einsum("i,i...->...", self._scaled(values), self._basis(grid))
         return np.asarray(np.exp(inner)) if self.interp == "log" else inner
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:

@@ -140,7 +140,7 @@ class GaussianTemporalModel(TemporalModel):
             length = (stop - start)[short]
             middle = 0.5 * (start + stop)[short]
             y = self.evaluate(middle[:, None] + 0.5 * length[:, None] * _NODES, *values)
-            f[short] = 0.5 * length * (y @ _WEIGHTS)
+            f[short] = 0.5 * length * (y * _WEIGHTS).sum(axis=-1)
         return np.asarray(f)
 
     def bins_gradient(self, start: Array, stop: Array, *values: float) -> tuple[Array, Array]:

@@ -95,8 +95,8 @@ class TemporalModel(ModelBase):
             weights = np.tile(_WEIGHTS, panels) / (2 * panels)
             length = stop - start
             y = np.asarray(self.evaluate(start[:, None] + share * length[:, None], *values))
-            before, found = found, length * (y @ weights)
-            size = np.maximum(np.abs(found), length * (np.abs(y) @ weights))
+            before, found = found, length * (y * weights).sum(axis=-1)
+            size = np.maximum(np.abs(found), length * (np.abs(y) * weights).sum(axis=-1))
             if panels > 1 and (np.abs(found - before) <= _TOLERANCE * size + 1e-300).all():
                 break
         return found

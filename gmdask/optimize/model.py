@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from gmdask.optimize.amplitudes import CubeRoot
 from gmdask.optimize.problem import Point, Problem, derivatives
 from gmdask.optimize.quadratic import at_limit, linear_to_limit, newton_step
+from gmdask.sums import times
+from gmdask.symmetric import cholesky, eigh
 
 __all__ = ["Model"]
 
@@ -57,7 +58,7 @@ class Model:
         )
         self._lower = lower
         self.newton = newton_step(x, self._gradient, self._hessian, lower, upper, held)
-        pull = self._gradient + 0.5 * self._hessian @ self.newton
+        pull = self._gradient + 0.5 * times(self._hessian, self.newton)
         self.expected = self._sums(-pull * self.newton)
         self._roots = CubeRoot.at(x, curvature, problem.amplitudes)
         self.limits = self._roots.limits(lower, upper)
@@ -87,7 +88,7 @@ class Model:
             if not len(own):
                 continue
             scaled = observed[np.ix_(own, own)] / np.outer(scale[own], scale[own])
-            values, vectors = np.linalg.eigh(scaled)
+            values, vectors = eigh(scaled)
             stand_in[own] = values[0] <= FLAT
             if values[0] < NEGATIVE:
                 self.saddle[block] = True
@@ -95,8 +96,7 @@ class Model:
         mixed = np.where(stand_in[:, None] | stand_in, gauss_newton, observed)
         usable = np.flatnonzero(free & (np.diag(mixed) > 0))
         inner = mixed[np.ix_(usable, usable)] / np.outer(scale[usable], scale[usable])
-        _, failed = lapack.dpotrf(inner, lower=1) if len(usable) else (inner, 0)
-        return gauss_newton if failed else mixed
+        return gauss_newton if cholesky(inner) is None else mixed
 
     def kick(self, lower: Array, upper: Array) -> Array:
         """Step away from a saddle point along its negative curvature, the Newton step elsewhere.
@@ -113,7 +113,7 @@ class Model:
                 float(np.min(np.where(way > 0, high[moves], low[moves]) / way, initial=1.0))
                 for way in both
             ]
-            uphill = float(self._gradient[own] @ down) > 0
+            uphill = float(times(self._gradient[own], down)) > 0
             side = int(uphill) if min(room) > 0 else int(np.argmax(room))
             step[own] = (1.0, -1.0)[side] * room[side] * down
         return step
@@ -131,7 +131,7 @@ class Model:
         if kick:
             assert self._point.observed is not None
             hessian = self._point.observed
-        return self._sums(-(self._gradient + 0.5 * hessian @ step) * step)
+        return self._sums(-(self._gradient + 0.5 * times(hessian, step)) * step)
 
     def values(self, step: Array) -> Array:
         """Parameters after a step, exactly at the limits that it reaches."""

@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+
+from gmdask.sums import times
+from gmdask.symmetric import cholesky, eigh, from_eigen, solve_factored
 
 __all__ = ["at_limit", "decrease", "linear_to_limit", "moved", "newton_step"]
 
@@ -32,7 +34,7 @@ def moved(x: Array, step: Array, lower: Array, upper: Array) -> Array:
 
 def decrease(gradient: Array, hessian: Array, step: Array) -> float:
     """Decrease of the quadratic model by a step."""
-    return float(-(gradient @ step + 0.5 * step @ hessian @ step))
+    return float(-(times(gradient, step) + 0.5 * times(times(step, hessian), step)))
 
 
 def linear_to_limit(
@@ -114,14 +116,14 @@ def newton_step(
         met = projected != target
         if met.any():
             change = projected - step
-            if pull @ change + 0.5 * change @ matrix @ change >= 0.01 * (pull @ move):
+            if -decrease(pull, matrix, change) >= 0.01 * times(pull, move):
                 fraction = np.where(met, (projected - step) / np.where(met, move, 1.0), np.inf)
                 first = int(np.argmin(fraction))
                 target = step + max(fraction[first], 0.0) * move
                 target[first] = projected[first]
                 met, projected = np.arange(len(x)) == first, target
         fixed, step = fixed | met, projected
-        pull = slope + matrix @ step
+        pull = slope + times(matrix, step)
         if met.any():
             continue
         away = fixed & ~never & ~at_limit(step, pull, low, high)
@@ -160,20 +162,18 @@ def _plain_step(
 
 def _positive(matrix: Array) -> Array:
     """Matrix with its eigenvalues by their absolute values."""
-    _, failed = lapack.dpotrf(matrix + FLAT * np.eye(len(matrix)), lower=1)
-    if not failed:
+    if cholesky(matrix + FLAT * np.eye(len(matrix))) is not None:
         return matrix
-    values, vectors = np.linalg.eigh(matrix)
-    result: Array = (vectors * np.abs(values)) @ vectors.T
-    return result
+    values, vectors = eigh(matrix)
+    return from_eigen(np.abs(values), vectors)
 
 
 def _solve(matrix: Array, right: Array) -> Array:
     """Solve, leaving out directions along which the matrix is flat."""
-    factor, failed = lapack.dpotrf(matrix, lower=1)
-    if not failed and np.diag(factor).min() ** 2 > FLAT:
-        return np.asarray(lapack.dpotrs(factor, right, lower=1)[0])
-    values, vectors = np.linalg.eigh(matrix)
+    factor = cholesky(matrix)
+    if factor is not None and np.diag(factor).min() ** 2 > FLAT:
+        return solve_factored(factor, right)
+    values, vectors = eigh(matrix)
     usable = values > FLAT
-    along = np.where(usable, (vectors.T @ right) / np.where(usable, values, 1.0), 0.0)
-    return np.asarray(vectors @ along)
+    along = np.where(usable, times(vectors.T, right) / np.where(usable, values, 1.0), 0.0)
+    return times(vectors, along)

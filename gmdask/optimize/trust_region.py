@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gmdask.optimize.model import Model
 from gmdask.optimize.problem import Minimum, P, Problem, Proposal, State, derivatives
 from gmdask.optimize.status import Status, Tolerances
+from gmdask.sums import times
 
 __all__ = ["TrustRegion", "minimise"]
 
@@ -212,7 +213,7 @@ class TrustRegion(Generic[P]):
         accepted = bool(gained > 0 or (last and gained >= -slack))
         if accepted and not last and gained < self._tolerances.least * promised:
             # beyond the minimum, and hardly lower: a shorter step is
-            accepted = float(derivatives(trial)[0] @ (trial.shared - self.point.shared)) < 0
+            accepted = float(times(derivatives(trial)[0], trial.shared - self.point.shared)) < 0
         self._judge(trial, self._promised, accepted=accepted)
         self._unconfirmed = last and not accepted
         if accepted:

@@ -13,6 +13,7 @@ from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
 from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.response import Observation
+from gmdask.sums import times
 
 __all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]
 
@@ -102,17 +103,17 @@ class PsfTable:
         blend = blend_at(self._psf.grid, *position, frame)
         raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
         value = self._planes(raw.value)
-        flux = value @ self._flux
+        flux = times(value, self._flux)
         inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)[:, None]
         value = value * inverse
         first = [self._planes(p) for p in raw.first]
-        slopes = [(p @ self._flux)[:, None] for p in first]
+        slopes = [times(p, self._flux)[:, None] for p in first]
         first = [(p - value * s) * inverse for p, s in zip(first, slopes, strict=True)]
         second: list[list[Array]] = [[], []] if first else []
         for i in range(len(second)):
             for j in range(2):
                 p = self._planes(raw.second[i][j])
-                bend = (p @ self._flux)[:, None]
+                bend = times(p, self._flux)[:, None]
                 second[i].append(
                     (p - first[i] * slopes[j] - first[j] * slopes[i] - value * bend) * inverse
                 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gmdask.geometry import WcsGrid, Window, rotate, rotation_matrix
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.response import Keep, Observation
+from gmdask.sums import times
 
 __all__ = ["Patch", "make_patch", "source_axes", "window_around"]
 
@@ -75,7 +76,7 @@ def source_axes(position: tuple[float, float], frame: str, grid: WcsGrid) -> Arr
     ])  # fmt: skip
     if frame == grid.frame:
         return axes
-    turned: Array = np.ascontiguousarray(axes @ rotation_matrix(frame, grid.frame).T)
+    turned: Array = times(axes, rotation_matrix(frame, grid.frame).T)
     return turned
 
 
