@@ -21,6 +21,8 @@ from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.plot.report import _energy_bounds
 from gmdask.plot.style import new_figure
 
+pytestmark = pytest.mark.gammapy_response
+
 mpl.use("agg")
 
 MAPS = [
