@@ -24,8 +24,10 @@ def folder(shared):
 
 @pytest.fixture(scope="session")
 def runs(folder):
-    """The runs, in memory."""
-    return gm.Datasets.read(folder / "datasets.yaml")
+    """The runs, in memory, with the response of Gammapy, whose numbers these are compared with."""
+    datasets = gm.Datasets.read(folder / "datasets.yaml")
+    datasets.set_response("gammapy")
+    return datasets
 
 
 @pytest.fixture

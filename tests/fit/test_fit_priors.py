@@ -9,6 +9,8 @@ from synthetic import models as make_models
 import gmdask as gm
 from gmdask.models import GaussianPrior
 
+pytestmark = pytest.mark.gammapy_response
+
 
 def with_priors(names):
     own = make_models(names)
