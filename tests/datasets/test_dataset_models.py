@@ -56,7 +56,7 @@ def test_names_are_unique(datasets, survey_store):
 
 
 def test_wrong_arguments(datasets, tmp_path):
-    with pytest.raises(InputError, match="not a dataset"):
+    with pytest.raises(InputError, match="expected datasets, got 'run-1'"):
         gm.Datasets([datasets[0], "run-1"])
     with pytest.raises(StoreNotFoundError, match=r"nothing\.zarr"):
         gm.Datasets.read(tmp_path / "nothing.zarr")

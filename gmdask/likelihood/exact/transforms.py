@@ -270,10 +270,10 @@ def _mixture(nodes: Array, weights: Array, kappa: Array) -> tuple[Array, Array, 
     return s, ds, d2s
 
 
-def _tabulated(nodes: Array, weights: Array, top: float, band: float) -> Profile:
-    """A mixture of disks as splines of κ up to `top`, zero beyond `band`."""
+def _tabulated(nodes: Array, weights: Array, top: float, band: float, flux: float = 1.0) -> Profile:
+    """A mixture of disks of some flux as splines of κ up to `top`, zero beyond `band`."""
     kappa = np.arange(0.0, min(top, band) + 4 * KAPPA_STEP, KAPPA_STEP)
-    spline = CubicSpline(kappa, np.stack(_mixture(nodes, weights, kappa), axis=1))
+    spline = CubicSpline(kappa, flux * np.stack(_mixture(nodes, weights, kappa), axis=1))
 
     def profile(at: Array) -> tuple[Array, Array, Array]:
         size = np.abs(at)
@@ -286,14 +286,18 @@ def _tabulated(nodes: Array, weights: Array, top: float, band: float) -> Profile
 
 @lru_cache(maxsize=16)
 def _disk(edge: float, top: float) -> Profile:
-    """A disk with an edge: disks whose radii are normally distributed."""
+    """A disk with an edge: disks whose radii are normally distributed.
+
+    Its density has the norm of a sharp one, as in Gammapy, so that its flux is a little larger.
+    """
     sigma = abs(edge) / EDGE
     if sigma < 1e-6:
         return _sharp_disk
     x = np.arange(-24, 25) / 3.0
     radii = 1 + sigma * x
-    weights = np.exp(-x * x / 2) * radii * radii * (radii > 0)
-    return _tabulated(radii, weights, top, 9.0 / sigma)
+    shares = np.exp(-x * x / 2)
+    weights = shares * radii * radii * (radii > 0)
+    return _tabulated(radii, weights, top, 9.0 / sigma, float(weights.sum() / shares.sum()))
 
 
 @lru_cache(maxsize=16)
