@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import synthetic
 
 RUN = """
@@ -24,6 +25,7 @@ for response, extended in (("exact", True), ("gammapy", False)):
 """
 
 
+@pytest.mark.slow
 def test_same_bits(survey):
     folders = [str(Path(__file__).parent), str(Path(synthetic.__file__).parent)]
     other = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}

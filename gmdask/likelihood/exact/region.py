@@ -140,7 +140,7 @@ class ExactRegion:
 
             def total(matrix: Array, held: Array) -> float:
                 m, c = seen(matrix, held)
-                return float(((m * w[:, None]).sum(axis=0) + w_sum * c) @ f)
+                return float((((m * w[:, None]).sum(axis=0) + w_sum * c) * f).sum())
 
             out = np.zeros((n_s, n_s))
             for s, u in pairs(n_s):
