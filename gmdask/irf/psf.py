@@ -23,7 +23,6 @@ CONTAINMENT = 0.999
 PRECISION_FACTOR = 12
 MAX_OVERSAMPLING = 4
 RAD_UPSAMPLING = 20
-SQUARE = 1e-6  # by which the sides of a square pixel may differ
 
 
 class PSFKernel(NamedTuple):
@@ -32,8 +31,7 @@ class PSFKernel(NamedTuple):
     Attributes
     ----------
     values : array of shape (energy, n, n)
-        Normalised to 1 per energy; n is odd. Of pixels that are not square, it is zero beyond the
-        radius in the direction in which they are longer.
+        Normalised to 1 per energy; n is odd.
     width : float
         Size of the kernel in deg.
     """
@@ -62,8 +60,7 @@ class PSFMap:
     the 99.9 % containment radii, oversampling from the 68 % ones, values from linear
     interpolation in pixel space of energy, offset and position. Plane t of a kernel is
     cut at the containment radius of *node* t of the map, also where the two energy axes
-    differ. Of pixels that are not square, which Gammapy refuses, kernels have the sizes in both
-    directions. The interpolation in offset is a fixed sparse matrix per pixel size, so that a
+    differ. The interpolation in offset is a fixed sparse matrix per pixel size, so that a
     kernel is one product of it with the profiles.
     """
 
@@ -87,7 +84,8 @@ class PSFMap:
 
     def max_width(self, target: WcsGrid) -> float:
         """Width in deg that no kernel for images of a grid exceeds."""
-        return _width(float(self._fine_rad.max()), _pixel_sizes(target))
+        pixel = target.max_pixel_scale
+        return round_up_to_odd(2 * float(self._fine_rad.max()) / pixel) * pixel
 
     def kernel(self, lon: float, lat: float, energies: Array, target: WcsGrid) -> PSFKernel:
         """Kernels at a position.
@@ -113,28 +111,25 @@ class PSFMap:
         inside = -0.5 <= x <= self.grid.shape[1] - 0.5 and -0.5 <= y <= self.grid.shape[0] - 0.5
         cumulative = self._cumulative(nodes) * inside
         planes = _interpolate_rows(nodes, self.energy.to_pix(energies))
-        pixels = _pixel_sizes(target)
+        pixel = target.max_pixel_scale
         radius = self._radius(cumulative, CONTAINMENT)
         radius_68 = self._radius(self._cumulative_at(cumulative, energies), 0.68)
-        size = round_up_to_odd(2 * radius.max() / min(pixels))
+        size = round_up_to_odd(2 * radius.max() / pixel)
         values = np.zeros((len(energies), size, size))
-        wanted = np.ceil(PRECISION_FACTOR / (2 * radius_68 / max(pixels)))
+        wanted = np.ceil(PRECISION_FACTOR / (2 * radius_68 / pixel))
         factors = np.minimum(wanted, MAX_OVERSAMPLING).astype(int)
         for factor in sorted(set(factors.tolist())):
             members = np.flatnonzero(factors == factor)
-            halves = [
-                [round_up_to_odd(2 * r / pixel) // 2 for pixel in pixels] for r in radius[members]
-            ]
+            halves = [round_up_to_odd(2 * r / pixel) // 2 for r in radius[members]]
             images = self._images(
-                planes[members], target.projection, pixels, size, max(map(max, halves)), factor
+                planes[members], target.projection, pixel, size, max(halves), factor
             )
-            for plane, (half_x, half_y), image in zip(members, halves, images, strict=True):
-                columns = slice(size // 2 - half_x, size // 2 + half_x + 1)
-                rows = slice(size // 2 - half_y, size // 2 + half_y + 1)
-                values[plane, rows, columns] = image[rows, columns]
+            for plane, half, image in zip(members, halves, images, strict=True):
+                cut = slice(size // 2 - half, size // 2 + half + 1)
+                values[plane, cut, cut] = image[cut, cut]
         total = values.sum(axis=(1, 2), keepdims=True)
         np.divide(values, total, out=values, where=total > 0)
-        return PSFKernel(values, _width(radius.max(), pixels))
+        return PSFKernel(values, size * pixel)
 
     def containment(self, lon: float, lat: float, energies: Array, radius: float) -> Array:
         """Share of the flux of a point within a circle around it.
@@ -220,18 +215,12 @@ class PSFMap:
         return np.asarray(self._fine_rad[index])
 
     def _images(
-        self,
-        planes: Array,
-        projection: str,
-        pixels: tuple[float, float],
-        size: int,
-        half: int,
-        factor: int,
+        self, planes: Array, projection: str, pixel: float, size: int, half: int, factor: int
     ) -> Array:
         """Images (plane, size, size): sums over factor² sub-pixels, clipped at 0; right up to `half`."""
         table = _radial_table(
             projection,
-            pixels,
+            pixel,
             size,
             factor,
             self.rad.nodes.tobytes(),
@@ -292,19 +281,7 @@ def _linear(pix: Array, row: NDArray[np.intp], shape: tuple[int, int]) -> sparse
     return sparse.coo_array((values, (np.concatenate([row, row]), columns)), shape=shape).tocsr()
 
 
-def _pixel_sizes(target: WcsGrid) -> tuple[float, float]:
-    """Sizes (lon, lat) of a pixel in deg, the same ones where it is square."""
-    lon, lat = target.pixel_scales
-    largest = target.max_pixel_scale
-    return (largest, largest) if math.isclose(lon, lat, rel_tol=SQUARE) else (lon, lat)
-
-
-def _width(radius: float, pixels: tuple[float, float]) -> float:
-    """Width in deg of whole pixels, an odd number of them, around a circle."""
-    return max(round_up_to_odd(2 * radius / pixel) * pixel for pixel in pixels)
-
-
-def _separations(projection: str, pixels: tuple[float, float], size: int, factor: int) -> Array:
+def _separations(projection: str, pixel: float, size: int, factor: int) -> Array:
     """Offsets from the centre, in deg, of the sub-pixels of a kernel image.
 
     The image is centred on the reference point of its projection, where its
@@ -312,7 +289,7 @@ def _separations(projection: str, pixels: tuple[float, float], size: int, factor
     """
     header = {
         "CTYPE1": f"RA---{projection}", "CTYPE2": f"DEC--{projection}", "CRPIX1": 1.0, "CRPIX2": 1.0,
-        "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -pixels[0], "CDELT2": pixels[1], "CUNIT1": "deg", "CUNIT2": "deg",
+        "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -pixel, "CDELT2": pixel, "CUNIT1": "deg", "CUNIT2": "deg",
     }  # fmt: skip
     grid = WcsGrid(header, (1, 1))
     side = slice(-(size // 2), size // 2 + 1)
@@ -337,16 +314,10 @@ class _RadialTable(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _radial_table(
-    projection: str,
-    pixels: tuple[float, float],
-    size: int,
-    factor: int,
-    nodes: bytes,
-    interp: str,
-    node_type: str,
+    projection: str, pixel: float, size: int, factor: int, nodes: bytes, interp: str, node_type: str
 ) -> _RadialTable:
     rad = Axis("rad", np.frombuffer(nodes), interp, node_type)
-    pix = rad.to_pix(_separations(projection, pixels, size, factor))
+    pix = rad.to_pix(_separations(projection, pixel, size, factor))
     flat = pix.ravel()
     rows = np.arange(size * size).reshape(size, 1, size, 1)
     row = np.broadcast_to(rows, (size, factor, size, factor)).ravel()

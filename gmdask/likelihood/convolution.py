@@ -216,8 +216,7 @@ class SampledConvolution:
         assert kernels is not None
         half = kernels.shape[-1] // 2
         distance = np.abs(np.arange(-half, half + 1))
-        some = kernels.any(axis=1) | kernels.any(axis=2)
-        return np.asarray(np.where(some, distance, 0).max(axis=1))
+        return np.asarray(np.where(kernels.any(axis=1), distance, 0).max(axis=1))
 
     def _cheaper_as_sums(self) -> Mask:
         """Planes that take less time as sums over the kernel at the pixels than as transforms."""
