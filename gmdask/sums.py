@@ -82,8 +82,10 @@ def gram(a: Array, weights: Array) -> Array:
 def times(a: Array, b: Array) -> Array:
     """Sum of products over the last axis of `a` and the first of `b`: ``a @ b`` if `b` has at most two axes."""
     if a.ndim > 2 or b.ndim > 2:
-        shape, rows = a.shape[:-1] + b.shape[1:], a.reshape(-1, a.shape[-1])
-        return times(rows, b.reshape(len(b), -1)).reshape(shape)
+        shape, n = a.shape[:-1] + b.shape[1:], len(b)
+        if not n:
+            return np.zeros(shape)
+        return times(a.reshape(-1, n), b.reshape(n, -1)).reshape(shape)
     left = np.ascontiguousarray(a if a.ndim == 2 else a[None], dtype=np.float64)
     if b.ndim == 1 or b.shape[1] < FEW:
         columns = b[None] if b.ndim == 1 else b.T

@@ -82,3 +82,11 @@ def test_pseudo_inverse():
     np.testing.assert_allclose(
         pseudo_inverse(matrix, 1e-10), np.linalg.pinv(matrix, 1e-10, hermitian=True), rtol=1e-8
     )
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((0,), (0, 3, 4)), ((2, 0), (0, 3, 4)), ((0,), (0, 4)), ((3, 2), (2, 0, 4))]
+)
+def test_sums_of_nothing(a, b):
+    result = times(np.zeros(a), np.zeros(b))
+    np.testing.assert_array_equal(result, np.zeros(a[:-1] + b[1:]))
