@@ -27,7 +27,7 @@ from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.exact.region_nodes import region_nodes
 from gmdask.models import GaussianSpatialModel, PointSpatialModel
 from tests.likelihood import cubes
-from tests.likelihood.test_exact_accuracy import SHAPES, cards, cube, npred, sky_points
+from tests.likelihood.test_exact_accuracy import SHAPES, cards, cube, flux_of, npred, sky_points
 from tests.likelihood.test_exact_derivatives import differences, fresh, shapes, source
 
 CORE = 0.06
@@ -81,7 +81,7 @@ def test_every_shape_in_a_circle(name):
     circle = CircleSkyRegion(aside(60, 0.15), RADIUS * u.deg)
     centre = circle.center.icrs
     distance = separation(lon, lat, centre.ra.deg, centre.dec.deg)
-    expected = float(in_circle(distance, RADIUS, CORE) @ weight)
+    expected = flux_of(spatial) * float(in_circle(distance, RADIUS, CORE) @ weight)
     assert 0.1 < expected < 0.9
     assert share(circle, spatial) == pytest.approx(expected, abs=1e-5)
 

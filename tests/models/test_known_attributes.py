@@ -116,7 +116,7 @@ def test_objects_of_gammapy_are_told_with_the_way_to_convert_them() -> None:
 def test_what_is_no_component_is_refused(given: Any) -> None:
     with pytest.raises(ModelError, match=r"expected components|is not a model component"):
         gm.Models(given)
-    with pytest.raises(InputError, match="datasets are"):
+    with pytest.raises(InputError, match="expected datasets"):
         gm.Datasets(given)
 
 

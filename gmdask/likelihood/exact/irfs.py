@@ -59,11 +59,11 @@ class PsfTable:
     ----------
     table : `RadialTable`
         Its offsets.
-    widths : array of shape (energy,)
-        Radii in deg that hold 39 % of the PSF at the centre of the map, standard deviations of a
-        Gaussian; 0 where there is no PSF.
+    center : array of shape (energy, rad)
+        Tables at the centre of the map.
     core : float
-        The smallest of them, rounded down to a power of the root of two.
+        Radius in deg that holds 39 % of the narrowest PSF at the centre of the map, a standard
+        deviation if it is Gaussian, rounded down to a power of the root of two.
     """
 
     def __init__(self, observation: Observation) -> None:
@@ -78,20 +78,16 @@ class PsfTable:
         lower = np.clip(np.floor(pix).astype(int), 0, max(n - 2, 0))
         upper = np.minimum(lower + 1, n - 1)
         self._lower, self._upper, self._share = lower, upper, (pix - lower)[:, None] * (n > 1)
-        self.widths = self._widths()
-        narrowest = float(self.widths[self.widths > 0].min(initial=self.table.end))
-        self.core = rounded(narrowest, math.floor)
-
-    def _widths(self) -> Array:
-        """Radii (energy,) that hold 39 % of the PSF at the centre of the map; 0 where there is none."""
         planes = self._planes(self._psf.profiles(*self._psf.grid.center))
-        radii, held = np.array(self.table.nodes), np.cumsum(planes * self._flux, axis=1)
-        known = (held[:, -1] > 0) & np.isfinite(held[:, -1])
-        found = [
-            float(np.interp(0.393 * h[-1], h, radii)) if k else 0.0
-            for h, k in zip(held, known, strict=True)
-        ]
-        return np.where(known, np.maximum(found, radii[-1] * 1e-4), 0.0)
+        flux = (planes * self._flux).sum(axis=1, keepdims=True)
+        self.center = np.divide(planes, flux, out=np.zeros_like(planes), where=flux > 0)
+        self.core = rounded(self._narrowest(), math.floor)
+
+    def _narrowest(self) -> float:
+        """Radius in deg that holds 39 % of the narrowest PSF at the centre of the map."""
+        radii, held = np.array(self.table.nodes), np.cumsum(self.center * self._flux, axis=1)
+        found = [float(np.interp(0.393 * h[-1], h, radii)) for h in held if h[-1] > 0]
+        return max(min(found, default=self.table.end), float(radii[-1]) * 1e-4)
 
     def _planes(self, nodes: Array) -> Array:
         """Profiles (energy, rad) at the energies of the dataset, linear between those of the map."""

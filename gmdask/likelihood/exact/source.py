@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.reco import RecoOperator, product
 from gmdask.likelihood.exact.transforms import extent_of, has_transform, size_names
-from gmdask.likelihood.exact.zones import Zones, zones_of
+from gmdask.likelihood.exact.zones import Zones, chosen_zones, rounded, zone_starts
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
@@ -31,6 +32,8 @@ Places = NDArray[np.intp] | slice
 
 MARGIN = 0.1  # of the reach of a source that moves, read around it
 MARGIN_PIXELS = 3
+PLAIN = ("e", "eta", "edge_width")  # sizes without a unit
+ODD = 0.37  # shift that keeps the ends of ranges of sizes away from round numbers
 KINDS = {"lon_0": LON, "lat_0": LAT, "phi": PHI}
 
 
@@ -81,6 +84,8 @@ class ExactSource:
         self._scale = np.array([DEG if k in angles else 1.0 for k in self._kinds])
         self._phi = names.index("phi") if "phi" in names else None
         self._patch: Patch | None = None
+        self._is_size = np.array([name in sizes for name in names])
+        self._found_zones: dict[bytes, Zones] = {}
 
     @property
     def nbytes(self) -> int:
@@ -199,9 +204,29 @@ class ExactSource:
         return axes, np.array([step * DEG, scale * DEG, n, np.sin(latitude), np.cos(latitude)])
 
     def _zones(self, values: Array) -> Zones:
-        extent = extent_of(self._spatial, values)
-        pixel = self._observation.grid.max_pixel_scale
-        return zones_of(self._psf.widths, extent.inner, extent.smooth, pixel)
+        """Zones that serve a range of sizes, a factor of two wide: they stay as these change."""
+        ends = [self._rounded_sizes(values, rule) for rule in (math.floor, math.ceil)]
+        key = np.concatenate(ends)[np.tile(self._is_size, 2)].tobytes()
+        if key not in self._found_zones:
+            starts = []
+            for near in ends:
+                matrices = shape_matrices(self._spatial, near, self._psf.table, self._psf.core, 0)
+                seen = matmul(self._psf.center, np.ascontiguousarray(matrices.value[0]))
+                pixel = self._observation.grid.max_pixel_scale
+                starts.append(zone_starts(seen, matrices.grid, pixel))
+            self._found_zones[key] = chosen_zones(np.maximum(*starts))
+        return self._found_zones[key]
+
+    def _rounded_sizes(self, values: Array, rule: Callable[[float], int]) -> Array:
+        """Values with lengths rounded to powers of two, and plain numbers to quarters, but for a shift."""
+        near = values.copy()
+        for k, name in enumerate(self._spatial.parameter_names):
+            if name in PLAIN:
+                near[k] = min(max((rule(4 * float(values[k]) + ODD) - ODD) / 4, 0.02), 0.98)
+            elif self._is_size[k] and values[k] != 0:
+                size = (1 + ODD) * rounded(abs(float(values[k])) / (1 + ODD), rule, 1)
+                near[k] = math.copysign(size, values[k])
+        return near
 
     def _angle(self, values: Array) -> float:
         return 0.0 if self._phi is None else float(values[self._phi]) * DEG
