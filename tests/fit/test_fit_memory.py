@@ -39,7 +39,7 @@ def test_the_plan_is_kept_to(many, two_workers):
     """Refused before anything is read; with what would do, no more than projected, and the same bits."""
     expected = models(many.names, extended=True)
     result = gm.Fit(many, two_workers, max_passes=2).run(expected)
-    own, refused, limit = models(many.names, extended=True), 0, 250_000_000
+    own, refused, limit = models(many.names, extended=True), 0, 330_000_000
     while True:
         with gm.connect(workers=1, memory_limit=limit) as client:
             client.run(peak)  # which loads what it needs
