@@ -22,6 +22,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+LEAST = 1e-14  # share of a rule below which it is left out
 BLEND = 0.25  # of the chord at which a zone begins, over which it is blended with the one before
 
 
@@ -176,11 +177,14 @@ def zone_of(
     if zone + 1 < len(rules) and r > rules[zone + 1, 2] * (1 + 1e-9):
         width = BLEND * rules[zone + 1, 2]
         u = (r - rules[zone + 1, 2]) / width
+        share = 1 - u * u * u * (10 - 15 * u + 6 * u * u)
+        if share < LEAST:  # rounding has left nothing of it
+            return zone + 1
         slope, bend = -30 * u * u * (1 - u) ** 2 / width, -60 * u * (1 - u) * (1 - 2 * u) / width**2
         slopes_of(seen, r, grid[3], grid[4], slopes)
         curves_of(seen, r, slopes, grid[3], grid[4], curves)
         by_lon, by_lat = slopes[0, 0], slopes[0, 1]
-        out[0] = 1 - u * u * u * (10 - 15 * u + 6 * u * u)
+        out[0] = share
         out[1], out[2] = slope * by_lon, slope * by_lat
         out[3] = bend * by_lon * by_lon + slope * curves[0, 0, 0]
         out[4] = bend * by_lon * by_lat + slope * curves[0, 0, 1]
