@@ -180,7 +180,7 @@ def sampled(pixel: float):
 def test_the_last_of_a_rule_is_left_out():
     """A share that rounding may turn to zero or below is none: it is divided by."""
     rules = np.array([[0.0, 4.0, 0.0], [4.0, 5.0, 0.01]])
-    axes, grid = np.eye(3)[[1, 2, 0]], np.array([1e-4, 1e-2, 100, 0.0, 1.0])
+    axes, grid = np.eye(3)[[1, 2, 0]], np.array([1e-4, 1e-2, 100, 0.0, 1.0, 1.0])
     pixel, out = np.zeros((7, 3)), np.empty(6)
     found = set()
     for apart in np.concatenate([[0.0], np.geomspace(1e-16, 0.2, 2000)]):
@@ -193,3 +193,32 @@ def test_the_last_of_a_rule_is_left_out():
         assert out[0] == 1.0 or 1e-14 <= out[0] < 1.0
         found.add((int(zone), out[0] < 1.0))
     assert found == {(0, False), (0, True), (1, False)}
+
+
+@pytest.mark.parametrize("name", ["point", "gauss", "long gauss", "disk"])
+def test_what_was_read_before_leaves_no_trace(name):
+    """A source that moved and grew has the bits of one that was there from the beginning."""
+    from tests.likelihood.test_exact_accuracy import cube
+
+    data = cube((151, 161), (0.02, 0.02), 0.02, king=True, centre=(83.71, 22.05))
+    data["counts"].values[...] = np.random.default_rng(1).poisson(0.05, data["counts"].shape)
+    models = source(shapes()[name])
+    start = models.parameters.value
+    used = CompiledDataset(data, models)
+    walk = []
+    for lon, lat, size in ((0.3, -0.2, 1.0), (-0.5, 0.4, 1.3), (0.02, 0.0, 0.4), (0.0, 0.0, 1.0)):
+        values = start.copy()
+        values[place(models, "lon_0")] += lon
+        values[place(models, "lat_0")] += lat
+        for size_name in ("sigma", "r_0"):
+            if size_name in [p.name for p in models.parameters]:
+                values[place(models, size_name)] *= size
+        walk.append(values)
+    for values in walk:
+        for order in (1, 2):
+            here, anew = used.evaluate(values, order=order), fresh(data, models, values, order)
+            assert here.stat == anew.stat
+            np.testing.assert_array_equal(here.gradient, anew.gradient)
+            np.testing.assert_array_equal(here.gauss_newton, anew.gauss_newton)
+            if order == 2:
+                np.testing.assert_array_equal(here.observed, anew.observed)

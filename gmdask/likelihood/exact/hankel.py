@@ -83,7 +83,8 @@ def shape_matrices(
     free = tuple(not p.frozen for p in model.parameters)
     key = ("radial", type(model).__name__, free, sizes, table, core, order)
     found = CACHE.get(key, lambda: _matrices(model, values, table, core, order))
-    grid = RadialGrid(float(found[0][0]), float(found[0][1]), int(found[0][2]))
+    step, scale, n, end = found[0].tolist()
+    grid = RadialGrid(step, scale, int(n), end)
     return ShapeMatrices(grid, found[1], found[2], found[3])
 
 

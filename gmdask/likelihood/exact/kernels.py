@@ -212,7 +212,8 @@ def forward(
         East, north, and direction of the source.
     tables : array of shape (table, M, n + 4, T)
         Coefficients of the splines.
-    grid : array (step, scale, number of knots, sine, cosine of the latitude of the source)
+    grid : array of shape (6,)
+        See `RadialGrid.at_latitude`.
     phi : float
         Angle of the major axis.
     nodes : array of shape (node, 3)

@@ -87,7 +87,7 @@ def reach_of(grid: Array) -> float:
     """Chord from which on the splines are zero."""
     step, scale = grid[0], grid[1]
     share = min((grid[2] + 1) * step / scale, 0.999999)
-    return float(scale * share / np.sqrt(1 - share * share))
+    return float(min(scale * share / np.sqrt(1 - share * share), grid[5]))
 
 
 @compiled

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import WcsGrid, Window, rotate, rotation_matrix
+from gmdask.geometry import WcsGrid, Window, rotation_matrix
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.sums import times
@@ -180,9 +180,3 @@ def make_patch(
         index if isinstance(index, slice) else keep(index),
         keep(pixel.astype(np.int32)), keep(own.r.astype(np.int32)),
     )  # fmt: skip
-
-
-def to_grid_pixel(grid: WcsGrid, position: tuple[float, float], frame: str) -> tuple[float, float]:
-    """Pixel coordinate (x, y) of a position in deg."""
-    x, y = grid.to_pixel(*rotate(*position, frame, grid.frame))
-    return float(x), float(y)

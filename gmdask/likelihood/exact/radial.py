@@ -40,18 +40,22 @@ class RadialGrid(NamedTuple):
         Radius in deg from which knots are further apart.
     n : int
         Number of knots from 0 on that carry values.
+    end : float
+        Radius in deg from which on nothing is left: what the last knots round off is cut there,
+        so that no more pixels than those within it matter.
     """
 
     step: float
     scale: float
     n: int
+    end: float
 
     @classmethod
     def reaching(cls, step: float, inner: float, reach: float) -> RadialGrid:
         """Knots out to a reach, of full resolution within an inner radius; all in deg."""
         scale = float(np.hypot(inner, TAIL * step))
         last = reach / (step * np.sqrt(1 + (reach / scale) ** 2))
-        return cls(step, scale, int(np.ceil(last)) + 1)
+        return cls(step, scale, int(np.ceil(last)) + 1, reach)
 
     @property
     def radii(self) -> Array:
@@ -59,6 +63,19 @@ class RadialGrid(NamedTuple):
         q = np.arange(self.n) * (self.step / self.scale)
         radii: Array = self.scale * q / np.sqrt(np.maximum(1 - q * q, 1e-6))
         return radii
+
+    def at_latitude(self, latitude: float) -> Array:
+        """What the compiled loops want to know: the knots in rad, sine and cosine of a latitude in deg."""
+        lat = latitude * DEG
+        knots = [
+            self.step * DEG,
+            self.scale * DEG,
+            self.n,
+            np.sin(lat),
+            np.cos(lat),
+            self.end * DEG,
+        ]
+        return np.array(knots)
 
     def coefficients(self, values: Array) -> Array:
         """Coefficients (..., n + 4) of the cubic B-spline through values (..., n) at the knots.

@@ -238,9 +238,7 @@ class ExactRegion:
         assert nodes is not None
         position = self._position(values)
         axes = source_axes(position, self._spatial.frame, region.grid())
-        step, scale, n = matrices.grid
-        latitude = position[1] * DEG
-        grid = np.array([step * DEG, scale * DEG, n, np.sin(latitude), np.cos(latitude)])
+        grid = matrices.grid.at_latitude(position[1])
         n_m, n_coefficients = matrices.value.shape[0], matrices.value.shape[2]
         n_s = len(self._free) if order else 0
         out = np.zeros((rows(n_s, order), n_m, n_coefficients))

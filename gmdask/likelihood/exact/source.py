@@ -199,9 +199,7 @@ class ExactSource:
     def _geometry(self, values: Array, matrices: ShapeMatrices) -> tuple[Array, Array]:
         position, frame = self._position(values), self._spatial.frame
         axes = source_axes(position, frame, self._observation.grid)
-        latitude = position[1] * DEG
-        step, scale, n = matrices.grid
-        return axes, np.array([step * DEG, scale * DEG, n, np.sin(latitude), np.cos(latitude)])
+        return axes, matrices.grid.at_latitude(position[1])
 
     def _zones(self, values: Array) -> Zones:
         """Zones that serve a range of sizes, a factor of two wide: they stay as these change."""
