@@ -13,7 +13,6 @@ from gmdask.likelihood.exact.nodes import (
     curves_of,
     expand_pixel,
     is_near,
-    reach_of,
     slopes_of,
     spline_at,
     toward,
@@ -216,7 +215,7 @@ def second(
     n_pairs = n_s * (n_s + 1) // 2
     total, sums = np.empty((n_pairs, n_t)), np.zeros((n_pairs, n_t))
     scratch, own = np.empty((3, n_t)), np.zeros((2 * n_s, n_t))
-    reach = reach_of(grid)
+    reach = grid[5]
     for y in range(n_y):
         for x in range(n_x):
             p, o = pattern[y, x], place[y, x]

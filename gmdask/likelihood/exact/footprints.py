@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.compiling import compiled
-from gmdask.likelihood.exact.nodes import curves_of, reach_of, slopes_of, spline_at
+from gmdask.likelihood.exact.nodes import curves_of, slopes_of, spline_at
 
 __all__ = ["footprints", "pairs", "rows"]
 
@@ -85,7 +85,7 @@ def footprints(
     n_s, n_m = len(turns), out.shape[1]
     weights, slopes, curves = np.empty((3, 4)), np.empty((2, 2)), np.empty((2, 2, 2))
     seen, by_r, by_turn = np.empty(3), np.zeros(n_s), np.zeros(n_s)
-    reach = reach_of(grid)
+    reach = grid[5]
     for node in range(len(nodes)):
         seen[:] = 0.0
         for i in range(3):

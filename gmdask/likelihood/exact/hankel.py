@@ -32,7 +32,7 @@ from gmdask.likelihood.shared import CACHE
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
 
-__all__ = ["ShapeMatrices", "flux_weights", "shape_matrices"]
+__all__ = ["ShapeMatrices", "flux_weights", "shape_grid", "shape_matrices"]
 
 Array = NDArray[np.float64]
 
@@ -83,9 +83,18 @@ def shape_matrices(
     free = tuple(not p.frozen for p in model.parameters)
     key = ("radial", type(model).__name__, free, sizes, table, core, order)
     found = CACHE.get(key, lambda: _matrices(model, values, table, core, order))
-    step, scale, n, end = found[0].tolist()
-    grid = RadialGrid(step, scale, int(n), end)
+    step, scale, n = found[0].tolist()
+    grid = RadialGrid(step, scale, int(n))
     return ShapeMatrices(grid, found[1], found[2], found[3])
+
+
+def shape_grid(model: SpatialModel, values: Array, table: RadialTable, core: float) -> RadialGrid:
+    """Knots of the splines of `shape_matrices`."""
+    extent = extent_of(model, values)
+    # knots stay where they are as a size changes, so that no error of theirs is derived
+    step = rounded(math.hypot(core / CELLS, extent.smooth / SMOOTH_CELLS), math.floor)
+    inner = rounded(extent.inner, math.ceil) if extent.inner else 0.0
+    return RadialGrid.reaching(step, inner, extent.reach + table.end)
 
 
 _POSITION = ("lon_0", "lat_0", "phi")
@@ -95,10 +104,7 @@ def _matrices(
     model: SpatialModel, values: Array, table: RadialTable, core: float, order: int
 ) -> tuple[Array, Array, Array, Array]:
     extent = extent_of(model, values)
-    # knots stay where they are as a size changes, so that no error of theirs is derived
-    step = rounded(math.hypot(core / CELLS, extent.smooth / SMOOTH_CELLS), math.floor)
-    inner = rounded(extent.inner, math.ceil) if extent.inner else 0.0
-    grid = RadialGrid.reaching(step, inner, extent.reach + table.end)
+    grid = shape_grid(model, values, table, core)
     n_rad, n = len(table.nodes), grid.n + 4
     if isinstance(model, PointSpatialModel):
         value = grid.coefficients(table.basis(grid.radii).T)[None]

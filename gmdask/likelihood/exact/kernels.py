@@ -18,7 +18,6 @@ from gmdask.compiling import compiled, inlined
 from gmdask.likelihood.exact.nodes import (
     expand_pixel,
     is_near,
-    reach_of,
     slopes_of,
     spline_at,
     toward,
@@ -231,7 +230,7 @@ def forward(
     pixel, weights, slopes = np.empty((7, 3)), np.empty((3, 4)), np.empty((2, 2))
     total, scratch, seen = np.empty((1 + len(kinds), n_t)), np.empty((2, n_t)), np.empty(3)
     center, inner, curves = np.empty(6), np.empty((1, n_t)), np.empty((2, 2, 2))
-    reach = reach_of(grid)
+    reach = grid[5]
     for y in range(n_y):
         for x in range(n_x):
             p, o = pattern[y, x], place[y, x]

@@ -13,7 +13,6 @@ __all__ = [
     "curves_of",
     "expand_pixel",
     "is_near",
-    "reach_of",
     "slopes_of",
     "spline_at",
     "toward",
@@ -80,14 +79,6 @@ def _spline(q: float, weights: Array) -> Any:
     weights[2, 2] = 3 * v - 2
     weights[2, 3] = u
     return cell
-
-
-@compiled
-def reach_of(grid: Array) -> float:
-    """Chord from which on the splines are zero."""
-    step, scale = grid[0], grid[1]
-    share = min((grid[2] + 1) * step / scale, 0.999999)
-    return float(min(scale * share / np.sqrt(1 - share * share), grid[5]))
 
 
 @compiled

@@ -40,22 +40,18 @@ class RadialGrid(NamedTuple):
         Radius in deg from which knots are further apart.
     n : int
         Number of knots from 0 on that carry values.
-    end : float
-        Radius in deg from which on nothing is left: what the last knots round off is cut there,
-        so that no more pixels than those within it matter.
     """
 
     step: float
     scale: float
     n: int
-    end: float
 
     @classmethod
     def reaching(cls, step: float, inner: float, reach: float) -> RadialGrid:
         """Knots out to a reach, of full resolution within an inner radius; all in deg."""
         scale = float(np.hypot(inner, TAIL * step))
         last = reach / (step * np.sqrt(1 + (reach / scale) ** 2))
-        return cls(step, scale, int(np.ceil(last)) + 1, reach)
+        return cls(step, scale, int(np.ceil(last)) + 1)
 
     @property
     def radii(self) -> Array:
@@ -63,6 +59,12 @@ class RadialGrid(NamedTuple):
         q = np.arange(self.n) * (self.step / self.scale)
         radii: Array = self.scale * q / np.sqrt(np.maximum(1 - q * q, 1e-6))
         return radii
+
+    @property
+    def end(self) -> float:
+        """Radius in deg from which on a spline is zero."""
+        share = min((self.n + 1) * self.step / self.scale, 0.999999)
+        return float(self.scale * share / np.sqrt(1 - share * share))
 
     def at_latitude(self, latitude: float) -> Array:
         """What the compiled loops want to know: the knots in rad, sine and cosine of a latitude in deg."""

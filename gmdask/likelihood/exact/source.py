@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.curvature import second
-from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
+from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_grid, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
 from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward
 from gmdask.likelihood.exact.operator import ExactOperator
 from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window_around
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.reco import RecoOperator, product
-from gmdask.likelihood.exact.transforms import extent_of, has_transform, size_names
+from gmdask.likelihood.exact.transforms import has_transform, size_names
 from gmdask.likelihood.exact.zones import Zones, chosen_zones, rounded, zone_starts
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
@@ -102,9 +102,9 @@ class ExactSource:
         self._irfs(values)
 
     def _reach(self, values: Array) -> float:
-        """Radius in deg beyond which the convolved source is zero."""
-        whole = extent_of(self._spatial, values).reach + self._psf.table.end
-        return 2 * math.degrees(math.asin(min(whole * DEG / 2, 1.0)))
+        """Angle in deg beyond which the convolved source is zero."""
+        end = shape_grid(self._spatial, values, self._psf.table, self._psf.core).end
+        return 2 * math.degrees(math.asin(min(end * DEG / 2, 1.0)))
 
     def _position(self, values: Array) -> tuple[float, float]:
         position = self._spatial.center(values)
