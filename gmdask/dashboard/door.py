@@ -11,8 +11,8 @@ from tornado.routing import Matcher, Router, Rule, RuleRouter
 
 __all__ = ["guarded"]
 
-# files of Bokeh, which are no secret; and the socket, whose first message is signed by the page that opens it
-FREE = ("/static/", "/ws")
+# files and the icon of Bokeh, which are no secret; and the socket, whose first message is signed by the page that opens it
+FREE = ("/static/", "/favicon.ico", "/ws")
 
 
 class _Admitted(Matcher):

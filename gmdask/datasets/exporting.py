@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +24,7 @@ from gmdask.events import Listener
 from gmdask.models import Component, ModelBase, ModelSequence
 from gmdask.models.gammapy_models import models_from_gammapy, models_to_gammapy
 from gmdask.paths import expanded
+from gmdask.quiet import no_warnings
 from gmdask.store.formats.gadf import read_content
 from gmdask.store.formats.gadf_writer import to_hdulist
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
@@ -108,7 +108,7 @@ def to_gammapy(
     theirs = _gammapy_datasets()
     if isinstance(data, ModelSequence | Component | ModelBase):
         return models_to_gammapy(data)
-    with _quiet():
+    with no_warnings():
         if not isinstance(data, MapDataset):
             return theirs.Datasets([to_gammapy(dataset) for dataset in data])
         cube = opened(data.source, data.name)
@@ -161,7 +161,7 @@ def from_gammapy(data: Any) -> Any:
         )
         raise InputError(msg)
     buffer = io.BytesIO()
-    with _quiet():
+    with no_warnings():
         # FITS has ASCII only
         written = data if data.name.isascii() else data.copy(name="dataset")
         written.to_hdulist().writeto(buffer)
@@ -181,8 +181,3 @@ def _gammapy_datasets() -> Any:
     except ImportError as error:
         msg = f'to_gammapy needs Gammapy: pip install "gmdask[gammapy]" ({error})'
         raise ImportError(msg) from error
-
-
-def _quiet() -> warnings.catch_warnings[None]:
-    """Without the warnings of Gammapy and what it uses."""
-    return warnings.catch_warnings(action="ignore")

@@ -7,7 +7,6 @@ decided in the plane of a projection, as in Gammapy's ``RegionGeom``.
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from gmdask.geometry.aligned import downsampled_cards, shifted_cards
 from gmdask.geometry.frames import rotate, separation
 from gmdask.geometry.wcs import WcsGrid
 from gmdask.inputs import read_bytes
+from gmdask.quiet import caught_warnings
 
 __all__ = ["OVERSAMPLING", "Region", "read_region"]
 
@@ -82,14 +82,14 @@ def read_region(region: Any) -> list[Any]:
 def _read_text(text: str) -> list[Any]:
     """Shapes of DS9's text; what the parser would skip with a warning is an error."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)
+        with caught_warnings(AstropyUserWarning) as caught:
             found = list(shapes.Regions.parse(text, format="ds9"))
-    except (ValueError, TypeError, KeyError, IndexError, AstropyUserWarning) as error:
+    except (ValueError, TypeError, KeyError, IndexError) as error:
         msg = f"{text!r} is not a region in DS9's text ({error})"
         raise InputError(msg) from error
-    if not found:
-        msg = f"{text!r} is not a region in DS9's text: there is no shape in it"
+    if caught or not found:
+        reason = caught[0].message if caught else "there is no shape in it"
+        msg = f"{text!r} is not a region in DS9's text: {reason}"
         raise InputError(msg)
     return found
 

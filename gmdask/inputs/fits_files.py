@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +14,7 @@ from astropy.io import fits
 from gmdask.errors import GmdaskError, InputError
 from gmdask.inputs.files import allowed_size, read_bytes, unpack
 from gmdask.inputs.plain_data import check_yaml
+from gmdask.quiet import no_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -79,8 +79,7 @@ def open_fits(
 @contextmanager
 def _opened(content: bytes, path: str | Path, error: type[GmdaskError]) -> Iterator[fits.HDUList]:
     try:
-        with warnings.catch_warnings(), fits.open(BytesIO(content), memmap=False) as hdus:
-            warnings.simplefilter("ignore")
+        with no_warnings(), fits.open(BytesIO(content), memmap=False) as hdus:
             yield hdus
     except GmdaskError:
         raise

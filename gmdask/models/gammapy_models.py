@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +25,7 @@ from gmdask.models.sequence import ModelSequence
 from gmdask.models.sky import SkyModel
 from gmdask.models.spectral import PowerLawSpectralModel, SpectralModel
 from gmdask.models.temporal_base import TemporalModel
+from gmdask.quiet import no_warnings
 
 __all__ = ["models_from_gammapy", "models_to_gammapy"]
 
@@ -192,7 +192,7 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
     theirs = import_module("gammapy.modeling.models")
     models = Models(data.copy())
     models.covariance = None
-    with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+    with TemporaryDirectory() as folder, no_warnings():
         names = [_stored_in(Path(folder), k, holder) for k, holder in enumerate(_holders(models))]
         path = Path(folder) / "models.yaml"
         models.write(path)

@@ -58,6 +58,7 @@ def page(browser):
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     local = re.compile(r"(https?|ws)://127\.0\.0\.1:|data:|blob:|file:|about:")
     opened.on("request", lambda r: None if local.match(r.url) else wrong.append(r.url))
+    opened.on("response", lambda r: None if r.ok else wrong.append(f"{r.status} of {r.url}"))
     yield opened
     opened.close()
     assert wrong == []
@@ -165,7 +166,7 @@ def test_command_shows_a_fit_that_ended(output, page) -> None:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            url = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            url = re.search(r"http://127\.0\.0\.1:\d+/\S*", line)
             assert url is not None, line
             page.goto(url[0])
             has_text(page, "done: converged")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +23,7 @@ from astropy.utils.exceptions import AstropyWarning
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.inputs import fits_content
+from gmdask.quiet import caught_warnings
 from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.validity import check_values
@@ -39,7 +38,6 @@ TABLES = ("GTI", "META_TABLE")
 STRUCTURAL = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "NAME", "CHECKSUM", "DATASUM", "COMMENT"}
 
 # astropy warns through a process-wide filter: one file at a time may change it.
-_PARSING = threading.Lock()
 
 
 def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
@@ -112,8 +110,7 @@ def _stem(path: Path) -> str:
 @contextmanager
 def _open(content: bytes, file: str) -> Iterator[fits.HDUList]:
     """Open a FITS file; what astropy warns of is logged or, if truncated, raised."""
-    with _PARSING, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", AstropyWarning)
+    with caught_warnings(AstropyWarning) as caught:
         try:
             with fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as hdus:
                 _check_complete(hdus, len(content), file)
