@@ -11,7 +11,7 @@ from tornado.routing import Matcher, Router, Rule, RuleRouter
 
 __all__ = ["guarded"]
 
-# files and the icon of Bokeh, which are no secret; and the socket, whose first message is signed by the page that opens it
+# Bokeh's files and icon are no secret; nor is the socket, whose first message is signed by the page that opens it
 FREE = ("/static/", "/favicon.ico", "/ws")
 
 
