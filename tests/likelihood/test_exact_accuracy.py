@@ -7,6 +7,7 @@ sub-pixels, and adds up the PSF, a formula, at the separations between them.
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -283,3 +284,32 @@ def test_a_king_function_keeps_its_flux():
     data = cube((80, 80), (0.025, 0.025), core=0.03, king=True)
     found = npred(data, SHAPES["point"])
     assert found.sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("factor", [5, 15])
+@pytest.mark.parametrize("name", ["point", "gauss"])
+def test_pixels_far_larger_than_the_psf(name, factor):
+    """They hold what fine pixels hold together."""
+    core, fine = 0.02, 0.02
+    spatial = {
+        "point": PointSpatialModel(**POSITION),
+        "gauss": GaussianSpatialModel(**POSITION, sigma="0.03 deg"),
+    }[name]
+    coarse = npred(cube((4, 6), (fine * factor, fine * factor), core=core), spatial)
+    parts = npred(cube((4 * factor, 6 * factor), (fine, fine), core=core), spatial)
+    expected = parts.reshape(4, factor, 6, factor).sum(axis=(1, 3))
+    np.testing.assert_allclose(coarse, expected, rtol=0, atol=2e-5)
+    assert coarse.sum() == pytest.approx(1, abs=5e-5)
+
+
+def test_a_large_elongated_disk_needs_little_memory():
+    """Its many harmonics are not all held at once."""
+    spatial = DiskSpatialModel(**POSITION, r_0="0.6 deg", e=0.9, phi="30 deg")
+    data = cube((50, 50), (0.05, 0.05), core=0.025)
+    npred(data, SHAPES["point"])
+    tracemalloc.start()
+    found = npred(data, spatial)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.sum() == pytest.approx(1, abs=2e-5)
+    assert peak < 300e6

@@ -12,6 +12,7 @@ coefficients of C's spline, the same for every dataset whose PSF has the same of
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,13 +33,14 @@ from gmdask.likelihood.shared import CACHE
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
 
-__all__ = ["ShapeMatrices", "flux_weights", "shape_grid", "shape_matrices"]
+__all__ = ["ShapeMatrices", "flux_weights", "mean_matrix", "shape_grid", "shape_matrices"]
 
 Array = NDArray[np.float64]
 
 BAND = 16.0  # wave numbers up to this over the PSF's core
 CELLS = 8.0  # knots per standard deviation of the PSF
 PHASE = 52.0  # radians of the fastest oscillation that 32 nodes integrate to rounding
+PART = 2_000_000  # values of Bessel functions held at once
 SMOOTH_CELLS = 14.0  # knots, at least, per standard deviation of a Gaussian
 
 
@@ -78,14 +80,32 @@ def shape_matrices(
     order : {0, 1, 2}
         How many derivatives by the sizes are needed.
     """
-    names = model.parameter_names
-    sizes = tuple(v for n, v in zip(names, values.tolist(), strict=True) if n not in _POSITION)
-    free = tuple(not p.frozen for p in model.parameters)
-    key = ("radial", type(model).__name__, free, sizes, table, core, order)
+    key = _key("radial", model, values, table, core, order)
     found = CACHE.get(key, lambda: _matrices(model, values, table, core, order))
-    step, scale, n = found[0].tolist()
-    grid = RadialGrid(step, scale, int(n))
-    return ShapeMatrices(grid, found[1], found[2], found[3])
+    return ShapeMatrices(_grid_of(found[0]), found[1], found[2], found[3])
+
+
+def mean_matrix(
+    model: SpatialModel, values: Array, table: RadialTable, core: float
+) -> tuple[RadialGrid, Array]:
+    """Knots, and the matrix (rad, n + 4) to azimuthal means of a shape: see `shape_matrices`."""
+    key = _key("mean", model, values, table, core, 0)
+    found = CACHE.get(key, lambda: _matrices(model, values, table, core, 0, harmonics=1)[:2])
+    return _grid_of(found[0]), found[1][0]
+
+
+def _key(
+    what: str, model: SpatialModel, values: Array, table: RadialTable, core: float, order: int
+) -> tuple[Hashable, ...]:
+    pairs = zip(model.parameter_names, values.tolist(), strict=True)
+    sizes = tuple(v for n, v in pairs if n not in _POSITION)
+    free = tuple(not p.frozen for p in model.parameters)
+    return (what, type(model).__name__, free, sizes, table, core, order)
+
+
+def _grid_of(numbers: Array) -> RadialGrid:
+    step, scale, n = numbers.tolist()
+    return RadialGrid(step, scale, int(n))
 
 
 def shape_grid(model: SpatialModel, values: Array, table: RadialTable, core: float) -> RadialGrid:
@@ -101,8 +121,10 @@ _POSITION = ("lon_0", "lat_0", "phi")
 
 
 def _matrices(
-    model: SpatialModel, values: Array, table: RadialTable, core: float, order: int
-) -> tuple[Array, Array, Array, Array]:
+    model: SpatialModel, values: Array, table: RadialTable, core: float, order: int,
+    harmonics: int | None = None,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """Knots and matrices of `ShapeMatrices`, of all harmonics or the first so many."""
     extent = extent_of(model, values)
     grid = shape_grid(model, values, table, core)
     n_rad, n = len(table.nodes), grid.n + 4
@@ -111,27 +133,36 @@ def _matrices(
         return np.array(grid), value, np.zeros((0, 1, n_rad, n)), np.zeros((0, 0, 1, n_rad, n))
     k, weight, psf = _psf_transform(table, *_band(table, core, extent))
     shape = transform_of(model, values, k, core)
-    n_m = len(shape.value)
-    bessel = even_bessel(np.multiply.outer(k, grid.radii), n_m)
-    measure = k * weight / (2 * np.pi)
-
-    def seen(transform: Array) -> Array:
-        """Spline coefficients (M, rad, n + 4) from harmonics (M, k)."""
-        parts = [matmul(psf * ((-1) ** m * measure * transform[m]), bessel[m]) for m in range(n_m)]
-        return grid.coefficients(np.stack(parts))
-
+    n_m = harmonics or len(shape.value)
     n_p = len(shape.first) if order else 0
-    first = np.zeros((n_p, n_m, n_rad, n))
-    for p in range(n_p):
-        if shape.first[p].any():
-            first[p] = seen(shape.first[p])
-    n_p = n_p if order > 1 else 0
-    second = np.zeros((n_p, n_p, n_m, n_rad, n))
-    for p in range(n_p):
-        for q in range(p + 1):
-            if shape.second[p, q].any():
-                second[p, q] = second[q, p] = seen(shape.second[p, q])
-    return np.array(grid), seen(shape.value), first, second
+    pairs = [(p, q) for p in range(n_p if order > 1 else 0) for q in range(p + 1)]
+    transforms = np.stack(
+        [shape.value[:n_m]]
+        + [shape.first[p, :n_m] for p in range(n_p)]
+        + [shape.second[p, q, :n_m] for p, q in pairs]
+    )
+    transforms *= k * weight / (2 * np.pi)
+    seen = grid.coefficients(_transformed(transforms, psf, k, grid.radii))
+    second = np.zeros((len({p for p, _ in pairs}),) * 2 + seen.shape[1:])
+    for (p, q), of_pair in zip(pairs, seen[1 + n_p :], strict=True):
+        second[p, q] = second[q, p] = of_pair
+    return np.array(grid), seen[0], seen[1 : 1 + n_p], second
+
+
+def _transformed(transforms: Array, psf: Array, k: Array, radii: Array) -> Array:
+    """Sum over k of transforms (which, M, k), a PSF's (rad, k) and Bessel functions: (which, M, rad, r)."""
+    n_which, n_m, n_k = transforms.shape
+    out = np.zeros((n_which, n_m, len(psf), len(radii)))
+    at_once = max(PART // (n_m * len(radii)), 1)
+    for start in range(0, n_k, at_once):
+        part = slice(start, start + at_once)
+        bessel = even_bessel(np.multiply.outer(k[part], radii), n_m)
+        for m in range(n_m):
+            for which in range(n_which):
+                if transforms[which, m, part].any():
+                    seen = psf[:, part] * ((-1) ** m * transforms[which, m, part])
+                    out[which, m] += matmul(seen, bessel[m])
+    return out
 
 
 def _band(table: RadialTable, core: float, extent: Extent) -> tuple[float, float]:

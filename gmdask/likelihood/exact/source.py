@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.curvature import second
-from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_grid, shape_matrices
+from gmdask.likelihood.exact.hankel import ShapeMatrices, mean_matrix, shape_grid, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
 from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward
 from gmdask.likelihood.exact.operator import ExactOperator
@@ -20,7 +20,14 @@ from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.reco import RecoOperator, product
 from gmdask.likelihood.exact.transforms import has_transform, size_names
-from gmdask.likelihood.exact.zones import Zones, chosen_zones, rounded, zone_starts
+from gmdask.likelihood.exact.zones import (
+    Zones,
+    can_be_integrated,
+    chosen_zones,
+    rounded,
+    rules_for,
+    zone_starts,
+)
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
@@ -41,9 +48,12 @@ def is_exact(observation: Observation, spatial: SpatialModel, apply_irf: dict[st
     """Whether the exact response serves a model in a dataset: a map with a PSF, a known shape.
 
     Where the PSF is in reconstructed energy, the exposure comes before it and varies over the
-    shape: only points are served there.
+    shape: only points are served there. Pixels must not be so large that the nodes of one of
+    them miss the core of the PSF.
     """
     if observation.psf_energy is None or not apply_irf["psf"] or observation.is_region:
+        return False
+    if not can_be_integrated(psf_table(observation).core, observation.grid.max_pixel_scale):
         return False
     if observation.psf_energy == "energy":
         return type(spatial) is PointSpatialModel
@@ -206,13 +216,13 @@ class ExactSource:
         ends = [self._rounded_sizes(values, rule) for rule in (math.floor, math.ceil)]
         key = np.concatenate(ends)[np.tile(self._is_size, 2)].tobytes()
         if key not in self._found_zones:
-            starts = []
+            table, core = self._psf.table, self._psf.core
+            pixel = self._observation.grid.max_pixel_scale
+            rules, starts = rules_for(core, pixel), []
             for near in ends:
-                matrices = shape_matrices(self._spatial, near, self._psf.table, self._psf.core, 0)
-                seen = matmul(self._psf.center, np.ascontiguousarray(matrices.value[0]))
-                pixel = self._observation.grid.max_pixel_scale
-                starts.append(zone_starts(seen, matrices.grid, pixel))
-            self._found_zones[key] = chosen_zones(np.maximum(*starts))
+                grid, mean = mean_matrix(self._spatial, near, table, core)
+                starts.append(zone_starts(matmul(self._psf.center, mean), grid, pixel, rules))
+            self._found_zones[key] = chosen_zones(np.maximum(*starts), rules)
         return self._found_zones[key]
 
     def _rounded_sizes(self, values: Array, rule: Callable[[float], int]) -> Array:
