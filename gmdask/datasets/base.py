@@ -373,5 +373,5 @@ class CubeDataset(KnownAttributes):
         return self._compiled
 
     def stat_sum(self) -> float:
-        """Cash statistic ``-2 log L`` over the mask, at the present parameters."""
+        """Statistic ``-2 log L`` over the mask, at the present parameters."""
         return self._compile().evaluate(self._models.parameters.value).stat

@@ -187,7 +187,7 @@ class Datasets(Collected):
         _send_values(self._datasets, parameters)
 
     def stat_sum(self, models: Models | None = None) -> float:
-        """Sum of the datasets' Cash statistics at the present parameters, and of the priors.
+        """Sum of the datasets' statistics at the present parameters, and of the priors.
 
         A prior counts once per parameter, in however many datasets and models it is.
 

@@ -20,8 +20,8 @@ from gmdask.datasets.model_algebra import background_of
 from gmdask.datasets.summary import counts_summary, exposure_summary, rates
 from gmdask.datasets.xarray_citizen import sky_coords
 from gmdask.errors import InputError, UnknownNameError
-from gmdask.likelihood.cash import cash_per_bin
 from gmdask.likelihood.group import npred_cube
+from gmdask.likelihood.statistics import statistic_type
 from gmdask.models import BackgroundIRFModel
 from gmdask.store.lazy import lazy_variable
 
@@ -172,8 +172,14 @@ class Predictions(CubeDataset):
         return self._labelled("residuals", _by_bin(compare, self.counts, self.npred(), *masks))
 
     def stat_array(self) -> xr.DataArray:
-        """Cash statistic of each bin (energy, lat, lon), in and outside the mask, lazy."""
-        return self._labelled("stat", _by_bin(cash_per_bin, self.npred(), self.counts))
+        """Statistic of each bin (energy, lat, lon), in and outside the mask, lazy."""
+        cube, kind = lazy(self._cube), statistic_type(self._cube.attrs)
+
+        def compare(npred: Array, *data: Array) -> Array:
+            return kind(*data).per_bin(npred)
+
+        data = [cube[name] for name in kind.reads]
+        return self._labelled("stat", _by_bin(compare, self.npred(), *data))
 
     def info_dict(self, in_safe_data_range: bool = True) -> dict[str, Any]:
         """Sums over the dataset, exposure and rates, with the keys of Gammapy's ``info_dict``.
@@ -204,7 +210,7 @@ class Predictions(CubeDataset):
         bins = self.mask
         info["n_bins"] = int(cube["counts"].size)
         info["n_fit_bins"] = 0 if bins is None else int(bins.values.sum())
-        info["stat_type"] = "cash"
+        info["stat_type"] = statistic_type(cube.attrs).name
         info["stat_sum"] = self.stat_sum() if len(self._models) else math.nan
         return info
 

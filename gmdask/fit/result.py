@@ -30,7 +30,7 @@ class FitResult:
     success : bool
         Whether it converged, within the limits.
     total_stat : float
-        Cash statistic of all datasets, priors included, at the values reported.
+        Statistic of all datasets, priors included, at the values reported.
     stat : dict
         The same per dataset, without priors.
     parameters : `Parameters`

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from gmdask.errors import ModelError
 from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.cash import CashTerms
 from gmdask.likelihood.response import Keep, Observation
+from gmdask.likelihood.statistics import Terms
 from gmdask.models import (
     BackgroundIRFModel,
     DatasetModels,
@@ -97,7 +97,7 @@ class Background:
         slopes = self._gradient(values)[places]
         return self.template * np.repeat(slopes, self._n, axis=1), times(slopes, self.sums)
 
-    def curvature(self, values: Array, places: Index, terms: CashTerms) -> Array:
+    def curvature(self, values: Array, places: Index, terms: Terms) -> Array:
         """Second derivatives (P, P) of the counts, summed with the first ones of the statistic."""
         return self._curvature(values, places, self._per_energy(terms)[0])
 
@@ -107,7 +107,7 @@ class Background:
         second = self._model.hessian(self._energy, *values.tolist())
         return times(second[np.ix_(places, places)], first)
 
-    def derivatives(self, values: Array, places: Index, terms: CashTerms) -> tuple[Array, Array]:
+    def derivatives(self, values: Array, places: Index, terms: Terms) -> tuple[Array, Array]:
         """Gradient (P,) and Hessian (P, P) of the statistic."""
         first, second = self._per_energy(terms)
         slopes = self._gradient(values)[places]
@@ -124,7 +124,7 @@ class Background:
             return np.zeros((0, len(self._energy)))
         return self._model.gradient(self._energy, *values.tolist())[1]
 
-    def _per_energy(self, terms: CashTerms) -> tuple[Array, Array]:
+    def _per_energy(self, terms: Terms) -> tuple[Array, Array]:
         """Gradient (R,) and diagonal of the Gauss-Newton Hessian (R,) by the norm."""
         weighted = self.template * terms.first
         first = self._sum(weighted) + terms.first_sum * self.sums
@@ -253,7 +253,7 @@ class SpatialBackground:
         sums = np.concatenate([times(dg, h_sums), times(dh_sums, g)])
         return self._template * at_bins[places], sums[places]
 
-    def curvature(self, values: Array, places: Index, terms: CashTerms) -> Array:
+    def curvature(self, values: Array, places: Index, terms: Terms) -> Array:
         """See `Background`."""
         spectral, rest = self._split(values)
         g, dg = self._model.gradient(self._energy, *spectral)
@@ -275,7 +275,7 @@ class SpatialBackground:
                 whole[n:, n:] = (np.nan_to_num(second) * per_pixel).sum(axis=(-2, -1))
         return whole[np.ix_(places, places)]
 
-    def derivatives(self, values: Array, places: Index, terms: CashTerms) -> tuple[Array, Array]:
+    def derivatives(self, values: Array, places: Index, terms: Terms) -> tuple[Array, Array]:
         """See `Background`."""
         jacobian, sums = self.jacobian(values, places)
         gradient = times(jacobian, terms.first) + terms.first_sum * sums

@@ -14,6 +14,7 @@ __all__ = ["Bins", "Pixels", "all_bins", "masked_bins", "occupied_bins"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 Coordinate = NDArray[np.int32]
 
 
@@ -69,18 +70,20 @@ class Bins(NamedTuple):
         return Bins(self.r[index], self.y[index], self.x[index])
 
 
-def occupied_bins(observation: Observation) -> Bins:
-    """Bins of the mask that hold counts."""
-    return _bins(np.nonzero(observation.mask & (observation.counts > 0)))
+def occupied_bins(observation: Observation, linear: Mask) -> Bins:
+    """Bins of the mask in which the statistic is not linear: those with counts."""
+    return _bins(np.nonzero(observation.mask & ~linear))
 
 
-def masked_bins(observation: Observation) -> Bins:
+def masked_bins(observation: Observation, linear: Mask) -> Bins:
     """All bins of the mask."""
+    del linear
     return _bins(np.nonzero(observation.mask))
 
 
-def all_bins(observation: Observation) -> Bins:
+def all_bins(observation: Observation, linear: Mask | None = None) -> Bins:
     """All bins, in and outside the mask."""
+    del linear
     return _bins(np.nonzero(np.ones_like(observation.mask)))
 
 

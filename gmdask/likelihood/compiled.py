@@ -17,11 +17,11 @@ from gmdask.likelihood.background import (
     make_background,
 )
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
-from gmdask.likelihood.cash import CashTerms, cash_dense, cash_occupied
 from gmdask.likelihood.operators import Operator
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.slots import Jacobian, Slot, add_block, limits
 from gmdask.likelihood.source import EXACT, Places, Source, SpectrumCache, shape_of
+from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.likelihood.template import TemplateSource
 from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
@@ -43,7 +43,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-BINS: dict[str, Callable[[Observation], Bins]] = {
+BINS: dict[str, Callable[[Observation, Mask], Bins]] = {
     "occupied": occupied_bins, "masked": masked_bins, "all": all_bins,
 }  # fmt: skip
 
@@ -54,7 +54,7 @@ class Evaluation(NamedTuple):
     Attributes
     ----------
     stat : float
-        ``-2 log L`` (Cash), without priors.
+        ``-2 log L``, without priors.
     values : array of shape (N,)
         All parameters of the dataset's models; local ones at their optimum.
     gradient : array of shape (P,), or None
@@ -114,8 +114,9 @@ class CompiledDataset:
     local : boolean array of shape (N,), optional
         Free parameters to minimise over, with their priors; by default none.
     bins : {"occupied", "masked", "all"}
-        Bins to evaluate in. "occupied" is exact where no spectrum, norm or background is
-        negative; where one is, "masked" takes its place by itself. "all" is for `npred`.
+        Bins to evaluate in. "occupied", those in which the statistic is not linear, is exact where no
+        spectrum, norm or background is negative; where one is, "masked" takes its place by
+        itself. "all" is for `npred`.
     keep : callable, optional
         Takes an array that is kept for long, and gives it back from where it is kept.
     response : {"exact", "gammapy"}
@@ -138,7 +139,7 @@ class CompiledDataset:
     ) -> None:
         parameters = models.parameters
         self.response = response
-        self._cube, self._models, self._mode, self._keep = cube, models, bins, keep
+        self._cube, self._models, self._keep = cube, models, keep
         self.free = (
             np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
         )
@@ -148,9 +149,13 @@ class CompiledDataset:
         self.observation = observation = Observation(cube, keep)
         self.name = observation.name
         self._energy_grid = _energy_grid(cube)
-        chosen = BINS[bins](observation)
+        kind = statistic_type(cube.attrs)
+        everywhere = kind(*(observation.data(name) for name in kind.reads))
+        self._mode = "masked" if bins == "occupied" and not kind.linear else bins
+        chosen = BINS[self._mode](observation, everywhere.is_linear)
         self.bins = Bins(keep(chosen.r), keep(chosen.y), keep(chosen.x))
-        self.counts: Array = keep(observation.counts[self.bins.r, self.bins.y, self.bins.x])
+        self._n_bins = len(self.bins.r)
+        self.statistic = everywhere.at((self.bins.r, self.bins.y, self.bins.x), keep)
         positions = {id(p): i for i, p in enumerate(parameters)}
         self._terms = self._make_terms(models, positions, column)
         self._background, self._norm = self._make_background(models, positions, column)
@@ -240,13 +245,13 @@ class CompiledDataset:
     def _background_counts(self, values: Array) -> tuple[Array, float, float]:
         """Counts (bin,) of the background, their masked sum, and a number below zero if its norm may be."""
         if self._background is None:
-            return np.zeros(len(self.counts)), 0.0, 0.0
+            return np.zeros(self._n_bins), 0.0, 0.0
         own = np.zeros(0) if self._norm is None else self._norm.internal(values)
         return self._background.predict(own)
 
     def _source_counts(self, parts: Sequence[_Part]) -> tuple[Array, float]:
         """Counts (bin,) of all sources, and their masked sum."""
-        counts, total = np.zeros(len(self.counts)), 0.0
+        counts, total = np.zeros(self._n_bins), 0.0
         for part in parts:
             own, own_sum = part.operator.forward(part.f)
             counts[part.bins] += own
@@ -258,10 +263,10 @@ class CompiledDataset:
         parts = self._parts(values, values if anchor is None else anchor, {}, derivatives=False)
         return self._source_counts(parts)[0] + self._background_counts(values)[0]
 
-    def _cash(self, npred: Array, total: float, *, derivatives: bool = True) -> CashTerms:
+    def _compare(self, npred: Array, total: float, *, derivatives: bool = True) -> Terms:
         if self._mode == "occupied":
-            return cash_occupied(npred, self.counts, total, derivatives=derivatives)
-        return cash_dense(npred, self.counts)
+            return self.statistic.sparse(npred, total, derivatives=derivatives)
+        return self.statistic.dense(npred)
 
     # --- evaluation --------------------------------------------------------------------
 
@@ -311,7 +316,7 @@ class CompiledDataset:
                 values, anchor, order=order, profile=profile, cache=cache
             )
         npred, total = source + background, source_sum + total
-        terms = self._cash(npred, total, derivatives=order > 0)
+        terms = self._compare(npred, total, derivatives=order > 0)
         if order == 0:
             return Evaluation(terms.stat, values, None, None, None, None, terms.n_floor)
         return self._derivatives(values, parts, terms, order)
@@ -337,7 +342,7 @@ class CompiledDataset:
         def function(local: Array) -> tuple[float, Array, Array]:
             at[moving] = local * factors
             counts, total, _ = background.predict(at)
-            terms = self._cash(source + counts, source_sum + total)
+            terms = self._compare(source + counts, source_sum + total)
             gradient, hessian = background.derivatives(at, moving, terms)
             gradient, hessian = gradient * factors, hessian * np.outer(factors, factors)
             if not len(self._prior):
@@ -356,7 +361,7 @@ class CompiledDataset:
         return result
 
     def _derivatives(
-        self, values: Array, parts: Sequence[_Part], terms: CashTerms, order: int
+        self, values: Array, parts: Sequence[_Part], terms: Terms, order: int
     ) -> Evaluation:
         n_free = int(self.free.sum())
         slots = [slot for part in parts for slot in (part.term.spectral, part.term.spatial)]
@@ -365,7 +370,7 @@ class CompiledDataset:
         used = np.zeros(n_free, dtype=bool)
         for slot in slots:
             used[slot.columns] = True
-        jacobian = Jacobian(used, len(self.counts))
+        jacobian = Jacobian(used, self._n_bins)
         for part in parts:
             self._source_jacobian(part, jacobian)
         self._background_jacobian(values, jacobian)
@@ -409,7 +414,7 @@ class CompiledDataset:
         factors = slot.free_factors
         jacobian.add(slice(None), slot.columns, (counts * factors[:, None]).T, total * factors)
 
-    def _source_second(self, values: Array, part: _Part, terms: CashTerms, observed: Array) -> None:
+    def _source_second(self, values: Array, part: _Part, terms: Terms, observed: Array) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
         assert part.df is not None
         w, w_sum = terms.first[part.bins], terms.first_sum
@@ -428,7 +433,7 @@ class CompiledDataset:
             add_block(observed, spatial, spectral, cross)
             add_block(observed, spectral, spatial, cross.T)
 
-    def _background_second(self, values: Array, terms: CashTerms, observed: Array) -> None:
+    def _background_second(self, values: Array, terms: Terms, observed: Array) -> None:
         background, slot = self._background, self._norm
         if background is None or slot is None or not len(slot.places):
             return
@@ -437,8 +442,8 @@ class CompiledDataset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: operators, counts and the arrays of the observation."""
-        held = self.counts.nbytes + sum(index.nbytes for index in self.bins)
+        """Bytes held: operators, data and the arrays of the observation."""
+        held = self.statistic.nbytes + sum(index.nbytes for index in self.bins)
         held += self.observation.nbytes + sum(term.source.nbytes for term in self._terms)
         held += self._background.nbytes if self._background else 0
         return held + (self._dense.nbytes if self._dense else 0)

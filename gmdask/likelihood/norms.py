@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
 from gmdask.geometry import Window
-from gmdask.likelihood.cash import TRUNCATION, cash_per_bin, cash_slopes
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.described import DescribedGroup
 from gmdask.likelihood.group import CubeSource, opened
@@ -26,9 +25,9 @@ from gmdask.likelihood.images import npred_parts
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.response import Observation
 from gmdask.likelihood.source import EXACT
+from gmdask.likelihood.statistics import TRUNCATION, Statistic, statistic_type
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models
-from gmdask.sums import times
 
 __all__ = [
     "NormGroup",
@@ -114,7 +113,7 @@ class _Norm(NamedTuple):
 
     signal: Array
     rest: Array
-    counts: Array
+    data: tuple[Array, ...]
     fixed: float
     plain: float
     slope: float
@@ -142,6 +141,8 @@ class CompiledNorms:
         cube = opened(spec.name, spec.cube)
         observation = Observation(cube)
         total, parts = _parts(observation, cube, own, spec.sources, spec.response)
+        kind = statistic_type(cube.attrs)
+        statistic = kind(*(observation.data(name) for name in kind.reads))
         norms, limits = [], []
         for source in spec.sources:
             window, signal = parts.get(source, (Window(0, 0, 0, 0), np.zeros((len(total), 0, 0))))
@@ -152,7 +153,13 @@ class CompiledNorms:
             for start, stop in spec.bins:
                 energies = slice(start, stop)
                 norm, limit = _norm(
-                    observation, total[energies], window, signal[energies], energies, largest
+                    observation,
+                    statistic,
+                    total[energies],
+                    window,
+                    signal[energies],
+                    energies,
+                    largest,
                 )
                 norms.append(norm)
                 limits.append(limit)
@@ -161,10 +168,11 @@ class CompiledNorms:
         self._filled = np.flatnonzero(sizes)
         self._starts = (np.cumsum(sizes) - sizes)[self._filled]
         self._sizes = sizes[self._filled]
-        self._signal, self._rest, self._counts = (
+        self._signal, self._rest, *data = (
             memory.keep(np.concatenate([np.zeros(0), *arrays]))
-            for arrays in list(zip(*norms, strict=True))[:3]
+            for arrays in zip(*((n.signal, n.rest, *n.data) for n in norms), strict=True)
         )
+        self._statistic = kind(*data)
         self._fixed, self._plain, self._slope = (
             np.array(values) for values in list(zip(*norms, strict=True))[3:]
         )
@@ -189,12 +197,12 @@ class CompiledNorms:
         ])  # fmt: skip
         for k in range(norms.shape[1] if len(self._filled) else 0):
             npred = self._rest + self._signal * np.repeat(norms[self._filled, k], self._sizes)
-            first, second = cash_slopes(npred, self._counts)
+            first, second = self._statistic.slopes(npred)
             terms = (
-                cash_per_bin(npred, self._counts),
+                self._statistic.per_bin(npred),
                 self._signal * first,
                 self._signal * self._signal * second,
-                np.where(npred <= TRUNCATION, 0.0, npred),
+                self._statistic.clipped(npred),
             )
             for row, term in enumerate(terms):
                 result[row, self._filled, k] += np.add.reduceat(term, self._starts)
@@ -225,6 +233,7 @@ def _parts(
 
 def _norm(
     observation: Observation,
+    statistic: Statistic,
     total: Array,
     window: Window,
     signal: Array,
@@ -232,25 +241,32 @@ def _norm(
     largest: float,
 ) -> tuple[_Norm, tuple[float, ...]]:
     """Choose the bins to be kept of one source in one energy bin."""
-    mask, counts = observation.mask[energies], observation.counts[energies]
+    mask, statistic = observation.mask[energies], statistic.at(energies)
     inside = (slice(None), *window.slices)
     seen = np.zeros(mask.shape, dtype=bool)
     seen[inside] = signal > NOTHING * largest
     seen &= mask
     own = np.zeros(0) if not seen.any() else signal[seen[inside]]
-    at, rest = counts[seen], total[seen] - own
+    at, rest = statistic.at(seen), total[seen] - own
     ratio = np.where(own > 0, rest, np.inf) / np.where(own > 0, own, 1.0)
     variance = float(np.sum(own * own / np.maximum(rest, TRUNCATION)))
     reach = REACH * (1.0 + (variance**-0.5 if variance > 0 else 0.0))
-    kept = (at > 0) | (ratio < reach)
+    kept = ~at.is_linear | (ratio < reach)
     fixed_bins = mask & ~seen
-    others, in_others = np.maximum(total[fixed_bins], TRUNCATION), counts[fixed_bins]
-    plain, slope = float(rest[~kept].sum()), float(own[~kept].sum())
-    fixed = 2 * (plain + float(others.sum()) - float(times(in_others, np.log(others))))
-    norm = _Norm(own[kept], rest[kept], at[kept], fixed, plain + float(others.sum()), slope)
-    wall = -float(ratio[at > 0].min(initial=np.inf))
+    others, plain = total[fixed_bins], float(rest[~kept].sum())
+    fixed = statistic.at(fixed_bins).dense(others, plain).stat
+    plain += float(statistic.clipped(others).sum())
+    slope = float(own[~kept].sum())
+    norm = _Norm(own[kept], rest[kept], at.at(kept).data, fixed, plain, slope)
+    wall = -float(ratio[at.is_bounded].min(initial=np.inf))
     zero = -float(ratio.min(initial=np.inf))
-    return norm, (float(own.sum()), float(counts[mask].sum()), wall, zero, -reach)
+    return norm, (
+        float(own.sum()),
+        float(observation.counts[energies][mask].sum()),
+        wall,
+        zero,
+        -reach,
+    )
 
 
 class NormGroup(DescribedGroup[NormGroupSpec]):

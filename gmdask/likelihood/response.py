@@ -100,6 +100,12 @@ class Observation:
         """Counts (energy, lat, lon)."""
         return np.ascontiguousarray(self._cube["counts"].values, dtype=np.float64)
 
+    def data(self, name: str) -> Array:
+        """An array (energy, lat, lon) that a statistic reads."""
+        if name == "counts":
+            return self.counts
+        return np.ascontiguousarray(self._cube[name].values, dtype=np.float64)
+
     @cached_property
     def background(self) -> Array | None:
         """Background (energy, lat, lon), or None."""

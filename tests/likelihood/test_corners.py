@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sources import background, derivative, free_of, gauss, point, power_law
 
-from gmdask.likelihood.cash import TRUNCATION, cash_dense, cash_occupied
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
 from tests.likelihood.gammapy_response import CompiledDataset
 
@@ -28,41 +27,6 @@ def check_stat(cube, models, rel=1e-9):
             evaluation = evaluate(cube, models, bins, order)
             assert evaluation.stat == pytest.approx(expected, rel=rel, abs=1e-9)
     return evaluation
-
-
-# --- cash ------------------------------------------------------------------------------
-
-
-def test_cash_of_plain_bins():
-    rng = np.random.default_rng(3)
-    npred = rng.uniform(0.01, 5, 200)
-    counts = rng.poisson(npred).astype(float) * rng.uniform(0.5, 1.5, 200)
-    expected = dense.cash(npred, counts, np.ones(200, dtype=bool))
-    full, some = cash_dense(npred, counts), counts > 0
-    short = cash_occupied(npred[some], counts[some], npred.sum())
-    assert full.stat == pytest.approx(expected, rel=1e-14)
-    assert short.stat == pytest.approx(expected, rel=1e-14)
-    np.testing.assert_allclose(full.first, 2 * (1 - counts / npred), rtol=1e-13, atol=1e-15)
-    np.testing.assert_allclose(
-        short.first + short.first_sum, full.first[some], rtol=1e-12, atol=1e-14
-    )
-    np.testing.assert_allclose(short.second, 2 * (counts / npred**2)[some], rtol=1e-13)
-    np.testing.assert_allclose(full.second[some], short.second, rtol=1e-15)
-
-
-@pytest.mark.parametrize("npred", [0.0, 1e-26, 1e-25, -1.0])
-def test_cash_at_the_floor(npred):
-    counts = np.array([3.0, 1.5])
-    at = np.array([npred, 2.0])
-    full = cash_dense(at, counts)
-    short = cash_occupied(at, counts, float(np.clip(at, 0, None).sum()))
-    expected = 3 * FLOOR + 2 * (2.0 - 1.5 * np.log(2.0))
-    for terms in (full, short):
-        assert terms.stat == pytest.approx(expected, rel=1e-14)
-        assert terms.n_floor == 1
-        assert terms.first[0] == terms.second[0] == 0.0
-    assert TRUNCATION == 1e-25
-    assert pytest.approx(115.129, abs=1e-3) == FLOOR
 
 
 # --- datasets --------------------------------------------------------------------------
