@@ -64,23 +64,19 @@ class EDispMap:
 
     def nodes(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
         """Probabilities (energy_true, energy, row, column) of some pixels; see `filled_nodes`."""
-        values = filled_nodes(self._values, self.grid, rows, columns)
         if self._migra is None:
-            return values
-        ordered = [
-            [self._kept_matrix(y, x, values[..., i, j]) for j, x in enumerate(columns.tolist())]
-            for i, y in enumerate(rows.tolist())
-        ]
-        return np.moveaxis(np.array(ordered), (0, 1), (-2, -1))
-
-    def _kept_matrix(self, row: int, column: int, values: Array) -> Array:
-        """Probabilities of a pixel, which are kept: sources look at the same few again and again."""
-        key = row, column
-        if key not in self._matrices:
-            if len(self._matrices) >= N_MATRICES:
+            return filled_nodes(self._values, self.grid, rows, columns)
+        keys = [(y, x) for y in rows.tolist() for x in columns.tolist()]
+        if not all(key in self._matrices for key in keys):  # sources look at the same few again
+            if len(self._matrices) + len(keys) > N_MATRICES:
                 self._matrices.clear()
-            self._matrices[key] = self._matrix(values)
-        return self._matrices[key]
+            values = filled_nodes(self._values, self.grid, rows, columns)
+            flat = values.reshape(*values.shape[:-2], -1)
+            for k, key in enumerate(keys):
+                if key not in self._matrices:
+                    self._matrices[key] = self._matrix(flat[..., k])
+        found = np.stack([self._matrices[key] for key in keys], axis=-1)
+        return found.reshape(*found.shape[:-1], len(rows), len(columns))
 
     def _matrix(self, values: Array) -> Array:
         """Probabilities (energy_true, energy) from the values of a pixel."""

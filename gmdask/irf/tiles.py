@@ -60,12 +60,13 @@ class TiledMap:
         key = self._rectangle(y0, y1, x0, x1)
         values = self._kept.pop(key, None)
         if values is None:
-            values = self._keep(np.array(self._source[..., key[0] : key[1], key[2] : key[3]]))
+            read = np.array(self._source[..., key[0] : key[1], key[2] : key[3]])
+            values = self._keep(np.nan_to_num(read, copy=False, posinf=0.0, neginf=0.0))
             if len(self._kept) >= self._n_kept:
                 del self._kept[next(iter(self._kept))]
         self._kept[key] = values  # the one used last comes last
         part = values[..., y0 - key[0] : y1 - key[0], x0 - key[2] : x1 - key[2]]
-        return np.nan_to_num(part.astype(np.float64), copy=False, posinf=0.0, neginf=0.0)
+        return part.astype(np.float64)
 
     def forget(self) -> None:
         """Let go of what was read."""

@@ -13,7 +13,7 @@ from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
 from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.response import Observation
-from gmdask.sums import times
+from gmdask.sums import matmul, times
 
 __all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]
 
@@ -40,10 +40,8 @@ def jet_of(blend: Blend, nodes: Array) -> Jet:
     """Combine nodes (..., 4, 4) of a map."""
     if blend.is_constant:
         return Jet(nodes[..., 0, 0], [], [])
-    parts = np.zeros((len(blend.weights), *nodes.shape[:-2]))
-    for out, weights in zip(parts, blend.weights, strict=True):
-        for i, j in np.argwhere(weights).tolist():
-            out += weights[i, j] * nodes[..., i, j]
+    rows = np.ascontiguousarray(nodes.reshape(-1, 16).T)
+    parts = matmul(blend.weights.reshape(-1, 16), rows).reshape(-1, *nodes.shape[:-2])
     return Jet(parts[0], list(parts[1:3]), [[parts[3], parts[4]], [parts[4], parts[5]]])
 
 
@@ -78,6 +76,7 @@ class PsfTable:
         lower = np.clip(np.floor(pix).astype(int), 0, max(n - 2, 0))
         upper = np.minimum(lower + 1, n - 1)
         self._lower, self._upper, self._share = lower, upper, (pix - lower)[:, None] * (n > 1)
+        self._same = pix.shape == (n,) and np.allclose(pix, np.arange(n), rtol=0.0, atol=1e-9)
         planes = self._planes(self._psf.profiles(*self._psf.grid.center))
         flux = (planes * self._flux).sum(axis=1, keepdims=True)
         self.center = np.divide(planes, flux, out=np.zeros_like(planes), where=flux > 0)
@@ -91,6 +90,8 @@ class PsfTable:
 
     def _planes(self, nodes: Array) -> Array:
         """Profiles (energy, rad) at the energies of the dataset, linear between those of the map."""
+        if self._same:
+            return nodes
         result: Array = nodes[self._lower] * (1 - self._share) + nodes[self._upper] * self._share
         return result
 
@@ -98,22 +99,27 @@ class PsfTable:
         """Tables (energy, rad) in deg-2 at a position in deg."""
         blend = blend_at(self._psf.grid, *position, frame)
         raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
-        value = self._planes(raw.value)
-        flux = times(value, self._flux)
-        inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)[:, None]
+        value, flux = self._with_flux(raw.value)
+        inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)
         value = value * inverse
-        first = [self._planes(p) for p in raw.first]
-        slopes = [times(p, self._flux)[:, None] for p in first]
-        first = [(p - value * s) * inverse for p, s in zip(first, slopes, strict=True)]
-        second: list[list[Array]] = [[], []] if first else []
-        for i in range(len(second)):
-            for j in range(2):
-                p = self._planes(raw.second[i][j])
-                bend = times(p, self._flux)[:, None]
-                second[i].append(
-                    (p - first[i] * slopes[j] - first[j] * slopes[i] - value * bend) * inverse
-                )
-        return Jet(value, first, second)
+        if not raw.first:
+            return Jet(value, [], [])
+        first, slopes = [], []
+        for plane, slope in map(self._with_flux, raw.first):
+            first.append((plane - value * slope) * inverse)
+            slopes.append(slope)
+        bent = []
+        for i, j in ((0, 0), (0, 1), (1, 1)):
+            plane, bend = self._with_flux(raw.second[i][j])
+            bent.append(
+                (plane - first[i] * slopes[j] - first[j] * slopes[i] - value * bend) * inverse
+            )
+        return Jet(value, first, [[bent[0], bent[1]], [bent[1], bent[2]]])
+
+    def _with_flux(self, nodes: Array) -> tuple[Array, Array]:
+        """Profiles (energy, rad) at the energies of the dataset, and their flux (energy, 1)."""
+        planes = self._planes(nodes)
+        return planes, times(planes, self._flux)[:, None]
 
 
 def psf_table(observation: Observation) -> PsfTable:

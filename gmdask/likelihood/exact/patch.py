@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +13,14 @@ from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.response import Keep, Observation
 from gmdask.sums import times
 
-__all__ = ["Patch", "make_patch", "source_axes", "window_around"]
+__all__ = ["Field", "Patch", "field_of", "make_patch", "source_axes", "window_around"]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
 
 DEG = np.pi / 180
 RIM = 32  # directions in which the rim of a circle is looked at
+MAX_FIELD = 60.0  # deg, of fields that a circle describes
 
 
 class Patch(NamedTuple):
@@ -119,6 +121,38 @@ def window_around(
     x0, x1 = max(int(np.floor(low_x)), 0), min(int(np.ceil(high_x)) + 1, n_x)
     y0, y1 = max(int(np.floor(low_y)), 0), min(int(np.ceil(high_y)) + 1, n_y)
     return Window(y0, y1, x0, x1) if x0 < x1 and y0 < y1 else None
+
+
+class Field(NamedTuple):
+    """Circle on the sky that holds all pixels of a grid.
+
+    Attributes
+    ----------
+    center : array of shape (3,)
+        Direction.
+    radius : float
+        In deg; infinite where a grid is not small.
+    """
+
+    center: Array
+    radius: float
+
+    def is_beyond(self, direction: Array, reach: float) -> bool:
+        """Whether a circle around a direction, of a radius in deg, is surely outside."""
+        if self.radius + reach >= MAX_FIELD:
+            return False
+        return float((self.center * direction).sum()) < math.cos((self.radius + reach) * DEG)
+
+
+def field_of(grid: WcsGrid) -> Field:
+    """Circle that holds all pixels of a grid, by those on its rim."""
+    window = Window(0, grid.shape[0], 0, grid.shape[1])
+    vectors = pixel_vectors(grid, window)
+    rim = np.concatenate([vectors[0], vectors[-1], vectors[:, 0], vectors[:, -1]])
+    center = np.asarray(vectors[vectors.shape[0] // 2, vectors.shape[1] // 2])
+    apart = (rim * center).sum(axis=1).min()
+    small = bool(apart > math.cos(MAX_FIELD / 2 * DEG))  # NaN, where there is no sky, is not
+    return Field(center, math.degrees(math.acos(min(apart, 1.0))) if small else math.inf)
 
 
 def pixel_vectors(grid: WcsGrid, window: Window) -> Array:

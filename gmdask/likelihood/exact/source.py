@@ -16,7 +16,14 @@ from gmdask.likelihood.exact.hankel import ShapeMatrices, mean_matrix, shape_gri
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
 from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward
 from gmdask.likelihood.exact.operator import ExactOperator
-from gmdask.likelihood.exact.patch import Patch, make_patch, source_axes, window_around
+from gmdask.likelihood.exact.patch import (
+    Field,
+    Patch,
+    field_of,
+    make_patch,
+    source_axes,
+    window_around,
+)
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.reco import RecoOperator, product
 from gmdask.likelihood.exact.transforms import has_transform, size_names
@@ -86,6 +93,7 @@ class ExactSource:
         self._observation, self._bins, self._spatial = observation, bins, spatial
         self._apply, self._free, self._keep = apply_irf, free, keep
         self._psf = psf_table(observation)
+        self._field = _field_of(observation)
         names = spatial.parameter_names
         sizes = size_names(spatial)
         self._kinds = np.array([KINDS.get(names[k], SIZE) for k in free], dtype=np.int64)
@@ -125,6 +133,8 @@ class ExactSource:
         """Pixels that hold all that is seen of the source; None where it is outside."""
         grid, frame = self._observation.grid, self._spatial.frame
         position, reach = self._position(values), self._reach(values)
+        if self._field.is_beyond(source_axes(position, frame, grid)[2], reach):
+            return None
         needed = window_around(grid, position, frame, reach)
         if needed is None:
             return None
@@ -298,6 +308,14 @@ class ExactSource:
         if len(moved) == 1 and len(sized) == 1 and psf.first:
             return psf.first[moved[0]] / DEG, matrices.first[sized[0]]
         return None
+
+
+def _field_of(observation: Observation) -> Field:
+    """Circle that holds the pixels of an observation, looked for once."""
+    kept: Field | None = observation.made.get("field")
+    if kept is None:
+        kept = observation.made["field"] = field_of(observation.grid)
+    return kept
 
 
 def _coefficients(wanted: list[tuple[Array, Array]]) -> Array:
