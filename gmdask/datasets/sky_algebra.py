@@ -24,6 +24,7 @@ from gmdask.geometry import (
 __all__ = ["IRF_MIN_PIXELS", "cutout", "cutout_windows", "downsample", "pad", "pixel_window"]
 
 IRF_MIN_PIXELS = 3  # of a cutout, so that it can be interpolated
+WHOLE_SKY = 360.0  # deg
 
 
 def pixel_window(
@@ -42,7 +43,7 @@ def pixel_window(
         Pixels along each side.
     """
     npix = [
-        round(max(side / scale, float(least)))
+        round(max(min(side, WHOLE_SKY) / scale, float(least)))
         for side, scale in zip(width[::-1], grid.pixel_scales[::-1], strict=True)
     ]
     return cutout_window(grid.shape, at, (npix[0], npix[1]))

@@ -25,7 +25,8 @@ from gmdask.lock import Lock
 from gmdask.models import Models
 from gmdask.optimize.problem import State
 from gmdask.paths import expanded
-from gmdask.store.checksums import decode_sealed, encode_sealed
+from gmdask.schemas import schema_problems
+from gmdask.store.checksums import decode_sealed, encode_sealed, sha256
 
 __all__ = ["Checkpoint", "Stage", "identity", "stage_from", "unlike", "versions"]
 
@@ -35,9 +36,6 @@ PACKAGES = (
 )  # fmt: skip
 
 Plain = dict[str, Any]
-PARTS = {
-    "done": bool, "fit": dict, "asked": dict | None, "versions": dict, "state": dict | None
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,12 +180,11 @@ class Checkpoint:
         if found.get("schema") != SCHEMA:
             msg = f"{self.path}: is not a checkpoint, expected the schema {SCHEMA!r}"
             raise InputError(msg)
-        for key, kinds in PARTS.items():
-            if key not in found or not isinstance(found[key], kinds):
-                msg = (
-                    f"{self.path}: is not a checkpoint: {key!r} is missing, or not what is expected"
-                )
-                raise InputError(msg)
+        # the state may be large, and is compared with the fit that it is of
+        state = {"state": None} if isinstance(found.get("state"), dict) else {}
+        problems = schema_problems({"sha256": sha256(data)} | found | state, "checkpoint.json", 1)
+        if problems:
+            raise InputError(f"{self.path}: is not a checkpoint: {problems[0]}")
         return found
 
 
@@ -355,6 +352,7 @@ def _plain_pass(point: Pass) -> Plain:
 def _pass_from(data: Plain, objective: Objective) -> Pass:
     n, n_datasets = len(objective.shared), objective.n_datasets
     values = _numbers(data, "values", objective.start.shape)
+    objective.check_values(values)
     floors = _numbers(data, "floors", (n_datasets,)).astype(np.intp)
     observed = None if data["observed"] is None else _numbers(data, "observed", (n, n))
     return Pass(

@@ -248,6 +248,17 @@ class Objective:
         lower, upper = self._all_limits()
         return np.asarray((values <= lower) | (values >= upper))
 
+    def check_values(self, values: Array) -> None:
+        """Refuse values (N,) that no fit from the start comes to, with a ValueError that names one."""
+        lower, upper = self._all_limits()
+        wrong = np.where(self.free, (values < lower) | (values > upper), values != self.start)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            name = self._models.parameters.names[at]
+            expected = f"{lower[at]} to {upper[at]}" if self.free[at] else f"{self.start[at]}, frozen"
+            msg = f"{name} is {values[at]}, expected {expected}"
+            raise ValueError(msg)
+
     def problem(self) -> Problem:
         """Tell a minimiser what is known of the shared parameters.
 
@@ -300,7 +311,8 @@ class Objective:
         Raises
         ------
         FitError
-            If the first evaluation gives no finite statistic; a later one counts as infinite.
+            If the first evaluation gives no finite statistic, or derivative of it; a later one counts
+            as infinite.
         OutOfTimeError
             If there is no time for it.
         """
@@ -353,24 +365,32 @@ class Objective:
             stat = math.fsum([*stats, prior])
         except (OverflowError, ValueError):  # of numbers near the largest, or infinite ones
             stat = math.inf
-        if not math.isfinite(stat) and self.passes > 1:
-            stat = math.inf
         if self.passes == 1:
-            self._check_start(stat, values, gradient)
+            self._check_start(stat, values, gradient, hessian)
+        elif not (math.isfinite(stat) and _finite(gradient) and _finite(hessian)):
+            stat = math.inf
+        if observed is not None and not _finite(observed):
+            # the Gauss-Newton Hessian stands in where the observed one is not positive
+            observed = np.where(np.isfinite(observed), observed, 0.0)
         floors = np.concatenate([run.floors for run in results])
         local = self._local_parts(results) if order > 1 else []
         return Pass(
             values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local
         )
 
-    def _check_start(self, stat: float, values: Array, gradient: Array | None) -> None:
+    def _check_start(
+        self, stat: float, values: Array, gradient: Array | None, hessian: Array | None
+    ) -> None:
         """Refuse a start where the statistic, or a derivative of it, is not finite."""
         if not math.isfinite(stat):
             msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
             raise FitError(msg)
-        if gradient is not None and not np.isfinite(gradient).all():
+        if gradient is None or hessian is None:
+            return
+        finite = np.isfinite(gradient) & np.isfinite(np.diag(hessian))
+        if not finite.all():
             full = {id(p): name for name, p in reversed(self._models.named_parameters())}
-            bad = [self._models.parameters[int(k)] for k in self.shared[~np.isfinite(gradient)]]
+            bad = [self._models.parameters[int(k)] for k in self.shared[~finite]]
             names = ", ".join(full[id(parameter)] for parameter in bad)
             msg = f"the statistic has no finite derivative by {names}: look at the start of their model"
             raise FitError(msg)
@@ -389,6 +409,11 @@ class Objective:
     def close(self) -> None:
         """Let the compiled groups go."""
         self._engine.close()
+
+
+def _finite(array: Array | None) -> bool:
+    """Whether an array, if there is one, is finite."""
+    return array is None or bool(np.isfinite(array).all())
 
 
 def _local_parameters(models: Models, datasets: Datasets) -> Mask:

@@ -46,13 +46,20 @@ def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
         Which of the P parameters are local.
     active : boolean array of shape (P,)
         Which are free to move: a local parameter at a limit is not.
+
+    Notes
+    -----
+    It is NaN where the local Hessian is not finite.
     """
     n_local = int(np.count_nonzero(local))
     inside = active[local]
     inverse = np.zeros((n_local, n_local))
     if inside.any():
         free = np.flatnonzero(local & active)
-        inverse[np.ix_(inside, inside)] = pseudo_inverse(hessian[free[:, None], free])
+        own = hessian[free[:, None], free]
+        inverse[np.ix_(inside, inside)] = (
+            pseudo_inverse(own) if np.isfinite(own).all() else np.nan
+        )
     slope = times(inverse, hessian[np.ix_(local, ~local)])
     return LocalBlock(inverse, slope)
 

@@ -270,10 +270,10 @@ class _CompiledRun:
             own_gradient, own_hessian = eliminate(slope, second, is_local, block)
             hessian[at] += own_hessian
             if evaluation.observed is not None:
-                block = local_block(evaluation.observed[cut], is_local, active)
-                own_gradient, own_observed = eliminate(
-                    slope, evaluation.observed[cut], is_local, block
-                )
+                second = evaluation.observed[cut]
+                if np.isfinite(second).all():
+                    block = local_block(second, is_local, active)
+                own_gradient, own_observed = eliminate(slope, second, is_local, block)
                 observed[at] += own_observed
                 blocks.append(block)
             gradient[place] += own_gradient

@@ -298,6 +298,10 @@ def option_cases(draw: Any, bench: Bench) -> Case:
     )  # fmt: skip
     word, other = draw(words), draw(words)
     number = draw(st.sampled_from(["nan", "inf", "-1", "0", "1e308", "1e-308", "90", "0.3"]))
+    output = draw(st.sampled_from([
+        "new", " ", "x y", "ü☃", "a\nb", "\x1b[2J", "-", "new.fits", "new/deep/er", "n" * 300, "", "new.zarr/",
+        "nan", "'new\"", "$HOME", "~", "models.yaml", "sky.zarr", "out", "done", ".", "..", "/dev/null",
+    ]))  # fmt: skip
     common = ["sky.zarr", "models.yaml", "--source", "source", "-o", "new.fits"]
     arguments = draw(st.sampled_from([
         ["ls", "sky.zarr", f"--where={word}"],
@@ -310,8 +314,28 @@ def option_cases(draw: Any, bench: Bench) -> Case:
         ["fit", "sky.zarr", "models.yaml", "-o", "new", "--max-passes=1", f"--time-limit={word}"],
         ["stack", "sky.zarr", "new", f"--name={word}"],
         ["info", word], ["import", word, "new"], ["fit", word, other], ["status", word],
+        ["fit", "sky.zarr", "models.yaml", "-o", output, "--max-passes=1"],
+        ["fit", "sky.zarr", "models.yaml", "-o", output, "--overwrite", "--max-passes=1"],
+        ["fit", "sky.zarr", "models.yaml", "-o", "new", f"--max-passes={number}"],
+        ["fit", "sky.zarr", "models.yaml", "-o", "new", "--max-passes=1", f"--where={word}"],
+        ["fit", "sky.zarr", "models.yaml", "-o", "new", "--max-passes=1", f"--memory-limit={word}"],
+        ["fit", "sky.zarr", "models.yaml", "-o", "new", "--max-passes=1", f"--cluster={word}"],
+        ["fit", "--resume", word], ["fit", "--resume", "out", f"--time-limit={word}", "--max-passes=1"],
+        ["flux-points", *common, "--energy-edges=1 10 TeV", f"--select={word}"],
+        ["flux-points", *common[:-1], output, "--energy-edges=1 10 TeV"],
+        ["flux-points", *common[:-1], output, "--energy-edges=1 10 TeV", "--overwrite"],
+        ["light-curve", *common, "--energy-edges=1 10 TeV", f"--where={word}", f"--sed-type={other}"],
+        ["import", "export/datasets.yaml", output], ["import", "export/datasets.yaml", output, "--overwrite"],
+        ["import", "export/datasets.yaml", output, "--append"], ["append", output, "sky.zarr"],
+        ["append", "new", word], ["export", "sky.zarr", output], ["simulate", "survey.yaml", output],
+        ["stack", "sky.zarr", output, "--overwrite"], ["report", "done", "-o", output],
+        ["report", "done", "-o", output, "--overwrite"], ["compact", word], ["verify", word],
+        ["batch", "fit", "sky.zarr", "models.yaml", "-o", output, f"--walltime={word}"],
+        ["batch", "fit", "sky.zarr", "models.yaml", "-o", "new", f"--memory={word}", f"--jobs={number}"],
     ]))  # fmt: skip
-    return Case(arguments, {}, ("",), ("new", "new.fits"))
+    stem = output.rstrip("/").split("/")[0]
+    made = [stem] if stem not in ("", ".", "..", "models.yaml", "sky.zarr", "done") else []
+    return Case(arguments, {}, ("",), ("new", "new.fits", "out", *made, f"{Path(stem).stem}-truth.yaml"))
 
 
 KINDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import chdir
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from astropy.io import fits
-from fuzz_cases import KINDS, Bench
+from fuzz_cases import KINDS, Bench, sealed
 from fuzzing import problem, run
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
+import gmdask as gm
 
 EXAMPLES = 8  # of each kind; more with pytest --hypothesis-profile random
 
@@ -112,12 +115,53 @@ def test_pipes_in_place_of_files(name: str, arguments: list[str], work: Path) ->
     assert err.count("gmdask: error: ") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("backend", True), ("store", None), ("where", 5), ("where", [1]), ("response", "x"),
+        ("cluster", ["local"]), ("workers", "2"), ("memory_limit", 3),
+    ],
+)  # fmt: skip
+def test_checkpoints_that_ask_for_what_cannot_be(key: str, value: object, work: Path) -> None:
+    """Their checksum fits, and the error names the file and the key."""
+    path = work / "out" / "checkpoint.json"
+    content = json.loads(path.read_bytes())
+    del content["sha256"]
+    content["asked"][key] = value
+    path.write_bytes(sealed(content))
+    code, err = run_here(work, "fit", "--resume", "out")
+    assert code == 1
+    assert f"out/checkpoint.json: is not a checkpoint: asked {key}" in err
+
+
+def test_values_that_no_fit_comes_to(work: Path) -> None:
+    path = work / "out" / "checkpoint.json"
+    whole = json.loads(path.read_bytes())
+    del whole["sha256"]
+    names = gm.Models.read(work / "models.yaml").parameters.names
+    for name, value, expected in (
+        ("source.spectral.reference", -1e-308, "1.0, frozen"),
+        ("source.spatial.lat_0", 91.0, "-90.0 to 90.0"),
+    ):
+        content = json.loads(json.dumps(whole))
+        content["state"]["search"]["point"]["values"][names.index(name)] = value
+        path.write_bytes(sealed(content))
+        code, err = run_here(work, "fit", "--resume", "out")
+        assert code == 1
+        assert f"{name} is {value}, expected {expected}" in err
+
+
 def test_numbers_that_are_none(work: Path) -> None:
     code, err = run_here(
         work, "cutout", "sky.zarr", "new", "--lon", "nan", "--lat", "0", "--width", "0.3"
     )
     assert code == 1
     assert "expected finite numbers" in err
+    arguments = ["cutout", "sky.zarr", "new", "--lon", "0", "--frame", "galactic"]
+    assert run_here(work, *arguments, "--lat", "inf", "--width", "0.3")[0] == 2
+    assert run_here(work, *arguments, "--lat", "0", "--width", "1e308")[0] == 0  # the whole of it
+    cut, whole = (gm.Datasets.read(work / name)[0].cube for name in ("new", "sky.zarr"))
+    assert cut.sizes == whole.sizes
     result = work / "done" / "result.json"
     result.write_text(result.read_text().replace('"total_stat":', '"total": 1, "total_stat":', 1))
     code, err = run_here(work, "report", "done")

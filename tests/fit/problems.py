@@ -9,8 +9,25 @@ import numpy as np
 
 import gmdask as gm
 from gmdask.fit.objective import Objective
+from gmdask.models import ParameterDefault, SpectralModel, register
 
 FOLDERS = ["crab", "pks2155", "hawc", "fermi_crab"]
+
+
+@register
+class EdgeSpectralModel(SpectralModel):
+    """Power law that is no number from a limit of the index on, and negative close to it."""
+
+    tag = ("EdgeSpectralModel", "edge")
+    defaults = (
+        ParameterDefault("index", 2.0, ""),
+        ParameterDefault("amplitude", 4e-12, "cm-2 s-1 TeV-1"),
+        ParameterDefault("limit", 3.0, "", frozen=True),
+    )
+
+    def evaluate(self, energy, index, amplitude, limit):  # noqa: D102
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return amplitude * energy**-index * np.log(limit - index)
 
 
 def real_models(folder: Path) -> gm.Models:

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from problems import bits
+from problems import EdgeSpectralModel, bits
 from synthetic import models, with_models
 
 import gmdask as gm
@@ -288,6 +288,24 @@ def test_events(datasets):
     assert json.loads(json.dumps(result.to_dict()))["total_stat"] == result.total_stat
     assert "converged" in str(result)
     assert "source.spectral.index" in result._repr_html_()
+
+
+@BOTH
+@pytest.mark.parametrize("limit", [2.02, 2.1, 2.3])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_model_that_is_no_number_somewhere(backend, limit, linked, datasets):
+    """The fit turns back there, ends with a finite value, and does not call it a success."""
+    own = models(datasets.names)
+    position = own["source"].spatial_model
+    own["source"] = gm.SkyModel(EdgeSpectralModel(limit=limit), position, name="source")
+    if linked:
+        for name in datasets.names[1:]:
+            own[f"{name}-bkg"].spectral_model.norm = own[1].spectral_model.norm
+    result = gm.Fit(datasets, backend=backend, max_passes=60).run(own)
+    assert np.isfinite(result.total_stat)
+    assert own.parameters["index"].value < limit
+    assert result.total_stat == datasets.stat_sum()
+    assert not result.success
 
 
 def test_refused(datasets):
