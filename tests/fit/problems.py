@@ -25,7 +25,7 @@ class EdgeSpectralModel(SpectralModel):
         ParameterDefault("limit", 3.0, "", frozen=True),
     )
 
-    def evaluate(self, energy, index, amplitude, limit):  # noqa: D102
+    def evaluate(self, energy, index, amplitude, limit):
         with np.errstate(invalid="ignore", divide="ignore"):
             return amplitude * energy**-index * np.log(limit - index)
 
