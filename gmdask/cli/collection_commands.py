@@ -115,7 +115,9 @@ def stack(
 @click.argument("store", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option("--lon", type=float, required=True, help="Longitude of the centre in deg.")
-@click.option("--lat", type=click.FloatRange(-90, 90), required=True, help="Latitude of the centre in deg.")  # fmt: skip
+@click.option(
+    "--lat", type=click.FloatRange(-90, 90), required=True, help="Latitude of the centre in deg."
+)
 @click.option("--frame", type=click.Choice(["icrs", "galactic"]), default="icrs", show_default=True)
 @click.option("--width", type=click.FloatRange(min=0, min_open=True), required=True, help="Sides in deg.")  # fmt: skip
 @where_option

@@ -255,7 +255,9 @@ class Objective:
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             name = self._models.parameters.names[at]
-            expected = f"{lower[at]} to {upper[at]}" if self.free[at] else f"{self.start[at]}, frozen"
+            expected = (
+                f"{lower[at]} to {upper[at]}" if self.free[at] else f"{self.start[at]}, frozen"
+            )
             msg = f"{name} is {values[at]}, expected {expected}"
             raise ValueError(msg)
 

@@ -57,9 +57,7 @@ def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
     if inside.any():
         free = np.flatnonzero(local & active)
         own = hessian[free[:, None], free]
-        inverse[np.ix_(inside, inside)] = (
-            pseudo_inverse(own) if np.isfinite(own).all() else np.nan
-        )
+        inverse[np.ix_(inside, inside)] = pseudo_inverse(own) if np.isfinite(own).all() else np.nan
     slope = times(inverse, hessian[np.ix_(local, ~local)])
     return LocalBlock(inverse, slope)
 

@@ -100,6 +100,8 @@ def write_report(
 
     Raises
     ------
+    InputError
+        If the file is not to be called ``.html``.
     InputNotFoundError
         If there is no result.
     StoreExistsError
@@ -108,6 +110,8 @@ def write_report(
     folder = expanded(folder)
     own = OwnFiles(folder)
     target = folder / REPORT if path is None else expanded(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{target}: a report is a file .html")
     is_ours = target.absolute() == (folder / REPORT).absolute() and own.owns(REPORT)
     if os.path.lexists(target) and not is_ours and not overwrite:
         msg = f"{target}: there is a file of this name already (--overwrite replaces it)"

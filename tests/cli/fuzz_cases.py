@@ -335,7 +335,9 @@ def option_cases(draw: Any, bench: Bench) -> Case:
     ]))  # fmt: skip
     stem = output.rstrip("/").split("/")[0]
     made = [stem] if stem not in ("", ".", "..", "models.yaml", "sky.zarr", "done") else []
-    return Case(arguments, {}, ("",), ("new", "new.fits", "out", *made, f"{Path(stem).stem}-truth.yaml"))
+    return Case(
+        arguments, {}, ("",), ("new", "new.fits", "out", *made, f"{Path(stem).stem}-truth.yaml")
+    )
 
 
 KINDS = {

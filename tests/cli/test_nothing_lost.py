@@ -323,6 +323,7 @@ background: {rate: 10 s-1 sr-1 TeV-1}
         ("append s.zarr s.zarr", (), "there is a dataset named"),
         ("stack s.zarr mine --overwrite", ("mine/notes.txt",), "mine: "),
         ("cutout s.zarr mine --lon 83.6 --lat 22 --width 1 --overwrite", ("mine/a",), "mine: "),
+        ("report out -o m.yaml --overwrite", (), "m.yaml: a report is a file .html"),
         ("flux-points s.zarr m.yaml --source source --energy-edges 1,10,TeV -o m.yaml --overwrite",
          (), "m.yaml"),
         ("flux-points s.zarr m.yaml --source source --energy-edges 1,10,TeV -o f.fits",
