@@ -4,6 +4,7 @@ from gmdask.datasets.collection import Datasets, as_datasets, check_global
 from gmdask.datasets.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.importing import import_datasets
 from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
+from gmdask.datasets.on_off import SpectrumDatasetOnOff
 from gmdask.datasets.simulating import simulate
 from gmdask.datasets.writing import compact
 
@@ -11,6 +12,7 @@ __all__ = [
     "Datasets",
     "MapDataset",
     "SpectrumDataset",
+    "SpectrumDatasetOnOff",
     "as_datasets",
     "check_global",
     "compact",

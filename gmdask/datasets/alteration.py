@@ -33,7 +33,7 @@ from gmdask.geometry.regions import Region
 from gmdask.models import DatasetModels
 from gmdask.store.axes import cube_axis
 
-__all__ = ["Alterations"]
+__all__ = ["Alterations", "altered_dataset"]
 
 Made = TypeVar("Made", bound=CubeDataset)
 
@@ -55,7 +55,7 @@ class Alterations(CubeDataset):
         name: str | None = None,
     ) -> Self:
         """Dataset that an operation makes of this one."""
-        return _made(type(self), self, operation, options, models, name)
+        return altered_dataset(type(self), self, operation, options, models, name)
 
     @property
     def _where(self) -> str:
@@ -326,10 +326,10 @@ class Alterations(CubeDataset):
         self, kind: type[Made], region: Region, options: Mapping[str, Any], name: str | None
     ) -> Made:
         plain = {"region": region.to_dict(), "background": background_of(self._models), **options}
-        return _made(kind, self, to_region, plain, DatasetModels(), name)
+        return altered_dataset(kind, self, to_region, plain, DatasetModels(), name)
 
 
-def _made(
+def altered_dataset(
     kind: type[Made],
     source: CubeDataset,
     operation: Callable[..., xr.Dataset],
@@ -337,7 +337,22 @@ def _made(
     models: DatasetModels,
     name: str | None,
 ) -> Made:
-    """Dataset of a kind that an operation makes of another."""
+    """Dataset of a kind that an operation makes of another.
+
+    Parameters
+    ----------
+    kind : type
+        Of the new dataset.
+    source : dataset
+    operation : callable
+        Function of a module of gmdask, from a cube and options to a cube.
+    options : mapping
+        Plain data.
+    models : `DatasetModels`
+        Of the new dataset.
+    name : str or None
+        Its name, by default that of the other.
+    """
     cube = operation(lazy(source._cube), **options)
     stored = None
     if source._stored is not None:

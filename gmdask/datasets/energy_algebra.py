@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gmdask.datasets.arrays import double, joined, kept, ordered
 from gmdask.datasets.background_algebra import background_factors, ratio
 from gmdask.datasets.irf_algebra import irf_mask
+from gmdask.datasets.off_algebra import summed_off
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.store.axes import axis_coords, cube_axis
@@ -157,6 +158,8 @@ def resample_energy(
             template = (template * share).transpose(*template.dims)
         new["background"] = _grouped(template, bins, mask)
         new["background"].attrs = dict(arrays["background"].attrs)
+    if "counts_off" in arrays:
+        new = new.assign(summed_off([cube], lambda parts: _grouped(parts[0], bins, mask)))
     if "edisp" in arrays and "energy" in arrays["edisp"].dims:
         new["edisp"] = _grouped(arrays["edisp"], bins, irf_mask(cube, "edisp"))
     return ordered(new, cube)

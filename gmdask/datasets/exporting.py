@@ -21,6 +21,7 @@ from gmdask.datasets.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
+from gmdask.likelihood.statistics import STATISTICS
 from gmdask.models import Component, ModelBase, ModelSequence
 from gmdask.models.gammapy_models import models_from_gammapy, models_to_gammapy
 from gmdask.paths import expanded
@@ -154,11 +155,10 @@ def from_gammapy(data: Any) -> Any:
         if found is not None and found.geom.is_hpx:
             msg = f"{where}: {key} is on HEALPix pixels, which are not supported: expected a WCS map or a region"
             raise InputError(msg)
-    if data.stat_type != "cash":
+    if data.stat_type not in STATISTICS:
         weights = ", with its masks as weights," if data.stat_type == "cash_weighted" else ""
-        msg = (
-            f"{where}: stat_type {data.stat_type!r}{weights} is not supported yet: expected 'cash'"
-        )
+        expected = " or ".join(map(repr, STATISTICS))
+        msg = f"{where}: stat_type {data.stat_type!r}{weights} is not supported yet: expected {expected}"
         raise InputError(msg)
     buffer = io.BytesIO()
     with no_warnings():

@@ -25,7 +25,7 @@ from gmdask.likelihood.statistics import statistic_type
 from gmdask.models import BackgroundIRFModel
 from gmdask.store.lazy import lazy_variable
 
-__all__ = ["RESIDUALS", "Predictions", "with_asimov_counts", "with_fake_counts"]
+__all__ = ["RESIDUALS", "Predictions", "by_bin", "with_asimov_counts", "with_fake_counts"]
 
 Array = NDArray[np.float64]
 
@@ -169,7 +169,7 @@ class Predictions(CubeDataset):
             return np.where(masks[0], values, np.nan) if masks else values
 
         masks = [] if mask is None else [mask]
-        return self._labelled("residuals", _by_bin(compare, self.counts, self.npred(), *masks))
+        return self._labelled("residuals", by_bin(compare, self.counts, self.npred(), *masks))
 
     def stat_array(self) -> xr.DataArray:
         """Statistic of each bin (energy, lat, lon), in and outside the mask, lazy."""
@@ -179,7 +179,11 @@ class Predictions(CubeDataset):
             return kind(*data).per_bin(npred)
 
         data = [cube[name] for name in kind.reads]
-        return self._labelled("stat", _by_bin(compare, self.npred(), *data))
+        return self._labelled("stat", by_bin(compare, self._expected(), *data))
+
+    def _expected(self) -> xr.DataArray:
+        """Predicted counts (energy, lat, lon) that the statistic compares with the data, lazy."""
+        return self.npred()
 
     def info_dict(self, in_safe_data_range: bool = True) -> dict[str, Any]:
         """Sums over the dataset, exposure and rates, with the keys of Gammapy's ``info_dict``.
@@ -194,7 +198,7 @@ class Predictions(CubeDataset):
         mask: Any = ... if safe is None or not in_safe_data_range else safe
         background = self.npred_background()
         info: dict[str, Any] = {"name": self._name}
-        info |= counts_summary(cube["counts"], background, cube.get("background"), mask)
+        info |= self._counts_summary(cube, mask)
         sources = [m for m in self._models if not isinstance(m, BackgroundIRFModel)]
         some = len(self._models) > 0 or background is not None
         predicted = {
@@ -213,6 +217,11 @@ class Predictions(CubeDataset):
         info["stat_type"] = statistic_type(cube.attrs).name
         info["stat_sum"] = self.stat_sum() if len(self._models) else math.nan
         return info
+
+    def _counts_summary(self, cube: xr.Dataset, mask: Any) -> dict[str, Any]:
+        """Counts in a mask, and how significant they are."""
+        background = self.npred_background()
+        return counts_summary(cube["counts"], background, cube.get("background"), mask)
 
     # --- simulated counts --------------------------------------------------------------
 
@@ -303,8 +312,15 @@ def _predicted_counts(
     return cube.assign(counts=values)
 
 
-def _by_bin(function: Callable[..., Array], *arrays: xr.DataArray) -> xr.Variable:
-    """Function of arrays, bin by bin, lazy."""
+def by_bin(function: Callable[..., Array], *arrays: xr.DataArray) -> xr.Variable:
+    """Function of arrays, bin by bin, lazy.
+
+    Parameters
+    ----------
+    function : callable
+        From arrays of one shape to one of this shape.
+    *arrays : `xarray.DataArray`
+    """
     parts = [in_dask(array.variable, str(array.name)) for array in arrays]
     result: xr.Variable = xr.apply_ufunc(
         function, *parts, dask="parallelized", output_dtypes=[np.float64]

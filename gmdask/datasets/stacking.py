@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from gmdask.datasets.arrays import finite, kept, ordered, unit_factor, values_no
 from gmdask.datasets.background_algebra import background_factors, ratio
 from gmdask.datasets.gti import gti_union
 from gmdask.datasets.irf_algebra import IRFS, grid_of, onto_pixels, stack_irf
+from gmdask.datasets.off_algebra import check_alike, summed_off
 from gmdask.errors import InputError
 from gmdask.geometry import pixel_offset
 from gmdask.store.axes import cube_axis, same_axis
@@ -58,14 +59,7 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
         sizes = cube.sizes["lat"], cube.sizes["lon"]
         return onto_pixels(variable.transpose(*like.dims), offset, sizes, SKY)
 
-    for key in ("counts", "exposure", "background"):
-        if key in cube and key in other:
-            added = finite(other[key].variable) * unit_factor(other[key], cube[key])
-            total = cube[key].variable.astype(np.float64)
-            if key == "background":
-                total, added = _as_one(cube, other, total, added, models)
-            added = kept(added, image if key == "exposure" else mask)
-            arrays[key] = total + place(added, cube[key])
+    arrays |= _summed(cube, other, models, mask, place, where)
     for key in IRFS:
         if key in cube and key in other:
             arrays |= stack_irf(cube, other, key, where)
@@ -82,6 +76,34 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
         new["exposure"].attrs["meta"] = _livetime(cube, other)
         new = gti_union(new, other)
     return _meta_tables(_kernel_sums(new, other), other)
+
+
+def _summed(
+    cube: xr.Dataset,
+    other: xr.Dataset,
+    models: tuple[Model, Model],
+    mask: xr.Variable | None,
+    place: Callable[[xr.Variable, xr.DataArray], xr.Variable],
+    where: str,
+) -> dict[str, xr.Variable]:
+    """Counts, exposure and background of both, on the pixels of the first."""
+    arrays: dict[str, xr.Variable] = {}
+    image = None if mask is None else mask.any("energy")
+    for key in ("counts", "exposure", "background"):
+        if key in cube and key in other:
+            added = finite(other[key].variable) * unit_factor(other[key], cube[key])
+            total = cube[key].variable.astype(np.float64)
+            if key == "background":
+                total, added = _as_one(cube, other, total, added, models)
+            added = kept(added, image if key == "exposure" else mask)
+            arrays[key] = total + place(added, cube[key])
+    if check_alike(cube, other, where):
+
+        def add(parts: list[xr.Variable]) -> xr.Variable:
+            return parts[0] + place(kept(parts[1], mask), cube["counts"])
+
+        arrays |= summed_off([cube, other], add)
+    return arrays
 
 
 def to_masked(cube: xr.Dataset) -> xr.Dataset:

@@ -43,7 +43,7 @@ def _stacks(datasets: Sequence[MapDataset]) -> Iterator[MapDataset]:
         names = [f"{key}{rest}" for key in IRFS for rest in ("", "_exposure")]
         cube = cube.drop_vars([name for name in names if name in cube])
         background = dataset.npred_background()
-        if background is not None:
+        if background is not None and "background" in cube:
             template = cube["background"]
             cube = cube.assign(background=(template.dims, background.values, template.attrs))
         if total is None:

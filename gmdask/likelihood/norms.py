@@ -91,7 +91,9 @@ class NormLimits(NamedTuple):
     counts : array
         Counts in the mask.
     wall : array
-        Norm at which the prediction vanishes in a bin with counts, the highest of these.
+        Norm at which the prediction vanishes in a bin with counts, the highest of these; minus
+        infinity where there are none. Of statistics that take negative predictions, the lowest that is
+        looked at.
     zero : array
         The same for all bins of the mask.
     reach : array
@@ -202,7 +204,7 @@ class CompiledNorms:
                 self._statistic.per_bin(npred),
                 self._signal * first,
                 self._signal * self._signal * second,
-                self._statistic.clipped(npred),
+                self._statistic.predicted(npred),
             )
             for row, term in enumerate(terms):
                 result[row, self._filled, k] += np.add.reduceat(term, self._starts)
@@ -249,17 +251,19 @@ def _norm(
     own = np.zeros(0) if not seen.any() else signal[seen[inside]]
     at, rest = statistic.at(seen), total[seen] - own
     ratio = np.where(own > 0, rest, np.inf) / np.where(own > 0, own, 1.0)
-    variance = float(np.sum(own * own / np.maximum(rest, TRUNCATION)))
+    variance = float(np.sum(own * own / at.spread(rest)))
     reach = REACH * (1.0 + (variance**-0.5 if variance > 0 else 0.0))
     kept = ~at.is_linear | (ratio < reach)
     fixed_bins = mask & ~seen
     others, plain = total[fixed_bins], float(rest[~kept].sum())
     fixed = statistic.at(fixed_bins).dense(others, plain).stat
-    plain += float(statistic.clipped(others).sum())
+    plain += float(statistic.predicted(others).sum())
     slope = float(own[~kept].sum())
     norm = _Norm(own[kept], rest[kept], at.at(kept).data, fixed, plain, slope)
-    wall = -float(ratio[at.is_bounded].min(initial=np.inf))
+    wall = -float(ratio[~at.is_linear].min(initial=np.inf))
     zero = -float(ratio.min(initial=np.inf))
+    if at.signed and seen.any():
+        wall = zero = -reach
     return norm, (
         float(own.sum()),
         float(observation.counts[energies][mask].sum()),

@@ -51,7 +51,7 @@ class Row:
     name : str
         Unique in the store.
     kind : str
-        ``MapDataset`` or ``SpectrumDataset``.
+        ``MapDataset``, ``SpectrumDataset`` or ``SpectrumDatasetOnOff``.
     block : str
         Its block.
     row : int

@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from scipy.special import kl_div
 
 from gmdask.errors import InputError
 from gmdask.likelihood.statistics import STATISTICS, Statistic, statistic_type
@@ -21,9 +22,28 @@ def exact_cash(npred: Any, counts: float) -> Any:
     return 2 * (mu - mpmath.mpf(counts) * mpmath.log(mu))
 
 
-EXACT: dict[str, Callable[..., Any]] = {"cash": exact_cash}
+def exact_wstat(npred: Any, n_on: float, n_off: float, on: float, off: float) -> Any:
+    """At the background that solves the quadratic equation of the optimum."""
+    mu, n_on, n_off = mpmath.mpf(npred), mpmath.mpf(n_on), mpmath.mpf(n_off)
+    if on == 0 or off == 0:
+        return mpmath.mpf(0)
+    alpha = mpmath.mpf(on) / mpmath.mpf(off)
+    c = alpha * (n_on + n_off) - (1 + alpha) * mu
+    root = mpmath.sqrt(c**2 + 4 * alpha * (1 + alpha) * n_off * mu)
+    background = (c + root) / (2 * alpha * (1 + alpha))
+    total = mu + alpha * background
+    stat = total + background - n_on - n_off
+    for n, expected in ((n_on, total), (n_off, background)):
+        stat += n * mpmath.log(n / expected) if n else 0
+    return 2 * stat
+
+
+EXACT: dict[str, Callable[..., Any]] = {"cash": exact_cash, "wstat": exact_wstat}
 # every combination of what is observed, in the order in which the statistic reads it
-OBSERVED: dict[str, list[list[float]]] = {"cash": [[0, 1, 2.5, 7, 1000]]}
+OBSERVED: dict[str, list[list[float]]] = {
+    "cash": [[0, 1, 2.5, 7, 1000]],
+    "wstat": [[0, 1, 7, 1000], [0, 1, 9, 2000], [0, 1, 0.3], [0, 1, 12]],
+}
 NPRED = [1e-12, 1e-3, 0.4, 1, 2.5, 7, 12, 1000, 1e5]
 
 
@@ -110,13 +130,24 @@ class TestStatistic:
             for found in (statistic.per_bin(at), *statistic.slopes(at)):
                 assert np.isfinite(found).all()
 
-    def test_bounds(self, name):
-        """Where it is bounded, nothing predicted costs more than any other number tried."""
+    def test_negative_predictions(self, name):
+        """Either they are as good as zero, or the statistic has a minimum in every bin."""
         statistic, npred = grid(name)
-        nothing = statistic.per_bin(np.zeros(statistic.shape))
-        some = statistic.per_bin(npred)
-        bounded = statistic.is_bounded & (npred < 10)
-        assert (nothing[bounded] > some[bounded]).all()
+        size = 0.9 * npred  # where no second derivative jumps
+        below = statistic.per_bin(-size)
+        if not statistic.signed:
+            nothing = np.zeros(statistic.shape)
+            np.testing.assert_array_equal(below, statistic.per_bin(nothing))
+            np.testing.assert_array_equal(statistic.predicted(-size), nothing)
+            return
+        first, second = statistic.slopes(-size)
+        assert (second >= 0).all()
+        tells = statistic.slopes(npred)[0] != 0
+        assert (first[tells & (npred == max(NPRED))] < 0).all()
+        step = 1e-5 * npred
+        difference = (statistic.per_bin(-size + step) - statistic.per_bin(-size - step)) / step
+        scale = 1 + npred + below
+        assert (np.abs(0.5 * difference - first) < 1e-9 * scale / npred).all()
 
     def test_nothing_observed_at_all(self, name):
         empty = STATISTICS[name](*(np.zeros(0) for _ in OBSERVED[name]))
@@ -146,3 +177,67 @@ def test_cash_of_nothing_predicted():
             assert terms.n_floor == 1
             assert terms.first[0] == terms.second[0] == 0.0
     assert pytest.approx(115.129, abs=1e-3) == FLOOR
+
+
+# --- the W statistic -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.3, 4.0, 30.0, 500.0, -0.4])
+def test_wstat_is_the_least_over_all_backgrounds(signal):
+    """By brute force over the background, without the quadratic equation."""
+    for n_on in (0, 1, 6, 90):
+        for n_off in (0, 1, 11, 300):
+            for alpha in (0.04, 1.0, 3.0):
+                statistic = STATISTICS["wstat"](*(np.array([x]) for x in (n_on, n_off, alpha, 1)))
+                least = max(0.0, -signal / alpha)  # background that cancels a negative signal
+                grid = least + np.concatenate([[0.0], np.geomspace(1e-9, 1e4, 400_000)])
+                on, off = signal + alpha * grid, grid
+                stat = 2 * (kl_div(n_on, np.maximum(on, 0.0)) + kl_div(n_off, off))
+                found = statistic.per_bin(np.array([signal]))[0]
+                assert found <= stat.min() + 1e-9
+                assert found == pytest.approx(stat.min(), rel=1e-6, abs=1e-6)
+
+
+def test_wstat_of_gammapy():
+    from gammapy.stats import wstat
+    from gammapy.stats.fit_statistics import get_wstat_mu_bkg
+
+    statistic, npred = grid("wstat")
+    for sign in (1, -0.9):
+        n_on, n_off, on, off = statistic.data
+        with np.errstate(all="ignore"):
+            alpha = np.nan_to_num(on / off, posinf=np.inf)
+            expected = np.nan_to_num(wstat(n_on, n_off, alpha, sign * npred))
+            background = np.nan_to_num(alpha * get_wstat_mu_bkg(n_on, n_off, alpha, sign * npred))
+        known = (on > 0) & (off > 0)
+        # Gammapy's formula subtracts like numbers where the signal is large
+        fine = known & (npred < 1e4) & (npred > 1e-6)
+        found = statistic.per_bin(sign * npred)
+        np.testing.assert_allclose(found[fine], expected[fine], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            statistic.background(sign * npred)[fine], background[fine], rtol=1e-4, atol=1e-6
+        )
+        assert not found[~known].any()
+
+
+# vectors that Gammapy's tests took from Sherpa
+SIGNAL = [0.59752422, 9.13666449, 12.98288095, 5.56974565, 13.52509804,
+          11.81725635, 0.47963765, 11.17708176, 5.18504894, 8.30202394]  # fmt: skip
+N_ON = [0, 13, 7, 5, 11, 16, 0, 9, 3, 12]
+N_OFF = [0, 7, 4, 0, 18, 7, 1, 5, 12, 25]
+ALPHA = [0.83746243, 0.17003354, 0.26034507, 0.69197751, 0.89557033,
+         0.34068848, 0.0646732, 0.86411967, 0.29087245, 0.74108241]  # fmt: skip
+SHERPA = {
+    "wstat": [1.19504844, 0.625311794002, 4.25810886127, 0.0603765381044, 11.7285002468,
+              0.206014834301, 1.084611, 2.72972381792, 4.60602990838, 7.51658734973],
+    "cash": [1.19504844, -39.24635098872072, -9.925081055136996, -6.034002586236575,
+             -30.249839537105466, -55.39143500383233, 0.9592753, -21.095413867175516,
+             0.49542219758430406, -34.19193611846045],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHERPA)
+def test_vectors_of_sherpa(name):
+    data = {"counts": N_ON, "counts_off": N_OFF, "acceptance": ALPHA, "acceptance_off": [1.0] * 10}
+    statistic = STATISTICS[name](*(np.array(data[k], float) for k in STATISTICS[name].reads))
+    np.testing.assert_allclose(statistic.per_bin(np.array(SIGNAL)), SHERPA[name], rtol=1e-7)

@@ -49,8 +49,8 @@ def test_good(folder):
         ("datasets: [{name: a, filename: one.fits}]", "key 'type' is missing"),
         ("datasets: [{name: a, type: MapDataset}]", "key 'filename' is missing"),
         (
-            "datasets: [{name: a, type: SpectrumDatasetOnOff, filename: one.fits}]",
-            "dataset 'a' is a SpectrumDatasetOnOff",
+            "datasets: [{name: a, type: MapDatasetOnOff, filename: one.fits}]",
+            "dataset 'a' is a MapDatasetOnOff",
         ),
         ("datasets: [{name: a, type: MapDataset, filename: 3}]", "a string is expected"),
         ("!!python/object/apply:os.getcwd []", "not YAML"),

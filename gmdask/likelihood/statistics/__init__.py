@@ -8,10 +8,11 @@ from typing import Any
 from gmdask.errors import InputError
 from gmdask.likelihood.statistics.base import TRUNCATION, Statistic, Terms
 from gmdask.likelihood.statistics.cash import Cash
+from gmdask.likelihood.statistics.wstat import WStat
 
 __all__ = ["STATISTICS", "TRUNCATION", "Statistic", "Terms", "statistic_type"]
 
-STATISTICS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Cash,)}
+STATISTICS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Cash, WStat)}
 
 
 def statistic_type(attrs: Mapping[Any, Any]) -> type[Statistic]:

@@ -62,11 +62,15 @@ class Statistic(ABC):
         Arrays of a dataset that it is made of.
     linear : bool
         Whether it is ``2 npred`` in some bins, see `is_linear`, so that only their sum is needed.
+    signed : bool
+        Whether it takes negative predictions as they are, and has a minimum whatever the data are. Others
+        clip them at zero, and grow beyond all bounds on the way there, except in linear bins.
     """
 
     name: ClassVar[str]
     reads: ClassVar[tuple[str, ...]]
     linear: ClassVar[bool] = False
+    signed: ClassVar[bool] = False
 
     def __init__(self, *data: Array) -> None:
         self.data = data
@@ -97,14 +101,13 @@ class Statistic(ABC):
         """Bins in which it is ``2 npred``, wherever that is not negative."""
         return np.zeros(self.shape, dtype=bool)
 
-    @property
-    def is_bounded(self) -> Mask:
-        """Bins in which it grows beyond all bounds as the predicted counts go to zero."""
-        return np.zeros(self.shape, dtype=bool)
+    @abstractmethod
+    def predicted(self, npred: Array) -> Array:
+        """Counts that are expected in each bin, with all that the statistic itself knows of."""
 
-    def clipped(self, npred: Array) -> Array:
-        """Predicted counts as it takes them."""
-        return npred
+    def spread(self, npred: Array) -> Array:
+        """Variance of the counts that are expected, to estimate errors before anything is known."""
+        return np.maximum(self.predicted(npred), TRUNCATION)
 
     @abstractmethod
     def per_bin(self, npred: Array) -> Array:

@@ -34,12 +34,7 @@ class Cash(Statistic):
         """Bins without counts."""
         return self.data[0] <= 0
 
-    @property
-    def is_bounded(self) -> Mask:
-        """Bins with counts."""
-        return self.data[0] > 0
-
-    def clipped(self, npred: Array) -> Array:
+    def predicted(self, npred: Array) -> Array:
         """Predicted counts, zero where they are negative."""
         return np.where(npred <= TRUNCATION, 0.0, npred)
 

@@ -32,7 +32,8 @@ __all__ = ["COUNTS_LIKE", "read_content", "read_map_dataset"]
 
 log = logging.getLogger(__name__)
 
-COUNTS_LIKE = ("counts", "background", "mask_safe", "mask_fit")
+OFF = ("counts_off", "acceptance", "acceptance_off")
+COUNTS_LIKE = ("counts", "background", *OFF, "mask_safe", "mask_fit")
 MAPS = (*COUNTS_LIKE, "exposure", "psf", "psf_exposure", "edisp", "edisp_exposure")
 TABLES = ("GTI", "META_TABLE")
 STRUCTURAL = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "NAME", "CHECKSUM", "DATASUM", "COMMENT"}
@@ -96,11 +97,31 @@ def read_content(content: bytes, file: str, name: str | None, default: str) -> x
         found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
         dataset = _assemble(found, where)
         _add_tables(dataset, hdus, where)
-        spectrum = "region" in dataset.attrs and "psf" not in dataset
-        kind = "SpectrumDataset" if spectrum else "MapDataset"
-        dataset.attrs = {"name": name, "kind": kind, **dataset.attrs}
+        dataset.attrs = {"name": name, **_kind(dataset, where), **dataset.attrs}
         dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
     return check_values(dataset, where)
+
+
+def _kind(cube: xr.Dataset, where: str) -> dict[str, str]:
+    """Kind of a dataset, and its statistic where it is not the usual one.
+
+    Raises
+    ------
+    InputError
+        It has off counts or acceptances, but not all, or is a map.
+    """
+    spectrum = "region" in cube.attrs and "psf" not in cube
+    found = [key for key in OFF if key in cube]
+    if not found:
+        return {"kind": "SpectrumDataset" if spectrum else "MapDataset"}
+    if not spectrum:
+        msg = f"{where}: HDU {found[0].upper()} found: on/off maps are not supported yet"
+        raise InputError(msg)
+    for key in OFF:
+        if key not in found:
+            msg = f"{where}: HDU {key.upper()} is missing, although there is {found[0].upper()}"
+            raise InputError(msg)
+    return {"kind": "SpectrumDatasetOnOff", "stat_type": "wstat"}
 
 
 def _stem(path: Path) -> str:
@@ -134,8 +155,6 @@ def _check_complete(hdus: fits.HDUList, size: int, file: str) -> None:
 
 def _check_hdus(hdus: fits.HDUList, where: str) -> None:
     names = [hdu.name for hdu in hdus[1:]]
-    if "COUNTS_OFF" in names:
-        raise InputError(f"{where}: HDU COUNTS_OFF found: on/off maps are not supported yet")
     known = {key.upper() for key in MAPS} | set(TABLES)
     known |= {f"{key}_{table}" for key in known for table in ("BANDS", "REGION")}
     known |= {hdu.header["BANDSHDU"] for hdu in hdus[1:] if "BANDSHDU" in hdu.header}

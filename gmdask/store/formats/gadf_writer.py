@@ -28,7 +28,7 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
     Parameters
     ----------
     cube : xarray.Dataset
-        In memory. Arrays keep their dtype, but for masks, which become bytes.
+        In memory. Arrays keep their dtype, but for masks of maps, which become bytes.
 
     Returns
     -------
@@ -76,7 +76,6 @@ def _map_hdus(
 ) -> list[Any]:  # fmt: skip
     """Values of a map with the table of its axes, the fastest first, and of its region."""
     name, attrs = key.upper(), cube[key].attrs
-    values = values.astype(np.uint8) if values.dtype == bool else values
     unit = _fits_unit(attrs.get("unit", ""))
     hdus: list[Any]
     if "region" in cube.attrs:
@@ -87,6 +86,7 @@ def _map_hdus(
         if cube.attrs["region"]:
             hdus.append(region_table(Region.from_dict(cube.attrs["region"]), f"{name}_REGION"))
     else:
+        values = values.astype(np.uint8) if values.dtype == bool else values
         hdus = [fits.ImageHDU(values, name=name)]
         prefix = next((p for p in ("psf", "edisp") if key.startswith(p)), "")
         hdus[0].header.update(cube.attrs[f"{prefix}_wcs" if prefix else "wcs"])

@@ -13,7 +13,7 @@ from gmdask.schemas import schema_problems
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
 
-SUPPORTED = ("MapDataset", "SpectrumDataset")
+SUPPORTED = ("MapDataset", "SpectrumDataset", "SpectrumDatasetOnOff")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,324 @@
+"""Spectra whose background is measured: counts of an on region, and of an off region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.datasets.alteration import altered_dataset
+from gmdask.datasets.altered import computed, lazy
+from gmdask.datasets.map_dataset import KINDS, SpectrumDataset
+from gmdask.datasets.off_algebra import OFF, exposure_ratio, off_background
+from gmdask.datasets.prediction import by_bin
+from gmdask.errors import InputError
+from gmdask.likelihood.group import npred_cube
+from gmdask.likelihood.statistics.wstat import WStat
+from gmdask.models import BackgroundIRFModel, DatasetModels
+from gmdask.store.formats.validity import check_values
+from gmdask.store.lazy import lazy_variable
+
+__all__ = ["SpectrumDatasetOnOff"]
+
+Array = NDArray[np.float64]
+
+
+class SpectrumDatasetOnOff(SpectrumDataset):
+    """Counts of a region and of one or several without the source, exposure and energy dispersion.
+
+    The statistic is that of both counts at the most likely background, `WStat`: no background
+    model is needed, and none is accepted.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        As of a `SpectrumDataset`, with ``counts_off``, ``acceptance`` and ``acceptance_off`` (energy, lat,
+        lon) in place of the background.
+    stored : `StoredCube` or `AlteredCube`, optional
+        See `MapDataset`.
+
+    Raises
+    ------
+    InputError
+        If arrays are missing, or the region.
+    """
+
+    def _check(self, cube: xr.Dataset) -> None:
+        super()._check(cube)
+        for key in OFF:
+            if key not in cube:
+                msg = f"dataset {self._name!r}: {key!r} is missing"
+                raise InputError(msg)
+
+    @classmethod
+    def create(  # type: ignore[override]
+        cls, name: str, region: Any, energy: Any, energy_true: Any = None, *, migra: Any = None
+    ) -> Self:
+        """Make an empty spectrum, to stack others onto; see `SpectrumDataset.create`."""
+        empty = SpectrumDataset.create(name, region, energy, energy_true, migra=migra)
+        return cls.from_spectrum_dataset(empty, 0.0, 0.0, 0.0)
+
+    @classmethod
+    def from_spectrum_dataset(
+        cls,
+        dataset: SpectrumDataset,
+        counts_off: Any,
+        acceptance: Any = 1.0,
+        acceptance_off: Any = 1.0,
+        name: str | None = None,
+    ) -> Self:
+        """Make a dataset of a spectrum, whose background is left out, and the counts of an off region.
+
+        Parameters
+        ----------
+        dataset : `SpectrumDataset`
+        counts_off : array of shape (energy,)
+        acceptance, acceptance_off : array of shape (energy,), or float
+            Exposure to the background of on and off region, relative to each other.
+        name : str, optional
+            Name of the new dataset, by default that of the spectrum.
+
+        Raises
+        ------
+        InputError
+            If a shape is not that of the energy axis, or values cannot be used.
+        """
+        where, cube = f"dataset {dataset.name!r}", dataset.open().load()
+        counts = cube["counts"]
+        arrays = {}
+        for key, given in zip(OFF, (counts_off, acceptance, acceptance_off), strict=True):
+            values = np.asarray(given, dtype=np.float64)
+            if values.ndim and values.shape != counts.shape[:1]:
+                msg = f"{where}: {key!r} has shape {values.shape}, expected is {counts.shape[:1]}"
+                raise InputError(msg)
+            full = np.broadcast_to(values, counts.shape[:1])[:, None, None].copy()
+            arrays[key] = xr.Variable(counts.dims, full, {"unit": ""})
+        cube = cube.drop_vars("background", errors="ignore").assign(arrays)
+        cube.attrs |= {"name": name or dataset.name, "kind": cls.__name__, "stat_type": WStat.name}
+        made = cls(check_values(cube, where), response=dataset._response)
+        models = dataset._models_for(made.name)
+        made._take_models(DatasetModels(m for m in models if not isinstance(m, BackgroundIRFModel)))
+        return made
+
+    def to_spectrum_dataset(  # type: ignore[override]
+        self, name: str | None = None
+    ) -> SpectrumDataset:
+        """Spectrum with the background that the off counts measure, as if it were known exactly.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of the new dataset, by default that of this one.
+        """
+        models = self._models_for(name or self._name)
+        return altered_dataset(SpectrumDataset, self, with_known_background, {}, models, name)
+
+    # --- what is measured, and what is predicted -------------------------------------------
+
+    @property
+    def counts_off(self) -> xr.DataArray:
+        """Counts of the off region (energy, lat, lon), lazy."""
+        return self.cube["counts_off"]
+
+    @property
+    def acceptance(self) -> xr.DataArray:
+        """Relative exposure of the on region to the background (energy, lat, lon), lazy."""
+        return self.cube["acceptance"]
+
+    @property
+    def acceptance_off(self) -> xr.DataArray:
+        """Relative exposure of the off region to the background (energy, lat, lon), lazy."""
+        return self.cube["acceptance_off"]
+
+    @property
+    def alpha(self) -> xr.DataArray:
+        """Ratio of the acceptances (energy, lat, lon), lazy; 0 where one is missing."""
+        return self._labelled("alpha", exposure_ratio(lazy(self._cube)))
+
+    @property
+    def background(self) -> xr.DataArray:
+        """Background in the on region as the off counts measure it (energy, lat, lon), lazy."""
+        return self._labelled("background", off_background(lazy(self._cube)))
+
+    @property
+    def excess(self) -> xr.DataArray:
+        """Counts above `background` (energy, lat, lon), lazy."""
+        counts = lazy(self._cube)["counts"].variable.astype(np.float64)
+        return self._labelled("excess", counts - self.background.variable)
+
+    def npred(self) -> xr.DataArray:
+        """Predicted counts (energy, lat, lon) of the sources and the most likely background, lazy."""
+        return self._labelled(
+            "npred", self.npred_signal().variable + self.npred_background().variable
+        )
+
+    def npred_background(self) -> xr.DataArray:
+        """Background (energy, lat, lon) that is most likely with what the sources predict, lazy."""
+
+        def likely(signal: Array, *data: Array) -> Array:
+            return WStat(*data).background(signal)
+
+        cube = lazy(self._cube)
+        data = [cube[key] for key in WStat.reads]
+        return self._labelled("npred_background", by_bin(likely, self.npred_signal(), *data))
+
+    def _expected(self) -> xr.DataArray:
+        return self.npred_signal()
+
+    def _counts_summary(self, cube: xr.Dataset, mask: Any) -> dict[str, Any]:
+        """Sums in a mask, and the significance of those (Li & Ma)."""
+        n_on, n_off, acceptance = (
+            float(cube[key].values[mask].sum(dtype=np.float64))
+            for key in ("counts", "counts_off", "acceptance")
+        )
+        background = float(self.background.values[mask].sum())
+        alpha = background / n_off if n_off > 0 else math.nan
+        statistic = WStat(*(np.array([x]) for x in (n_on, n_off, alpha, 1.0)))
+        ts = float(statistic.per_bin(np.zeros(1))[0]) if n_off > 0 else math.nan
+        excess = n_on - background
+        return {
+            "counts": int(n_on), "excess": excess,
+            "sqrt_ts": math.copysign(math.sqrt(ts), excess), "background": background,
+            "counts_off": int(n_off), "acceptance": acceptance,
+            "acceptance_off": acceptance / alpha if alpha > 0 else math.nan, "alpha": alpha,
+        }  # fmt: skip
+
+    # --- simulated counts ------------------------------------------------------------------
+
+    def fake(self, seed: int, npred_background: Any = None) -> Self:
+        """Replace on and off counts by ones drawn from what the models predict, in place.
+
+        Parameters
+        ----------
+        seed : int
+            Of the generator; equal seeds give equal counts.
+        npred_background : array of shape (energy,), optional
+            Background that is expected in the on region, by default the present `background`.
+
+        Returns
+        -------
+        dataset
+            This one.
+
+        Raises
+        ------
+        InputError
+            If the background has another shape.
+        """
+        background = (
+            self.background.values[:, 0, 0] if npred_background is None else npred_background
+        )
+        values = np.asarray(background, dtype=np.float64)
+        if values.shape != self.counts.shape[:1] or not (values >= 0).all():
+            msg = (
+                f"dataset {self._name!r}: npred_background has shape {values.shape}, expected are "
+                f"{self.counts.shape[0]} numbers that are not negative"
+            )
+            raise InputError(msg)
+        return self._with_counts(
+            with_fake_on_off, {"seed": seed, "npred_background": values.tolist()}
+        )
+
+    def to_asimov(self, name: str | None = None) -> Self:
+        """Dataset whose counts are what the models predict, with the same off counts.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name of the new dataset, by default that of this one.
+        """
+        return self.copy(name)._with_counts(with_asimov_on, {})
+
+
+def with_known_background(cube: xr.Dataset) -> xr.Dataset:
+    """Cube with the background that off counts measure, in place of these.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        With off counts and acceptances.
+    """
+    new = cube.drop_vars(OFF).assign(background=off_background(cube))
+    new["background"].attrs = {"unit": ""}
+    new.attrs = {key: value for key, value in cube.attrs.items() if key != "stat_type"}
+    return new.assign_attrs(kind="SpectrumDataset")
+
+
+def with_fake_on_off(
+    cube: xr.Dataset,
+    models: dict[str, Any],
+    seed: int,
+    npred_background: list[float],
+    response: str,
+) -> xr.Dataset:
+    """Cube with on and off counts drawn from what models predict and a background.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    models : dict
+        Plain data of its models.
+    seed : int
+        Of the generator.
+    npred_background : list of float
+        Expected background counts in the on region by energy.
+    response : {"exact", "gammapy"}
+        How sources become counts.
+    """
+
+    @cache
+    def draw() -> tuple[Array, Array]:
+        background = np.array(npred_background)[:, None, None]
+        alpha = exposure_ratio(cube).values
+        off = np.where(alpha > 0, background / np.where(alpha > 0, alpha, 1.0), 0.0)
+        random = np.random.default_rng(seed)
+        on = random.poisson(np.clip(_signal(cube, models, response), 0.0, None) + background)
+        return on.astype(np.float64), random.poisson(off).astype(np.float64)
+
+    return _with(cube, {"counts": lambda: draw()[0], "counts_off": lambda: draw()[1]})
+
+
+def with_asimov_on(cube: xr.Dataset, models: dict[str, Any], response: str) -> xr.Dataset:
+    """Cube whose counts are what models predict, with the most likely background.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    models : dict
+        Plain data of its models.
+    response : {"exact", "gammapy"}
+        How sources become counts.
+    """
+
+    @cache
+    def compute() -> Array:
+        signal = _signal(cube, models, response)
+        data = (np.asarray(computed(cube)[key].values) for key in WStat.reads)
+        return signal + WStat(*data).background(signal)
+
+    return _with(cube, {"counts": compute})
+
+
+def _signal(cube: xr.Dataset, models: dict[str, Any], response: str) -> Array:
+    name = str(cube.attrs["name"])
+    return npred_cube(name, computed(cube), models, background=False, response=response)
+
+
+def _with(cube: xr.Dataset, made: dict[str, Callable[[], Array]]) -> xr.Dataset:
+    """Cube with other arrays, which are computed when they are used."""
+    return cube.assign({key: _later(cube[key].variable, compute) for key, compute in made.items()})
+
+
+def _later(like: xr.Variable, compute: Callable[[], Array]) -> xr.Variable:
+    return lazy_variable(
+        tuple(map(str, like.dims)), lambda index: compute()[index], like.shape,
+        np.dtype(np.float64), dict(like.attrs),
+    )  # fmt: skip
+
+
+KINDS[SpectrumDatasetOnOff.__name__] = SpectrumDatasetOnOff
