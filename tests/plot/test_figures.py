@@ -52,10 +52,16 @@ def with_models(datasets):
 
 @pytest.fixture
 def axes():
-    """Axes of a figure that pyplot does not know; nothing is open afterwards."""
+    """Axes of a figure that pyplot does not know; no more figures are open afterwards."""
+    before = open_figures()
     yield new_figure().add_subplot()
+    assert open_figures() <= before
+
+
+def open_figures() -> set[int]:
+    """Numbers of the figures that pyplot knows."""
     pyplot = sys.modules.get("matplotlib.pyplot")
-    assert pyplot is None or pyplot.get_fignums() == []
+    return set() if pyplot is None else set(pyplot.get_fignums())
 
 
 def rendered(axes) -> None:
@@ -378,6 +384,7 @@ def spectrum_of(dataset):
 
 @pytest.mark.parametrize("of", ["map", "spectrum"])
 def test_methods_of_a_dataset(pair, of) -> None:
+    before = open_figures()
     own = pair[0] if of == "map" else spectrum_of(pair[0])
     for name in ("plot_counts", "plot_excess", "plot_masks", "plot_residuals_spectral", "plot_fit"):
         ax = getattr(own, name)(new_figure().add_subplot())
@@ -386,9 +393,7 @@ def test_methods_of_a_dataset(pair, of) -> None:
     for figure in (own.peek(), own.peek(figsize=(9, 5)), own.plot_residuals()):
         assert all(ax.get_xlabel() or ax.get_ylabel() for ax in figure.axes)
     figure.canvas.draw()
-    assert (
-        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
-    )
+    assert open_figures() <= before
     if of == "spectrum":
         with pytest.raises(InputError, match="is a region"):
             own.plot_residuals_spatial()
