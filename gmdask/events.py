@@ -58,7 +58,7 @@ class DatasetsProgress(Event):
 
     Attributes
     ----------
-    work : {"check", "import", "simulate", "write", "stack", "export"}
+    work : {"check", "import", "simulate", "write", "stack", "export", "compile"}
         What is done with them.
     done, total : int
         How many of how many.

@@ -161,10 +161,19 @@ def _found(
 def _echo_status(found: dict[str, Any]) -> None:
     forms = {
         "statistic": "{statistic:.4f}", "edm": "{edm:.1e}", "job": "{job} ({job_state})",
-        "last_event": "{last_event}, {age_s:.0f} s ago",
+        "compiled": "{compiled} of {datasets} datasets", "last_event": "{last_event}, {age_s:.0f} s ago",
     }  # fmt: skip
     echo(f"{'state':<12}{': '.join(filter(None, (found['state'], found['message'])))}")
-    for key in ("response", "passes", "statistic", "edm", "workers", "job", "last_event"):
+    for key in (
+        "response",
+        "compiled",
+        "passes",
+        "statistic",
+        "edm",
+        "workers",
+        "job",
+        "last_event",
+    ):
         if found.get(key) is not None:
             echo(f"{key.replace('_', ' '):<12}{forms.get(key, f'{{{key}}}').format(**found)}")
 
@@ -231,6 +240,9 @@ def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
     if "FitPass" in last:
         best = last["FitPass"]
         found |= {"passes": best["number"], "statistic": best["best"], "edm": best["edm"]}
+    elif "DatasetsProgress" in last:
+        progress = last["DatasetsProgress"]
+        found |= {"compiled": progress["done"], "datasets": progress["total"]}
     if "Workers" in last:
         found["workers"] = len(last["Workers"]["addresses"])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,9 +15,11 @@ from distributed import Client, Future, get_worker
 from gmdask.cluster.lost import cluster_there
 from gmdask.cluster.told import Told, raise_told, tell
 from gmdask.cluster.watch import Watch
-from gmdask.events import Listener
+from gmdask.events import DatasetsProgress, Listener
 
 __all__ = ["Engine"]
+
+TELL_S = 1.0  # between messages on how many datasets of a group are compiled
 
 Spec = TypeVar("Spec")
 Group = TypeVar("Group")
@@ -31,7 +34,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
     ----------
     build : callable
         Makes a group from its description, and a folder for scratch files (None for the
-        system's).
+        system's). With `sizes` it gets ``on_made`` too, to be called with the number of datasets made
+        so far.
     evaluate : callable
         Takes a group and a payload, gives a small result.
     specs : sequence
@@ -40,6 +44,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         None keeps the groups in this process.
     on_event : callable, optional
         Gets `Workers` and `WorkerLost` while groups are evaluated.
+    sizes : sequence of int, optional
+        Datasets of each group, of which `on_event` gets a `DatasetsProgress` while they are built.
 
     Notes
     -----
@@ -52,13 +58,15 @@ class Engine(Generic[Spec, Group, Payload, Result]):
 
     def __init__(
         self,
-        build: Callable[[Spec, str | None], Group],
+        build: Callable[..., Group],
         evaluate: Callable[[Group, Payload], Result],
         specs: Sequence[Spec],
         client: Client | None = None,
         on_event: Listener | None = None,
+        sizes: Sequence[int] | None = None,
     ) -> None:
         self._build, self._evaluate, self._specs, self._client = build, evaluate, specs, client
+        self._on_event, self._sizes = on_event, sizes
         self._run = uuid4().hex[:8]
         self._keys = count()
         self._groups: list[Group] = []
@@ -69,7 +77,10 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         if client is not None:
             self._watch = Watch(client, self._run, on_event)
             with cluster_there(client):
-                self._futures = [self._submit(tell, _build_there, build, spec) for spec in specs]
+                self._futures = [
+                    self._submit(tell, _build_there, build, spec, self._topic(number))
+                    for number, spec in enumerate(specs)
+                ]
 
     def __len__(self) -> int:
         return len(self._specs)
@@ -102,7 +113,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             raise ValueError(msg)
         if self._client is None:
             if not self._groups:
-                self._groups = [self._build(spec, None) for spec in self._specs]
+                self._groups = self._built_here()
             return [
                 self._evaluate(group, p) for group, p in zip(self._groups, payloads, strict=True)
             ]
@@ -120,13 +131,52 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             self._release()
             self._last = futures
             try:
-                self._watch.wait(futures)
+                self._watch.wait(futures, self._tell_built)
                 answers = client.gather(futures)
             except KeyboardInterrupt:
                 client.cancel(futures)
                 raise
             self._even_out([worker for worker, _ in answers])
+            self._all_built()
         return [raise_told(result) for _, result in answers]
+
+    # --- how many datasets are built ---------------------------------------------------
+
+    def _topic(self, number: int) -> tuple[str, int] | None:
+        """Topic of Dask on which a worker tells of a group, and the number of the group."""
+        return None if self._sizes is None else (f"gmdask-built-{self._run}", number)
+
+    def _built_here(self) -> list[Group]:
+        if self._sizes is None:
+            return [self._build(spec, None) for spec in self._specs]
+        groups: list[Group] = []
+        for number, spec in enumerate(self._specs):
+            before = sum(self._sizes[:number])
+            paced = _Paced(lambda made, before=before: self._tell(before + made))
+            groups.append(self._build(spec, None, on_made=paced))
+        self._all_built()
+        return groups
+
+    def _tell(self, built: int) -> None:
+        if self._on_event is not None and self._sizes is not None:
+            self._on_event(DatasetsProgress("compile", built, sum(self._sizes)))
+
+    def _tell_built(self) -> None:
+        """Tell what the workers have told."""
+        if self._sizes is None or self._client is None:
+            return
+        built: Counter[int] = Counter()
+        for _, (number, made) in self._client.get_events(f"gmdask-built-{self._run}"):
+            built[number] = max(built[number], made)
+        self._tell(built.total())
+
+    def _all_built(self) -> None:
+        """Tell that all are there, and nothing from then on."""
+        if self._sizes is not None:
+            self._tell(sum(self._sizes))
+            self._sizes = None
+
+    # --- groups that move ----------------------------------------------------------------
 
     def _even_out(self, places: Sequence[str]) -> None:
         """Build groups again on other workers where one has two more than another.
@@ -147,7 +197,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
                 load[least] += 1
                 where = {"workers": [least], "allow_other_workers": True}
                 self._moving[index] = self._submit(
-                    _build_there, self._build, self._specs[index], **where
+                    _build_there, self._build, self._specs[index], None, **where
                 )
 
     def _swap_moved(self) -> None:
@@ -184,9 +234,27 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._groups, self._futures, self._moving = [], [], {}
 
 
-def _build_there(build: Callable[[Any, str | None], Any], spec: Any) -> Any:
+class _Paced:
+    """Callable that passes a number on at most once a second."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell, self._next = tell, 0.0
+
+    def __call__(self, made: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + TELL_S
+            self._tell(made)
+
+
+def _build_there(build: Callable[..., Any], spec: Any, topic: tuple[str, int] | None) -> Any:
     """Build on a worker, with its folder for scratch files."""
-    return build(spec, get_worker().local_directory)
+    worker = get_worker()
+    if topic is None:
+        return build(spec, worker.local_directory)
+    name, number = topic
+    paced = _Paced(lambda made: worker.log_event(name, (number, made)))
+    return build(spec, worker.local_directory, on_made=paced)
 
 
 def _evaluate_there(

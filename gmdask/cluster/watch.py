@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -41,8 +41,14 @@ class Watch:
         self._seen: dict[str, tuple[float, float]] = {}  # by the scheduler's clock, and by ours
         self._last_worker = float("nan")
 
-    def wait(self, futures: Sequence[Future]) -> None:
+    def wait(self, futures: Sequence[Future], on_look: Callable[[], None]) -> None:
         """Wait until all are done, well or not.
+
+        Parameters
+        ----------
+        futures : sequence
+        on_look : callable
+            Called every two seconds.
 
         Raises
         ------
@@ -56,6 +62,7 @@ class Watch:
                 done = True
             except TimeoutError:
                 self._look()
+                on_look()
         if self._on_event is not None and time.monotonic() - self._told >= TELL_S:
             self._tell(self._client.scheduler_info()["workers"])
 

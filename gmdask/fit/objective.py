@@ -182,8 +182,9 @@ class Objective:
             np.concatenate([index for run in group for index in run]) for group in deal(indices, n)
         ]
         described = [describe(group, models, budget) for group in deal(runs, n)]
+        sizes = [sum(map(len, group)) for group in deal(runs, n)]
         self._engine: Engine[GroupSpec, CompiledGroup, Sequence[Point], list[list[RunResult]]] = (
-            Engine(compile_group, evaluate_points, described, client, on_event)
+            Engine(compile_group, evaluate_points, described, client, on_event, sizes)
         )
 
     @property

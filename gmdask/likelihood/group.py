@@ -7,9 +7,10 @@ adds up does not depend on how the runs were grouped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -209,12 +210,19 @@ def _block(url: str, block: str, manifest: str) -> Block:
 class _CompiledRun:
     """Compiled datasets of one run, and which shared parameters it sums over."""
 
-    def __init__(self, specs: Sequence[DatasetSpec], models: Models, memory: Memory) -> None:
+    def __init__(
+        self,
+        specs: Sequence[DatasetSpec],
+        models: Models,
+        memory: Memory,
+        on_made: Callable[[], None],
+    ) -> None:
         self.specs, self._memory = specs, memory
         self.datasets: list[CompiledDataset] = []
         for spec in specs:
             self.datasets.append(_compile(spec, models, memory))
             self._settle(self.datasets[-1])
+            on_made()
         memory.rest()
         self._locals = [spec.local[spec.free] for spec in specs]
 
@@ -294,8 +302,18 @@ class CompiledGroup(DescribedGroup[GroupSpec]):
     @cached_property
     def runs(self) -> list[_CompiledRun]:
         """Compiled datasets."""
-        models = Models.from_dict(self.spec.models)
-        return [_CompiledRun(run, models, self.memory) for run in self.spec.runs]
+        return self._compiled(lambda _: None)
+
+    def compile(self, on_made: Callable[[int], None]) -> None:
+        """Compile the datasets, and tell how many there are so far."""
+        self.runs = self._compiled(on_made)
+
+    def _compiled(self, on_made: Callable[[int], None]) -> list[_CompiledRun]:
+        models, made = Models.from_dict(self.spec.models), count(1)
+        return [
+            _CompiledRun(run, models, self.memory, lambda: on_made(next(made)))
+            for run in self.spec.runs
+        ]
 
 
 def opened(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
@@ -348,7 +366,12 @@ def npred_cube(
     return npred.reshape(data["counts"].shape)
 
 
-def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:
+def compile_group(
+    spec: GroupSpec,
+    folder: str | None = None,
+    *,
+    on_made: Callable[[int], None] = lambda _: None,
+) -> CompiledGroup:
     """Compile a group from its description.
 
     Parameters
@@ -356,10 +379,12 @@ def compile_group(spec: GroupSpec, folder: str | None = None) -> CompiledGroup:
     spec : `GroupSpec`
     folder : str, optional
         Where what does not fit in memory goes.
+    on_made : callable, optional
+        Gets the number of datasets that are compiled so far.
     """
     group = CompiledGroup(spec, folder)
     with one_thread():
-        _ = group.runs
+        group.compile(on_made)
     return group
 
 

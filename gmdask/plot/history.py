@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gmdask.events import line_of
+from gmdask.events import counted, line_of
 from gmdask.plot.style import DATA, MODEL, axes_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class History:
         All ``Accepted``.
     workers : dict
         The last ``Workers``; empty where there are none.
+    progress : dict
+        The last ``DatasetsProgress``; empty where there is none.
     end : dict or None
         ``FitEnd`` or ``FitFailed``.
     log : list of tuple
@@ -42,6 +44,7 @@ class History:
     passes: list[dict[str, Any]] = field(default_factory=list)
     accepted: list[dict[str, Any]] = field(default_factory=list)
     workers: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] | None = None
     log: list[tuple[str, str]] = field(default_factory=list)
 
@@ -58,6 +61,8 @@ class History:
                 self.accepted.append(dict(record))
             elif kind == "Workers":
                 self.workers = dict(record)
+            elif kind == "DatasetsProgress":
+                self.progress = dict(record)
             elif kind in ("FitEnd", "FitFailed"):
                 self.end = dict(record)
             text = line_of(record)
@@ -68,7 +73,7 @@ class History:
     def _begin(self, start: dict[str, Any]) -> None:
         """Begin anew, or go on: passes after the checkpoint are made again then."""
         before = start.get("passes", 0)
-        self.start, self.end, self.workers = start, None, {}
+        self.start, self.end, self.workers, self.progress = start, None, {}, {}
         self.passes = [p for p in self.passes if p["number"] <= before]
         self.accepted = [a for a in self.accepted if a["number"] <= before]
 
@@ -87,6 +92,8 @@ class History:
             return f"{'done' if self.end['success'] else 'stopped'}: {self.end['message']}"
         if self.passes:
             return f"pass {self.passes[-1]['number']}"
+        if self.progress:
+            return f"compiling: {self.progress['done']} of {counted(self.progress['total'], 'dataset')}"
         return "compiling" if self.start else "waiting for the first event"
 
 

@@ -12,6 +12,7 @@ from jobs import SIZE, build, evaluate, fail
 
 from gmdask.cluster import Engine
 from gmdask.errors import InputError
+from gmdask.events import DatasetsProgress
 
 
 def expected(specs, payloads):
@@ -102,6 +103,40 @@ def test_here_groups_are_built_once():
     assert engine([3, 4]) == [3, 8]
     assert engine([5, 6]) == [5, 12]
     assert built == [1, 2]
+
+
+def made_slowly(spec, folder, on_made=None):
+    """Make a group of four datasets."""
+    for number in range(4):
+        time.sleep(spec)
+        on_made(number + 1)
+    return build((1, 0), folder)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_progress_while_groups_are_built(here, two_workers):
+    """A second or more apart, and at the end; no more of it in the evaluations that follow."""
+    events = []
+
+    def on_event(event):
+        if isinstance(event, DatasetsProgress):
+            events.append(event)
+
+    engine = Engine(
+        made_slowly, evaluate, [0.9, 0.9], None if here else two_workers, on_event, [4, 4]
+    )
+    try:
+        engine([1.0, 2.0])
+        told = [event.done for event in events]
+        assert told == sorted(told)
+        assert len(told) > (4 if here else 1)
+        assert 0 < told[-2] < 8
+        assert told[-1] == 8
+        assert {(event.work, event.total) for event in events} == {("compile", 8)}
+        engine([1.0, 2.0])
+        assert len(events) == len(told)
+    finally:
+        engine.close()
 
 
 def test_one_payload_per_group(engines):

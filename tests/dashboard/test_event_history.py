@@ -19,7 +19,16 @@ from tornado.websocket import websocket_connect
 import gmdask as gm
 from gmdask.dashboard import BusFeed, ClusterFeed, Dashboard, FolderFeed
 from gmdask.errors import InputError, InputNotFoundError
-from gmdask.events import Accepted, EventFile, FitEnd, FitFailed, FitPass, FitStart, record
+from gmdask.events import (
+    Accepted,
+    DatasetsProgress,
+    EventFile,
+    FitEnd,
+    FitFailed,
+    FitPass,
+    FitStart,
+    record,
+)
 from gmdask.plot import History, plot_passes
 from gmdask.plot.style import new_figure
 
@@ -45,6 +54,9 @@ def history_of(*events) -> History:
 def test_status_and_log() -> None:
     assert History().status == "waiting for the first event"
     assert history_of(start()).status == "compiling"
+    some = DatasetsProgress("compile", 1, 2)
+    assert history_of(start(), some).status == "compiling: 1 of 2 datasets"
+    assert history_of(start(), some, of_pass(1, 5.0)).status == "pass 1"
     assert history_of(start(), of_pass(1, 5.0)).status == "pass 1"
     done = history_of(start(), of_pass(1, 5.0), FitEnd(True, "converged", 1))
     assert done.status == "done: converged"

@@ -11,7 +11,7 @@ from synthetic import models, with_models
 
 import gmdask as gm
 from gmdask.errors import InputError, UnknownNameError
-from gmdask.events import CompileEnd, FitEnd, FitPass
+from gmdask.events import CompileEnd, DatasetsProgress, FitEnd, FitPass
 
 BOTH = pytest.mark.parametrize("backend", ["newton", "minuit"])
 ENOUGH = 0.02  # of the statistic
@@ -281,7 +281,10 @@ def test_events(datasets):
     own = models(datasets.names)
     result = run(datasets, own, on_event=events.append)
     assert [event for event in events if isinstance(event, CompileEnd)] == [CompileEnd(3, 1)]
+    compiled = [event for event in events if isinstance(event, DatasetsProgress)]
+    assert compiled[-1] == DatasetsProgress("compile", 3, 3)
     passes = [event for event in events if isinstance(event, FitPass)]
+    assert events.index(compiled[-1]) < events.index(passes[0])
     assert [event.number for event in passes] == list(range(1, result.passes + 1))
     assert passes[-1].best == min(event.stat for event in passes)
     assert events[-1] == FitEnd(True, result.message, result.passes)
