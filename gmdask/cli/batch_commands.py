@@ -18,6 +18,7 @@ from gmdask.cli.store_commands import json_option
 from gmdask.cli.terminal import echo, echo_json
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.events import read_events
+from gmdask.paths import expanded
 
 __all__ = ["batch", "status"]
 
@@ -73,7 +74,7 @@ def batch_fit(
     from gmdask.store import Store
 
     folder = OutputFolder(output)
-    if not Path(models).is_file():
+    if not expanded(models).is_file():
         msg = f"{models}: no such file"
         raise InputNotFoundError(msg)
     defaults = {key: setting(f"slurm.{key}") for key in SETTINGS}
@@ -84,7 +85,7 @@ def batch_fit(
     for condition in where:
         options += ["--where", condition]
     path = folder.path.absolute()
-    job = Job(Store.open(store).url, str(Path(models).absolute()), path, tuple(options), chosen)
+    job = Job(Store.open(store).url, str(expanded(models).absolute()), path, tuple(options), chosen)
     script = folder.write_job(job.script())
     echo(f"written {script}")
     if not submit:

@@ -17,7 +17,9 @@ from gmdask.cli.store_commands import (
     row_document,
 )
 from gmdask.cli.terminal import echo, echo_json
+from gmdask.errors import InputError
 from gmdask.events import counted
+from gmdask.paths import expanded
 
 if TYPE_CHECKING:  # commands that need none of these start without them
     from gmdask.store import Store
@@ -103,9 +105,10 @@ def stack(
     from gmdask.datasets.importing import refuse_existing
 
     chosen, progress = chosen_datasets(store, where), Progress()
+    _refuse_input(store, out)
     refuse_existing(out, overwrite=overwrite)
     with connected(**where_to) as client:
-        found = chosen.stack_reduce(name or Path(out).stem, client, on_event=progress)
+        found = chosen.stack_reduce(name or expanded(out).stem, client, on_event=progress)
     made = Datasets([found]).write(out, overwrite=overwrite)
     progress.close()
     _tell(made)
@@ -131,6 +134,7 @@ def cutout(
     from astropy.coordinates import SkyCoord
 
     progress = Progress()
+    _refuse_input(store, out)
     parts = chosen_datasets(store, where).cutout(SkyCoord(lon, lat, unit="deg", frame=frame), width)
     with connected(**where_to) as client:
         made = parts.write(out, client, overwrite=overwrite, on_event=progress)
@@ -152,6 +156,13 @@ def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> 
         made = export_datasets(chosen_datasets(store, where), folder, client, on_event=progress)
     progress.close()
     echo(f"{made}")
+
+
+def _refuse_input(store: str, out: str) -> None:
+    """Refuse to replace the store that is read."""
+    if expanded(out).exists() and expanded(out).samefile(expanded(store)):
+        msg = f"{out}: is the input and would be replaced by the output; choose another place"
+        raise InputError(msg)
 
 
 def _tell(store: Store | Path) -> None:

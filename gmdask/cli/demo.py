@@ -13,6 +13,7 @@ import numpy as np
 from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 from gmdask.cli.terminal import echo
+from gmdask.paths import expanded
 
 if TYPE_CHECKING:
     from gmdask.datasets.survey import Observed, Survey
@@ -81,7 +82,7 @@ def _new_folder(output: str | None) -> Path:
         names = (Path("gmdask-demo" if i == 1 else f"gmdask-demo-{i}") for i in count(1))
         folder = next(name for name in names if not name.exists())
     else:
-        folder = Path(output)
+        folder = expanded(output)
     try:
         folder.mkdir()
     except FileExistsError:

@@ -6,7 +6,6 @@ import hashlib
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,7 @@ from gmdask.cli.terminal import echo
 from gmdask.errors import FitInterrupted, InputError
 from gmdask.events import EventFile, FitFailed, RunStart
 from gmdask.lock import Holder
+from gmdask.paths import expanded
 
 if TYPE_CHECKING:  # the other commands start without it
     from gmdask.fit import Checkpoint
@@ -76,7 +76,7 @@ def fit(
             raise click.UsageError(msg)
         folder = OutputFolder(output, overwrite=overwrite)
         asked: dict[str, Any] = {
-            "store": store, "models": str(Path(models).absolute()), "backend": backend, "where": list(where),
+            "store": store, "models": str(expanded(models).absolute()), "backend": backend, "where": list(where),
             "response": response, **places,
         }  # fmt: skip
         folder.refuse_input(models)

@@ -15,6 +15,7 @@ from gmdask.atomic_files import is_temporary, temporary_beside
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.lock import Lock
 from gmdask.own_files import LIST, OwnFiles
+from gmdask.paths import expanded
 
 if TYPE_CHECKING:  # commands that need none of these start without them
     from gmdask.datasets import Datasets
@@ -78,7 +79,7 @@ class OutputFolder:
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
         self.lock = Lock(self.path / LOCK)
         self._own = OwnFiles(self.path)
         self._overwrite, self._resume = overwrite, resume
@@ -134,7 +135,7 @@ class OutputFolder:
         path : str or path
             The file.
         """
-        where = Path(path).resolve()
+        where = expanded(path).resolve()
         if where in {self.path.resolve() / name for name in RESULTS}:
             msg = f"{path}: is an input of the fit and would be replaced by its output; choose another folder"
             raise InputError(msg)

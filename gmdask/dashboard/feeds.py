@@ -15,6 +15,7 @@ from gmdask.errors import InputError, InputNotFoundError
 from gmdask.events import Event, read_events, record
 from gmdask.fit.checkpoint import Checkpoint
 from gmdask.models import BackgroundIRFModel, Models
+from gmdask.paths import expanded
 from gmdask.plot import History
 
 __all__ = ["BusFeed", "ClusterFeed", "Feed", "FolderFeed"]
@@ -52,7 +53,7 @@ class FolderFeed:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder, self._offset = Path(folder), 0
+        self._folder, self._offset = expanded(folder), 0
         if not self._folder.is_dir():
             msg = f"{folder}: no such folder; expected the output of a fit, or the address of a scheduler"
             raise InputNotFoundError(msg)

@@ -109,7 +109,10 @@ def simulate(
 
 def truth_path(url: str | Path) -> Path:
     """File of the true models of a simulated store: ``<stem>-truth.yaml`` beside it."""
-    return _path(url).with_name(f"{_path(url).stem}-truth.yaml")
+    path = Path(os.path.abspath(_path(url)))  # noqa: PTH100  ("." and ".." have names then)
+    if not path.name:
+        raise InputError(f"{url}: is no place for a store")
+    return path.with_name(f"{path.stem}-truth.yaml")
 
 
 def _is_truth_of(path: Path, survey: Survey) -> bool:

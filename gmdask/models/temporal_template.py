@@ -312,10 +312,10 @@ def _read_table(filename: str, scale: str) -> dict[str, Any]:
     table, (time, norm) = read_columns(filename, ("TIME", "NORM"))
     unit = time.unit
     if unit is None or not unit.is_equivalent("d"):
-        unit = table.meta.get("TIMEUNIT")
-    if unit is None:
-        message = f"{filename}: the unit of TIME is missing"
-        raise ModelError(message)
+        if "TIMEUNIT" not in table.meta:
+            message = f"{filename}: the unit of TIME is missing"
+            raise ModelError(message)
+        unit = str(table.meta["TIMEUNIT"])  # a list, where the keyword stands there twice
     parts = _reference(table.meta, filename)
     try:
         times, norms = np.asarray(time, dtype=float), np.asarray(norm, dtype=float)

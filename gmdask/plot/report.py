@@ -12,11 +12,11 @@ from astropy import units as u
 
 from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
-from gmdask.errors import GmdaskError, InputError, StoreExistsError
+from gmdask.errors import GmdaskError, InputError, ModelError, StoreExistsError
 from gmdask.events import read_events
 from gmdask.inputs import load_json, read_bytes
 from gmdask.models import Models, SkyModel
-from gmdask.models.parameter import unit_text
+from gmdask.models.parameter import parse_unit, unit_text
 from gmdask.own_files import OwnFiles
 from gmdask.paths import expanded
 from gmdask.plot.history import History, plot_passes
@@ -74,6 +74,11 @@ def read_result(folder: str | Path) -> dict[str, Any]:
     if problems := schema_problems(content, "result.json"):
         msg = f"{path}: {'; '.join(problems)}"
         raise InputError(msg)
+    for parameter in content["parameters"]:
+        try:
+            parse_unit(parameter["unit"])
+        except ModelError as error:
+            raise InputError(f"{path}: parameter {parameter['name']!r}: {error}") from error
     return content
 
 

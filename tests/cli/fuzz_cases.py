@@ -335,6 +335,10 @@ def option_cases(draw: Any, bench: Bench) -> Case:
     ]))  # fmt: skip
     stem = output.rstrip("/").split("/")[0]
     made = [stem] if stem not in ("", ".", "..", "models.yaml", "sky.zarr", "done") else []
+    if arguments[0] == "flux-points":
+        made += ["done"]  # a folder for files of fluxes
+    if arguments[0] == "import" and "--overwrite" in arguments:
+        made += ["sky.zarr"]  # a store, whose datasets are replaced
     return Case(
         arguments, {}, ("",), ("new", "new.fits", "out", *made, f"{Path(stem).stem}-truth.yaml")
     )

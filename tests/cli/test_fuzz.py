@@ -182,6 +182,13 @@ def test_the_time_of_a_light_curve(bench: Bench, work: Path) -> None:
     code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
     assert code == 1
     assert "curve.fits: the reference time MJDREFI, MJDREFF is missing, or not a number" in err
+    content = bytearray(bench.read("curve.fits"))
+    at = content.index(b"TUNIT1  =")
+    content[at : at + 8] = b"TIMEUNIT"  # twice, then
+    (work / "curve.fits").write_bytes(content)
+    code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
+    assert code == 1
+    assert "'flare': temporal: \"['d', 'd']\" is not a unit" in err
 
 
 def test_a_result_with_a_unit_that_is_none(work: Path) -> None:
@@ -189,4 +196,4 @@ def test_a_result_with_a_unit_that_is_none(work: Path) -> None:
     result.write_text(result.read_text().replace('"unit": "TeV"', '"unit": "../../up"', 1))
     code, err = run_here(work, "report", "done")
     assert code == 1
-    assert "'../../up' is not a unit" in err
+    assert "done/result.json: parameter 'source.spectral.index': '../../up' is not a unit" in err

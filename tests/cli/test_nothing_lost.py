@@ -321,6 +321,10 @@ background: {rate: 10 s-1 sr-1 TeV-1}
         ("import data/datasets.yaml mine --overwrite", ("mine/notes.txt",), "mine: "),
         ("import data/datasets.yaml s.zarr", (), "s.zarr: there is a store"),
         ("append s.zarr s.zarr", (), "there is a dataset named"),
+        ("stack s.zarr s.zarr --overwrite", (), "s.zarr: is the input"),
+        ("cutout s.zarr out/../s.zarr --lon 83.6 --lat 22 --width 1 --overwrite", (), "is the input"),
+        ("simulate survey.yaml .", ("mine/notes.txt",), "not empty"),
+        ("simulate survey.yaml /", (), "/: is no place"),
         ("stack s.zarr mine --overwrite", ("mine/notes.txt",), "mine: "),
         ("cutout s.zarr mine --lon 83.6 --lat 22 --width 1 --overwrite", ("mine/a",), "mine: "),
         ("report out -o m.yaml --overwrite", (), "m.yaml: a report is a file .html"),
@@ -362,7 +366,7 @@ def test_files_within_a_store_are_kept(folder: Path) -> None:
     users = {name: text for name, text in tree(folder).items() if "mine" in str(text)}
     assert call("append", "s.zarr", "m.yaml") == 1
     assert call("cutout", "s.zarr", "c.zarr", "--lon", 83.6, "--lat", 22, "--width", 1) == 0
-    assert call("cutout", "s.zarr", "s.zarr", "--lon", 83.6, "--lat", 22, "--width", 1, "--overwrite") == 0  # fmt: skip
+    assert call("cutout", "c.zarr", "s.zarr", "--lon", 83.6, "--lat", 22, "--width", 1, "--overwrite") == 0  # fmt: skip
     assert call("compact", "s.zarr", "--remove-old") == 0
     assert len(users) == 4
     assert_kept(users, folder)
