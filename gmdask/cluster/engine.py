@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
+from itertools import accumulate, count
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -149,17 +149,17 @@ class Engine(Generic[Spec, Group, Payload, Result]):
     def _built_here(self) -> list[Group]:
         if self._sizes is None:
             return [self._build(spec, None) for spec in self._specs]
-        groups: list[Group] = []
-        for number, spec in enumerate(self._specs):
-            before = sum(self._sizes[:number])
-            paced = _Paced(lambda made, before=before: self._tell(before + made))
-            groups.append(self._build(spec, None, on_made=paced))
+        before = accumulate(self._sizes, initial=0)
+        groups = [
+            self._build(spec, None, on_made=_Paced(partial(self._tell, before=done)))
+            for spec, done in zip(self._specs, before, strict=False)
+        ]
         self._all_built()
         return groups
 
-    def _tell(self, built: int) -> None:
+    def _tell(self, built: int, before: int = 0) -> None:
         if self._on_event is not None and self._sizes is not None:
-            self._on_event(DatasetsProgress("compile", built, sum(self._sizes)))
+            self._on_event(DatasetsProgress("compile", before + built, sum(self._sizes)))
 
     def _tell_built(self) -> None:
         """Tell what the workers have told."""
