@@ -196,4 +196,6 @@ def test_a_result_with_a_unit_that_is_none(work: Path) -> None:
     result.write_text(result.read_text().replace('"unit": "TeV"', '"unit": "../../up"', 1))
     code, err = run_here(work, "report", "done")
     assert code == 1
-    assert "done/result.json: parameter 'source.spectral.reference': '../../up' is not a unit" in err
+    assert (
+        "done/result.json: parameter 'source.spectral.reference': '../../up' is not a unit" in err
+    )
