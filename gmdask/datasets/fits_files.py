@@ -29,7 +29,7 @@ from gmdask.store.formats.gadf_writer import to_hdulist
 if TYPE_CHECKING:
     from gmdask.datasets.base import CubeDataset
 
-__all__ = ["YAML", "file_names", "write_dataset", "write_list"]
+__all__ = ["FITS", "YAML", "file_names", "write_dataset", "write_list"]
 
 FITS = (".fits", ".fits.gz")
 YAML = (".yaml", ".yml")

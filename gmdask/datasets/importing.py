@@ -25,6 +25,7 @@ from gmdask.store import (
 )
 from gmdask.store.formats.gadf import read_map_dataset
 from gmdask.store.formats.gammapy_yaml import DatasetEntry, read_datasets_yaml
+from gmdask.store.formats.ogip import ogip_files
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["import_datasets", "import_to_memory", "refuse_existing"]
@@ -169,7 +170,8 @@ def _describe_file(entry: DatasetEntry) -> tuple[CubeShape, dict[str, float]]:
 
 
 def _digest(entries: Sequence[DatasetEntry]) -> str:
-    return input_digest((entry.name, entry.path) for entry in entries)
+    files = {e: ogip_files(e.path) if e.kind.endswith("OnOff") else [e.path] for e in entries}
+    return input_digest((entry.name, file) for entry in entries for file in files[entry])
 
 
 def _write_task(task: _BlockTask, url: str, on_made: OnMade | None = None) -> BlockRecord:

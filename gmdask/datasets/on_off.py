@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,14 +13,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.datasets.alteration import altered_dataset
-from gmdask.datasets.altered import computed, lazy
+from gmdask.datasets.altered import computed, lazy, opened
+from gmdask.datasets.fits_files import FITS
 from gmdask.datasets.map_dataset import KINDS, SpectrumDataset
 from gmdask.datasets.off_algebra import OFF, exposure_ratio, off_background
 from gmdask.datasets.prediction import by_bin
 from gmdask.errors import InputError
 from gmdask.likelihood.group import npred_cube
+from gmdask.likelihood.response import Observation
 from gmdask.likelihood.statistics.wstat import WStat
 from gmdask.models import BackgroundIRFModel, DatasetModels
+from gmdask.models.files import write_files
+from gmdask.paths import expanded
+from gmdask.store.formats.ogip_writer import ogip_contents
 from gmdask.store.formats.validity import check_values
 from gmdask.store.lazy import lazy_variable
 
@@ -187,6 +193,42 @@ class SpectrumDatasetOnOff(SpectrumDataset):
             "counts_off": int(n_off), "acceptance": acceptance,
             "acceptance_off": acceptance / alpha if alpha > 0 else math.nan, "alpha": alpha,
         }  # fmt: skip
+
+    def write(self, filename: str | Path, overwrite: bool = False, format: str = "gadf") -> None:  # noqa: A002
+        """Write the dataset, without its models, as files that Gammapy reads.
+
+        Parameters
+        ----------
+        filename : str or path
+            ".fits" or ".fits.gz".
+        overwrite : bool
+            Whether to replace files that are there.
+        format : {"gadf", "ogip"}
+            One file of Gammapy's maps; or an OGIP spectrum in keV and cm2, with files for background
+            ("..._bkg.fits"), effective area ("..._arf.fits") and energy dispersion ("..._rmf.fits") beside it.
+            OGIP files do not hold the fit mask.
+
+        Raises
+        ------
+        InputError
+            If the path has another ending, or there is no livetime, which OGIP files have to tell.
+        StoreExistsError
+            If there is a file, and it is not to be overwritten; nothing is written then.
+        StoreError
+            If they cannot be written.
+        """
+        if format == "gadf":
+            super().write(filename, overwrite)
+            return
+        path = expanded(filename)
+        if format != "ogip" or not path.name.lower().endswith(FITS):
+            msg = f"{self._where}: {path} as {format!r}: expected a FITS file, as 'gadf' or 'ogip'"
+            raise InputError(msg)
+        cube = opened(self.source, self._name)
+        edisp = None
+        if "edisp" in cube:
+            edisp = Observation(cube).edisp_at(None, "icrs", apply=True)
+        write_files(ogip_contents(cube, path, edisp), overwrite)
 
     # --- simulated counts ------------------------------------------------------------------
 

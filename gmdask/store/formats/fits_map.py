@@ -90,7 +90,7 @@ def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
 def _read_region_map(hdus: fits.HDUList, hdu: Any, name: str, file: str) -> SkyMap:
     where = f"{file}: HDU {name}"
     axes = _read_axes(hdus, hdu, where)
-    region = read_region(hdus, name, file)
+    region = read_region(hdus, f"{name}_REGION", file)
     index = hdu.columns.names.index("DATA")
     return SkyMap(
         hdu=name,

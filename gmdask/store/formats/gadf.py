@@ -26,6 +26,7 @@ from gmdask.inputs import fits_content
 from gmdask.quiet import caught_warnings
 from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
+from gmdask.store.formats.ogip import is_ogip, read_ogip
 from gmdask.store.formats.validity import check_values
 
 __all__ = ["COUNTS_LIKE", "read_content", "read_map_dataset"]
@@ -42,7 +43,7 @@ STRUCTURAL = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "NAME", "CHECKSUM", "DATASU
 
 
 def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
-    """Read one MapDataset or SpectrumDataset from a FITS file (plain or gzipped).
+    """Read one MapDataset or spectrum from a FITS file (plain or gzipped), or from OGIP files.
 
     Parameters
     ----------
@@ -67,7 +68,10 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
         The file is damaged, or holds something else than is expected.
     """
     path = Path(path)
-    return read_content(fits_content(path), str(path), name, _stem(path))
+    with _open(fits_content(path), str(path)) as hdus:
+        if is_ogip(hdus):
+            return read_ogip(path, hdus, name)
+        return _read(hdus, str(path), name, _stem(path))
 
 
 def read_content(content: bytes, file: str, name: str | None, default: str) -> xr.Dataset:
@@ -90,15 +94,19 @@ def read_content(content: bytes, file: str, name: str | None, default: str) -> x
         The file is damaged, or holds something else than is expected.
     """
     with _open(content, file) as hdus:
-        name = name or str(hdus[0].header.get("NAME", "")).strip() or default
-        where = f"{file}: dataset {name!r}"
-        _check_hdus(hdus, where)
-        maps = {key: read_map(hdus, key.upper(), where) for key in MAPS}
-        found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
-        dataset = _assemble(found, where)
-        _add_tables(dataset, hdus, where)
-        dataset.attrs = {"name": name, **_kind(dataset, where), **dataset.attrs}
-        dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
+        return _read(hdus, file, name, default)
+
+
+def _read(hdus: fits.HDUList, file: str, name: str | None, default: str) -> xr.Dataset:
+    name = name or str(hdus[0].header.get("NAME", "")).strip() or default
+    where = f"{file}: dataset {name!r}"
+    _check_hdus(hdus, where)
+    maps = {key: read_map(hdus, key.upper(), where) for key in MAPS}
+    found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
+    dataset = _assemble(found, where)
+    _add_tables(dataset, hdus, where)
+    dataset.attrs = {"name": name, **_kind(dataset, where), **dataset.attrs}
+    dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
     return check_values(dataset, where)
 
 

@@ -19,7 +19,7 @@ from gmdask.store.axes import cube_axis
 from gmdask.store.formats.gadf import COUNTS_LIKE
 from gmdask.store.formats.region_map import region_table
 
-__all__ = ["to_hdulist"]
+__all__ = ["gti_table", "to_hdulist"]
 
 
 def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
@@ -54,7 +54,7 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
                 values = cube[f"{key}_exposure"].values[:, None]
                 hdus += _map_hdus(cube, f"{key}_exposure", values, [one, outer])
     if "gti_start" in cube:
-        hdus.append(_gti(cube))
+        hdus.append(gti_table(cube))
     if "meta_table" in cube.attrs:
         hdus.append(_meta_table(cube.attrs["meta_table"]["columns"]))
     return fits.HDUList(hdus)
@@ -98,7 +98,14 @@ def _map_hdus(
     return [*hdus, bands_table(axes, f"{name}_BANDS")]
 
 
-def _gti(cube: xr.Dataset) -> fits.BinTableHDU:
+def gti_table(cube: xr.Dataset) -> fits.BinTableHDU:
+    """HDU of the good time intervals.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+        With ``gti_start`` and ``gti_stop``.
+    """
     columns = [
         fits.Column(name, "D", unit="s", array=cube[f"gti_{name.lower()}"].values)
         for name in ("START", "STOP")

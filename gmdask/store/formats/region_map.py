@@ -64,7 +64,7 @@ def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
     hdus : astropy.io.fits.HDUList
         The open file.
     name : str
-        Name of the HDU of the map.
+        Name of the HDU.
     where : str
         To begin messages with.
 
@@ -78,10 +78,10 @@ def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
     InputError
         The shapes cannot be read.
     """
-    if f"{name}_REGION" not in hdus:
+    if name not in hdus:
         return None
-    hdu = hdus[f"{name}_REGION"]
-    where = f"{where}: HDU {name}_REGION"
+    hdu = hdus[name]
+    where = f"{where}: HDU {name}"
     cards = wcs_cards(hdu.header)
     wcs = WCS(fits.Header(list(cards.items())), naxis=2, fix=False)
     try:

@@ -1,0 +1,351 @@
+"""OGIP spectra (PHA) with their background (BKG), effective area (ARF) and energy dispersion (RMF)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.io import fits
+from astropy.units import Unit, UnitsError
+from numpy.typing import NDArray
+
+from gmdask.errors import InputError
+from gmdask.geometry import Axis
+from gmdask.inputs import open_fits
+from gmdask.store.axes import axis_coords, same_axis
+from gmdask.store.formats.region_map import NOWHERE, read_region
+from gmdask.store.formats.validity import check_values
+
+__all__ = ["is_ogip", "ogip_files", "read_ogip"]
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+MATRICES = ("MATRIX", "SPECRESP MATRIX")
+PARTS = {"BACKFILE": "background", "ANCRFILE": "effective area", "RESPFILE": "energy dispersion"}
+DIMS = ("energy", "lat", "lon")
+SAME = 1e-6  # relative difference of edges that are the same
+
+
+@dataclass(frozen=True)
+class _Spectrum:
+    """The SPECTRUM of one file.
+
+    Attributes
+    ----------
+    channel : array of shape (channel,)
+    counts, backscal : array of shape (channel,)
+    good : boolean array of shape (channel,)
+        Of QUALITY 0.
+    exposure : float
+        In s.
+    """
+
+    channel: NDArray[np.int64]
+    counts: Array
+    backscal: Array
+    good: NDArray[np.bool_]
+    exposure: float
+
+
+def is_ogip(hdus: fits.HDUList) -> bool:
+    """Whether an open file holds an OGIP spectrum."""
+    return "SPECTRUM" in hdus
+
+
+def ogip_files(path: str | Path) -> list[Path]:
+    """The file of a spectrum, and those that it names.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Of a FITS file; one that holds no OGIP spectrum stands for itself.
+    """
+    with open_fits(path) as hdus:
+        header = hdus["SPECTRUM"].header if is_ogip(hdus) else fits.Header()
+    return [Path(path), *(_companion(path, header, key) for key in PARTS if _named(header, key))]
+
+
+def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Dataset:
+    """Read a spectrum and the files that it names, which lie beside it.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Of the spectrum.
+    hdus : astropy.io.fits.HDUList
+        The open file.
+    name : str or None
+        Name of the dataset; by default the keyword OBS_ID, else the stem of the file name.
+
+    Returns
+    -------
+    xarray.Dataset
+        A SpectrumDatasetOnOff, or without a background file a SpectrumDataset; see `read_map_dataset`.
+
+    Raises
+    ------
+    InputNotFoundError
+        A file that it names does not exist.
+    InputError
+        A file is damaged, or holds something else than is expected.
+
+    Notes
+    -----
+    Bins of a QUALITY other than 0 are outside the safe mask. The acceptances are BACKSCAL; that of the
+    background is multiplied with its EXPOSURE in units of that of the spectrum. Where the energies of the
+    effective area are not those of the energy dispersion, its mean over each of these is taken.
+    """
+    hdu = hdus["SPECTRUM"]
+    header = hdu.header
+    stem = Path(path).name.removesuffix(".gz").removesuffix(".fits").removesuffix(".pha")
+    name = name or str(header.get("OBS_ID", "")).strip() or stem
+    where = f"{path}: dataset {name!r}"
+    spectrum = _spectrum(hdu, where)
+    rmf = _read_rmf(path, header, where) if _named(header, "RESPFILE") else None
+    energy = _bounds(hdus["EBOUNDS"], where) if "EBOUNDS" in hdus else rmf and rmf[0]
+    if energy is None:
+        msg = f"{where}: no energies: there is neither an HDU EBOUNDS nor a file RESPFILE"
+        raise InputError(msg)
+    energy_true, area = _read_arf(path, header, where)
+    cube = xr.Dataset(coords=axis_coords("energy", energy[1]))
+    if rmf is not None:
+        _check_channels(energy, rmf[0], where)
+        if not same_axis(energy_true, rmf[1]):
+            energy_true, area = rmf[1], _mean_area(energy_true, area, rmf[1])
+    cube = cube.assign_coords(axis_coords("energy_true", energy_true))
+    order = _order(spectrum, energy[0], where)
+    _put(cube, "counts", spectrum.counts[order])
+    _put(cube, "mask_safe", spectrum.good[order])
+    region = read_region(hdus, "REGION", where)
+    cube.attrs = {
+        "name": name, "kind": "SpectrumDataset", "primary": {},
+        "wcs": NOWHERE if region is None else region.pixel(),
+        "region": {} if region is None else region.to_dict(),
+    }  # fmt: skip
+    if _named(header, "BACKFILE"):
+        _add_background(cube, path, header, spectrum, energy[0], where)
+    meta = {"livetime": f"{spectrum.exposure} s"}
+    exposure = (area * spectrum.exposure)[:, None, None]
+    cube["exposure"] = xr.Variable(
+        ("energy_true", "lat", "lon"), exposure, {"unit": "cm2 s", "meta": meta}
+    )
+    if rmf is not None:
+        cube = _with_edisp(cube, rmf[2], energy_true, exposure)
+    _add_times(cube, hdus)
+    return check_values(cube, where)
+
+
+def _put(cube: xr.Dataset, key: str, values: NDArray[Any]) -> None:
+    cube[key] = xr.Variable(DIMS, values[:, None, None], {"unit": ""})
+
+
+def _named(header: fits.Header, key: str) -> bool:
+    return str(header.get(key, "")).strip().lower() not in ("", "none")
+
+
+def _companion(path: str | Path, header: fits.Header, key: str) -> Path:
+    return Path(path).parent / str(header[key]).strip()
+
+
+# --- the tables -----------------------------------------------------------------------------
+
+
+def _column(hdu: Any, name: str, where: str, default: float | None = None) -> Array:
+    """Column of a table, or the keyword of this name for all rows."""
+    if name in hdu.columns.names:
+        return np.asarray(hdu.data[name], dtype=np.float64)
+    value = hdu.header.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        msg = f"{where}: HDU {hdu.name}: column {name} is missing"
+        raise InputError(msg)
+    return np.full(len(hdu.data), float(value))
+
+
+def _spectrum(hdu: Any, where: str) -> _Spectrum:
+    header = hdu.header
+    if "SPEC_NUM" in hdu.columns.names or str(header.get("HDUCLAS4", "")) == "TYPE:II":
+        msg = f"{where}: HDU SPECTRUM holds several spectra (type II), expected one (type I)"
+        raise InputError(msg)
+    if "COUNTS" not in hdu.columns.names:
+        msg = f"{where}: HDU SPECTRUM has no column COUNTS: rates are not supported"
+        raise InputError(msg)
+    if (_column(hdu, "AREASCAL", where, 1.0) != 1).any():
+        msg = f"{where}: HDU SPECTRUM: AREASCAL is not 1, which is not supported"
+        raise InputError(msg)
+    exposure = header.get("EXPOSURE")
+    if not isinstance(exposure, int | float) or not exposure > 0:
+        msg = f"{where}: HDU SPECTRUM: keyword EXPOSURE is {exposure!r}, expected a time above 0"
+        raise InputError(msg)
+    if (_column(hdu, "GROUPING", where, 1.0) == -1).any():
+        log.warning("%s: GROUPING is not followed, its bins stay as they are", where)
+    return _Spectrum(
+        _column(hdu, "CHANNEL", where).astype(np.int64),
+        _column(hdu, "COUNTS", where),
+        _column(hdu, "BACKSCAL", where, 1.0),
+        _column(hdu, "QUALITY", where, 0.0) == 0,
+        float(exposure),
+    )
+
+
+def _edges(hdu: Any, names: tuple[str, str], axis: str, where: str) -> Axis:
+    """Axis of the rows of a table, from the columns of their lower and upper ends."""
+    for column in names:
+        if column not in hdu.columns.names:
+            msg = f"{where}: HDU {hdu.name}: column {column} is missing"
+            raise InputError(msg)
+    low, high = (np.asarray(hdu.data[column], dtype=np.float64) for column in names)
+    if len(low) == 0 or not np.allclose(high[:-1], low[1:], rtol=SAME, atol=0):
+        msg = f"{where}: HDU {hdu.name}: {names[0]} and {names[1]} are expected to be one row of bins without gaps"
+        raise InputError(msg)
+    unit = hdu.columns[names[0]].unit or "keV"
+    return Axis(axis, np.append(low, high[-1]), "log", "edges", str(unit))
+
+
+def _bounds(hdu: Any, where: str) -> tuple[NDArray[np.int64], Axis]:
+    """Channels, and the axis of their energies."""
+    axis = _edges(hdu, ("E_MIN", "E_MAX"), "energy", where)
+    return _column(hdu, "CHANNEL", where).astype(np.int64), axis
+
+
+def _order(spectrum: _Spectrum, channels: NDArray[np.int64], where: str) -> NDArray[np.intp]:
+    """Places of channels in a spectrum."""
+    place = {int(channel): i for i, channel in enumerate(spectrum.channel)}
+    if len(place) != len(channels) or set(place) != set(channels.tolist()):
+        msg = f"{where}: the {len(place)} channels of HDU SPECTRUM are not those of its {len(channels)} energies"
+        raise InputError(msg)
+    return np.array([place[int(channel)] for channel in channels], dtype=np.intp)
+
+
+def _check_channels(
+    energy: tuple[NDArray[np.int64], Axis], other: tuple[NDArray[np.int64], Axis], where: str
+) -> None:
+    if not (np.array_equal(energy[0], other[0]) and same_axis(energy[1], other[1])):
+        msg = f"{where}: the energies of its channels are not those of RESPFILE"
+        raise InputError(msg)
+
+
+# --- other files ----------------------------------------------------------------------------
+
+
+def _add_background(
+    cube: xr.Dataset,
+    path: str | Path,
+    header: fits.Header,
+    spectrum: _Spectrum,
+    channels: NDArray[np.int64],
+    where: str,
+) -> None:
+    file = _companion(path, header, "BACKFILE")
+    with open_fits(file, "background") as hdus:
+        if not is_ogip(hdus):
+            msg = f"{where}: {file} (BACKFILE) has no HDU SPECTRUM"
+            raise InputError(msg)
+        off = _spectrum(hdus["SPECTRUM"], f"{where}: {file}")
+    order, own = _order(off, channels, f"{where}: {file}"), _order(spectrum, channels, where)
+    _put(cube, "counts_off", off.counts[order])
+    _put(cube, "acceptance", spectrum.backscal[own])
+    _put(cube, "acceptance_off", off.backscal[order] * (off.exposure / spectrum.exposure))
+    cube["mask_safe"] &= xr.Variable(DIMS, off.good[order][:, None, None])
+    cube.attrs |= {"kind": "SpectrumDatasetOnOff", "stat_type": "wstat"}
+
+
+def _read_arf(path: str | Path, header: fits.Header, where: str) -> tuple[Axis, Array]:
+    """True energies, and the effective area in cm2."""
+    if not _named(header, "ANCRFILE"):
+        msg = f"{where}: keyword ANCRFILE names no file of the effective area"
+        raise InputError(msg)
+    file = _companion(path, header, "ANCRFILE")
+    where = f"{where}: {file}"
+    with open_fits(file, "effective area") as hdus:
+        if "SPECRESP" not in hdus or "SPECRESP" not in hdus["SPECRESP"].columns.names:
+            msg = f"{where} (ANCRFILE) has no HDU SPECRESP with a column of this name"
+            raise InputError(msg)
+        hdu = hdus["SPECRESP"]
+        axis = _edges(hdu, ("ENERG_LO", "ENERG_HI"), "energy_true", where)
+        try:
+            factor = Unit(hdu.columns["SPECRESP"].unit or "cm2").to("cm2")
+        except (ValueError, UnitsError) as error:
+            msg = f"{where}: column SPECRESP is not in a unit of area"
+            raise InputError(msg) from error
+        return axis, _column(hdu, "SPECRESP", where) * factor
+
+
+def _mean_area(axis: Axis, area: Array, wanted: Axis) -> Array:
+    """Mean of an effective area over other bins, 0 beyond its own."""
+    edges = axis.edges * Unit(axis.unit).to(wanted.unit)
+    below = np.concatenate([[0.0], np.cumsum(area * np.diff(edges))])
+    total = np.interp(wanted.edges, edges, below)
+    return np.asarray(np.diff(total) / np.diff(wanted.edges))
+
+
+def _read_rmf(
+    path: str | Path, header: fits.Header, where: str
+) -> tuple[tuple[NDArray[np.int64], Axis], Axis, Array]:
+    """Channels with their energies, true energies, and the energy dispersion (energy_true, energy)."""
+    file = _companion(path, header, "RESPFILE")
+    where = f"{where}: {file}"
+    with open_fits(file, "energy dispersion") as hdus:
+        hdu = next((hdus[key] for key in MATRICES if key in hdus), None)
+        if hdu is None or "EBOUNDS" not in hdus:
+            msg = f"{where} (RESPFILE) is expected to have the HDUs MATRIX and EBOUNDS"
+            raise InputError(msg)
+        if str(hdu.header.get("HDUCLAS3", "REDIST")).strip() == "FULL":
+            msg = f"{where}: HDU {hdu.name} includes an effective area (HDUCLAS3 is FULL), which is not supported"
+            raise InputError(msg)
+        energy = _bounds(hdus["EBOUNDS"], where)
+        axis = _edges(hdu, ("ENERG_LO", "ENERG_HI"), "energy_true", where)
+        return energy, axis, _matrix(hdu, int(energy[0][0]), energy[1].nbin, where)
+
+
+def _matrix(hdu: Any, first: int, n: int, where: str) -> Array:
+    """Matrix (energy_true, energy), of which each row has groups of consecutive channels."""
+    for column in ("N_GRP", "F_CHAN", "N_CHAN", "MATRIX"):
+        if column not in hdu.columns.names:
+            msg = f"{where}: HDU {hdu.name}: column {column} is missing"
+            raise InputError(msg)
+    number = hdu.columns.names.index("F_CHAN") + 1
+    first = int(hdu.header.get(f"TLMIN{number}", first))
+    matrix = np.zeros((len(hdu.data), n))
+    for row, (groups, starts, lengths, values) in enumerate(
+        zip(*(hdu.data[column] for column in ("N_GRP", "F_CHAN", "N_CHAN", "MATRIX")), strict=True)
+    ):
+        starts, lengths = np.atleast_1d(starts)[:groups], np.atleast_1d(lengths)[:groups]
+        values, at = np.atleast_1d(values), 0
+        for start, length in zip(starts.astype(int) - first, lengths.astype(int), strict=True):
+            if start < 0 or length < 0 or start + length > n or at + length > len(values):
+                msg = f"{where}: HDU {hdu.name}: row {row} has channels beyond the {n} there are"
+                raise InputError(msg)
+            matrix[row, start : start + length] = values[at : at + length]
+            at += length
+    return matrix
+
+
+def _with_edisp(cube: xr.Dataset, matrix: Array, true: Axis, exposure: Array) -> xr.Dataset:
+    """Cube with an energy dispersion, the same all over the region."""
+    dims = ("edisp_energy_true", "energy", "edisp_lat", "edisp_lon")
+    cube = cube.assign_coords(axis_coords(dims[0], true)).assign_attrs(
+        edisp_wcs=dict(cube.attrs["wcs"])
+    )
+    cube["edisp"] = xr.Variable(dims, matrix[:, :, None, None], {"unit": ""})
+    weights = xr.Variable((dims[0], *dims[2:]), exposure.copy(), {"unit": "cm2 s"})
+    return cube.assign(edisp_exposure=weights)
+
+
+def _add_times(cube: xr.Dataset, hdus: fits.HDUList) -> None:
+    """Good time intervals, where the file has them with their reference."""
+    keys = ("MJDREFI", "MJDREFF", "TIMESYS")
+    if "GTI" not in hdus or any(key not in hdus["GTI"].header for key in keys):
+        return
+    hdu = hdus["GTI"]
+    if hdu.data is not None and {"START", "STOP"} <= set(hdu.columns.names):
+        for column in ("START", "STOP"):
+            values = np.asarray(hdu.data[column], dtype=np.float64)
+            values = values * Unit(hdu.columns[column].unit or "s").to("s")
+            cube[f"gti_{column.lower()}"] = xr.Variable(("gti",), values, {"unit": "s"})
+        cube.attrs["gti"] = {key.lower(): hdu.header[key] for key in keys}
