@@ -14,7 +14,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Security
 
-from gmdask.cluster.private import OwnClient, own_certificates, scratch_folder
+from gmdask.cluster.security import OwnClient, own_certificates, scratch_folder
 from gmdask.cluster.settings import cluster_settings, read_settings, setting, size_of
 from gmdask.errors import InputError, InputNotFoundError, described
 from gmdask.inputs import load_json, read_bytes

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from distributed import Client, Future, get_worker
 
-from gmdask.cluster.lost import cluster_there
-from gmdask.cluster.told import Told, raise_told, tell
-from gmdask.cluster.watch import Watch
+from gmdask.cluster.lost_cluster import cluster_there
+from gmdask.cluster.remote_errors import Told, raise_told, tell
+from gmdask.cluster.worker_watch import Watch
 from gmdask.events import DatasetsProgress, Listener
 
 __all__ = ["Engine"]

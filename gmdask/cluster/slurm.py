@@ -18,7 +18,7 @@ from distributed import Client, Security
 from distributed.core import Status
 from distributed.deploy import SpecCluster
 
-from gmdask.cluster.private import OwnClient, certificate_files
+from gmdask.cluster.security import OwnClient, certificate_files
 from gmdask.cluster.settings import cluster_settings, setting, size_of
 from gmdask.errors import ClusterLostError, InputError
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from distributed import Client, as_completed
 
-from gmdask.cluster.lost import cluster_there
-from gmdask.cluster.told import raise_told, tell
+from gmdask.cluster.lost_cluster import cluster_there
+from gmdask.cluster.remote_errors import raise_told, tell
 
 __all__ = ["run_tasks"]
 

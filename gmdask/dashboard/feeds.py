@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from distributed import Client
 
-from gmdask.cluster.topic import read_topic
+from gmdask.cluster.dask_events import read_topic
 from gmdask.datasets import Datasets, MapDataset
 from gmdask.datasets.collection import MIXED
 from gmdask.errors import InputError, InputNotFoundError

@@ -15,7 +15,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.cluster import check_client
-from gmdask.cluster.topic import Topic
+from gmdask.cluster.dask_events import Topic
 from gmdask.datasets import Datasets, MapDataset, as_datasets
 from gmdask.errors import FitInterrupted, InputError, check_kind
 from gmdask.events import (

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import gmdask as gm
-from gmdask.cluster.watch import Watch
+from gmdask.cluster.worker_watch import Watch
 from gmdask.events import Bus, read_events
 from gmdask.fit.telling import Teller
 

@@ -18,7 +18,7 @@ from synthetic import models as true_models
 from test_engine import engines, expected, placement  # noqa: F401
 
 import gmdask as gm
-from gmdask.cluster import Engine, watch
+from gmdask.cluster import Engine, worker_watch
 from gmdask.errors import ClusterLostError, FitError, InputError
 from gmdask.events import FitPass
 
@@ -45,8 +45,8 @@ def end_worker(group, payload):
 
 @pytest.mark.parametrize("when", ["before a pass", "from the start"])
 def test_a_worker_that_hangs(when, engines, two_workers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(watch, "SILENT_S", 2.0)
-    monkeypatch.setattr(watch, "LOOK_S", 0.2)
+    monkeypatch.setattr(worker_watch, "SILENT_S", 2.0)
+    monkeypatch.setattr(worker_watch, "LOOK_S", 0.2)
     specs = [(seed, 0) for seed in range(N)]
     lost = next(iter(pids(two_workers).values()))
     engine, reference = engines(specs), expected(specs, [1.5] * N)
@@ -63,8 +63,8 @@ def test_a_worker_that_hangs(when, engines, two_workers, monkeypatch):  # noqa: 
 
 
 def test_a_slow_pass_is_no_hang(engines, monkeypatch, two_workers):  # noqa: F811
-    monkeypatch.setattr(watch, "SILENT_S", 1.5)
-    monkeypatch.setattr(watch, "LOOK_S", 0.1)
+    monkeypatch.setattr(worker_watch, "SILENT_S", 1.5)
+    monkeypatch.setattr(worker_watch, "LOOK_S", 0.1)
     before = pids(two_workers)
     specs = [(seed, 4.0) for seed in range(2)]
     assert engines(specs)([1.5] * 2) == expected(specs, [1.5] * 2)
@@ -72,8 +72,8 @@ def test_a_slow_pass_is_no_hang(engines, monkeypatch, two_workers):  # noqa: F81
 
 
 def test_no_worker_left(one_worker, monkeypatch):
-    monkeypatch.setattr(watch, "LOOK_S", 0.1)
-    monkeypatch.setattr(watch, "ALONE_S", -1.0)
+    monkeypatch.setattr(worker_watch, "LOOK_S", 0.1)
+    monkeypatch.setattr(worker_watch, "ALONE_S", -1.0)
     specs = [(seed, 0.5) for seed in range(2)]
     engine = Engine(build, evaluate, specs, one_worker)
     engine._watch._last_worker = 0.0
@@ -146,8 +146,8 @@ def started(folder: Path, workers: int):
 
 def test_a_cluster_of_others(tmp_path, monkeypatch):
     """Workers without a nanny: one hangs, then the scheduler is gone."""
-    monkeypatch.setattr(watch, "SILENT_S", 2.0)
-    monkeypatch.setattr(watch, "LOOK_S", 0.2)
+    monkeypatch.setattr(worker_watch, "SILENT_S", 2.0)
+    monkeypatch.setattr(worker_watch, "LOOK_S", 0.2)
     file, processes = started(tmp_path, 2)
     try:
         with gm.connect(str(file), timeout=5) as client:

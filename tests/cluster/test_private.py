@@ -15,7 +15,7 @@ import pytest
 from clusters import pids
 from distributed import Client, LocalCluster
 
-from gmdask.cluster.private import certificate_files, scratch_folder
+from gmdask.cluster.security import certificate_files, scratch_folder
 
 INTRUDER = Path(__file__).parent / "intruder.py"
 NOBODY = 65534
@@ -122,7 +122,7 @@ def test_scratch_is_for_its_owner(two_workers, tmp_path):
 
 HELD = """
 import os, sys, pathlib
-from gmdask.cluster.private import certificate_files
+from gmdask.cluster.security import certificate_files
 with certificate_files(pathlib.Path(sys.argv[1])):
     print("there", flush=True)
     sys.stdin.read()

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from distributed import Client, Future, as_completed
 
-from gmdask.cluster.lost import cluster_there
-from gmdask.cluster.told import Told, raise_told, tell
+from gmdask.cluster.lost_cluster import cluster_there
+from gmdask.cluster.remote_errors import Told, raise_told, tell
 
 __all__ = ["reduce_tree"]
 

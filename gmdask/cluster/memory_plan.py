@@ -10,7 +10,7 @@ from typing import Any
 
 from distributed import Client, Worker
 
-from gmdask.cluster.lost import cluster_there
+from gmdask.cluster.lost_cluster import cluster_there
 from gmdask.errors import ClusterLostError, PlanError
 from gmdask.likelihood.memory import give_back
 
