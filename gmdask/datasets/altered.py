@@ -15,7 +15,7 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from gmdask.likelihood.group import CubeSource
-from gmdask.store.lazy import lazy_variable
+from gmdask.store.lazy_variable import lazy_variable
 
 __all__ = ["AlteredCube", "computed", "in_dask", "in_process", "lazy", "opened"]
 

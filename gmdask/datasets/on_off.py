@@ -27,7 +27,7 @@ from gmdask.models.files import write_files
 from gmdask.paths import expanded
 from gmdask.store.formats.ogip_writer import ogip_contents
 from gmdask.store.formats.validity import check_values
-from gmdask.store.lazy import lazy_variable
+from gmdask.store.lazy_variable import lazy_variable
 
 __all__ = ["SpectrumDatasetOnOff"]
 

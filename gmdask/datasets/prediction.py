@@ -23,7 +23,7 @@ from gmdask.errors import InputError, UnknownNameError
 from gmdask.likelihood.group import npred_cube
 from gmdask.likelihood.statistics import statistic_type
 from gmdask.models import BackgroundIRFModel
-from gmdask.store.lazy import lazy_variable
+from gmdask.store.lazy_variable import lazy_variable
 
 __all__ = ["RESIDUALS", "Predictions", "by_bin", "with_asimov_counts", "with_fake_counts"]
 

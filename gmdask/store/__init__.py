@@ -4,7 +4,7 @@ from gmdask.store.block import Block
 from gmdask.store.checksums import input_digest
 from gmdask.store.layout import CubeShape, describe, plan_blocks
 from gmdask.store.records import BlockRecord, Pointing, Row
-from gmdask.store.selection import chosen_rows
+from gmdask.store.row_filter import chosen_rows
 from gmdask.store.store import Store, open_block, verify_store, write_block
 from gmdask.store.verify import Problem
 

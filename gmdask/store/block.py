@@ -12,12 +12,12 @@ import zarr
 from numpy.typing import NDArray
 
 from gmdask.errors import CorruptStoreError
-from gmdask.store.checked import CheckedFiles, CheckedStore
-from gmdask.store.files import Files
+from gmdask.store.backends import Files
 from gmdask.store.layout import GTI_DIM, check_array
-from gmdask.store.lazy import lazy_variable
+from gmdask.store.lazy_variable import lazy_variable
 from gmdask.store.manifest import read_manifest
-from gmdask.store.shards import ShardedArray
+from gmdask.store.shard_reader import ShardedArray
+from gmdask.store.verified_reads import CheckedFiles, CheckedStore
 from gmdask.store.writer import DATASET_DIM, META, RESERVED
 
 __all__ = ["Block"]

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gmdask.errors import CorruptStoreError, DuplicateNameError, StoreError, StoreNotFoundError
+from gmdask.store.backends import Files
 from gmdask.store.checksums import LAYOUT_VERSION, decode_sealed, encode_sealed, sha256
-from gmdask.store.files import Files
 from gmdask.store.manifest import is_block_name, manifest_path
 from gmdask.store.records import BlockRecord, Row, rows_from_columns, rows_to_columns
 

@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 
 from gmdask.errors import CorruptStoreError
+from gmdask.store.backends import Files
 from gmdask.store.checksums import LAYOUT_VERSION, crc32c, decode_sealed, encode_sealed, sha256
-from gmdask.store.files import Files
 from gmdask.store.records import BlockRecord, Row, rows_from_columns, rows_to_columns
 
 __all__ = [

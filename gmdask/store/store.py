@@ -17,6 +17,7 @@ from gmdask.errors import (
     UnknownNameError,
 )
 from gmdask.events import counted
+from gmdask.store.backends import TEMPORARY, Files, MemoryFiles, files_at
 from gmdask.store.block import Block
 from gmdask.store.commits import (
     Commit,
@@ -29,7 +30,6 @@ from gmdask.store.commits import (
     replace_blocks,
     write_first,
 )
-from gmdask.store.files import TEMPORARY, Files, MemoryFiles, files_at
 from gmdask.store.manifest import is_block_name, manifest_path, read_manifest
 from gmdask.store.records import BlockRecord, Row
 from gmdask.store.verify import Problem, block_problems, verify_files

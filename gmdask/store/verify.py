@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gmdask.errors import GmdaskError
 from gmdask.schemas import schema_problems
+from gmdask.store.backends import Files
 from gmdask.store.block import Block
 from gmdask.store.checksums import sha256
 from gmdask.store.commits import (
@@ -23,7 +24,6 @@ from gmdask.store.commits import (
     mark_path,
     read_commit,
 )
-from gmdask.store.files import Files
 from gmdask.store.manifest import (
     Manifest,
     is_block_name,

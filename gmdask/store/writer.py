@@ -19,8 +19,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from gmdask.errors import GmdaskError, InputError, StoreError
+from gmdask.store.backends import Files
 from gmdask.store.checksums import LAYOUT_VERSION
-from gmdask.store.files import Files
 from gmdask.store.layout import FLAT_CHUNK, GTI_DIM, describe, flat_codecs, shard_grid, sharding
 from gmdask.store.manifest import manifest_path, seal
 from gmdask.store.records import BlockRecord, summarise

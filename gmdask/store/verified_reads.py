@@ -17,7 +17,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
 from gmdask.errors import CorruptStoreError
-from gmdask.store.files import Files
+from gmdask.store.backends import Files
 from gmdask.store.manifest import Manifest, is_piece_sound
 
 __all__ = ["CheckedFiles", "CheckedStore"]

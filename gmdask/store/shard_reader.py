@@ -18,8 +18,8 @@ from zarr.codecs import ShardingCodec
 from zarr.core.metadata import ArrayV3Metadata
 
 from gmdask.errors import CorruptStoreError
-from gmdask.store.checked import CheckedFiles
 from gmdask.store.manifest import CHECKSUM_BYTES
+from gmdask.store.verified_reads import CheckedFiles
 
 __all__ = ["ShardedArray"]
 
