@@ -23,7 +23,7 @@ from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
 from gmdask.likelihood.statistics import STATISTICS
 from gmdask.models import Component, ModelBase, ModelSequence
-from gmdask.models.gammapy_models import models_from_gammapy, models_to_gammapy
+from gmdask.models.io.gammapy_objects import models_from_gammapy, models_to_gammapy
 from gmdask.paths import expanded
 from gmdask.quiet import no_warnings
 from gmdask.store.formats.gadf import read_content

@@ -22,7 +22,7 @@ from gmdask.datasets.altered import opened
 from gmdask.errors import GmdaskError, InputError, StoreError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource
-from gmdask.models.files import write_files
+from gmdask.models.io.gammapy_yaml import write_files
 from gmdask.paths import expanded
 from gmdask.store.formats.gadf_writer import to_hdulist
 

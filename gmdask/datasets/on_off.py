@@ -23,7 +23,7 @@ from gmdask.likelihood.group import npred_cube
 from gmdask.likelihood.response import Observation
 from gmdask.likelihood.statistics.wstat import WStat
 from gmdask.models import BackgroundIRFModel, DatasetModels
-from gmdask.models.files import write_files
+from gmdask.models.io.gammapy_yaml import write_files
 from gmdask.paths import expanded
 from gmdask.store.formats.ogip_writer import ogip_contents
 from gmdask.store.formats.validity import check_values

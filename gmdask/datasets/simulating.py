@@ -23,7 +23,7 @@ from gmdask.datasets.survey_file import read_survey
 from gmdask.errors import InputError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import Models, SkyMap
-from gmdask.models.region_map import RegionMap
+from gmdask.models.io.region_map import RegionMap
 from gmdask.paths import expanded
 from gmdask.store import BlockRecord, Store, describe, input_digest, plan_blocks, write_block
 

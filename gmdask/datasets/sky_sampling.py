@@ -26,7 +26,7 @@ from gmdask.models import (
     TemplateNDSpatialModel,
     TemplateSpatialModel,
 )
-from gmdask.models.offsets import DEG, positive
+from gmdask.models.spatial.offsets import DEG, positive
 
 __all__ = ["Directions", "Field", "Tabulated", "around", "directions_of"]
 

@@ -17,7 +17,7 @@ from gmdask.datasets.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
 from gmdask.models import BackgroundIRFModel, Models
-from gmdask.models.plain import locating
+from gmdask.models.io.serialization import locating
 from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
 

@@ -15,7 +15,7 @@ from scipy.stats import norm as normal
 from gmdask import inputs
 from gmdask.errors import InputError
 from gmdask.estimators.flux_data import SED_UNITS
-from gmdask.models.files import write_files
+from gmdask.models.io.gammapy_yaml import write_files
 
 __all__ = ["check_ending", "meta_of", "read_table", "sed_type_of", "write_table"]
 

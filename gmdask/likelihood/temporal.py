@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
 from gmdask.models import SkyModel
-from gmdask.models.temporal_base import TemporalModel
-from gmdask.models.time_intervals import TimeIntervals
+from gmdask.models.temporal.base import TemporalModel
+from gmdask.models.temporal.time_intervals import TimeIntervals
 
 __all__ = ["GtiNorm", "temporal_norm"]
 

@@ -6,24 +6,22 @@ Every model class goes by Gammapy's class name. Models know nothing of data.
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.base import ModelBase
 from gmdask.models.block_matrix import Block, BlockMatrix
-from gmdask.models.collection import DatasetModels, Models
 from gmdask.models.component import Component
-from gmdask.models.constant import ConstantFluxSpatialModel, ConstantSpatialModel
 from gmdask.models.covariance import Covariance
 from gmdask.models.derivatives import first_derivatives, second_derivatives
-from gmdask.models.elliptical import DiskSpatialModel, GeneralizedGaussianSpatialModel
-from gmdask.models.energy_grid import EnergyGrid
-from gmdask.models.gaussian import GaussianSpatialModel
+from gmdask.models.io.region_map import RegionMap
+from gmdask.models.io.sky_map import SkyMap, read_sky_map
 from gmdask.models.library import (
     Model,
     create_cosmic_ray_spectral_model,
     create_crab_spectral_model,
     create_fermi_isotropic_diffuse_model,
 )
+from gmdask.models.model_list import ModelSequence
+from gmdask.models.models import DatasetModels, Models
 from gmdask.models.npred import TemplateNPredModel
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.parameters import Parameters
-from gmdask.models.piecewise_sky import PiecewiseNormSpatialModel
 from gmdask.models.priors import (
     GaussianPrior,
     GeneralizedGaussianPrior,
@@ -32,24 +30,17 @@ from gmdask.models.priors import (
     PriorSum,
     UniformPrior,
 )
-from gmdask.models.region_map import RegionMap
 from gmdask.models.registry import get_class, known_types, register
-from gmdask.models.sequence import ModelSequence
-from gmdask.models.shells import Shell2SpatialModel, ShellSpatialModel
 from gmdask.models.sky import SkyModel
-from gmdask.models.sky_map import SkyMap, read_sky_map
-from gmdask.models.spatial import PointSpatialModel, SkyGrid, SpatialModel
-from gmdask.models.spectral import (
-    LogParabola2SpectralModel,
-    LogParabolaNormSpectralModel,
-    LogParabolaSpectralModel,
-    PowerLaw2SpectralModel,
-    PowerLawNormSpectralModel,
-    PowerLawSpectralModel,
-    SpectralModel,
-)
-from gmdask.models.spectral_compound import CompoundSpectralModel, ScaleSpectralModel
-from gmdask.models.spectral_cutoff import (
+from gmdask.models.spatial.base import PointSpatialModel, SkyGrid, SpatialModel
+from gmdask.models.spatial.constant import ConstantFluxSpatialModel, ConstantSpatialModel
+from gmdask.models.spatial.elliptical import DiskSpatialModel, GeneralizedGaussianSpatialModel
+from gmdask.models.spatial.gaussian import GaussianSpatialModel
+from gmdask.models.spatial.piecewise import PiecewiseNormSpatialModel
+from gmdask.models.spatial.shell import Shell2SpatialModel, ShellSpatialModel
+from gmdask.models.spatial.template import TemplateNDSpatialModel, TemplateSpatialModel
+from gmdask.models.spectral.compound import CompoundSpectralModel, ScaleSpectralModel
+from gmdask.models.spectral.cutoff import (
     BrokenPowerLawSpectralModel,
     ExpCutoffPowerLaw3FGLSpectralModel,
     ExpCutoffPowerLawNormSpectralModel,
@@ -59,20 +50,29 @@ from gmdask.models.spectral_cutoff import (
     SuperExpCutoffPowerLaw4FGLDR3SpectralModel,
     SuperExpCutoffPowerLaw4FGLSpectralModel,
 )
-from gmdask.models.spectral_naima import NaimaSpectralModel
-from gmdask.models.spectral_shapes import (
+from gmdask.models.spectral.energy_grid import EnergyGrid
+from gmdask.models.spectral.naima import NaimaSpectralModel
+from gmdask.models.spectral.power_law import (
+    LogParabola2SpectralModel,
+    LogParabolaNormSpectralModel,
+    LogParabolaSpectralModel,
+    PowerLaw2SpectralModel,
+    PowerLawNormSpectralModel,
+    PowerLawSpectralModel,
+    SpectralModel,
+)
+from gmdask.models.spectral.shapes import (
     ConstantSpectralModel,
     GaussianSpectralModel,
     MeyerCrabSpectralModel,
     PiecewiseNormSpectralModel,
 )
-from gmdask.models.spectral_template import (
+from gmdask.models.spectral.template import (
     EBLAbsorptionNormSpectralModel,
     TemplateNDSpectralModel,
     TemplateSpectralModel,
 )
-from gmdask.models.template import TemplateNDSpatialModel, TemplateSpatialModel
-from gmdask.models.temporal import (
+from gmdask.models.temporal.analytic import (
     ConstantTemporalModel,
     ExpDecayTemporalModel,
     GaussianTemporalModel,
@@ -81,10 +81,10 @@ from gmdask.models.temporal import (
     PowerLawTemporalModel,
     SineTemporalModel,
 )
-from gmdask.models.temporal_base import TemporalModel
-from gmdask.models.temporal_phase import TemplatePhaseCurveTemporalModel
-from gmdask.models.temporal_template import LightCurveTemplateTemporalModel
-from gmdask.models.time_intervals import TimeIntervals
+from gmdask.models.temporal.base import TemporalModel
+from gmdask.models.temporal.light_curve import LightCurveTemplateTemporalModel
+from gmdask.models.temporal.phase_curve import TemplatePhaseCurveTemporalModel
+from gmdask.models.temporal.time_intervals import TimeIntervals
 
 FoVBackgroundModel = BackgroundIRFModel  # its name in Gammapy, and in YAML
 

@@ -12,16 +12,16 @@ from gmdask.errors import ModelError, described
 from gmdask.geometry import WcsGrid, rotate
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
-from gmdask.models.parameter import Parameter
-from gmdask.models.plain import (
+from gmdask.models.io.serialization import (
     check_keys,
     dataset_names_from,
     model_from_dict,
     model_to_dict,
 )
+from gmdask.models.parameter import Parameter
 from gmdask.models.registry import register
-from gmdask.models.spatial import SkyGrid, SpatialModel
-from gmdask.models.spectral import PowerLawNormSpectralModel, SpectralModel
+from gmdask.models.spatial.base import SkyGrid, SpatialModel
+from gmdask.models.spectral.power_law import PowerLawNormSpectralModel, SpectralModel
 
 __all__ = ["BackgroundIRFModel"]
 

@@ -13,7 +13,7 @@ from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 
 if TYPE_CHECKING:
-    from gmdask.models.collection import Models
+    from gmdask.models.models import Models
 
 __all__ = ["Component"]
 
@@ -210,14 +210,14 @@ class Component(HasCovariance):
         raise NotImplementedError
 
     def __add__(self, other: Any) -> Models:
-        from gmdask.models.collection import Models
+        from gmdask.models.models import Models
 
         models: Models = Models(self) + other
         return models
 
     def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
         """Copy, bound to other datasets; see `Models.reassign`."""
-        from gmdask.models.collection import Models
+        from gmdask.models.models import Models
 
         return Models(self).reassign(old, new)[0]  # type: ignore[no-any-return]
 

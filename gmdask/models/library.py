@@ -12,19 +12,19 @@ from astropy import units as u
 
 from gmdask.errors import ModelError
 from gmdask.inputs.files import SMALL, read_bytes
-from gmdask.models.constant import ConstantSpatialModel
-from gmdask.models.plain import model_from_dict
+from gmdask.models.io.serialization import model_from_dict
 from gmdask.models.registry import get_class
 from gmdask.models.sky import SkyModel
-from gmdask.models.spectral import (
+from gmdask.models.spatial.constant import ConstantSpatialModel
+from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.spectral.cutoff import ExpCutoffPowerLawSpectralModel
+from gmdask.models.spectral.power_law import (
     LogParabolaSpectralModel,
     PowerLawNormSpectralModel,
     PowerLawSpectralModel,
 )
-from gmdask.models.spectral_base import SpectralModel
-from gmdask.models.spectral_cutoff import ExpCutoffPowerLawSpectralModel
-from gmdask.models.spectral_shapes import MeyerCrabSpectralModel
-from gmdask.models.spectral_template import TemplateSpectralModel
+from gmdask.models.spectral.shapes import MeyerCrabSpectralModel
+from gmdask.models.spectral.template import TemplateSpectralModel
 
 __all__ = [
     "Model",

@@ -14,21 +14,21 @@ from astropy.units import Unit, ct
 
 from gmdask.errors import ModelError, described
 from gmdask.geometry import rotate
-from gmdask.models.attached import write_map
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
-from gmdask.models.parameter import Parameter
-from gmdask.models.plain import (
+from gmdask.models.io.region_map import map_from_gammapy
+from gmdask.models.io.serialization import (
     check_keys,
     dataset_names_from,
     model_from_dict,
     model_to_dict,
 )
-from gmdask.models.region_map import map_from_gammapy
+from gmdask.models.io.sky_map import SkyMap, read_sky_map
+from gmdask.models.io.template_files import write_map
+from gmdask.models.parameter import Parameter
 from gmdask.models.registry import register
-from gmdask.models.sky_map import SkyMap, read_sky_map
-from gmdask.models.spatial import SkyGrid, SpatialModel
-from gmdask.models.spectral import PowerLawNormSpectralModel, SpectralModel
+from gmdask.models.spatial.base import SkyGrid, SpatialModel
+from gmdask.models.spectral.power_law import PowerLawNormSpectralModel, SpectralModel
 
 __all__ = ["TemplateNPredModel"]
 

@@ -9,17 +9,17 @@ from uuid import uuid4
 from gmdask.errors import ModelError, described
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
-from gmdask.models.parameter import Parameter
-from gmdask.models.plain import (
+from gmdask.models.io.serialization import (
     check_keys,
     dataset_names_from,
     model_from_dict,
     model_to_dict,
 )
+from gmdask.models.parameter import Parameter
 from gmdask.models.registry import get_class, register
-from gmdask.models.spatial import SpatialModel
-from gmdask.models.spectral import SpectralModel
-from gmdask.models.temporal_base import TemporalModel
+from gmdask.models.spatial.base import SpatialModel
+from gmdask.models.spectral.power_law import SpectralModel
+from gmdask.models.temporal.base import TemporalModel
 
 __all__ = ["SkyModel"]
 

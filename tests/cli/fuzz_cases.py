@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import gmdask as gm
 from gmdask.errors import ModelError
 from gmdask.geometry import Axis
-from gmdask.models.region_map import RegionMap
+from gmdask.models.io.region_map import RegionMap
 from gmdask.models.registry import get_class, known_types
 
 SURVEY: dict[str, Any] = {

@@ -13,7 +13,7 @@ import gmdask as gm
 from gmdask.fit import fit
 from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.uncertainty import uncertainty
-from gmdask.models import model_files
+from gmdask.models.io import read_write
 from gmdask.optimize.problem import Problem
 
 
@@ -153,7 +153,7 @@ def test_in_blocks(datasets, tmp_path, monkeypatch, caplog):
     own, many = with_tilts(models(datasets.names)), with_tilts(models(datasets.names))
     expected = gm.Fit(datasets).run(own).covariance
     monkeypatch.setattr(fit, "DENSE", 5)
-    monkeypatch.setattr(model_files, "TABLE_LIMIT", 5)
+    monkeypatch.setattr(read_write, "TABLE_LIMIT", 5)
     found = gm.Fit(datasets).run(many).covariance
     assert expected.blocks is None
     assert len(found.blocks.blocks) == len(datasets)

@@ -31,7 +31,7 @@ from gmdask.models import (
     TemplateNPredModel,
     TemplateSpatialModel,
 )
-from gmdask.models.sky_map import SkyMap
+from gmdask.models.io.sky_map import SkyMap
 from tests.likelihood.gammapy_response import CompiledDataset
 
 STEP, TIGHT = 0.01, 1e-6

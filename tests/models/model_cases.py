@@ -19,7 +19,7 @@ from table_cases import cell, interpolated, log_cells, log_table, pixel, sky_map
 
 import gmdask.models as gm
 from gmdask.geometry import Axis
-from gmdask.models.region_map import RegionMap
+from gmdask.models.io.region_map import RegionMap
 
 ENERGY = np.geomspace(0.07, 40, 5)
 EDGES = np.geomspace(0.1, 30, 13)

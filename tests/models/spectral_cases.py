@@ -5,7 +5,7 @@ import mpmath as mp
 import numpy as np
 
 from gmdask.models import EnergyGrid, SpectralModel, get_class
-from gmdask.models.plain import model_from_dict, model_to_dict
+from gmdask.models.io.serialization import model_from_dict, model_to_dict
 
 ENERGY = np.geomspace(0.05, 60, 7)
 EDGES = np.geomspace(0.1, 30, 13)

@@ -24,8 +24,8 @@ from gmdask.models import (
     TemplateNPredModel,
     TemplateSpatialModel,
 )
-from gmdask.models.region_map import RegionMap
-from gmdask.models.spatial import SkyGrid
+from gmdask.models.io.region_map import RegionMap
+from gmdask.models.spatial.base import SkyGrid
 from tests.models.model_cases import CASES
 from tests.models.model_example import example
 

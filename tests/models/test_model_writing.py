@@ -20,7 +20,7 @@ from gmdask.models import (
     PowerLawSpectralModel,
     SkyModel,
 )
-from gmdask.models.files import write_files
+from gmdask.models.io.gammapy_yaml import write_files
 
 
 def plain(data):

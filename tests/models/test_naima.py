@@ -18,7 +18,7 @@ from gmdask.models import (
     PowerLawNormSpectralModel,
     SkyModel,
 )
-from gmdask.models.plain import model_from_dict, model_to_dict
+from gmdask.models.io.serialization import model_from_dict, model_to_dict
 
 ENERGY = np.geomspace(0.1, 30, 7) * u.TeV
 TABLE = np.geomspace(0.01, 1000, 40)

@@ -17,7 +17,7 @@ from gmdask.models import (
     SpectralModel,
     get_class,
 )
-from gmdask.models.energy_grid import phi, psi
+from gmdask.models.spectral.energy_grid import phi, psi
 
 mp.mp.dps = 40
 

@@ -24,7 +24,7 @@ from gmdask.models import (
     ScaleSpectralModel,
     SpectralModel,
 )
-from gmdask.models.plain import model_to_dict
+from gmdask.models.io.serialization import model_to_dict
 
 SETS = 200
 

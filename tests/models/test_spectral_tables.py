@@ -23,7 +23,7 @@ from gmdask.models import (
     TemplateNDSpectralModel,
     TemplateSpectralModel,
 )
-from gmdask.models.plain import model_from_dict, model_to_dict
+from gmdask.models.io.serialization import model_from_dict, model_to_dict
 
 SETS = 200
 

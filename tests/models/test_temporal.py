@@ -21,7 +21,7 @@ from gmdask.models import (
     TemporalModel,
     TimeIntervals,
 )
-from gmdask.models.plain import model_from_dict, model_to_dict
+from gmdask.models.io.serialization import model_from_dict, model_to_dict
 
 mp.mp.dps = 40
 SETS = 200

@@ -19,7 +19,7 @@ from gmdask.models import (
     TemplatePhaseCurveTemporalModel,
     TimeIntervals,
 )
-from gmdask.models.plain import model_from_dict, model_to_dict
+from gmdask.models.io.serialization import model_from_dict, model_to_dict
 
 T_REF = 55197.25
 SETS = 200

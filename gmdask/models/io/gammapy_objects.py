@@ -1,0 +1,260 @@
+"""Gammapy's models and maps as models of gmdask, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from gmdask.errors import InputError, ModelError, described
+from gmdask.models.background import BackgroundIRFModel
+from gmdask.models.base import ModelBase
+from gmdask.models.component import Component
+from gmdask.models.io.region_map import map_from_gammapy
+from gmdask.models.io.serialization import locating, model_from_dict
+from gmdask.models.model_list import ModelSequence
+from gmdask.models.models import Models
+from gmdask.models.parameter import Parameter
+from gmdask.models.quantities import quantity_to_dict
+from gmdask.models.registry import get_class
+from gmdask.models.sky import SkyModel
+from gmdask.models.spectral.power_law import PowerLawSpectralModel, SpectralModel
+from gmdask.models.temporal.base import TemporalModel
+from gmdask.quiet import no_warnings
+
+__all__ = ["models_from_gammapy", "models_to_gammapy"]
+
+_KINDS = ("spectral", "spatial", "temporal")
+_INTERPOLATION = {"method": "linear", "fill_value": 0, "values_scale": "log"}
+
+
+# --- from Gammapy -------------------------------------------------------------------------
+
+
+def models_from_gammapy(data: Any) -> Any:
+    """Convert models, one model, or a map of Gammapy's.
+
+    A template is read from its file, if there is one; otherwise its map is taken as it is.
+
+    Parameters
+    ----------
+    data : Models, DatasetModels, a component, or a spectral, spatial or temporal model
+        They do not change, apart from the labels of their links. A map on WCS pixels, or one of
+        a region, becomes a `SkyMap` or a `RegionMap`.
+
+    Returns
+    -------
+    Models, Component, ModelBase, SkyMap or RegionMap
+        None, if it is nothing of these.
+
+    Raises
+    ------
+    ModelError
+        If gmdask has no such model, or it is interpolated otherwise than here.
+    """
+    theirs = import_module("gammapy.modeling.models")
+    if isinstance(data, theirs.DatasetModels):
+        return _models(data)
+    if isinstance(data, theirs.SkyModel | theirs.FoVBackgroundModel | theirs.TemplateNPredModel):
+        component = _component(data, {})
+        _take_covariance(component, data)
+        return component
+    for kind in _KINDS:
+        if isinstance(data, getattr(theirs, f"{kind.title()}Model")):
+            model = model_from_dict(kind, _plain(kind, data), {})
+            _take_covariance(model, data)
+            return model
+    if isinstance(data, import_module("gammapy.maps").Map):
+        return map_from_gammapy(data)
+    return None
+
+
+def _models(data: Any) -> Models:
+    data.update_link_label()
+    links: dict[str, Parameter] = {}
+    models = Models([_component(component, links) for component in data])
+    matrix, at = data.covariance.data, [data.parameters.index(par) for par in data.parameters]
+    if np.any(matrix[~np.eye(len(matrix), dtype=bool)]):
+        first = {id(par): k for k, (_, par) in reversed(list(enumerate(models.named_parameters())))}
+        rows = [at[first[id(par)]] for par in models.parameters]
+        models.covariance = matrix[np.ix_(rows, rows)]
+    return models
+
+
+def _component(component: Any, links: dict[str, Parameter]) -> Component:
+    data = component.to_dict(full_output=True)
+    data.setdefault("name", component.name)
+    for kind in _KINDS:
+        model = getattr(component, f"{kind}_model", None)
+        if model is not None:
+            with locating(component.name):
+                data[kind] = _plain(kind, model)
+    if hasattr(component, "map"):
+        data["map"] = map_from_gammapy(component.map)
+    with locating(component.name):
+        made: Component = get_class("component", data["type"]).from_dict(data, links)
+    return made
+
+
+def _take_covariance(made: Component | ModelBase, data: Any) -> None:
+    matrix = data.covariance.data
+    if len(matrix) == len(made.parameters) and np.any(matrix[~np.eye(len(matrix), dtype=bool)]):
+        made.covariance = matrix
+
+
+def _plain(kind: str, model: Any) -> dict[str, Any]:
+    """Plain data of one model, with the content of its file."""
+    if type(model).__name__ == "NaimaSpectralModel":
+        message = "of naima: make it of the same radiative model, by gmdask's NaimaSpectralModel"
+        raise ModelError(message)
+    data: dict[str, Any] = {"type": type(model).__name__}
+    if hasattr(model, "tag"):  # some cannot be written by Gammapy
+        data = model.to_dict(full_output=True)[kind]
+    for name in ("model1", "model2", "model"):
+        inner = getattr(model, name, None)
+        if inner is not None:
+            data[name] = _plain(kind, inner)
+    if "model1" not in data:  # those of a compound stand with its parts
+        data["parameters"] = model.parameters.to_dict()
+    _check_interpolation(model)
+    filename = getattr(model, "filename", None)
+    is_file = filename is not None and Path(os.path.expandvars(filename)).is_file()
+    return data if is_file else {**data, **_content(model)}
+
+
+def _content(model: Any) -> dict[str, Any]:
+    """What a model holds that is in no file, by the keys of plain data."""
+    name = type(model).__name__
+    if name == "LightCurveTemplateTemporalModel":
+        region_map: Any = map_from_gammapy(model.map)
+        reference = model.reference_time
+        scale = str(reference.scale).upper()
+        region_map.header.update(
+            MJDREFI=int(reference.mjd), MJDREFF=reference.mjd % 1, TIMESYS=scale
+        )
+        return {"map": region_map, "filename": None}
+    if name == "TemplatePhaseCurveTemporalModel":
+        table = model.table
+        curve = {key: np.asarray(table[key.upper()], dtype=float) for key in ("phase", "norm")}
+        return {"map": curve, "filename": None}
+    if name == "EBLAbsorptionNormSpectralModel":
+        keys = (("energy", "energy"), ("param", "param"), ("values", "data"))
+        arrays = {key: quantity_to_dict(getattr(model, theirs) * 1) for key, theirs in keys}
+        return {**arrays, "filename": None}
+    if not hasattr(model, "map"):
+        return {}
+    # a map that was to be normalized is a density by now
+    density = {"normalize": False} if name == "TemplateSpatialModel" else {}
+    return {"map": map_from_gammapy(model.map), "filename": None, **density}
+
+
+def _check_interpolation(model: Any) -> None:
+    """Refuse a template that is interpolated otherwise than gmdask does."""
+    given = getattr(model, "_interp_kwargs", None) or {}
+    known = dict(_INTERPOLATION)
+    if isinstance(model, import_module("gammapy.modeling.models").SpectralModel):
+        known = {"values_scale": "log"}
+    for key, value in given.items():
+        if known.get(key, value) != value or key not in known:
+            message = f"interp_kwargs has {key}={value!r}, expected {known}"
+            raise ModelError(message)
+
+
+# --- to Gammapy ---------------------------------------------------------------------------
+
+
+def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
+    """Gammapy's objects of models, one component, or one model; maps are in memory.
+
+    Parameters
+    ----------
+    data : Models, DatasetModels, Component or ModelBase
+        They do not change.
+
+    Returns
+    -------
+    ``gammapy.modeling.models.Models``, a component or a model of it
+
+    Raises
+    ------
+    InputError
+        If Gammapy does not know such a model.
+    """
+    if isinstance(data, Component):
+        return models_to_gammapy(Models([data]))[0]
+    if isinstance(data, ModelBase):
+        return getattr(models_to_gammapy(Models([_wrapped(data)]))[0], f"{data.kind}_model")
+    theirs = import_module("gammapy.modeling.models")
+    models = Models(data.copy())
+    models.covariance = None
+    with TemporaryDirectory() as folder, no_warnings():
+        names = [_stored_in(Path(folder), k, holder) for k, holder in enumerate(_holders(models))]
+        path = Path(folder) / "models.yaml"
+        models.write(path)
+        try:
+            found = theirs.Models.read(path)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            message = f"Gammapy cannot make these models: {error.args[0] if error.args else error}"
+            raise InputError(message) from error
+        for name, holder in zip(names, _holders(found), strict=True):
+            holder.filename = name
+    for (_, par), other in zip(models.named_parameters(), found.parameters, strict=True):
+        # which its readers of tables forget
+        other.quantity, other.error = par.quantity, par.error
+        other.frozen, other.min, other.max = par.frozen, par.min, par.max
+    if data.has_covariance:
+        at = [models.parameters.index(par) for _, par in models.named_parameters()]
+        found.covariance = data.covariance.data[np.ix_(at, at)]
+    return found
+
+
+def _wrapped(model: ModelBase) -> Component:
+    """Component of which a model is a part."""
+    if isinstance(model, SpectralModel):
+        if model.is_norm:
+            return BackgroundIRFModel(model, "a")
+        irfs = {"exposure": False} if model.is_counts else None
+        return SkyModel(model, apply_irf=irfs)
+    spectrum = PowerLawSpectralModel()
+    if isinstance(model, TemporalModel):
+        return SkyModel(spectrum, temporal_model=model)
+    if model.kind == "spatial":
+        return BackgroundIRFModel(spatial_model=model, dataset_name="a")  # type: ignore[arg-type]
+    message = f"{described(model)} is no spectral, spatial or temporal model"
+    raise InputError(message)
+
+
+def _holders(models: Any) -> Iterator[Any]:
+    """All that may be read from a file, in an order that gmdask and Gammapy share."""
+    for component in models:
+        parts = [getattr(component, f"{kind}_model", None) for kind in _KINDS]
+        while parts:
+            part = parts.pop(0)
+            parts[:0] = [
+                inner
+                for key in ("model1", "model2", "model")
+                for inner in [getattr(part, key, None)]
+                if inner
+            ]
+            if hasattr(part, "filename"):
+                yield part
+        if hasattr(component, "filename"):
+            yield component
+
+
+def _stored_in(folder: Path, k: int, holder: Any) -> str | None:
+    """Write what is in no file yet, and return the name that the file had before."""
+    name: str | None = holder.filename
+    if name is not None and Path(os.path.expandvars(name)).exists():
+        return name
+    path = folder / f"{k}.fits"
+    if hasattr(holder, "write_map"):
+        holder.write_map(path)
+    elif hasattr(holder, "write"):
+        holder.write(path)
+    return name

@@ -1,0 +1,390 @@
+"""Components with unique names: what global and local models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from html import escape
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gmdask.errors import DuplicateNameError, InputError, ModelError, UnknownNameError, described
+from gmdask.models.background import BackgroundIRFModel
+from gmdask.models.block_matrix import BlockMatrix
+from gmdask.models.component import Component
+from gmdask.models.covariance import Covariance, HasCovariance, joined
+from gmdask.models.io.serialization import check_mapping, locating
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameters import Parameters
+from gmdask.models.priors import PriorSum
+from gmdask.models.registry import get_class
+
+__all__ = ["ModelSequence"]
+
+Array = NDArray[np.float64]
+
+
+class ModelSequence(HasCovariance, Sequence[Component]):
+    """Components with unique names, found by number or name.
+
+    Parameters
+    ----------
+    components : Component or iterable of Component
+        Components.
+
+    Raises
+    ------
+    DuplicateNameError
+        If a name occurs twice.
+    ModelError
+        If something is not a component, or a dataset has two background models.
+    """
+
+    def __init__(self, components: Component | Iterable[Component] = ()) -> None:
+        given: Any = [components] if isinstance(components, Component) else components
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            message = f"models are {described(given)}, expected components (SkyModel, ...)"
+            raise ModelError(message)
+        self._components: list[Component] = []
+        self._by_name: dict[str, Component] = {}
+        self._backgrounds: dict[str, str] = {}
+        self._covariance: Covariance | None = None
+        for component in given:
+            self._add(component)
+
+    def _add(self, component: Any) -> None:
+        if not isinstance(component, Component):
+            message = (
+                f"{described(component)} is not a model component (a SkyModel, a background model)"
+            )
+            raise ModelError(message)
+        if component.name in self._by_name:
+            message = f"there is a model named {component.name!r} already"
+            raise DuplicateNameError(message)
+        if isinstance(component, BackgroundIRFModel):
+            other = self._backgrounds.setdefault(component.dataset_name, component.name)
+            if other != component.name:
+                message = (
+                    f"{component.name!r}: dataset {component.dataset_name!r} "
+                    f"has a background model already, {other!r}"
+                )
+                raise ModelError(message)
+        self._by_name[component.name] = component
+        self._components.append(component)
+
+    # --- access ---------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the components."""
+        return [component.name for component in self._components]
+
+    @property
+    def background_models(self) -> dict[str, str]:
+        """Name of the background model of each dataset that has one."""
+        return {
+            component.dataset_name: component.name
+            for component in self._components
+            if isinstance(component, BackgroundIRFModel)
+        }
+
+    def __len__(self) -> int:
+        return len(self._components)
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self._components)
+
+    def __contains__(self, key: object) -> bool:
+        if isinstance(key, str):
+            return key in self._by_name
+        return any(component is key for component in self._components)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Component]: ...
+    @overload
+    def __getitem__(self, key: NDArray[np.bool_]) -> Self: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Component by number or name, several by slice, or models of those of a mask."""
+        if isinstance(key, np.ndarray) and key.ndim:
+            return self._masked(key)
+        if not isinstance(key, str):
+            return self._components[key]
+        if key not in self._by_name:
+            shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
+            message = f"no model named {key!r} among: {shown or 'none'}"
+            raise UnknownNameError(message)
+        return self._by_name[key]
+
+    def _masked(self, mask: NDArray[Any]) -> Self:
+        if mask.dtype != bool or mask.shape != (len(self),):
+            message = f"mask of {mask.dtype} {mask.shape} for {len(self)} models, expected bool"
+            raise InputError(message)
+        found = type(self)([c for c, is_in in zip(self._components, mask, strict=True) if is_in])
+        if self._covariance is not None and len(found):
+            found._covariance = self.covariance.get_subcovariance(found.parameters)
+        return found
+
+    def index(self, key: Any, start: int = 0, stop: int | None = None) -> int:
+        """Position of a component.
+
+        Parameters
+        ----------
+        key : str, Component or int
+            Name, component, or number, which may count from the end.
+        start, stop : int, optional
+            Not used; part of the interface of a sequence.
+
+        Raises
+        ------
+        UnknownNameError
+            If it is not among these.
+        """
+        del start, stop
+        component = key if isinstance(key, Component) else self[key]
+        for position, other in enumerate(self._components):
+            if other is component:
+                return position
+        message = f"model {component.name!r} is not one of these"
+        raise UnknownNameError(message)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names
+
+    # --- parameters -------------------------------------------------------------------
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Full names and parameters, shared ones repeated."""
+        return [pair for component in self._components for pair in component.named_parameters()]
+
+    @property
+    def full_names(self) -> list[str]:
+        """Full name of every parameter ("crab.spectral.index"), shared ones repeated."""
+        return [name for name, _ in self.named_parameters()]
+
+    @property
+    def parameters(self) -> Parameters:
+        """All parameters, shared ones once, found by any of their full names."""
+        return Parameters.from_names(self.named_parameters())
+
+    @property
+    def prior_sum(self) -> PriorSum:
+        """Sum of the priors of `parameters`, each counted once, to be called at values."""
+        return PriorSum(self.parameters)
+
+    def prior_stat(self, values: ArrayLike | None = None) -> tuple[float, Array, Array]:
+        """Sum of the priors (weighted -2 ln pdf), each parameter counted once.
+
+        Parameters
+        ----------
+        values : array [P], optional
+            Values of `parameters`, by default those they have.
+
+        Returns
+        -------
+        stat : float
+            Sum; infinite where a value is outside its distribution.
+        gradient, hessian : ndarray [P]
+            Derivatives by `parameters`; the Hessian is diagonal.
+        """
+        parameters = self.parameters
+        return PriorSum(parameters)(parameters.value if values is None else values)
+
+    @property
+    def covariance(self) -> Covariance:
+        """Covariance of `parameters`: what was set or fitted, else those of the components.
+
+        Set a matrix [P, P] over `parameters` (a `BlockMatrix` if there are many), or a
+        `Covariance` of some of them: the errors of the parameters follow, and so do the
+        covariances of the models.
+        """
+        parameters = self.parameters
+        if self._covariance is not None:
+            return self._covariance.expanded_to(parameters)
+        parts: dict[int, Covariance] = {}
+        for component in self._components:
+            if component.has_covariance:
+                known = component._covariance or component.covariance
+                parts[id(known)] = known
+        return joined(parameters, parts.values()) if parts else Covariance(parameters)
+
+    @covariance.setter
+    def covariance(self, value: Covariance | BlockMatrix | ArrayLike | None) -> None:
+        covariance = None
+        if value is not None:
+            parameters = self.parameters
+            if isinstance(value, Covariance):
+                if any(par not in parameters for par in value.parameters):
+                    message = "covariance of parameters that do not belong to these models"
+                    raise InputError(message)
+                value.set_errors()
+                expanded = value.expanded_to(parameters)
+                value = expanded.data if expanded.blocks is None else expanded.blocks
+            covariance = Covariance(parameters, value)
+            covariance.set_errors()
+        self._keep(covariance)
+
+    def _inner(self) -> list[Component]:
+        return self._components
+
+    def check(self) -> None:
+        """Evaluate models of users' classes, each class once, to tell wrong ones early.
+
+        What is given to datasets is checked by itself.
+
+        Raises
+        ------
+        ModelError
+            Naming component and class.
+        """
+        seen: set[type] = set()
+        for component in self._components:
+            for kind, whole in component.models.items():
+                for model in whole.with_nested():
+                    if type(model) not in seen and not class_is_own(model):
+                        seen.add(type(model))
+                        with locating(f"{component.name}.{kind}"):
+                            model.check()
+
+    def to_parameters_table(self) -> Any:
+        """Astropy table with one row per parameter, shared ones repeated.
+
+        Returns
+        -------
+        Table
+            Columns model, type, name, value, unit, error, min, max, frozen, link (the first
+            name of a shared parameter) and prior.
+        """
+        from astropy.table import Table
+
+        rows = [
+            (component.name, kind, name, par)
+            for component in self._components
+            for kind, model in component.models.items()
+            for name, par in model.named_parameters()
+        ]
+        pars = [par for *_, par in rows]
+        labels = self._links()
+        table = Table()
+        for k, column in enumerate(("model", "type", "name")):
+            table[column] = np.array([row[k] for row in rows], dtype=str)
+        table["value"] = np.array([par.value for par in pars], dtype=float)
+        table["unit"] = np.array([str(par.unit) for par in pars], dtype=str)
+        for column in ("error", "min", "max"):
+            table[column] = np.array([getattr(par, column) for par in pars], dtype=float)
+        table["frozen"] = np.array([par.frozen for par in pars], dtype=bool)
+        table["link"] = np.array([labels.get(id(par), "") for par in pars], dtype=str)
+        priors = [type(par.prior).__name__ if par.prior is not None else "" for par in pars]
+        table["prior"] = np.array(priors, dtype=str)
+        for column in ("value", "error", "min", "max"):
+            table[column].format = ".4g"
+        return table
+
+    # --- copies and plain data ------------------------------------------------------------
+
+    def _copied_from(self, components: Iterable[Component], memo: dict[int, Any]) -> Self:
+        new = object.__new__(type(self))
+        ModelSequence.__init__(new, [component.copy(memo=memo) for component in components])
+        return new
+
+    def copy(self) -> Self:
+        """Independent copy; parameters that are shared stay shared among the copies."""
+        memo: dict[int, Any] = {}
+        new = self._copied_from(self._components, memo)
+        if self.has_covariance:
+            new._keep(self.covariance.rebound(memo, new.parameters))
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        new = memo[id(self)] = self.copy()
+        return new
+
+    def _links(self) -> dict[int, str]:
+        """Label of each shared parameter, by its id; the same models give the same labels."""
+        first: dict[int, str] = {}
+        labels: dict[int, str] = {}
+        for name, par in self.named_parameters():
+            if id(par) in first and id(par) not in labels:
+                digest = sha256(first[id(par)].encode()).hexdigest()[:8]
+                labels[id(par)] = f"{par.name}@{digest}"
+            first.setdefault(id(par), name)
+        return labels
+
+    def to_dict(self, full_output: bool = True) -> dict[str, Any]:
+        """Plain data in the form of Gammapy's YAML, from which equal models can be built.
+
+        Parameters
+        ----------
+        full_output : bool
+            Whether what equals the default of the class is written too.
+
+        Returns
+        -------
+        dict
+            ``{"components": [...]}``; the covariance is not part of it.
+        """
+        links = self._links()
+        return {"components": [c.to_dict(full_output, links) for c in self._components]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Models from plain data.
+
+        Parameters
+        ----------
+        data : dict
+            As of `to_dict`, or as read from Gammapy's YAML.
+
+        Raises
+        ------
+        ModelError
+            Naming component and key, if the data are not what is expected.
+        DuplicateNameError
+            If a name occurs twice.
+        """
+        listed = check_mapping(data, "models").get("components")
+        if not isinstance(listed, list):
+            message = f"components is {listed!r}, expected a list"
+            raise ModelError(message)
+        links: dict[str, Parameter] = {}
+        components = []
+        for k, item in enumerate(listed):
+            with locating(_component_label(k, item)):
+                item = check_mapping(item, "component")
+                component_class = get_class("component", item.get("type"))
+                try:
+                    components.append(component_class.from_dict(item, links))
+                except RecursionError as error:
+                    message = "models are inside each other too deeply, or in a circle"
+                    raise ModelError(message) from error
+        return cls(components)
+
+    # --- to look at ---------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        shown = "\n\n".join(str(component) for component in self._components[:20])
+        more = f"\n\n... and {len(self) - 20} more" if len(self) > 20 else ""
+        return f"{type(self).__name__} of {len(self)} components\n\n{shown}{more}"
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:8]) + (", ..." if len(self) > 8 else "")
+        return f"{type(self).__name__}({len(self)}: {shown})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def class_is_own(model: object) -> bool:
+    """Whether a class is one of this package."""
+    return type(model).__module__.startswith("gmdask.")
+
+
+def _component_label(k: int, item: object) -> str:
+    """Name a component by what is known of it before it is read."""
+    data = item if isinstance(item, dict) else {}
+    names = data.get("datasets_names")
+    name = data.get("name") or (f"{names[0]}-bkg" if isinstance(names, list) and names else None)
+    return f"component {k}" if name is None else f"component {str(name)!r}"

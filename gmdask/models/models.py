@@ -1,0 +1,371 @@
+"""The global models, and the copies of them that datasets hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.models.background import BackgroundIRFModel
+from gmdask.models.component import Component
+from gmdask.models.io.read_write import WriteOptions, read_models, write_models
+from gmdask.models.model_list import ModelSequence
+from gmdask.models.parameter import Parameter, unit_factor
+from gmdask.models.parameters import Parameters
+from gmdask.paths import expanded
+
+__all__ = ["DatasetModels", "Models"]
+
+
+class DatasetModels(ModelSequence):
+    """The components that touch one dataset: copies, with a structure that stays."""
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Take values from the global parameters, by full name.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Global parameters; values are converted if the units differ.
+
+        Raises
+        ------
+        UnknownNameError
+            If a parameter is not among them; nothing is changed then.
+        """
+        for par, value in self.values_from(parameters):
+            par.value = value
+
+    def values_from(self, parameters: Parameters) -> list[tuple[Parameter, float]]:
+        """Parameters with the values that `set_parameters` would give them.
+
+        Raises
+        ------
+        UnknownNameError
+            If a parameter is not among the global ones.
+        """
+        found = []
+        for name, par in self.named_parameters():
+            source = parameters[name]
+            factor = 1.0 if source.unit is par.unit else unit_factor(source.unit, par.unit)
+            found.append((par, source.value * factor))
+        return found
+
+
+class Models(ModelSequence):
+    """The global models of an analysis; there is one such object, and it changes only here."""
+
+    _index: tuple[int, int, dict[str | None, list[int]]] | None = None
+
+    # --- structure --------------------------------------------------------------------
+
+    def append(self, component: Component) -> None:
+        """Add a component."""
+        self._add(component)
+
+    def extend(self, components: Iterable[Component]) -> None:
+        """Add components: all, or none if one of them cannot be."""
+        self._replace([*self._components, *components])
+
+    def remove(self, name: str) -> None:
+        """Take a component out."""
+        component = self[name]
+        self._replace([other for other in self._components if other is not component])
+
+    def _replace(self, components: Iterable[Component]) -> None:
+        new = type(self)(components)
+        self._components, self._by_name = new._components, new._by_name
+        self._backgrounds, self._index = new._backgrounds, None
+
+    def __setitem__(self, key: int | str, component: Component) -> None:
+        """Put a component in the place of another."""
+        components = list(self._components)
+        components[self.index(key)] = component
+        self._replace(components)
+
+    def __delitem__(self, key: int | str) -> None:
+        self.remove(self[key].name)
+
+    def insert(self, index: int, component: Component) -> None:
+        """Add a component at a position."""
+        components = list(self._components)
+        components.insert(index, component)
+        self._replace(components)
+
+    def pop(self, key: int | str = -1) -> Component:
+        """Take a component out and return it."""
+        component: Component = self[key]
+        self.remove(component.name)
+        return component
+
+    def __add__(self, other: Component | Iterable[Component]) -> Self:
+        others = other if isinstance(other, Iterable) else [other]
+        return type(self)([*self._components, *others])
+
+    # --- several at once --------------------------------------------------------------
+
+    def selection_mask(
+        self,
+        name: str | None = None,
+        dataset: str | Iterable[str] | None = None,
+        tag: str | Iterable[str] | None = None,
+        type: str | None = None,  # noqa: A002
+        frozen: bool | None = None,
+        *,
+        name_substring: str | None = None,
+        datasets_names: str | Iterable[str] | None = None,
+        model_type: str | None = None,
+    ) -> NDArray[np.bool_]:
+        """Which components meet all conditions.
+
+        Parameters
+        ----------
+        name : str, optional
+            Name, with ``*`` and ``?`` as in file names.
+        dataset : str or list of str, optional
+            Exact names of datasets, one of which it applies to.
+        tag : str or list of str, optional
+            Class name or short tag, of the component or (with ``type``) of that model of it.
+        type : str, optional
+            "spectral", "spatial" or "temporal": those that have such a model.
+        frozen : bool, optional
+            Whether all its parameters are frozen.
+        name_substring : str, optional
+            Part of the name.
+        datasets_names, model_type
+            ``dataset`` and ``type``, by Gammapy's names.
+
+        Returns
+        -------
+        ndarray [components] of bool
+        """
+        dataset = datasets_names if dataset is None else dataset
+        kind = model_type if type is None else type
+        datasets = None if dataset is None else _listed(dataset)
+        tags = None if tag is None else set(_listed(tag))
+
+        def meets(component: Component) -> bool:
+            model: Any = component if kind is None else component.models.get(kind)
+            return (
+                (name is None or fnmatchcase(component.name, name))
+                and (name_substring is None or name_substring in component.name)
+                and (datasets is None or any(map(component.applies_to, datasets)))
+                and model is not None
+                and (tags is None or not tags.isdisjoint(model.tag))
+                and (frozen is None or component.frozen == frozen)
+            )
+
+        return np.array([meets(component) for component in self._components], dtype=bool)
+
+    def select(self, *conditions: Any, **named: Any) -> Models:
+        """Components that meet all conditions of `selection_mask`: the same objects, not copies.
+
+        Returns
+        -------
+        Models
+            With the part of the covariance that is theirs.
+        """
+        return self[self.selection_mask(*conditions, **named)]
+
+    def select_region(self, region: Any, wcs: Any = None) -> Models:
+        """Sky models whose position lies in a region, in the plane around its centre.
+
+        Parameters
+        ----------
+        region : SkyRegion, PixelRegion, list of these, str or path
+            See `gmdask.geometry.regions.read_region`.
+        wcs : `~astropy.wcs.WCS`, optional
+            Of the pixels of a `PixelRegion`.
+        """
+        from gmdask.geometry.regions import Region
+
+        given = region if isinstance(region, list | tuple) else [region]
+        if wcs is not None:
+            given = [part.to_sky(wcs) if hasattr(part, "to_sky") else part for part in given]
+        inside = Region(given if len(given) > 1 else given[0])
+        places = [getattr(component, "position", None) for component in self._components]
+        return self[np.array([p is not None and inside.contains(p) for p in places], dtype=bool)]
+
+    @property
+    def positions(self) -> Any:
+        """Positions of the sky models that have one, as one ICRS `~astropy.coordinates.SkyCoord`."""
+        from astropy.coordinates import SkyCoord
+
+        places = [getattr(component, "position", None) for component in self._components]
+        found = [place.icrs for place in places if place is not None]
+        return SkyCoord(found) if found else SkyCoord([], [], unit="deg")
+
+    def to_regions(self, size_factor: float = 1.0) -> list[Any]:
+        """Outlines of the sky models that have one, as `~regions.SkyRegion`.
+
+        Parameters
+        ----------
+        size_factor : float
+            Factor on the sizes of the models.
+        """
+        shapes = [getattr(c, "spatial_model", None) for c in self.select(tag="sky-model")]
+        outlines = [shape.to_region(size_factor) for shape in shapes if shape is not None]
+        return [outline for outline in outlines if outline is not None]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether all parameters are frozen."""
+        return all(component.frozen for component in self._components)
+
+    def freeze(self, model_type: str | None = None) -> None:
+        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal")."""
+        for component in self._components:
+            component.freeze(model_type)
+
+    def unfreeze(self, model_type: str | None = None) -> None:
+        """Give parameters back the frozen flag of their class."""
+        for component in self._components:
+            component.unfreeze(model_type)
+
+    @contextmanager
+    def restore_status(self, restore_values: bool = True) -> Iterator[None]:
+        """Context at the end of which parameters are frozen, and have values and errors, as before.
+
+        Parameters
+        ----------
+        restore_values : bool
+            Whether to give the values back too.
+        """
+        parameters, covariance = self.parameters, self._covariance
+        with parameters.restore_status(restore_values):
+            try:
+                yield
+            finally:
+                self._keep(covariance)
+
+    def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
+        """Copy all components, those of some datasets bound to others.
+
+        A default name of a background model follows its dataset; links are kept.
+
+        Parameters
+        ----------
+        old, new : str or list of str
+            Exact names of datasets, and of those that take their place.
+        """
+        names = dict(zip(_listed(old), _listed(new), strict=True))
+        memo: dict[int, Any] = {}
+        copies: list[Component] = []
+        for component in self._components:
+            bound = component.datasets_names
+            if isinstance(component, BackgroundIRFModel):
+                target = names.get(component.dataset_name)
+                copies.append(component.copy(memo=memo, dataset_name=target))
+                continue
+            twin = component.copy(memo=memo)
+            if bound is not None and not names.keys().isdisjoint(bound):
+                twin.datasets_names = [names.get(key, key) for key in bound]
+            copies.append(twin)
+        moved = self.__class__(copies)
+        if self.has_covariance:
+            moved._keep(self.covariance.rebound(memo, moved.parameters))
+        return moved
+
+    def _by_dataset(self) -> dict[str | None, list[int]]:
+        """Positions of components by dataset, under None those for all; kept while valid."""
+        state = (len(self._components), Component.assignments)
+        index = self._index
+        if index is None or index[:2] != state:
+            table: dict[str | None, list[int]] = {}
+            for k, component in enumerate(self._components):
+                names = component.datasets_names
+                keys = [None] if names is None else dict.fromkeys(names)
+                for key in keys:
+                    table.setdefault(key, []).append(k)
+            self._index = index = (*state, table)
+        return index[2]
+
+    def positions_for(self, name: str) -> list[int]:
+        """Positions of the components that touch a dataset.
+
+        Sky models for all datasets or for this one, and the background model of it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        """
+        index = self._by_dataset()
+        return sorted([*index.get(None, []), *index.get(name, [])])
+
+    def for_dataset(self, name: str) -> DatasetModels:
+        """Copy the components that touch a dataset; what is linked among them stays linked.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset.
+        """
+        memo: dict[int, Any] = {}
+        components = [self._components[k] for k in self.positions_for(name)]
+        return DatasetModels([component.copy(memo=memo) for component in components])
+
+    # --- files ------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, path: str | Path, checksum: bool = False) -> Self:
+        """Read Gammapy's YAML, with the covariance file it names.
+
+        Parameters
+        ----------
+        path : str or Path
+            File.
+        checksum : bool
+            Whether to verify its checksum.
+
+        Raises
+        ------
+        InputNotFoundError
+            If a file does not exist.
+        ModelError
+            Naming file, component and key, if it is not what is expected.
+        """
+        return read_models(cls, expanded(path), checksum)
+
+    def write(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        full_output: bool = False,
+        overwrite_templates: bool = False,
+        checksum: bool = False,
+    ) -> None:
+        """Write Gammapy's YAML, and the covariance, if one was set, to a file beside it.
+
+        Parameters
+        ----------
+        path : str or Path
+            File; the covariance goes to "<stem>_covariance.dat", Gammapy's table. Of more than
+            1000 parameters it goes to "<stem>_covariance.npz" instead, in the blocks it is held
+            in, which Gammapy does not read; a log message says so.
+        overwrite : bool
+            Whether to replace files that are there.
+        full_output : bool
+            Whether what equals the default of the class is written too.
+        overwrite_templates : bool
+            Whether to replace the files of maps that were given in memory; those that are not
+            there are written in any case.
+        checksum : bool
+            Whether to add a checksum, as Gammapy does.
+
+        Raises
+        ------
+        StoreExistsError
+            If a file is there and ``overwrite`` is not set.
+        """
+        options = WriteOptions(overwrite, full_output, overwrite_templates, checksum)
+        write_models(self, expanded(path), options)
+
+
+def _listed(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

@@ -1,0 +1,222 @@
+"""Spectra made of other spectra."""
+
+from __future__ import annotations
+
+import operator as operators
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from gmdask.errors import ModelError, described
+from gmdask.models.base import ModelBase
+from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.registry import register
+from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.spectral.energy_grid import EnergyGrid
+from gmdask.models.spectral.shapes import ConstantSpectralModel
+
+__all__ = ["CompoundSpectralModel", "ScaleSpectralModel", "combine"]
+
+Array = NDArray[np.float64]
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "mul": operators.mul,
+    "add": operators.add,
+    "sub": operators.sub,
+}
+
+
+def combine(first: SpectralModel, second: object, operator: str) -> SpectralModel:
+    """Combine two spectra, or a spectrum and a constant flux.
+
+    Returns ``NotImplemented`` for what cannot be combined, as operators do.
+    """
+    if isinstance(second, SpectralModel):
+        return CompoundSpectralModel(first, second, operator)
+    if operator == "mul" or not isinstance(second, (u.Quantity, str)):
+        return NotImplemented  # type: ignore[no-any-return]
+    return CompoundSpectralModel(first, ConstantSpectralModel(const=second), operator)
+
+
+@register
+class CompoundSpectralModel(SpectralModel):
+    """Product, sum or difference of two spectra; Hessians are differences of the gradient.
+
+    The parameters are those of both, by the names "model1.index", "model2.norm", ...
+
+    Parameters
+    ----------
+    model1, model2 : SpectralModel
+        The two.
+    operator : {"mul", "add", "sub"} or function
+        What is done with them; also the functions of that name in the module ``operator``.
+
+    Raises
+    ------
+    ModelError
+        If one is not a spectrum, or if their units do not fit.
+    """
+
+    tag = ("CompoundSpectralModel", "compound")
+    nested = ("model1", "model2")
+    writes_parameters: ClassVar[bool] = False
+
+    def __init__(self, model1: SpectralModel, model2: SpectralModel, operator: Any) -> None:
+        name = operator if isinstance(operator, str) else getattr(operator, "__name__", None)
+        if name not in _OPERATORS:
+            message = f"operator: {operator!r}, expected one of {', '.join(_OPERATORS)}"
+            raise ModelError(message)
+        pairs: tuple[tuple[str, Any], ...] = (("model1", model1), ("model2", model2))
+        for key, model in pairs:
+            if not isinstance(model, SpectralModel):
+                message = f"{key} is {described(model)}, expected a spectral model"
+                raise ModelError(message)
+        norms = model1.is_norm + model2.is_norm
+        if norms == 1 and name != "mul":
+            message = f"operator {name}: one of the models is a norm, the other is not"
+            raise ModelError(message)
+        if norms == 0 and name == "mul":
+            message = "operator mul: one of the models must be a norm"
+            raise ModelError(message)
+        self.model1, self.model2, self.operator = model1, model2, name
+        self.is_norm = norms == 2
+        self._set_defaults(
+            tuple(
+                replace(default, name=f"{key}.{default.name}")
+                for key, model in (("model1", model1), ("model2", model2))
+                for default in model.defaults
+            )
+        )
+        if name == "mul":
+            inner = [(k, m.linear) for k, m in (("model1", model1), ("model2", model2)) if m.linear]
+            self.linear = ".".join(inner[0]) if inner else None
+
+    # --- parameters -------------------------------------------------------------------
+
+    def _inner(self) -> tuple[ModelBase, ...]:
+        return self.model1, self.model2
+
+    @classmethod
+    def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
+        """Return none: they are written with the two models."""
+        del arguments
+        return ()
+
+    def parameter(self, name: str) -> Parameter:
+        """Parameter by its name, "model1.index"."""
+        key, _, rest = name.partition(".")
+        model: ModelBase = self.__dict__[key]
+        return model.parameter(rest)
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Names and parameters of the first, then of the second."""
+        return [
+            (f"{key}.{name}", par)
+            for key in self.nested
+            for name, par in self.__dict__[key].named_parameters()
+        ]
+
+    # --- arrays -----------------------------------------------------------------------
+
+    def _split(self, values: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        n = len(self.model1.parameter_names)
+        return values[:n], values[n:]
+
+    def evaluate(self, energy: Array, *values: float) -> Array:
+        """Value at energies (TeV)."""
+        first, second = self._split(values)
+        y1, y2 = self.model1.evaluate(energy, *first), self.model2.evaluate(energy, *second)
+        return np.asarray(_OPERATORS[self.operator](y1, y2))
+
+    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
+        """Value [...] at energies (TeV) and its derivatives [P, ...]."""
+        first, second = self._split(values)
+        y1, dy1 = self.model1.gradient(energy, *first)
+        y2, dy2 = self.model2.gradient(energy, *second)
+        if self.operator == "mul":
+            return y1 * y2, np.concatenate([dy1 * y2, y1 * dy2])
+        sign = 1.0 if self.operator == "add" else -1.0
+        return y1 + sign * y2, np.concatenate([dy1, sign * dy2])
+
+    # --- plain data -------------------------------------------------------------------
+
+    def extra_to_dict(self) -> dict[str, Any]:
+        """Return the operator."""
+        return {"operator": self.operator}
+
+    @classmethod
+    def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Read the operator."""
+        rest = {key: value for key, value in data.items() if key != "operator"}
+        return {**super().extra_from_dict(rest), "operator": data.get("operator")}
+
+    def check(self, energy: Array | None = None) -> None:
+        """Check both models, then their combination."""
+        self.model1.check(energy)
+        self.model2.check(energy)
+        if self.parameter_names:
+            super().check(energy)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model1!r}, {self.model2!r}, {self.operator!r})"
+
+
+@register
+class ScaleSpectralModel(SpectralModel):
+    """Another spectrum times a norm; the parameters of that spectrum stay as they are.
+
+    Parameters
+    ----------
+    model : SpectralModel
+        The spectrum.
+    norm : float or Parameter, optional
+        Norm.
+
+    Raises
+    ------
+    ModelError
+        If the model is not a spectrum.
+    """
+
+    tag = ("ScaleSpectralModel", "scale")
+    nested = ("model",)
+    linear = "norm"
+    defaults = (ParameterDefault("norm", 1.0, interp="log"),)
+    norm: Parameter
+
+    def __init__(self, model: SpectralModel, **parameters: Any) -> None:
+        given: Any = model
+        if not isinstance(given, SpectralModel):
+            message = f"model is {described(given)}, expected a spectral model"
+            raise ModelError(message)
+        self.model, self.is_norm = model, model.is_norm
+        super().__init__(**parameters)
+
+    def evaluate(self, energy: Array, *values: float) -> Array:
+        """Value at energies (TeV)."""
+        inner = self.model.evaluate(energy, *self.model.internal_values.tolist())
+        return np.asarray(values[0] * inner)
+
+    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
+        """Value [...] at energies (TeV) and its derivative [1, ...]."""
+        inner = self.evaluate(energy, 1.0)
+        return values[0] * inner, inner[None]
+
+    def _bins(self, grid: EnergyGrid, values: Array) -> Array:
+        return float(values[0]) * self.model.integral_bins(grid, self.model.internal_values)
+
+    def _bins_gradient(self, grid: EnergyGrid, values: Array) -> tuple[Array, Array]:
+        inner = self.model.integral_bins(grid, self.model.internal_values)
+        return float(values[0]) * inner, inner[None]
+
+    @property
+    def is_counts(self) -> bool:
+        """Whether the spectrum inside is one of counts."""
+        return self.model.is_counts
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, norm={self.norm.value:g})"
