@@ -102,7 +102,7 @@ def stack(
 ) -> None:  # fmt: skip
     """Stack the datasets of a STORE onto the pixels of the first, into the store OUT."""
     from gmdask.datasets import Datasets
-    from gmdask.datasets.importing import refuse_existing
+    from gmdask.datasets.io.importing import refuse_existing
 
     chosen, progress = chosen_datasets(store, where), Progress()
     _refuse_input(store, out)

@@ -16,7 +16,7 @@ from gmdask.cli.terminal import echo
 from gmdask.paths import expanded
 
 if TYPE_CHECKING:
-    from gmdask.datasets.survey import Observed, Survey
+    from gmdask.datasets.simulation.survey import Observed, Survey
     from gmdask.fit import FitResult
     from gmdask.models import Models
 
@@ -44,7 +44,7 @@ def demo(output: str | None, workers: int) -> None:
     folder = _new_folder(output)
     from gmdask.cluster import connect
     from gmdask.datasets import Datasets, simulate
-    from gmdask.datasets.simulating import true_models
+    from gmdask.datasets.simulation.survey_simulation import true_models
     from gmdask.fit import Fit
 
     survey = _survey()
@@ -95,8 +95,8 @@ def _new_folder(output: str | None) -> Path:
 
 
 def _survey() -> Survey:
-    from gmdask.datasets.iact import IactResponse
-    from gmdask.datasets.survey import SkyPixels, Survey
+    from gmdask.datasets.simulation.iact import IactResponse
+    from gmdask.datasets.simulation.survey import SkyPixels, Survey
 
     pixels = SkyPixels("icrs", "TAN", CENTRE, 0.04)
     observations = tuple(_observed(i) for i in range(N_OBSERVATIONS))
@@ -107,7 +107,7 @@ def _survey() -> Survey:
 
 def _observed(number: int) -> Observed:
     """One observation, on a ring around the field."""
-    from gmdask.datasets.survey import Observed
+    from gmdask.datasets.simulation.survey import Observed
 
     rng = np.random.default_rng([SEED, number])
     angle, radius = 2 * np.pi * number / N_OBSERVATIONS, 0.5 + 0.2 * (number % 3)

@@ -107,7 +107,7 @@ def _run(
 
 def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[str, Path]:
     """File of each source."""
-    from gmdask.datasets.fits_files import file_names
+    from gmdask.datasets.io.fits_files import file_names
     from gmdask.estimators.flux_files import check_ending
 
     given = expanded(output)
@@ -146,7 +146,7 @@ def _echo(name: str, found: Any, sed_type: str) -> None:
     """Table of the norms and fluxes of a source."""
     import numpy as np
 
-    from gmdask.datasets.gti import utc_text
+    from gmdask.datasets.operations.gti import utc_text
     from gmdask.estimators.flux_data import SED_UNITS
 
     data = found.data

@@ -15,7 +15,7 @@ from gmdask.cli.terminal import echo
 from gmdask.events import counted
 
 if TYPE_CHECKING:  # the other commands start without it
-    from gmdask.datasets.survey import Survey
+    from gmdask.datasets.simulation.survey import Survey
 
 __all__ = ["simulate"]
 
@@ -49,8 +49,8 @@ def simulate(
         msg = "--events and --response are both given, expected one of them"
         raise click.UsageError(msg)
     from gmdask.datasets import simulate as run
-    from gmdask.datasets.simulating import truth_path
-    from gmdask.datasets.survey_file import read_survey
+    from gmdask.datasets.simulation.survey_file import read_survey
+    from gmdask.datasets.simulation.survey_simulation import truth_path
 
     survey = read_survey(config)
     if response is not None:
@@ -70,7 +70,7 @@ def simulate(
 
 
 def _told(survey: Survey, store: str, events: bool, workers: int) -> str:
-    from gmdask.datasets.simulating import plan_simulation, truth_path
+    from gmdask.datasets.simulation.survey_simulation import plan_simulation, truth_path
 
     plan = plan_simulation(survey, events=events)
     minutes = plan.seconds / 60

@@ -1,12 +1,12 @@
 """What a user holds: datasets with their own copies of models, and collections of them."""
 
 from gmdask.datasets.collection import Datasets, as_datasets, check_global
-from gmdask.datasets.exporting import export_datasets, from_gammapy, to_gammapy
-from gmdask.datasets.importing import import_datasets
+from gmdask.datasets.io.exporting import export_datasets, from_gammapy, to_gammapy
+from gmdask.datasets.io.importing import import_datasets
+from gmdask.datasets.io.write_store import compact
 from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
 from gmdask.datasets.on_off import SpectrumDatasetOnOff
-from gmdask.datasets.simulating import simulate
-from gmdask.datasets.writing import compact
+from gmdask.datasets.simulation.survey_simulation import simulate
 
 __all__ = [
     "Datasets",

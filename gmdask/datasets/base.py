@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gmdask.attributes import KnownAttributes
 from gmdask.cluster.settings import setting
-from gmdask.datasets.altered import AlteredCube, computed, in_process, lazy
-from gmdask.datasets.broadcast import Broadcast
-from gmdask.datasets.fits_files import write_dataset
-from gmdask.datasets.masks import packed_mask, with_mask_fit
+from gmdask.datasets.derived_cube import AlteredCube, computed, in_process, lazy
+from gmdask.datasets.io.fits_files import write_dataset
+from gmdask.datasets.model_sync import Broadcast
+from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.compiled import CompiledDataset
 from gmdask.likelihood.group import CubeSource

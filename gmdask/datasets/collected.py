@@ -11,18 +11,18 @@ from astropy.table import QTable, Table
 from distributed import Client
 
 from gmdask.datasets.dataset_list import DatasetList
-from gmdask.datasets.energy_algebra import energy_bins
-from gmdask.datasets.fits_files import YAML, write_list
+from gmdask.datasets.io.fits_files import YAML, write_list
+from gmdask.datasets.io.write_store import write_datasets
 from gmdask.datasets.map_dataset import MapDataset
-from gmdask.datasets.reducing import stack_datasets
-from gmdask.datasets.tables import (
+from gmdask.datasets.operations.energy import energy_bins
+from gmdask.datasets.operations.stack_reduce import stack_datasets
+from gmdask.datasets.summary_tables import (
     chosen_by_time,
     energy_ranges,
     gti_table,
     info_table,
     meta_table,
 )
-from gmdask.datasets.writing import write_datasets
 from gmdask.errors import InputError
 from gmdask.events import Listener
 from gmdask.paths import expanded

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from gmdask.datasets.base import MODELS_OTHERWISE, chosen_response
-from gmdask.datasets.broadcast import Broadcast
 from gmdask.datasets.collected import Collected
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
+from gmdask.datasets.model_sync import Broadcast
 from gmdask.errors import InputError, UnknownNameError, check_kind, described
 from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
@@ -68,7 +68,7 @@ class Datasets(Collected):
         """
         check_kind(url, (str, PathLike), "the path of a store or of a datasets file")
         if str(url).endswith((".yaml", ".yml")):
-            from gmdask.datasets.importing import import_to_memory
+            from gmdask.datasets.io.importing import import_to_memory
 
             return cls.from_store(import_to_memory(url), response=response)
         return cls.from_store(Store.open(url), response=response)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from gmdask.datasets.operations.smoothing import smoothed
 from gmdask.datasets.prediction import Predictions
-from gmdask.datasets.smoothing import smoothed
 from gmdask.datasets.summary import html_table
 from gmdask.drawing import draw
 from gmdask.geometry import WcsGrid

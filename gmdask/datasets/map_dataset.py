@@ -12,7 +12,6 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from gmdask.datasets.alteration import Alterations
 from gmdask.datasets.base import Unopened
 from gmdask.datasets.creation import (
     BINSZ_IRF,
@@ -25,9 +24,10 @@ from gmdask.datasets.creation import (
     irf_cards,
     pixel_cards,
 )
+from gmdask.datasets.io.xarray_backend import as_cube, as_xarray
 from gmdask.datasets.looks import Looks
-from gmdask.datasets.model_algebra import frozen_background
-from gmdask.datasets.xarray_citizen import as_cube, as_xarray
+from gmdask.datasets.operations.models import frozen_background
+from gmdask.datasets.operations.transforms import Alterations
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from gmdask.datasets.arrays import finite, kept
+from gmdask.datasets.operations.arrays import finite, kept
 from gmdask.errors import InputError
 
 __all__ = ["OFF", "check_alike", "exposure_ratio", "off_background", "summed_off"]

@@ -12,11 +12,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.alteration import altered_dataset
-from gmdask.datasets.altered import computed, lazy, opened
-from gmdask.datasets.fits_files import FITS
+from gmdask.datasets.derived_cube import computed, lazy, opened
+from gmdask.datasets.io.fits_files import FITS
 from gmdask.datasets.map_dataset import KINDS, SpectrumDataset
 from gmdask.datasets.off_algebra import OFF, exposure_ratio, off_background
+from gmdask.datasets.operations.transforms import altered_dataset
 from gmdask.datasets.prediction import by_bin
 from gmdask.errors import InputError
 from gmdask.likelihood.group import npred_cube

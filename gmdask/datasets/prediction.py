@@ -13,12 +13,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.altered import AlteredCube, computed, in_dask, in_process, lazy
-from gmdask.datasets.background_algebra import background_factors
 from gmdask.datasets.base import CubeDataset
-from gmdask.datasets.model_algebra import background_of
+from gmdask.datasets.derived_cube import AlteredCube, computed, in_dask, in_process, lazy
+from gmdask.datasets.io.xarray_backend import sky_coords
+from gmdask.datasets.operations.background import background_factors
+from gmdask.datasets.operations.models import background_of
 from gmdask.datasets.summary import counts_summary, exposure_summary, rates
-from gmdask.datasets.xarray_citizen import sky_coords
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.likelihood.group import npred_cube
 from gmdask.likelihood.statistics import statistic_type

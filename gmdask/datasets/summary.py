@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from astropy import units as u
 
-from gmdask.datasets.arrays import double
-from gmdask.datasets.gti import ontime
+from gmdask.datasets.operations.arrays import double
+from gmdask.datasets.operations.gti import ontime
 
 __all__ = ["counts_summary", "exposure_summary", "html_table", "rates"]
 

@@ -11,7 +11,7 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.datasets import Datasets
-from gmdask.datasets.energy_algebra import energy_bins
+from gmdask.datasets.operations.energy import energy_bins
 from gmdask.errors import InputError, UnknownNameError, described
 from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.estimators.solve import crossings, minimise

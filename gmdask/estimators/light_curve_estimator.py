@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import check_client
 from gmdask.datasets import Datasets, MapDataset, as_datasets
-from gmdask.datasets.gti import time_intervals, utc_text
+from gmdask.datasets.operations.gti import time_intervals, utc_text
 from gmdask.errors import InputError
 from gmdask.estimators.estimation import bins_of, source_names
 from gmdask.estimators.flux_points_estimator import PER_DATASET, FluxPointsEstimator, dataset_of

@@ -9,7 +9,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.datasets import Datasets
-from gmdask.datasets.model_algebra import sliced_models
+from gmdask.datasets.operations.models import sliced_models
 from gmdask.errors import ClusterLostError, FitError
 from gmdask.estimators.estimation import Options
 from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood

@@ -9,8 +9,8 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.datasets import MapDataset
+from gmdask.datasets.operations.smoothing import smoothed
 from gmdask.datasets.prediction import RESIDUALS
-from gmdask.datasets.smoothing import smoothed
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment

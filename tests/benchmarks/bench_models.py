@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 
 import gmdask as gm
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey import Observed, SkyPixels, Survey
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey import Observed, SkyPixels, Survey
 from gmdask.models import Block, BlockMatrix
 
 T = TypeVar("T")

@@ -24,9 +24,9 @@ import numpy as np
 import xarray as xr
 
 import gmdask as gm
-from gmdask.datasets.iact import IactResponse
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey import EVENTS, Observed, SkyPixels, Survey
+from gmdask.datasets.simulation.iact import IactResponse
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey import EVENTS, Observed, SkyPixels, Survey
 
 CENTRE = (83.6, 22.0)  # deg
 RUNS = 3

@@ -21,7 +21,7 @@ from dask.utils import parse_bytes
 from distributed import Client
 
 import gmdask as gm
-from gmdask.datasets.stacking import emptied
+from gmdask.datasets.operations.stack import emptied
 
 
 def digest(dataset: gm.MapDataset) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gmdask.datasets.simulation import background_model
-from gmdask.datasets.survey_file import read_survey
+from gmdask.datasets.simulation.observation import background_model
+from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.models import (
     GaussianSpatialModel,
     Models,

@@ -13,8 +13,8 @@ import yaml
 from simulated import write_config
 
 import gmdask as gm
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey_file import read_survey
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.store import Store
 
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]

@@ -8,7 +8,7 @@ from astropy import units as u
 from real_pairs import compare_maps, compare_stat, ours, quiet, start_models, theirs
 
 import gmdask as gm
-from gmdask.datasets.irf_algebra import irf_mask
+from gmdask.datasets.operations.irf import irf_mask
 from gmdask.errors import InputError
 
 pytestmark = pytest.mark.gammapy_response

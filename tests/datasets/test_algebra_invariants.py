@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import gmdask as gm
-from gmdask.datasets.altered import AlteredCube, computed
 from gmdask.datasets.creation import ResponseMap
-from gmdask.datasets.irf_algebra import irf_mask
+from gmdask.datasets.derived_cube import AlteredCube, computed
+from gmdask.datasets.operations.irf import irf_mask
 from gmdask.geometry import Axis
 
 AT = SkyCoord(40.0, 20.0, unit="deg")

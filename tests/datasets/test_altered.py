@@ -13,7 +13,7 @@ from synthetic import CENTER, models, with_models
 from test_algebra_models import AT, CIRCLE, METHODS
 
 import gmdask as gm
-from gmdask.datasets.altered import AlteredCube
+from gmdask.datasets.derived_cube import AlteredCube
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.store.block import Block
 

@@ -13,7 +13,7 @@ from store_cubes import assert_same, make_cube
 from synthetic import CENTER
 
 import gmdask as gm
-from gmdask.datasets.altered import computed
+from gmdask.datasets.derived_cube import computed
 from gmdask.errors import (
     DuplicateNameError,
     InputError,

@@ -12,7 +12,7 @@ from astropy.io import fits
 from synthetic import make_run, models
 
 import gmdask as gm
-from gmdask.datasets.fits_files import file_names
+from gmdask.datasets.io.fits_files import file_names
 from gmdask.errors import InputError
 
 

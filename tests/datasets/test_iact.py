@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from gmdask.datasets.iact import BACKGROUND_INDEX, IactResponse
+from gmdask.datasets.simulation.iact import BACKGROUND_INDEX, IactResponse
 
 RESPONSE = IactResponse()
 ZENITH, OFFSET = st.floats(0, 60), st.floats(0, 2.5)

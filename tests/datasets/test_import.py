@@ -8,7 +8,7 @@ import xarray as xr
 from synthetic import write_survey
 
 import gmdask as gm
-from gmdask.datasets.importing import import_to_memory
+from gmdask.datasets.io.importing import import_to_memory
 from gmdask.errors import StoreExistsError
 from gmdask.events import DatasetsProgress
 

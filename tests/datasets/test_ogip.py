@@ -156,7 +156,7 @@ def test_a_list_of_them_in_a_store(file, tmp_path, shared):
     store = gm.import_datasets(listed, tmp_path / "store")
     own = gm.Datasets.read(tmp_path / "store")["a run"]
     np.testing.assert_array_equal(own.counts, gm.MapDataset.read(file).counts)
-    from gmdask.datasets.importing import _digest
+    from gmdask.datasets.io.importing import _digest
     from gmdask.store.formats.gammapy_yaml import read_datasets_yaml
 
     entries = read_datasets_yaml(listed)

@@ -13,10 +13,10 @@ import xarray as xr
 from simulated import CONFIG, write_config
 
 import gmdask as gm
-from gmdask.datasets import simulating
-from gmdask.datasets.simulating import plan_simulation, simulate, truth_path
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey_file import read_survey
+from gmdask.datasets.simulation import survey_simulation
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey_file import read_survey
+from gmdask.datasets.simulation.survey_simulation import plan_simulation, simulate, truth_path
 from gmdask.errors import InputError, StoreExistsError
 from gmdask.store import Store
 
@@ -26,7 +26,7 @@ TWO = 600_000  # bytes, so two observations
 KILLED = """
 import os, signal, sys
 import gmdask as gm
-from gmdask.datasets import simulating
+from gmdask.datasets.simulation import survey_simulation
 
 told = []
 
@@ -35,7 +35,7 @@ def on_event(event):
     if told.count(int(sys.argv[3])) == 2:  # of datasets that are made, then of a block that is written
         os.kill(os.getpid(), signal.SIGKILL)
 
-simulating.BLOCK_BYTES = int(sys.argv[4])
+survey_simulation.BLOCK_BYTES = int(sys.argv[4])
 gm.simulate(sys.argv[1], sys.argv[2], on_event=on_event)
 """
 
@@ -56,13 +56,13 @@ def config(tmp_path_factory):
 def store(config, tmp_path_factory):
     """Simulated in this process, in four blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulating, "BLOCK_BYTES", TWO)
+        patch.setattr(survey_simulation, "BLOCK_BYTES", TWO)
         return simulate(config, tmp_path_factory.mktemp("store") / "survey.zarr")
 
 
 @pytest.mark.parametrize("workers", ["one_worker", "two_workers"])
 def test_same_bytes_on_workers(workers, config, store, tmp_path, monkeypatch, request):
-    monkeypatch.setattr(simulating, "BLOCK_BYTES", TWO)
+    monkeypatch.setattr(survey_simulation, "BLOCK_BYTES", TWO)
     events = []
     url = tmp_path / "survey.zarr"
     again = simulate(config, url, request.getfixturevalue(workers), on_event=events.append)
@@ -89,7 +89,7 @@ def test_killed_and_run_again(blocks, config, store, tmp_path, monkeypatch):
     done = subprocess.run(list(map(str, command)), check=False, timeout=120)
     assert done.returncode == -9
     assert not Store.open(url).rows
-    monkeypatch.setattr(simulating, "BLOCK_BYTES", TWO)
+    monkeypatch.setattr(survey_simulation, "BLOCK_BYTES", TWO)
     events = []
     again = simulate(config, url, on_event=events.append)
     assert len(events) == 3 * (4 - blocks)  # those that were finished are taken up

@@ -10,12 +10,12 @@ import pytest
 from simulated import write_config
 
 import gmdask as gm
-from gmdask.datasets import event_sampling, simulating
-from gmdask.datasets.iact import IactResponse
-from gmdask.datasets.simulating import simulate
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey import EVENTS, Observed, SkyPixels, Survey
-from gmdask.datasets.survey_file import read_survey
+from gmdask.datasets.simulation import event_sampling, survey_simulation
+from gmdask.datasets.simulation.iact import IactResponse
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey import EVENTS, Observed, SkyPixels, Survey
+from gmdask.datasets.simulation.survey_file import read_survey
+from gmdask.datasets.simulation.survey_simulation import simulate
 from gmdask.errors import InputError, ModelError
 from gmdask.geometry import Axis, separation
 from gmdask.likelihood.images import npred_images
@@ -270,7 +270,7 @@ def content(store):
 
 
 def test_same_bytes_on_workers(tmp_path, monkeypatch, two_workers):
-    monkeypatch.setattr(simulating, "BLOCK_BYTES", 600_000)  # of two observations
+    monkeypatch.setattr(survey_simulation, "BLOCK_BYTES", 600_000)  # of two observations
     config = write_config(tmp_path)
     alone = simulate(config, tmp_path / "alone.zarr", events=True)
     spread = simulate(config, tmp_path / "spread.zarr", two_workers, events=True)

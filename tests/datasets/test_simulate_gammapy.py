@@ -17,7 +17,7 @@ from gammapy.modeling.models import Models as GammapyModels
 from simulated import CONFIG, write_config
 
 import gmdask as gm
-from gmdask.datasets.simulating import truth_path
+from gmdask.datasets.simulation.survey_simulation import truth_path
 
 pytestmark = pytest.mark.gammapy_response
 

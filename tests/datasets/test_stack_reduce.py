@@ -16,8 +16,8 @@ from store_cubes import make_cube
 from synthetic import CENTER, make_run, models
 
 import gmdask as gm
-from gmdask.datasets.altered import computed
-from gmdask.datasets.stacking import emptied
+from gmdask.datasets.derived_cube import computed
+from gmdask.datasets.operations.stack import emptied
 from gmdask.errors import InputError
 
 pytestmark = pytest.mark.gammapy_response

@@ -14,7 +14,7 @@ from regions import CircleSkyRegion
 from synthetic import CENTER
 
 import gmdask as gm
-from gmdask.datasets.xarray_citizen import GmdaskBackend
+from gmdask.datasets.io.xarray_backend import GmdaskBackend
 from gmdask.errors import InputError, UnknownNameError
 
 AT = SkyCoord(CENTER[0] + 0.3, CENTER[1] + 0.2, unit="deg")

@@ -7,9 +7,9 @@ import pytest
 from synthetic import AMPLITUDE, models
 
 import gmdask as gm
-from gmdask.datasets.iact import IactResponse
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey import Observed, SkyPixels, Survey
+from gmdask.datasets.simulation.iact import IactResponse
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey import Observed, SkyPixels, Survey
 
 PSF = 0.12  # deg, of the runs
 

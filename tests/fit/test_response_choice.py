@@ -21,9 +21,9 @@ from synthetic import gammapy_models, models
 from test_checkpoint import CrashError, Watch
 
 import gmdask as gm
-from gmdask.datasets.simulation import simulate_observation
-from gmdask.datasets.survey import Survey
-from gmdask.datasets.survey_file import read_survey
+from gmdask.datasets.simulation.observation import simulate_observation
+from gmdask.datasets.simulation.survey import Survey
+from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.errors import InputError
 
 RESPONSES = ("exact", "gammapy")

@@ -11,10 +11,10 @@ import xarray as xr
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.datasets.arrays import double, joined, kept, ordered
-from gmdask.datasets.background_algebra import background_factors, ratio
-from gmdask.datasets.irf_algebra import irf_mask
 from gmdask.datasets.off_algebra import summed_off
+from gmdask.datasets.operations.arrays import double, joined, kept, ordered
+from gmdask.datasets.operations.background import background_factors, ratio
+from gmdask.datasets.operations.irf import irf_mask
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.store.axes import axis_coords, cube_axis

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.event_sampling import photon_counts
-from gmdask.datasets.iact import MIGRA, RAD
-from gmdask.datasets.survey import EVENTS, Observed, Survey
+from gmdask.datasets.simulation.event_sampling import photon_counts
+from gmdask.datasets.simulation.iact import MIGRA, RAD
+from gmdask.datasets.simulation.survey import EVENTS, Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
 from gmdask.likelihood.images import npred_images

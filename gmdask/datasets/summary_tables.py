@@ -10,11 +10,11 @@ from astropy import units as u
 from astropy.table import Column, QTable, Table, vstack
 from astropy.time import Time
 
-from gmdask.datasets.altered import lazy, opened
-from gmdask.datasets.gti import time_intervals
-from gmdask.datasets.irf_algebra import IRFS
+from gmdask.datasets.derived_cube import lazy, opened
 from gmdask.datasets.map_dataset import MapDataset
-from gmdask.datasets.stacking import emptied, stack
+from gmdask.datasets.operations.gti import time_intervals
+from gmdask.datasets.operations.irf import IRFS
+from gmdask.datasets.operations.stack import emptied, stack
 from gmdask.errors import InputError
 from gmdask.store.axes import cube_axis
 

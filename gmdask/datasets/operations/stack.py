@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
-from gmdask.datasets.arrays import finite, kept, ordered, unit_factor, values_now
-from gmdask.datasets.background_algebra import background_factors, ratio
-from gmdask.datasets.gti import gti_union
-from gmdask.datasets.irf_algebra import IRFS, grid_of, onto_pixels, stack_irf
 from gmdask.datasets.off_algebra import check_alike, summed_off
+from gmdask.datasets.operations.arrays import finite, kept, ordered, unit_factor, values_now
+from gmdask.datasets.operations.background import background_factors, ratio
+from gmdask.datasets.operations.gti import gti_union
+from gmdask.datasets.operations.irf import IRFS, grid_of, onto_pixels, stack_irf
 from gmdask.errors import InputError
 from gmdask.geometry import pixel_offset
 from gmdask.store.axes import cube_axis, same_axis

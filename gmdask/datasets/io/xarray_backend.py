@@ -18,11 +18,11 @@ from astropy.units import Quantity
 from astropy.wcs import WCS
 from xarray.backends import BackendEntrypoint
 
-from gmdask.datasets.altered import in_dask, lazy
-from gmdask.datasets.arrays import joined
-from gmdask.datasets.energy_algebra import energy_bins
-from gmdask.datasets.irf_algebra import IRFS
-from gmdask.datasets.sky_algebra import IRF_MIN_PIXELS, pixel_window
+from gmdask.datasets.derived_cube import in_dask, lazy
+from gmdask.datasets.operations.arrays import joined
+from gmdask.datasets.operations.energy import energy_bins
+from gmdask.datasets.operations.irf import IRFS
+from gmdask.datasets.operations.sky import IRF_MIN_PIXELS, pixel_window
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.geometry import Axis, WcsGrid, Window, nearest_pixel, rotate
 from gmdask.store import Row, Store

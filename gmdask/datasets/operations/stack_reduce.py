@@ -11,10 +11,10 @@ import xarray as xr
 from distributed import Client
 
 from gmdask.cluster import check_client, reduce_tree
-from gmdask.datasets.altered import lazy, opened
+from gmdask.datasets.derived_cube import lazy, opened
 from gmdask.datasets.map_dataset import KINDS, MapDataset
-from gmdask.datasets.model_algebra import background_of, stacked_models
-from gmdask.datasets.stacking import emptied, merged, stack
+from gmdask.datasets.operations.models import background_of, stacked_models
+from gmdask.datasets.operations.stack import emptied, merged, stack
 from gmdask.errors import InputError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource

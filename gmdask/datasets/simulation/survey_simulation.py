@@ -16,10 +16,10 @@ import numpy as np
 from distributed import Client
 
 from gmdask.cluster import check_client
-from gmdask.datasets.blocks import OnMade, made, write_blocks
-from gmdask.datasets.simulation import background_model, simulate_observation
-from gmdask.datasets.survey import EVENTS, Observed, Survey
-from gmdask.datasets.survey_file import read_survey
+from gmdask.datasets.io.blocks import OnMade, made, write_blocks
+from gmdask.datasets.simulation.observation import background_model, simulate_observation
+from gmdask.datasets.simulation.survey import EVENTS, Observed, Survey
+from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.errors import InputError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import Models, SkyMap

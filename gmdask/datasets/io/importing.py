@@ -11,7 +11,7 @@ from pathlib import Path
 from distributed import Client
 
 from gmdask.cluster import check_client, run_tasks
-from gmdask.datasets.blocks import OnMade, made, write_blocks
+from gmdask.datasets.io.blocks import OnMade, made, write_blocks
 from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.store import (

@@ -13,8 +13,8 @@ from dask.base import tokenize
 from distributed import Client
 
 from gmdask.cluster import check_client
-from gmdask.datasets.altered import opened
-from gmdask.datasets.blocks import OnMade, made, write_blocks
+from gmdask.datasets.derived_cube import opened
+from gmdask.datasets.io.blocks import OnMade, made, write_blocks
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
 from gmdask.errors import DuplicateNameError, InputError
 from gmdask.events import DatasetsProgress, Listener

@@ -18,7 +18,7 @@ import yaml
 from distributed import Client
 
 from gmdask.cluster import run_tasks
-from gmdask.datasets.altered import opened
+from gmdask.datasets.derived_cube import opened
 from gmdask.errors import GmdaskError, InputError, StoreError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.group import CubeSource

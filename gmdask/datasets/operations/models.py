@@ -11,8 +11,8 @@ import xarray as xr
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.datasets.arrays import values_now
-from gmdask.datasets.irf_algebra import grid_of
+from gmdask.datasets.operations.arrays import values_now
+from gmdask.datasets.operations.irf import grid_of
 from gmdask.geometry import Axis, downsampled_cards, pixel_offset
 from gmdask.models import (
     BackgroundIRFModel,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gmdask.datasets.arrays import double, finite, kept, ordered
-from gmdask.datasets.background_algebra import background_factors, ratio
-from gmdask.datasets.irf_algebra import IRFS, grid_of
+from gmdask.datasets.operations.arrays import double, finite, kept, ordered
+from gmdask.datasets.operations.background import background_factors, ratio
+from gmdask.datasets.operations.irf import IRFS, grid_of
 from gmdask.errors import InputError
 from gmdask.geometry import (
     WcsGrid,

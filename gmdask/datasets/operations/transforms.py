@@ -10,24 +10,24 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from gmdask.datasets.altered import AlteredCube, lazy
 from gmdask.datasets.base import CubeDataset
-from gmdask.datasets.energy_algebra import (
+from gmdask.datasets.derived_cube import AlteredCube, lazy
+from gmdask.datasets.operations.energy import (
     energy_bins,
     grouped_bins,
     resample_energy,
     slice_axes,
 )
-from gmdask.datasets.model_algebra import (
+from gmdask.datasets.operations.models import (
     background_of,
     coarser_models,
     resampled_models,
     sliced_models,
     stacked_models,
 )
-from gmdask.datasets.region_algebra import check_region, to_region
-from gmdask.datasets.sky_algebra import cutout, cutout_windows, downsample, pad
-from gmdask.datasets.stacking import stack, to_masked
+from gmdask.datasets.operations.region import check_region, to_region
+from gmdask.datasets.operations.sky import cutout, cutout_windows, downsample, pad
+from gmdask.datasets.operations.stack import stack, to_masked
 from gmdask.errors import InputError
 from gmdask.geometry.regions import Region
 from gmdask.models import DatasetModels

@@ -12,8 +12,8 @@ import numpy as np
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
-from gmdask.datasets.iact import MIGRA, RAD, IactResponse
-from gmdask.datasets.survey import Observed, SkyPixels, Survey
+from gmdask.datasets.simulation.iact import MIGRA, RAD, IactResponse
+from gmdask.datasets.simulation.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
 from gmdask.models import BackgroundIRFModel, Models

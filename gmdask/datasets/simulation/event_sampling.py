@@ -15,9 +15,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.iact import MIGRA, RAD
-from gmdask.datasets.sky_sampling import Directions, Field, Tabulated, around, directions_of
-from gmdask.datasets.survey import Observed, Survey
+from gmdask.datasets.simulation.iact import MIGRA, RAD
+from gmdask.datasets.simulation.sky_sampling import (
+    Directions,
+    Field,
+    Tabulated,
+    around,
+    directions_of,
+)
+from gmdask.datasets.simulation.survey import Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, rotate, separation
 from gmdask.likelihood.source import shape_of

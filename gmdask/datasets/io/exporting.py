@@ -15,9 +15,9 @@ from astropy.units import Quantity
 from distributed import Client
 
 from gmdask.cluster import check_client
-from gmdask.datasets.altered import opened
 from gmdask.datasets.collection import Datasets, as_datasets
-from gmdask.datasets.fits_files import write_list
+from gmdask.datasets.derived_cube import opened
+from gmdask.datasets.io.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener

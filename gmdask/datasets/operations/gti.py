@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from gmdask.datasets.arrays import ordered
+from gmdask.datasets.operations.arrays import ordered
 
 __all__ = ["gti_union", "ontime", "time_intervals", "utc_text"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.arrays import double, kept, ordered, values_now
-from gmdask.datasets.background_algebra import background_factors
-from gmdask.datasets.irf_algebra import IRFS, grid_of
+from gmdask.datasets.operations.arrays import double, kept, ordered, values_now
+from gmdask.datasets.operations.background import background_factors
+from gmdask.datasets.operations.irf import IRFS, grid_of
 from gmdask.errors import InputError
 from gmdask.geometry import nearest_pixel, rotate, shifted_cards
 from gmdask.geometry.regions import Region

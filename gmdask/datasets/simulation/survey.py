@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.datasets.base import chosen_response
-from gmdask.datasets.iact import IactResponse
+from gmdask.datasets.simulation.iact import IactResponse
 from gmdask.geometry import WcsGrid
 from gmdask.models import Models
 

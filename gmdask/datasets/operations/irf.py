@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.arrays import finite, kept, unit_factor
+from gmdask.datasets.operations.arrays import finite, kept, unit_factor
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, pixel_offset
 from gmdask.irf.masks import corner_pixels, nearest_pixels, serving_pixels

@@ -1,0 +1,1 @@
+"""Datasets in files and stores, and in Gammapy's objects."""

@@ -1,0 +1,1 @@
+"""What makes datasets of others: cut, projected, masked, stacked."""
