@@ -15,9 +15,9 @@ from gmdask.datasets.io.fits_files import write_dataset
 from gmdask.datasets.model_sync import Broadcast
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
-from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import CubeSource
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.source import RESPONSES
+from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
 from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 

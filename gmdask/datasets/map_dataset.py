@@ -31,7 +31,7 @@ from gmdask.datasets.operations.transforms import Alterations
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
-from gmdask.likelihood.group import StoredCube
+from gmdask.likelihood.work_unit import StoredCube
 from gmdask.store import Row, Store
 from gmdask.store.formats.gadf import read_map_dataset
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums

@@ -19,9 +19,9 @@ from gmdask.datasets.off_algebra import OFF, exposure_ratio, off_background
 from gmdask.datasets.operations.transforms import altered_dataset
 from gmdask.datasets.prediction import by_bin
 from gmdask.errors import InputError
-from gmdask.likelihood.group import npred_cube
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.statistics.wstat import WStat
+from gmdask.likelihood.work_unit import npred_cube
 from gmdask.models import BackgroundIRFModel, DatasetModels
 from gmdask.models.io.gammapy_yaml import write_files
 from gmdask.paths import expanded

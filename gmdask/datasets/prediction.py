@@ -20,8 +20,8 @@ from gmdask.datasets.operations.background import background_factors
 from gmdask.datasets.operations.models import background_of
 from gmdask.datasets.summary import counts_summary, exposure_summary, rates
 from gmdask.errors import InputError, UnknownNameError
-from gmdask.likelihood.group import npred_cube
 from gmdask.likelihood.statistics import statistic_type
+from gmdask.likelihood.work_unit import npred_cube
 from gmdask.models import BackgroundIRFModel
 from gmdask.store.lazy_variable import lazy_variable
 

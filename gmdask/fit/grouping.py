@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from gmdask.cluster import MemoryPlan, cluster_there, plan_memory, room_on_workers
 from gmdask.datasets import MapDataset
 from gmdask.errors import PlanError
-from gmdask.likelihood.group import CubeSource, DatasetSpec, GroupSpec
 from gmdask.likelihood.norms import NormSpec
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
+from gmdask.likelihood.work_unit import CubeSource, DatasetSpec, GroupSpec
 from gmdask.models import Models
 
 __all__ = [

@@ -20,8 +20,8 @@ from gmdask.events import Listener
 from gmdask.fit.grouping import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
 from gmdask.fit.positions import once, scattered_sum
 from gmdask.fit.reach import Reach
-from gmdask.likelihood.arrow import LocalBlock
-from gmdask.likelihood.group import (
+from gmdask.likelihood.arrow_hessian import LocalBlock
+from gmdask.likelihood.work_unit import (
     CompiledGroup,
     DatasetSpec,
     GroupSpec,

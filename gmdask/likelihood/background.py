@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gmdask.errors import ModelError
 from gmdask.geometry import rotate
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.response import Keep, Observation
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.statistics import Terms
 from gmdask.models import (
     BackgroundIRFModel,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
 
 __all__ = ["Bins", "Pixels", "all_bins", "masked_bins", "occupied_bins"]
 

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
 
-from gmdask.likelihood.pixels import Images
+from gmdask.likelihood.pixel_integral import Images
 from gmdask.sums import times
 
 __all__ = ["Convolution", "SampledConvolution"]

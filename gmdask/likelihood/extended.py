@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.convolution import Convolution, SampledConvolution
 from gmdask.likelihood.factored import FactoredOperator, is_shorter
+from gmdask.likelihood.observation import Anchor, Keep, Observation
 from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
-from gmdask.likelihood.pixels import PixelIntegral
-from gmdask.likelihood.response import Anchor, Keep, Observation
+from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.sums import times
 
 __all__ = ["ExtendedResponse"]

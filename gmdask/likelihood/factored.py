@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.likelihood.observation import Keep
 from gmdask.likelihood.operators import SecondShape
-from gmdask.likelihood.response import Keep
 from gmdask.sums import times
 
 __all__ = ["FactoredOperator", "is_shorter"]

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
 from gmdask.geometry import Window
-from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.described import DescribedGroup
-from gmdask.likelihood.group import CubeSource, opened
-from gmdask.likelihood.images import npred_parts
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
+from gmdask.likelihood.described_unit import DescribedGroup
 from gmdask.likelihood.memory import Memory
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.npred import npred_parts
+from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.source import EXACT
 from gmdask.likelihood.statistics import TRUNCATION, Statistic, statistic_type
 from gmdask.likelihood.threads import one_thread
+from gmdask.likelihood.work_unit import CubeSource, opened
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models
 
 __all__ = [
@@ -74,7 +74,7 @@ class NormSpec:
 
 @dataclass(frozen=True)
 class NormGroupSpec:
-    """Datasets that are evaluated together; see `gmdask.likelihood.group.GroupSpec`."""
+    """Datasets that are evaluated together; see `gmdask.likelihood.work_unit.GroupSpec`."""
 
     models: dict[str, Any]
     datasets: Sequence[NormSpec]

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.response import Anchor, Keep
+from gmdask.likelihood.observation import Anchor, Keep
 from gmdask.sums import times
 
 __all__ = ["N_SHAPE", "KernelOperator", "MatrixOperator", "Operator", "mask_response"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gmdask.geometry import Window
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.factored import FactoredOperator, is_shorter
+from gmdask.likelihood.observation import Anchor, Observation
 from gmdask.likelihood.operators import (
     N_SHAPE,
     KernelOperator,
@@ -18,7 +19,6 @@ from gmdask.likelihood.operators import (
     Operator,
     mask_response,
 )
-from gmdask.likelihood.response import Anchor, Observation
 from gmdask.sums import times
 
 __all__ = ["PointResponse"]

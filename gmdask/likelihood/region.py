@@ -14,9 +14,9 @@ from gmdask.irf import PSFKernel
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.convolution import Convolution
 from gmdask.likelihood.corners import point_corners
+from gmdask.likelihood.observation import CUTOUT_MARGIN, Anchor, Observation
 from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
-from gmdask.likelihood.pixels import PixelIntegral
-from gmdask.likelihood.response import CUTOUT_MARGIN, Anchor, Observation
+from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.models import ConstantFluxSpatialModel, PointSpatialModel, SpatialModel
 from gmdask.sums import times
 

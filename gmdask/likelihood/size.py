@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from gmdask.likelihood.shared import MAX_BYTES
+from gmdask.likelihood.geometry_cache import MAX_BYTES
 
 __all__ = ["FIXED", "HELD", "HELD_PER_COMPONENT", "peak_bytes"]
 

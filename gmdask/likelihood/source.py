@@ -10,12 +10,12 @@ from gmdask.likelihood.corners import point_corners
 from gmdask.likelihood.exact.region import ExactRegion, is_exact_region
 from gmdask.likelihood.exact.source import ExactSource, is_exact
 from gmdask.likelihood.extended import ExtendedResponse
+from gmdask.likelihood.gti_norm import GtiNorm
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import MatrixOperator, Operator
-from gmdask.likelihood.pixels import PixelIntegral
+from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.likelihood.point import PointResponse
 from gmdask.likelihood.region import RegionResponse, region_response
-from gmdask.likelihood.response import Keep, Observation
-from gmdask.likelihood.temporal import GtiNorm
 from gmdask.models import (
     ConstantFluxSpatialModel,
     EnergyGrid,

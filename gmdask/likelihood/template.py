@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from gmdask.errors import ModelError
 from gmdask.geometry import pixel_offset, rotate
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import Operator
-from gmdask.likelihood.response import Keep, Observation
 from gmdask.likelihood.source import SpectrumCache
 from gmdask.models import EnergyGrid, SkyGrid, SkyMap, TemplateNPredModel
 from gmdask.sums import times

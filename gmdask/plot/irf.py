@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gmdask.datasets import MapDataset
 from gmdask.errors import InputError
 from gmdask.geometry import Window, rotate
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
 from gmdask.plot.style import DATA, MODEL, PALETTE, SEQUENTIAL, axes_of, color_bar, scale_of
 
 if TYPE_CHECKING:

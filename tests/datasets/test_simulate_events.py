@@ -18,7 +18,7 @@ from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.datasets.simulation.survey_simulation import simulate
 from gmdask.errors import InputError, ModelError
 from gmdask.geometry import Axis, separation
-from gmdask.likelihood.images import npred_images
+from gmdask.likelihood.npred import npred_images
 from gmdask.models import (
     ConstantSpatialModel,
     DatasetModels,

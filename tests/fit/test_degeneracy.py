@@ -14,7 +14,7 @@ from synthetic import models
 import gmdask as gm
 from gmdask.fit.degeneracy import degeneracies, described
 from gmdask.fit.objective import LocalPart, Objective
-from gmdask.likelihood.arrow import eliminate, local_block
+from gmdask.likelihood.arrow_hessian import eliminate, local_block
 
 
 def twins(datasets):

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from gammapy.datasets import MapDataset
 
 from gmdask.geometry import rotate
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
 from gmdask.store.formats.gadf import read_map_dataset
 
 FILES = (

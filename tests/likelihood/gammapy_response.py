@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gmdask.likelihood import compiled, images
+from gmdask.likelihood import dataset_likelihood, npred
 
-CompiledDataset = partial(compiled.CompiledDataset, response="gammapy")
-npred_images = partial(images.npred_images, response="gammapy")
+CompiledDataset = partial(dataset_likelihood.CompiledDataset, response="gammapy")
+npred_images = partial(npred.npred_images, response="gammapy")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from sources import background, free_of, gauss, locals_of, point
 
-from gmdask.likelihood.arrow import eliminate, local_block, local_covariance
-from gmdask.likelihood.compiled import CompiledDataset
-from gmdask.likelihood.group import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
+from gmdask.likelihood.arrow_hessian import eliminate, local_block, local_covariance
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
+from gmdask.likelihood.work_unit import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
 from gmdask.models import DatasetModels, Models
 
 N_SHARED = 4

@@ -16,7 +16,7 @@ import xarray as xr
 from scipy.special import erf
 
 from gmdask.geometry import WcsGrid, rotate, separation
-from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.models import (
     DatasetModels,
     DiskSpatialModel,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gmdask.geometry import WcsGrid, rotate
-from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.exact.nodes import BLEND, zone_of
 from gmdask.models import (
     DatasetModels,

@@ -23,7 +23,7 @@ import gmdask as gm
 from gmdask.geometry import WcsGrid, rotate, separation
 from gmdask.geometry.aligned import downsampled_cards
 from gmdask.geometry.regions import Region
-from gmdask.likelihood.compiled import CompiledDataset
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.exact.region_nodes import region_nodes
 from gmdask.models import GaussianSpatialModel, PointSpatialModel
 from tests.likelihood import cubes

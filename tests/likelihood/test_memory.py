@@ -13,9 +13,9 @@ import pytest
 from sources import background, free_of, gauss, locals_of, point
 
 from gmdask.errors import PlanError
-from gmdask.likelihood.group import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
+from gmdask.likelihood.geometry_cache import Cache
 from gmdask.likelihood.memory import POOL, SMALL, Memory
-from gmdask.likelihood.shared import Cache
+from gmdask.likelihood.work_unit import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
 from gmdask.models import Models
 
 

@@ -23,8 +23,8 @@ from regions import CircleSkyRegion
 import gmdask.models as ours
 from gmdask.errors import ModelError
 from gmdask.geometry import WcsGrid, Window
-from gmdask.likelihood.pixels import PixelIntegral
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
+from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.models import DatasetModels, Models
 from tests.likelihood.gammapy_response import CompiledDataset
 

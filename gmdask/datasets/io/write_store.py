@@ -18,7 +18,7 @@ from gmdask.datasets.io.blocks import OnMade, made, write_blocks
 from gmdask.datasets.map_dataset import MapDataset, stored_dataset
 from gmdask.errors import DuplicateNameError, InputError
 from gmdask.events import DatasetsProgress, Listener
-from gmdask.likelihood.group import CubeSource, StoredCube
+from gmdask.likelihood.work_unit import CubeSource, StoredCube
 from gmdask.store import BlockRecord, CubeShape, Store, describe, plan_blocks, write_block
 from gmdask.store.formats.validity import check_values
 

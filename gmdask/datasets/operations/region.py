@@ -15,7 +15,7 @@ from gmdask.datasets.operations.irf import IRFS, grid_of
 from gmdask.errors import InputError
 from gmdask.geometry import nearest_pixel, rotate, shifted_cards
 from gmdask.geometry.regions import Region
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
 
 __all__ = ["check_region", "to_region"]
 

@@ -26,8 +26,8 @@ from gmdask.datasets.simulation.sky_sampling import (
 from gmdask.datasets.simulation.survey import Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, rotate, separation
+from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.source import shape_of
-from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import SkyModel
 
 __all__ = ["photon_counts"]

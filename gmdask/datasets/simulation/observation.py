@@ -14,7 +14,7 @@ from gmdask.datasets.simulation.iact import MIGRA, RAD
 from gmdask.datasets.simulation.survey import EVENTS, Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
-from gmdask.likelihood.images import npred_images
+from gmdask.likelihood.npred import npred_images
 from gmdask.likelihood.source import EXACT
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel, SkyModel
 

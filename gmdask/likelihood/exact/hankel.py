@@ -29,7 +29,7 @@ from gmdask.likelihood.exact.transforms import (
     transform_of,
 )
 from gmdask.likelihood.exact.zones import rounded
-from gmdask.likelihood.shared import CACHE
+from gmdask.likelihood.geometry_cache import CACHE
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
 

@@ -12,7 +12,7 @@ from gmdask.irf import Blend, blend_at
 from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
 from gmdask.likelihood.exact.zones import rounded
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.observation import Observation
 from gmdask.sums import matmul, times
 
 __all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]

@@ -11,7 +11,7 @@ from gmdask.geometry import Window
 from gmdask.likelihood.exact.irfs import Jet
 from gmdask.likelihood.exact.kernels import at_bins, to_spectrum
 from gmdask.likelihood.exact.patch import Patch
-from gmdask.likelihood.response import Keep
+from gmdask.likelihood.observation import Keep
 
 __all__ = ["ExactOperator", "Second"]
 

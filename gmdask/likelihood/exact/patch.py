@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gmdask.geometry import WcsGrid, Window, rotation_matrix
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.response import Keep, Observation
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.sums import times
 
 __all__ = ["Field", "Patch", "field_of", "make_patch", "source_axes", "window_around"]

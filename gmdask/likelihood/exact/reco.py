@@ -14,7 +14,7 @@ from gmdask.geometry import Window
 from gmdask.likelihood.exact.irfs import Jet
 from gmdask.likelihood.exact.operator import Second
 from gmdask.likelihood.exact.patch import Patch
-from gmdask.likelihood.response import Keep
+from gmdask.likelihood.observation import Keep
 
 __all__ = ["RecoOperator", "product"]
 

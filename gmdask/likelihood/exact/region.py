@@ -20,8 +20,8 @@ from gmdask.likelihood.exact.patch import source_axes
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.region_nodes import region_nodes
 from gmdask.likelihood.exact.transforms import has_transform, size_names
+from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.operators import MatrixOperator
-from gmdask.likelihood.response import Observation
 from gmdask.models import SpatialModel
 from gmdask.sums import matmul
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gmdask.geometry import WcsGrid
 from gmdask.geometry.regions import Region
 from gmdask.likelihood.exact.radial import DEG
-from gmdask.likelihood.shared import CACHE
+from gmdask.likelihood.geometry_cache import CACHE
 
 __all__ = ["region_nodes"]
 

@@ -35,7 +35,7 @@ from gmdask.likelihood.exact.zones import (
     rules_for,
     zone_starts,
 )
-from gmdask.likelihood.response import Keep, Observation
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
 

@@ -17,11 +17,11 @@ from gmdask.likelihood.background import Background, background_of, make_backgro
 from gmdask.likelihood.bins import Bins, all_bins
 from gmdask.likelihood.convolution import Convolution
 from gmdask.likelihood.exact.source import ExactSource
-from gmdask.likelihood.pixels import PixelIntegral
-from gmdask.likelihood.response import Observation
+from gmdask.likelihood.gti_norm import temporal_norm
+from gmdask.likelihood.observation import Observation
+from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.likelihood.source import EXACT, Source, shape_of
 from gmdask.likelihood.template import TemplateSource
-from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
     BackgroundIRFModel,
     DatasetModels,

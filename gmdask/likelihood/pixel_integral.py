@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from gmdask.geometry import Axis, CommonGrid, WcsGrid, Window, common_grid, cutout_window, rotate
-from gmdask.likelihood.shared import CACHE
+from gmdask.likelihood.geometry_cache import CACHE
 from gmdask.models import SkyGrid, SpatialModel
 from gmdask.sums import times
 

@@ -17,13 +17,13 @@ from gmdask.likelihood.background import (
     make_background,
 )
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
+from gmdask.likelihood.gti_norm import temporal_norm
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import Operator
-from gmdask.likelihood.response import Keep, Observation
-from gmdask.likelihood.slots import Jacobian, Slot, add_block, limits
+from gmdask.likelihood.parameter_slots import Jacobian, Slot, add_block, limits
 from gmdask.likelihood.source import EXACT, Places, Source, SpectrumCache, shape_of
 from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.likelihood.template import TemplateSource
-from gmdask.likelihood.temporal import temporal_norm
 from gmdask.models import (
     DatasetModels,
     EnergyGrid,

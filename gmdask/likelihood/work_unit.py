@@ -17,11 +17,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.likelihood.arrow import LocalBlock, eliminate, local_block
-from gmdask.likelihood.compiled import CompiledDataset, Evaluation, SpectrumCache
-from gmdask.likelihood.described import DescribedGroup
-from gmdask.likelihood.images import npred_images
+from gmdask.likelihood.arrow_hessian import LocalBlock, eliminate, local_block
+from gmdask.likelihood.dataset_likelihood import CompiledDataset, Evaluation, SpectrumCache
+from gmdask.likelihood.described_unit import DescribedGroup
 from gmdask.likelihood.memory import Memory
+from gmdask.likelihood.npred import npred_images
 from gmdask.likelihood.source import EXACT
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import DatasetModels, Models
