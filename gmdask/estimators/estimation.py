@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.datasets import Datasets
 from gmdask.datasets.operations.energy import energy_bins
 from gmdask.errors import InputError, UnknownNameError, described
-from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
-from gmdask.estimators.solve import crossings, minimise
+from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.geometry import Axis
 from gmdask.models import Component, Models, SkyModel
+from gmdask.optimize.convex_1d import crossings, minimise
 from gmdask.store.axes import cube_axis
 
 __all__ = ["Options", "bins_of", "estimate", "options_of", "source_names"]

@@ -18,8 +18,8 @@ from gmdask.datasets.base import chosen_response
 from gmdask.estimators.estimation import Options, bins_of, estimate, options_of, source_names
 from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.estimators.flux_points import FluxPoints
-from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.estimators.reoptimized import estimate_reoptimized
+from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.events import counted
 from gmdask.models import Models, SkyModel
 

@@ -12,10 +12,10 @@ from gmdask.datasets import Datasets
 from gmdask.datasets.operations.models import sliced_models
 from gmdask.errors import ClusterLostError, FitError
 from gmdask.estimators.estimation import Options
-from gmdask.estimators.norm_likelihood import EnergyBins, NormLikelihood
-from gmdask.fit.objective import Objective
-from gmdask.fit.profiles import cross, hold
-from gmdask.fit.profiling import minimum_of
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
+from gmdask.fit.profile_likelihood import cross, hold
+from gmdask.fit.scans import minimum_of
 from gmdask.fit.uncertainty import uncertainty
 from gmdask.models import (
     BackgroundIRFModel,

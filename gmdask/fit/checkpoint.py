@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
 from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
-from gmdask.fit.objective import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective, Pass
 from gmdask.inputs import read_bytes
 from gmdask.lock import Lock
 from gmdask.models import Models

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from gmdask.fit.objective import LocalPart, Objective, Pass
+from gmdask.evaluation.joint_likelihood import LocalPart, Objective, Pass
 
 __all__ = ["degeneracies", "described"]
 

@@ -18,6 +18,7 @@ from gmdask.cluster import check_client
 from gmdask.cluster.dask_events import Topic
 from gmdask.datasets import Datasets, MapDataset, as_datasets
 from gmdask.errors import FitInterrupted, InputError, check_kind
+from gmdask.evaluation.joint_likelihood import Objective, Pass
 from gmdask.events import (
     Bus,
     CheckpointFailed,
@@ -31,13 +32,12 @@ from gmdask.events import (
 from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
 from gmdask.fit.clock import Clock, seconds_of
 from gmdask.fit.degeneracy import degeneracies
-from gmdask.fit.minimise import Minimisation
-from gmdask.fit.notes import ending_of
-from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.profiling import Profiling
+from gmdask.fit.diagnostics import ending_of
+from gmdask.fit.minimisation import Minimisation
+from gmdask.fit.reporting import Teller
 from gmdask.fit.result import FitResult
+from gmdask.fit.scans import Profiling
 from gmdask.fit.start import check_start
-from gmdask.fit.telling import Teller
 from gmdask.fit.uncertainty import Uncertainty, uncertainty
 from gmdask.models import Covariance, Models
 from gmdask.models.block_matrix import BlockMatrix

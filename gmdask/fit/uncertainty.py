@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.fit.objective import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective, Pass
 from gmdask.fit.sizes import one_sided, unresolved, upper_limits
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.symmetric import eigh, from_eigen

@@ -16,7 +16,7 @@ from typing import Any
 import gmdask as gm
 from gmdask.cluster.worker_watch import Watch
 from gmdask.events import Bus, read_events
-from gmdask.fit.telling import Teller
+from gmdask.fit.reporting import Teller
 
 SPENT = {"wall": 0.0, "cpu": 0.0, "depth": 0}
 

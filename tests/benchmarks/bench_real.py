@@ -20,7 +20,7 @@ from statistics import median
 import numpy as np
 
 import gmdask as gm
-from gmdask.fit.objective import Objective
+from gmdask.evaluation.joint_likelihood import Objective
 
 ANALYSES = ("crab", "pks2155", "crab-gauss", "hawc", "fermi_crab")
 DEFAULT_DATA = Path(os.environ.get("GMDASK_SHARED", Path(__file__).parents[3] / "shared")) / "data"

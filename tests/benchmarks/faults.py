@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 
 import gmdask as gm
+from gmdask.evaluation import partition
 from gmdask.events import FitPass
-from gmdask.fit import FitResult, grouping
+from gmdask.fit import FitResult
 from tests.benchmarks import pulls
 
 SEED = 7
@@ -91,15 +92,15 @@ def row(what: str, found: str, expected: str, more: str = "") -> bool:
 
 def alike(folder: Path, expected: str) -> int:
     """Other numbers of workers, and groupings; the number of fits with other bits."""
-    wrong, default = 0, grouping.GROUPS_PER_THREAD
+    wrong, default = 0, partition.GROUPS_PER_THREAD
     for workers in (1, 2, 4):
         with gm.connect("local", workers=workers, memory_limit="1GB") as client:
             for groups in (1, default, 7):
-                grouping.GROUPS_PER_THREAD = groups
+                partition.GROUPS_PER_THREAD = groups
                 found, _, seconds = fit(folder, client)
                 what = f"{workers} workers, {groups} groups each"
                 wrong += not row(what, found, expected, f"{seconds:5.1f} s")
-    grouping.GROUPS_PER_THREAD = default
+    partition.GROUPS_PER_THREAD = default
     return wrong
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gmdask as gm
-from gmdask.fit.objective import Objective
+from gmdask.evaluation.joint_likelihood import Objective
 from tests.benchmarks.bench_real import DEFAULT_DATA, gmdask_models
 
 ANALYSES = ("crab", "pks2155", "hawc", "fermi_crab")

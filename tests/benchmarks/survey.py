@@ -28,9 +28,9 @@ import numpy as np
 
 import gmdask as gm
 from gmdask.cluster import Engine
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.partition import cut_runs, n_groups
 from gmdask.events import CompileEnd, FitEnd, FitPass
-from gmdask.fit.grouping import cut_runs, n_groups
-from gmdask.fit.objective import Objective
 from tests.benchmarks import survey_config
 
 N_PASSES = 30  # of those in which nothing may move between workers

@@ -15,9 +15,9 @@ from regions import CircleSkyRegion
 import gmdask as gm
 from gmdask.errors import InputError, ModelError, UnknownNameError
 from gmdask.estimators.estimation import bins_of
-from gmdask.estimators.solve import crossings, minimise
-from gmdask.fit.grouping import own_models
+from gmdask.evaluation.partition import own_models
 from gmdask.likelihood.norms import NormGroupSpec, NormSpec, compile_norms, evaluate_norms
+from gmdask.optimize.convex_1d import crossings, minimise
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import gmdask as gm
-from gmdask.fit.objective import Objective
+from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.models import ParameterDefault, SpectralModel, register
 
 FOLDERS = ["crab", "pks2155", "hawc", "fermi_crab"]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from synthetic import models
 
 import gmdask as gm
+from gmdask.evaluation.joint_likelihood import LocalPart, Objective
 from gmdask.fit.degeneracy import degeneracies, described
-from gmdask.fit.objective import LocalPart, Objective
 from gmdask.likelihood.arrow_hessian import eliminate, local_block
 
 

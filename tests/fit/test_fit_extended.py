@@ -8,7 +8,7 @@ from problems import bits, numeric_gradient, real_models
 from synthetic import models
 
 import gmdask as gm
-from gmdask.fit.objective import Objective
+from gmdask.evaluation.joint_likelihood import Objective
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gmdask.fit.objective import Pass
+from gmdask.evaluation.joint_likelihood import Pass
 from gmdask.fit.sizes import one_sided, unresolved, upper_limits
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gmdask.datasets import Datasets
+from gmdask.evaluation.joint_likelihood import Objective, Pass
 from gmdask.events import Accepted, CompileEnd, FitStart, Listener, Planned
 from gmdask.fit.checkpoint import Stage
-from gmdask.fit.objective import Objective, Pass
 from gmdask.fit.uncertainty import quick_errors
 from gmdask.models import BackgroundIRFModel, Models
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.evaluation.joint_likelihood import Objective, OutOfTimeError, Pass
 from gmdask.events import FitPass
 from gmdask.fit.checkpoint import Stage
 from gmdask.fit.minuit import migrad
-from gmdask.fit.objective import Objective, OutOfTimeError, Pass
 from gmdask.optimize.problem import Minimum, State, edm
 from gmdask.optimize.status import Status
 from gmdask.optimize.trust_region import TOLERANCES, TrustRegion, minimise

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
-from gmdask.fit.grouping import cube_of, deal, gather, n_groups, own_models, plan_of
-from gmdask.fit.positions import add_compensated
+from gmdask.evaluation.compensated_sum import add_compensated
+from gmdask.evaluation.partition import cube_of, deal, gather, n_groups, own_models, plan_of
 from gmdask.likelihood.norms import (
     NormGroup,
     NormGroupSpec,

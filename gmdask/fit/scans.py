@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.attributes import KnownAttributes
 from gmdask.datasets import Datasets, check_global
 from gmdask.errors import FitError, InputError
-from gmdask.fit.minimise import Minimisation
-from gmdask.fit.objective import Objective, Pass
-from gmdask.fit.profiles import cross, hold
+from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.fit.minimisation import Minimisation
+from gmdask.fit.profile_likelihood import cross, hold
 from gmdask.fit.start import check_start
 from gmdask.models import Models, Parameter
 from gmdask.optimize.status import Status

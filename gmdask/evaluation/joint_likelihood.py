@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError
+from gmdask.evaluation.compensated_sum import once, scattered_sum
+from gmdask.evaluation.partition import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
+from gmdask.evaluation.step_limits import Reach
 from gmdask.events import Listener
-from gmdask.fit.grouping import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
-from gmdask.fit.positions import once, scattered_sum
-from gmdask.fit.reach import Reach
 from gmdask.likelihood.arrow_hessian import LocalBlock
 from gmdask.likelihood.work_unit import (
     CompiledGroup,

@@ -1,0 +1,1 @@
+"""The likelihood of all datasets together, wherever they are evaluated."""
