@@ -3,14 +3,14 @@
 from gmdask.cluster.connect import check_client, connect
 from gmdask.cluster.engine import Engine
 from gmdask.cluster.lost_cluster import cluster_there
-from gmdask.cluster.memory_plan import MemoryPlan, Room, plan_memory, room_on_workers
+from gmdask.cluster.memory_plan import MemoryPlan, WorkerMemory, plan_memory, room_on_workers
 from gmdask.cluster.tasks import run_tasks
 from gmdask.cluster.tree_reduction import reduce_tree
 
 __all__ = [
     "Engine",
     "MemoryPlan",
-    "Room",
+    "WorkerMemory",
     "check_client",
     "cluster_there",
     "connect",

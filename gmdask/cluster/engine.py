@@ -13,7 +13,7 @@ from uuid import uuid4
 from distributed import Client, Future, get_worker
 
 from gmdask.cluster.lost_cluster import cluster_there
-from gmdask.cluster.remote_errors import Told, raise_told, tell
+from gmdask.cluster.remote_errors import RemoteError, raise_told, tell
 from gmdask.cluster.worker_watch import Watch
 from gmdask.events import DatasetsProgress, Listener
 
@@ -261,5 +261,5 @@ def _evaluate_there(
     evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
 ) -> tuple[str, Any]:
     """Evaluate on a worker, and say on which."""
-    result = group if isinstance(group, Told) else tell(evaluate, group, payload)
+    result = group if isinstance(group, RemoteError) else tell(evaluate, group, payload)
     return get_worker().address, result

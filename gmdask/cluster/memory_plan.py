@@ -12,9 +12,9 @@ from distributed import Client, Worker
 
 from gmdask.cluster.lost_cluster import cluster_there
 from gmdask.errors import ClusterLostError, PlanError
-from gmdask.likelihood.memory import give_back
+from gmdask.likelihood.memory import trim_heap
 
-__all__ = ["MemoryPlan", "Room", "plan_memory", "room_on_workers"]
+__all__ = ["MemoryPlan", "WorkerMemory", "plan_memory", "room_on_workers"]
 
 SHARE = 0.7  # of a worker's limit that may be filled
 KEPT = 0.6  # of what is left: what is held is a little more than its arrays
@@ -25,7 +25,7 @@ _first: list[int] = []  # what this process held when it was asked first
 
 
 @dataclass(frozen=True)
-class Room:
+class WorkerMemory:
     """Memory of the worker that has least of it.
 
     Attributes
@@ -58,15 +58,17 @@ class MemoryPlan:
         Bytes of what is kept from pass to pass; the rest is kept in files.
     projected : int
         Bytes that a worker holds at most, all together.
-    room : `Room`
+    room : `WorkerMemory`
     """
 
     budget: int
     projected: int
-    room: Room
+    room: WorkerMemory
 
 
-def room_on_workers(client: Client, function: Callable[..., Any], fixed: int) -> Room | None:
+def room_on_workers(
+    client: Client, function: Callable[..., Any], fixed: int
+) -> WorkerMemory | None:
     """Memory of the worker that has least, None if no worker has a limit.
 
     Parameters
@@ -82,7 +84,7 @@ def room_on_workers(client: Client, function: Callable[..., Any], fixed: int) ->
     if not limited:
         return None
     limit, share, base, threads = min(limited, key=lambda worker: worker[0] * worker[1] - worker[2])
-    return Room(limit, int(limit * share), base, len(found), threads)
+    return WorkerMemory(limit, int(limit * share), base, len(found), threads)
 
 
 def _answers(
@@ -130,15 +132,17 @@ def _measure(
 def _tidy() -> None:
     """Give back to the system what was freed: it is room, not what a worker holds."""
     gc.collect()
-    give_back()
+    trim_heap()
 
 
-def plan_memory(room: Room, fixed: int, per_task: int, per_item: int, items: int) -> MemoryPlan:
+def plan_memory(
+    room: WorkerMemory, fixed: int, per_task: int, per_item: int, items: int
+) -> MemoryPlan:
     """Share the memory of a worker out.
 
     Parameters
     ----------
-    room : `Room`
+    room : `WorkerMemory`
     fixed : int
         Bytes that a process needs in any case.
     per_task : int

@@ -11,28 +11,28 @@ from typing import Any, TypeVar
 
 from gmdask.errors import GmdaskError
 
-__all__ = ["Told", "raise_told", "tell"]
+__all__ = ["RemoteError", "raise_told", "tell"]
 
 T = TypeVar("T")
 
 
-class Told:
+class RemoteError:
     """An error in place of a result."""
 
     def __init__(self, error: GmdaskError) -> None:
         self.error = error
 
 
-def tell(function: Callable[..., T], *arguments: Any) -> T | Told:
+def tell(function: Callable[..., T], *arguments: Any) -> T | RemoteError:
     """Call a function; an error of gmdask becomes the result."""
     try:
         return function(*arguments)
     except GmdaskError as error:
-        return Told(error)
+        return RemoteError(error)
 
 
-def raise_told(result: T | Told) -> T:
+def raise_told(result: T | RemoteError) -> T:
     """Give the result back, or raise the error that stands in its place."""
-    if isinstance(result, Told):
+    if isinstance(result, RemoteError):
         raise result.error
     return result

@@ -9,7 +9,7 @@ from typing import TypeVar
 from distributed import Client, Future, as_completed
 
 from gmdask.cluster.lost_cluster import cluster_there
-from gmdask.cluster.remote_errors import Told, raise_told, tell
+from gmdask.cluster.remote_errors import RemoteError, raise_told, tell
 
 __all__ = ["reduce_tree"]
 
@@ -52,16 +52,16 @@ def reduce_tree(
     """
     done = on_leaf if on_leaf is not None else _nothing
     if client is None:
-        return _here(leaf, merge, items, done)
+        return _locally(leaf, merge, items, done)
     with cluster_there(client):
-        return _there(leaf, merge, items, client, done)
+        return _on_worker(leaf, merge, items, client, done)
 
 
 def _nothing(index: int) -> None:
     """Tell nobody."""
 
 
-def _here(
+def _locally(
     leaf: Callable[[S], T], merge: Callable[[T, T], T], items: Sequence[S], done: Callable[[int], None]
 ) -> T:  # fmt: skip
     waiting: list[tuple[Node, T]] = []
@@ -89,7 +89,7 @@ def _sibling_exists(node: Node, n: int) -> bool:
     return ((index ^ 1) << level) < n
 
 
-def _there(
+def _on_worker(
     leaf: Callable[[S], T],
     merge: Callable[[T, T], T],
     items: Sequence[S],
@@ -115,7 +115,7 @@ def _there(
                 submitted, leaves = submitted + 1, leaves + 1
             future = next(running)
             node = node_of.pop(future.key)
-            if future.status == "error" or future.type is Told:
+            if future.status == "error" or future.type is RemoteError:
                 raise_told(future.result())
             if node[0] == 0:
                 leaves -= 1

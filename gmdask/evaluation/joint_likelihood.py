@@ -18,7 +18,7 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.evaluation.compensated_sum import once, scattered_sum
 from gmdask.evaluation.partition import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
-from gmdask.evaluation.step_limits import Reach
+from gmdask.evaluation.step_limits import StepLimits
 from gmdask.events import Listener
 from gmdask.likelihood.arrow_hessian import LocalBlock
 from gmdask.likelihood.work_unit import (
@@ -171,7 +171,7 @@ class Objective:
         self.passes, self.end_time = 0, math.inf
         self._periods = periods_of(models)
         self._on_pixels = any(getattr(d, "response", "gammapy") == "gammapy" for d in datasets)
-        self._reach = Reach(models, self.shared, _energies(datasets))
+        self._reach = StepLimits(models, self.shared, _energies(datasets))
         self.plan = (
             None if client is None else plan_of(client, compile_group, list(datasets), specs)
         )

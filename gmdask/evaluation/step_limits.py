@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gmdask.models import Models, SpectralModel
 
-__all__ = ["Reach"]
+__all__ = ["StepLimits"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -32,7 +32,7 @@ class _Spectrum(NamedTuple):
     moves: Mask
 
 
-class Reach:
+class StepLimits:
     """Largest changes of parameters in one step.
 
     A source that is moved by much more than its width, or the width of the PSF, is another

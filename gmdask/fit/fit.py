@@ -34,7 +34,7 @@ from gmdask.fit.clock import Clock, seconds_of
 from gmdask.fit.degeneracy import degeneracies
 from gmdask.fit.diagnostics import ending_of
 from gmdask.fit.minimisation import Minimisation
-from gmdask.fit.reporting import Teller
+from gmdask.fit.reporting import FitReporter
 from gmdask.fit.result import FitResult
 from gmdask.fit.scans import Profiling
 from gmdask.fit.start import check_start
@@ -238,8 +238,8 @@ class Fit(Profiling):
         finally:
             objective.close()
 
-    def _teller(self, models: Models, objective: Objective) -> Teller:
-        return Teller(self.bus, self.datasets, models, objective)
+    def _teller(self, models: Models, objective: Objective) -> FitReporter:
+        return FitReporter(self.bus, self.datasets, models, objective)
 
     @contextmanager
     def _checkpointed(self, models: Models) -> Iterator[dict[str, Any] | None]:

@@ -9,12 +9,12 @@ from gmdask.fit.checkpoint import Stage
 from gmdask.fit.uncertainty import quick_errors
 from gmdask.models import BackgroundIRFModel, Models
 
-__all__ = ["Teller"]
+__all__ = ["FitReporter"]
 
 MANY = 1000  # shared parameters above which errors are not worth their time at every point
 
 
-class Teller:
+class FitReporter:
     """Tells what happens in one fit.
 
     Parameters

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import PlanError
 
-__all__ = ["POOL", "Memory", "Pool", "give_back"]
+__all__ = ["POOL", "Memory", "Pool", "trim_heap"]
 
 SMALL = 1024  # bytes of an array that is not worth a place in a file
 ALIGNED = 64  # bytes
@@ -29,7 +29,7 @@ _process = psutil.Process()
 _resident = [0]  # bytes of this process when gaps went back last
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Give back to the system what the heap keeps of arrays that were freed."""
     with suppress(OSError, AttributeError):  # of glibc only
         ctypes.CDLL(None).malloc_trim(0)
@@ -169,9 +169,9 @@ class Memory:
         for part in self._parts:
             part.madvise(mmap.MADV_DONTNEED)
         if self._budget is not None and _process.memory_info().rss > _resident[0] + GAPS:
-            give_back()
+            trim_heap()
 
-    def lend(self, borrower: int, n_bytes: int) -> bool:
+    def try_cache(self, borrower: int, n_bytes: int) -> bool:
         """Whether what can be computed again may stay: while half of the budget is not taken.
 
         Parameters

@@ -228,7 +228,7 @@ class _CompiledRun:
 
     def _settle(self, dataset: CompiledDataset) -> None:
         """Keep within the memory after a dataset was compiled or evaluated."""
-        if not self._memory.lend(id(dataset), dataset.forgettable):
+        if not self._memory.try_cache(id(dataset), dataset.forgettable):
             dataset.forget()
 
     def evaluate(

@@ -16,7 +16,7 @@ from typing import Any
 import gmdask as gm
 from gmdask.cluster.worker_watch import Watch
 from gmdask.events import Bus, read_events
-from gmdask.fit.reporting import Teller
+from gmdask.fit.reporting import FitReporter
 
 SPENT = {"wall": 0.0, "cpu": 0.0, "depth": 0}
 
@@ -48,8 +48,8 @@ def main() -> None:
     asked = parser.parse_args()
     for owner, name in (
         (Bus, "__call__"),
-        (Teller, "begun"),
-        (Teller, "accepted"),
+        (FitReporter, "begun"),
+        (FitReporter, "accepted"),
         (Watch, "_tell"),
     ):
         timed(owner, name)

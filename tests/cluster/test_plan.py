@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gmdask.cluster import Room, plan_memory, room_on_workers
+from gmdask.cluster import WorkerMemory, plan_memory, room_on_workers
 from gmdask.errors import GmdaskError, PlanError
 
 MB = 1_000_000
-ROOM = Room(limit=1000 * MB, usable=700 * MB, base=160 * MB, workers=2, threads=1)
+ROOM = WorkerMemory(limit=1000 * MB, usable=700 * MB, base=160 * MB, workers=2, threads=1)
 
 
 def test_what_is_left_is_the_budget():
@@ -20,7 +20,7 @@ def test_what_is_left_is_the_budget():
 
 
 def test_threads_work_at_the_same_time():
-    room = Room(ROOM.limit, ROOM.usable, ROOM.base, workers=2, threads=3)
+    room = WorkerMemory(ROOM.limit, ROOM.usable, ROOM.base, workers=2, threads=3)
     plan = plan_memory(room, fixed=60 * MB, per_task=40 * MB, per_item=0, items=1)
     assert plan.budget == int(0.6 * (700 - 160 - 60 - 3 * 40) * MB)
 
@@ -34,9 +34,9 @@ def test_what_does_not_fit_is_refused_with_what_would():
     assert "1000 datasets" in text
     assert "limit of 1000 MB" in text
     enough = int(text.split("a limit of ")[-1].split(" MB")[0])
-    room = Room(enough * MB, int(0.7 * enough * MB), ROOM.base, 2, 1)
+    room = WorkerMemory(enough * MB, int(0.7 * enough * MB), ROOM.base, 2, 1)
     assert plan_memory(room, fixed=60 * MB, per_task=40 * MB, per_item=MB, items=1000).budget >= 0
-    small = Room(int(0.95 * enough * MB), int(0.665 * enough * MB), ROOM.base, 2, 1)
+    small = WorkerMemory(int(0.95 * enough * MB), int(0.665 * enough * MB), ROOM.base, 2, 1)
     with pytest.raises(PlanError):
         plan_memory(small, fixed=60 * MB, per_task=40 * MB, per_item=MB, items=1000)
 

@@ -89,10 +89,10 @@ def test_a_full_disk_is_told(tmp_path):
 
 def test_lending_stays_within_the_budget():
     memory = Memory(2 * (POOL.taken + 1000))
-    assert memory.lend(1, 600)
-    assert not memory.lend(2, 600)
-    assert memory.lend(1, 300)
-    assert memory.lend(2, 600)
+    assert memory.try_cache(1, 600)
+    assert not memory.try_cache(2, 600)
+    assert memory.try_cache(1, 300)
+    assert memory.try_cache(2, 600)
     assert memory.resident == 900
 
 
