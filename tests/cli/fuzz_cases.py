@@ -194,7 +194,7 @@ def datasets_cases(draw: Any, bench: Bench) -> Case:
     """A list of datasets."""
     name = "export/datasets.yaml"
     content = draw(yaml_of(yaml.safe_load(bench.read(name))))
-    return Case(["import", name, "new"], {name: content}, (name, "new"))
+    return Case(["import", name, "new"], {name: content}, (name, "new", "export/"))
 
 
 @st.composite
