@@ -176,6 +176,7 @@ class Collected(DatasetList):
         url: str | Path,
         client: Client | None = None,
         *,
+        filename_models: str | Path | None = None,
         overwrite: bool = False,
         append: bool = False,
         on_event: Listener | None = None,
@@ -189,6 +190,8 @@ class Collected(DatasetList):
             with a FITS file "<name>.fits" of each beside it.
         client : `distributed.Client`, optional
             Cluster to write on, one block or file per task; by default this process.
+        filename_models : str or path, optional
+            Where the global models, of which the datasets have copies, are written too.
         overwrite : bool
             Replace the datasets of a store, or the files, that are there.
         append : bool
@@ -207,7 +210,8 @@ class Collected(DatasetList):
         DuplicateNameError
             If a dataset of the same name is in the store already.
         InputError
-            If a list of files is to be appended to, or the name is that of another kind of file.
+            If a list of files is to be appended to, the name is that of another kind of file, or there
+            are no models to write.
         StoreError
             If a file cannot be written.
         """
@@ -215,11 +219,17 @@ class Collected(DatasetList):
         if name.endswith(YAML) and append:
             msg = f"{url}: files cannot be appended to, expected a store (.zarr)"
             raise InputError(msg)
+        if filename_models is not None:
+            self._write_models(filename_models, overwrite=overwrite)
         if name.endswith(YAML):
             return write_list(self, expanded(url), client, overwrite, on_event)
         return write_datasets(
             self, url, client, overwrite=overwrite, append=append, on_event=on_event
         )
+
+    def _write_models(self, path: str | Path, *, overwrite: bool) -> None:
+        """Write the global models; see `write`."""
+        raise NotImplementedError
 
 
 def _energy(value: Any, key: str) -> u.Quantity | None:

@@ -49,13 +49,21 @@ class Datasets(Collected):
             self.set_response(response)
 
     @classmethod
-    def read(cls, url: str | Path, *, response: str | None = None) -> Datasets:
+    def read(
+        cls,
+        url: str | Path,
+        filename_models: str | Path | None = None,
+        *,
+        response: str | None = None,
+    ) -> Datasets:
         """Open the datasets of a store; no cube is read.
 
         Parameters
         ----------
         url : str or path
             A store, or a Gammapy datasets file (".yaml"), which is imported into memory first.
+        filename_models : str or path, optional
+            File of global models, of which the datasets get copies.
         response : {"exact", "gammapy"}, optional
             How sources become counts in all of them; see `MapDataset.response`.
 
@@ -70,8 +78,12 @@ class Datasets(Collected):
         if str(url).endswith((".yaml", ".yml")):
             from gmdask.datasets.io.importing import import_to_memory
 
-            return cls.from_store(import_to_memory(url), response=response)
-        return cls.from_store(Store.open(url), response=response)
+            datasets = cls.from_store(import_to_memory(url), response=response)
+        else:
+            datasets = cls.from_store(Store.open(url), response=response)
+        if filename_models is not None:
+            datasets.set_models(Models.read(filename_models))
+        return datasets
 
     @property
     def response(self) -> str:
@@ -167,6 +179,12 @@ class Datasets(Collected):
         _send_values(stale, models.parameters)
         for dataset in self._datasets:
             dataset._structure, dataset._values = self._sent, self._sent.values
+
+    def _write_models(self, path: str | Path, *, overwrite: bool) -> None:
+        if self._sent is None:
+            msg = f"{path}: these datasets were given no models (set_models); models are written by Models.write"
+            raise InputError(msg)
+        self._sent.models.write(path, overwrite=overwrite)
 
     def set_models_parameters(self, parameters: Parameters) -> None:
         """Send parameter values of the global models to the datasets' copies.

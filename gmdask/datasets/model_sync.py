@@ -24,9 +24,15 @@ class Broadcast:
     ----------
     models : `Models`
         The global models.
+
+    Attributes
+    ----------
+    models : `Models`
+        The same.
     """
 
     def __init__(self, models: Models) -> None:
+        self.models = models
         self._tokens = {component.name: _token(component) for component in models}
         self._names = models.names
         self._parameter = dict(models.named_parameters())

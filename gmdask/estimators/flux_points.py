@@ -108,6 +108,21 @@ class FluxPoints(FluxData):
         found, model = from_columns(columns, kind, ("energy",), reference_model)
         return cls(xr.Dataset(found, attrs=meta_of(table)), model)
 
+    def plot_ts_profiles(
+        self, ax: Axes | None = None, sed_type: str = "dnde", **kwargs: Any
+    ) -> Axes:
+        """Draw the statistic by energy and flux, see `gmdask.plot.plot_ts_profiles`.
+
+        Parameters
+        ----------
+        ax : `matplotlib.axes.Axes`, optional
+        sed_type : {"dnde", "e2dnde", "flux", "eflux"}
+        **kwargs
+            add_cbar, and what matplotlib's ``pcolormesh`` takes.
+        """
+        axes: Axes = draw("plot_ts_profiles", self, ax, sed_type, **kwargs)
+        return axes
+
     def plot(self, ax: Axes | None = None, sed_type: str = "e2dnde", **kwargs: Any) -> Axes:
         """Plot the points with their errors and upper limits.
 

@@ -64,6 +64,7 @@ from gmdask.models.spectral.power_law import (
 from gmdask.models.spectral.shapes import (
     ConstantSpectralModel,
     GaussianSpectralModel,
+    LogGaussianSpectralModel,
     MeyerCrabSpectralModel,
     PiecewiseNormSpectralModel,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "GeneralizedGaussianTemporalModel",
     "LightCurveTemplateTemporalModel",
     "LinearTemporalModel",
+    "LogGaussianSpectralModel",
     "LogParabola2SpectralModel",
     "LogParabolaNormSpectralModel",
     "LogParabolaSpectralModel",

@@ -23,7 +23,7 @@ from gmdask.models.spectral.power_law import (
     PowerLawNormSpectralModel,
     PowerLawSpectralModel,
 )
-from gmdask.models.spectral.shapes import MeyerCrabSpectralModel
+from gmdask.models.spectral.shapes import LogGaussianSpectralModel, MeyerCrabSpectralModel
 from gmdask.models.spectral.template import TemplateSpectralModel
 
 __all__ = [
@@ -124,8 +124,8 @@ def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
 
     Parameters
     ----------
-    particle : {"proton", "N", "Si", "Fe"}
-        Table 3 of Bernlöhr et al. 2013, without the electrons.
+    particle : {"proton", "electron", "N", "Si", "Fe"}
+        Table 3 of Bernlöhr et al. 2013; the spectrum of electrons has a shoulder on a power law.
 
     Raises
     ------
@@ -134,6 +134,7 @@ def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
     """
     known = {
         "proton": (0.096, 2.70),
+        "electron": (6.85e-5, 3.21),
         "N": (0.0719, 2.64),
         "Si": (0.0284, 2.66),
         "Fe": (0.0134, 2.63),
@@ -142,9 +143,12 @@ def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
         message = f"particle: {particle!r}, expected one of {', '.join(known)}"
         raise ModelError(message)
     amplitude, index = known[particle]
-    return PowerLawSpectralModel(
+    law = PowerLawSpectralModel(
         amplitude=u.Quantity(4 * np.pi * amplitude, "m-2 s-1 TeV-1"), index=index
     )
+    if particle != "electron":
+        return law
+    return law + LogGaussianSpectralModel(L=u.Quantity(4 * np.pi * 3.19e-3, "m-2 s-1"))
 
 
 def create_fermi_isotropic_diffuse_model(

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.drawing import draw
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.component import Component
 from gmdask.models.io.read_write import WriteOptions, read_models, write_models
@@ -18,6 +19,9 @@ from gmdask.models.model_list import ModelSequence
 from gmdask.models.parameter import Parameter, unit_factor
 from gmdask.models.parameters import Parameters
 from gmdask.paths import expanded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["DatasetModels", "Models"]
 
@@ -211,6 +215,16 @@ class Models(ModelSequence):
         shapes = [getattr(c, "spatial_model", None) for c in self.select(tag="sky-model")]
         outlines = [shape.to_region(size_factor) for shape in shapes if shape is not None]
         return [outline for outline in outlines if outline is not None]
+
+    def plot_positions(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Mark the positions of the sources, see `gmdask.plot.plot_positions`."""
+        axes: Axes = draw("plot_positions", self, ax, **kwargs)
+        return axes
+
+    def plot_regions(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw the outlines of the sources, see `gmdask.plot.plot_regions`."""
+        axes: Axes = draw("plot_regions", self, ax, **kwargs)
+        return axes
 
     @property
     def frozen(self) -> bool:

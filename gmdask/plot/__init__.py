@@ -25,7 +25,12 @@ from gmdask.plot.maps import (
     plot_residuals_map,
     plot_significance_map,
 )
-from gmdask.plot.models import plot_spatial_model, plot_temporal_model
+from gmdask.plot.models import (
+    plot_positions,
+    plot_regions,
+    plot_spatial_model,
+    plot_temporal_model,
+)
 from gmdask.plot.report import write_report
 from gmdask.plot.residuals import plot_residuals
 from gmdask.plot.sed import (
@@ -42,6 +47,7 @@ from gmdask.plot.spectra import (
 )
 from gmdask.plot.statistics import plot_contour, plot_correlation, plot_profile, plot_surface
 from gmdask.plot.sums import Sums, significance, sum_up
+from gmdask.plot.ts_profiles import plot_ts_profiles
 
 __all__ = [
     "History",
@@ -62,8 +68,10 @@ __all__ = [
     "plot_masks",
     "plot_model_map",
     "plot_passes",
+    "plot_positions",
     "plot_profile",
     "plot_psf_containment",
+    "plot_regions",
     "plot_residuals",
     "plot_residuals_histogram",
     "plot_residuals_map",
@@ -76,6 +84,7 @@ __all__ = [
     "plot_spectral_model",
     "plot_surface",
     "plot_temporal_model",
+    "plot_ts_profiles",
     "significance",
     "sum_up",
     "write_report",

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord, UnitSphericalRepresentation
 from astropy.time import Time
+from regions import PointPixelRegion
 
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid
-from gmdask.models import SpatialModel, TemporalModel
+from gmdask.models import Models, SpatialModel, TemporalModel
 from gmdask.models.parameter import unit_text
 from gmdask.plot.maps import plot_map
-from gmdask.plot.style import MODEL, axes_of
+from gmdask.plot.style import MODEL, axes_of, sky_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_spatial_model", "plot_temporal_model"]
+__all__ = ["plot_positions", "plot_regions", "plot_spatial_model", "plot_temporal_model"]
 
 N_PIXELS = 101
+MAX_SIDE = 150.0  # deg, of a tangential map
 
 
 def plot_spatial_model(
@@ -58,21 +62,104 @@ def plot_spatial_model(
     if not 0 < side <= 180:
         msg = f"width is {width!r}, expected an angle of up to 180 deg"
         raise InputError(msg)
-    lon, lat = float(position.data.lon.deg), float(position.data.lat.deg)
-    kind = ("GLON", "GLAT") if model.frame == "galactic" else ("RA--", "DEC-")
-    middle = (N_PIXELS + 1) / 2
-    header = {
-        "CTYPE1": f"{kind[0]}-TAN", "CTYPE2": f"{kind[1]}-TAN", "CUNIT1": "deg", "CUNIT2": "deg",
-        "CRVAL1": lon, "CRVAL2": lat, "CRPIX1": middle, "CRPIX2": middle,
-        "CDELT1": -side / N_PIXELS, "CDELT2": side / N_PIXELS,
-    }  # fmt: skip
-    grid = WcsGrid(header, (N_PIXELS, N_PIXELS))
+    grid = _grid_around(position, side, model.frame)
     at_lon, at_lat = (u.Quantity(v, "deg") for v in grid.pixel_centers)
     values = model(at_lon, at_lat, energy)
     unit = unit_text(values.unit)
     return plot_map(
         values.value, grid, ax, label=f"density [{unit}]", title=type(model).__name__, **kwargs
     )
+
+
+def _grid_around(position: SkyCoord, side: float, frame: str) -> WcsGrid:
+    """Pixels of a tangential map of so many deg, whose axes are of a frame that the position is in."""
+    lon, lat = float(position.data.lon.deg), float(position.data.lat.deg)
+    kind = ("GLON", "GLAT") if frame == "galactic" else ("RA--", "DEC-")
+    middle = (N_PIXELS + 1) / 2
+    header = {
+        "CTYPE1": f"{kind[0]}-TAN", "CTYPE2": f"{kind[1]}-TAN", "CUNIT1": "deg", "CUNIT2": "deg",
+        "CRVAL1": lon, "CRVAL2": lat, "CRPIX1": middle, "CRPIX2": middle,
+        "CDELT1": -side / N_PIXELS, "CDELT2": side / N_PIXELS,
+    }  # fmt: skip
+    return WcsGrid(header, (N_PIXELS, N_PIXELS))
+
+
+def plot_positions(models: Models, ax: Axes | None = None, **kwargs: Any) -> Axes:
+    """Mark the positions of sources on a map.
+
+    Parameters
+    ----------
+    models : `Models`
+    ax : `matplotlib.axes.Axes`, optional
+        Celestial axes, such as those of a map of counts; by default of a new map around the sources.
+    **kwargs
+        Passed to matplotlib's ``scatter``.
+
+    Raises
+    ------
+    InputError
+        If no model has a position.
+    """
+    ax = _map_of(models, ax)
+    x, y = models.positions.to_pixel(ax.wcs)  # type: ignore[attr-defined]
+    ax.scatter(x, y, **{"marker": "*", "color": MODEL, **kwargs})
+    return ax
+
+
+def plot_regions(
+    models: Models,
+    ax: Axes | None = None,
+    *,
+    size_factor: float = 1.0,
+    kwargs_point: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> Axes:
+    """Draw the outlines of sources on a map, and points where they are points.
+
+    Parameters
+    ----------
+    models : `Models`
+    ax : `matplotlib.axes.Axes`, optional
+        See `plot_positions`.
+    size_factor : float
+        Factor on the sizes; see `Models.to_regions`.
+    kwargs_point : mapping, optional
+        Options of matplotlib's lines, for points.
+    **kwargs
+        Options of matplotlib's patches, for outlines.
+
+    Raises
+    ------
+    InputError
+        If no model has a position.
+    """
+    ax = _map_of(models, ax)
+    for region in models.to_regions(size_factor):
+        drawn = region.to_pixel(ax.wcs)  # type: ignore[attr-defined]
+        style = kwargs if "color" in kwargs else {"edgecolor": MODEL, **kwargs}
+        if isinstance(drawn, PointPixelRegion):
+            style = {"color": MODEL, "marker": "+", "linestyle": "none", **(kwargs_point or {})}
+        drawn.plot(ax=ax, **style)
+    return ax
+
+
+def _map_of(models: Models, ax: Axes | None) -> Axes:
+    """Celestial axes: those given, or those of a map that holds all sources."""
+    places = models.positions
+    if not len(places):
+        msg = "no model has a position that could be drawn"
+        raise InputError(msg)
+    if ax is not None and hasattr(ax, "wcs"):
+        return ax
+    middle = SkyCoord(places.cartesian.mean().represent_as(UnitSphericalRepresentation))
+    shapes = [getattr(component, "spatial_model", None) for component in models]
+    sizes = [s.evaluation_radius(s.internal_values) or 0.0 for s in shapes if s is not None]
+    reach = float(places.separation(middle).deg.max()) + max(sizes)
+    grid = _grid_around(middle, min(max(2.4 * reach, 1.0), MAX_SIDE), "icrs")
+    ax = sky_axes(ax, grid.wcs)
+    ax.set(xlim=(-0.5, N_PIXELS - 0.5), ylim=(-0.5, N_PIXELS - 0.5))
+    ax.set(xlabel="Right ascension", ylabel="Declination")
+    return ax
 
 
 def plot_temporal_model(

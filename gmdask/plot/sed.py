@@ -187,7 +187,7 @@ def plot_flux_points(
     InputError
         If the type is another one, or the table lacks it.
     """
-    _check_type(sed_type, tuple(SED_UNITS))
+    check_sed_type(sed_type, tuple(SED_UNITS))
     table, ax = _table(points, sed_type), axes_of(ax)
     energy, e_min, e_max = (
         table[name].quantity.to_value("TeV") for name in ("e_ref", "e_min", "e_max")
@@ -218,7 +218,7 @@ def plot_light_curve(
     InputError
         If the type is another one, or the table lacks it.
     """
-    _check_type(sed_type, tuple(SED_UNITS))
+    check_sed_type(sed_type, tuple(SED_UNITS))
     table, ax = _table(curve, sed_type), axes_of(ax)
     start, stop = (_mjd(table[name]) for name in ("time_min", "time_max"))
     found = _found(table, sed_type)
@@ -269,7 +269,7 @@ def _curve(
     energy_power: float,
 ) -> tuple[Array, Array, Array]:
     """Energies in TeV, and the model with its error there; nan where it is too small to be drawn."""
-    _check_type(sed_type, ("e2dnde", "dnde"))
+    check_sed_type(sed_type, ("e2dnde", "dnde"))
     try:
         low, high = (float(e) for e in u.Quantity(energy_bounds).to_value("TeV"))
     except (TypeError, ValueError, u.UnitsError) as problem:
@@ -308,7 +308,8 @@ def _with_error(
     return y, np.sqrt(np.maximum(variance, 0.0))
 
 
-def _check_type(sed_type: str, known: tuple[str, ...]) -> None:
+def check_sed_type(sed_type: str, known: tuple[str, ...]) -> None:
+    """Refuse a type of flux that is not among those known."""
     if sed_type not in known:
         msg = f"sed_type {sed_type!r}, expected one of {', '.join(known)}"
         raise InputError(msg)

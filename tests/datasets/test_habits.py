@@ -288,3 +288,27 @@ def test_texts(datasets, tmp_path):
     dnde = points.quantity("dnde_ul")[1].value
     assert f"{dnde:.4g}"[:5] in str(points)
     assert repr(own.covariance) == "<Covariance of 14 parameters, errors only>"
+
+
+def test_models_beside_datasets(datasets, tmp_path):
+    """Gammapy reads both; here the datasets get copies of the models."""
+    from gammapy.datasets import Datasets
+
+    own = models(datasets.names)
+    own.parameters["index"].value = 2.45
+    with pytest.raises(InputError, match="were given no models"):
+        datasets.write(tmp_path / "x.yaml", filename_models=tmp_path / "m.yaml")
+    assert not list(tmp_path.iterdir())
+    datasets.set_models(own)
+    own.parameters["index"].value = 2.5
+    made = datasets.write(tmp_path / "x.yaml", filename_models=tmp_path / "m.yaml")
+    assert gm.Models.read(tmp_path / "m.yaml").parameters["index"].value == 2.5
+    again = gm.Datasets.read(made, tmp_path / "m.yaml")
+    assert again[0].models.names == ["source", "run-0-bkg"]
+    assert_allclose(again.stat_sum(), datasets.stat_sum(own), rtol=1e-12)
+    with quiet():
+        theirs = Datasets.read(made, filename_models=tmp_path / "m.yaml")
+        assert theirs.models.names == own.names
+    with pytest.raises(StoreExistsError, match=r"m\.yaml"):
+        datasets.write(tmp_path / "new.zarr", filename_models=tmp_path / "m.yaml")
+    assert not (tmp_path / "new.zarr").exists()

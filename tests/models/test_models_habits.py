@@ -307,12 +307,29 @@ def test_crab_spectra_are_those_of_gammapy(reference: str) -> None:
     np.testing.assert_allclose(found.to_value(expected.unit), expected.value, rtol=1e-12)
 
 
-@pytest.mark.parametrize("particle", ["proton", "N", "Si", "Fe"])
+@pytest.mark.parametrize("particle", ["proton", "electron", "N", "Si", "Fe"])
 def test_cosmic_rays_are_those_of_gammapy(particle: str) -> None:
     energy = u.Quantity([0.1, 1, 20], "TeV")
     expected = theirs.create_cosmic_ray_spectral_model(particle)(energy)
     found = ours.create_cosmic_ray_spectral_model(particle)(energy)
     np.testing.assert_allclose(found.value, expected.to_value("cm-2 s-1 TeV-1"), rtol=1e-12)
+
+
+def test_the_shoulder_of_cosmic_electrons() -> None:
+    """It goes through a file, and its derivatives are those of differences."""
+    spectrum = ours.create_cosmic_ray_spectral_model("electron")
+    again = ours.Models.from_dict(ours.Models([ours.SkyModel(spectrum, name="e")]).to_dict())
+    energy = u.Quantity([0.05, 0.09, 1, 20], "TeV")
+    assert (again["e"].spectral_model(energy) == spectrum(energy)).all()
+    shoulder = spectrum.model2
+    values = np.array([shoulder.L.value, shoulder.Ep.value, shoulder.w.value])
+    _, found = shoulder.gradient(energy.value, *values)
+    for k, value in enumerate(values):
+        step = 1e-5 * value * np.eye(3)[k]
+        above, below = (shoulder.evaluate(energy.value, *(values + s)) for s in (step, -step))
+        np.testing.assert_allclose(
+            found[k], (above - below) / (2e-5 * value), rtol=1e-7, atol=1e-22
+        )
 
 
 def test_isotropic_emission_is_that_of_gammapy(tmp_path: Path) -> None:

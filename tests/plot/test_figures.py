@@ -474,3 +474,66 @@ def test_a_dataset_without_anything_in_it() -> None:
 def test_spectra_of_a_report_stay_where_the_data_are(datasets) -> None:
     assert_allclose(_energy_bounds(datasets).to_value("TeV"), [0.5, 20])
     assert_allclose(_energy_bounds("the store is gone").to_value("TeV"), [0.1, 100])
+
+
+def sources() -> gm.Models:
+    """A point, a Gaussian and a shell."""
+    frame = {"frame": "galactic"}
+    shapes = {
+        "point": gm.PointSpatialModel(lon_0="1 deg", lat_0="0.5 deg", **frame),
+        "gauss": gm.GaussianSpatialModel(lon_0="0 deg", lat_0="0 deg", sigma="0.2 deg", **frame),
+        "shell": gm.models.ShellSpatialModel(
+            lon_0="359 deg", lat_0="-0.4 deg", radius="0.3 deg", width="0.1 deg", **frame
+        ),
+    }
+    return gm.Models(
+        gm.SkyModel(gm.PowerLawSpectralModel(), shape, name=name) for name, shape in shapes.items()
+    )
+
+
+def test_positions_and_outlines_are_gammapys(axes) -> None:
+    """On the same axes, in pixels."""
+    models = sources()
+    ax = models.plot_positions(axes, color="k")
+    theirs = gm.to_gammapy(models)
+    theirs.plot_positions(ax=ax)
+    ours, other = (collection.get_offsets() for collection in ax.collections)
+    assert len(ours) == 3
+    assert_allclose(ours, other, atol=1e-6)
+    low, high = ax.get_xlim()
+    assert (low < ours[:, 0]).all()
+    assert (ours[:, 0] < high).all()
+    models.plot_regions(ax, edgecolor="k", kwargs_point={"marker": "o"})
+    patches, lines = len(ax.patches), len(ax.lines)
+    assert (patches, lines) == (2, 1)
+    theirs.plot_regions(ax=ax, kwargs_point={"marker": "o"})
+    for mine, those in zip(ax.patches[:2], ax.patches[2:], strict=True):
+        assert_allclose(
+            mine.get_window_extent().bounds, those.get_window_extent().bounds, rtol=1e-6
+        )
+    rendered(ax)
+    with pytest.raises(InputError, match="no model has a position"):
+        gm.Models().plot_positions(axes)
+
+
+def test_profiles_of_flux_points(with_models, axes) -> None:
+    """Where the statistic is higher by 1, the asymmetric errors end."""
+    models = gm.Models([source()])
+    scan = np.linspace(0.02, 3, 150)
+    made = gm.FluxPointsEstimator(
+        "crab", [0.5, 3, 20] * u.TeV, selection_optional=["errn-errp", "scan"], norm_scan=scan
+    ).run(with_models, models)
+    ax = made.plot_ts_profiles(axes, sed_type="e2dnde")
+    drawn = ax.collections[0]
+    edges = drawn.get_coordinates()[:, 0, 1]
+    fluxes, rise = np.sqrt(edges[1:] * edges[:-1]), -np.ma.filled(drawn.get_array(), np.nan)
+    table = made.to_table("e2dnde")
+    for k in range(len(table)):
+        inside = fluxes[rise[:, k] < 1]
+        best = table["e2dnde"][k]
+        assert_allclose(inside[-1], best + table["e2dnde_errp"][k], rtol=0.02)
+        assert_allclose(inside[0], best - table["e2dnde_errn"][k], rtol=0.02)
+    rendered(ax)
+    points = gm.FluxPointsEstimator("crab", [0.5, 3, 20] * u.TeV).run(with_models, models)
+    with pytest.raises(InputError, match="hold no scan"):
+        points.plot_ts_profiles(axes)

@@ -19,6 +19,7 @@ from gmdask.models.spectral.energy_grid import EnergyGrid
 __all__ = [
     "ConstantSpectralModel",
     "GaussianSpectralModel",
+    "LogGaussianSpectralModel",
     "MeyerCrabSpectralModel",
     "PiecewiseNormSpectralModel",
 ]
@@ -98,6 +99,37 @@ class GaussianSpectralModel(SpectralModel):
         below, above = self(u.Quantity(energy_min)), self(u.Quantity(energy_max))
         first = self.mean.quantity * self.integral(energy_min, energy_max)
         return (first + self.sigma.quantity**2 * (below - above)).to("TeV cm-2 s-1")
+
+
+@register
+class LogGaussianSpectralModel(SpectralModel):
+    """A shoulder, L / (E w √2π) exp(-ln(E / Ep)² / 2 w²), as in the spectrum of cosmic electrons.
+
+    Gammapy has it without a name for its files, which cannot hold it.
+    """
+
+    tag = ("LogGaussianSpectralModel", "log-gauss")
+    linear = "L"
+    defaults = (
+        ParameterDefault("L", 1e-12, "cm-2 s-1", interp="log"),
+        ParameterDefault("Ep", 0.107, "TeV"),
+        ParameterDefault("w", 0.776),
+    )
+    L: Parameter
+    Ep: Parameter
+    w: Parameter
+
+    def evaluate(self, energy: Array, *values: float) -> Array:
+        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1."""
+        return self.gradient(energy, *values)[0]
+
+    def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
+        """Differential flux [...] at energies (TeV) and its derivatives [3, ...]."""
+        scale, peak, width = values
+        z = np.log(energy / peak) / width
+        shape = np.exp(-0.5 * z * z) / (energy * width * np.sqrt(2 * np.pi))
+        y = scale * shape
+        return y, np.stack([shape, z / (width * peak) * y, (z * z - 1) / width * y])
 
 
 @register
