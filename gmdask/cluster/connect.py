@@ -13,6 +13,7 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Security
+from distributed.deploy import SpecCluster
 
 from gmdask.cluster.security import OwnClient, own_certificates, scratch_folder
 from gmdask.cluster.settings import cluster_settings, read_settings, setting, size_of
@@ -22,13 +23,18 @@ from gmdask.paths import expanded
 
 __all__ = ["check_client", "connect"]
 
-# read when a worker is lost, from the settings of the process: a second loss within 15 s, or a slow
-# start, would leave the cluster one worker short for good
-dask.config.update_defaults({"distributed": {"deploy": {"lost-worker-timeout": "10 minutes"}}})
-
 SETTINGS = (".yaml", ".yml")
 LOOPBACK = "127.0.0.1"
 KINDS = ("local", "slurm")
+
+
+class Workers(LocalCluster):  # type: ignore[misc]
+    """Workers on this machine, started again each time they are lost."""
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        # not SpecCluster's: some time after a loss it ends what watches over the worker, if the worker is not
+        # there at that moment, be it that it was lost once more and is about to be back
+        super(SpecCluster, self)._update_worker_status(op, msg)
 
 
 def connect(
@@ -201,7 +207,7 @@ def _local(workers: int | None, memory_limit: str | int, kwargs: dict[str, Any])
     of_client["security"] = of_client["security"] or own_certificates()
     # for this cluster, not for others of the process
     with dask.config.set(cluster_settings()), ExitStack() as stack:
-        cluster = LocalCluster(
+        cluster = Workers(
             security=of_client["security"],
             n_workers=workers,
             threads_per_worker=1,

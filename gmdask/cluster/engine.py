@@ -75,8 +75,8 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._last: list[Future] = []
         self._unmovable: set[int] = set()
         if client is not None:
-            self._watch = Watch(client, self._run, on_event)
             with cluster_there(client):
+                self._watch = Watch(client, self._run, on_event)
                 self._futures = [
                     self._submit(tell, _build_there, build, spec, self._topic(number))
                     for number, spec in enumerate(specs)

@@ -50,7 +50,7 @@ def _run_there(
     threads = max(sum(client.nthreads().values()), 1)
     waiting = list(enumerate(items))[::-1]
     index_of = {}
-    running = as_completed()
+    running = as_completed(loop=client.loop)
 
     def submit() -> None:
         index, item = waiting.pop()

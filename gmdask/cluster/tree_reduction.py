@@ -99,7 +99,7 @@ def _on_worker(
     in_flight = 2 * max(sum(client.nthreads().values()), 1)
     node_of: dict[str, Node] = {}
     finished: dict[Node, Future] = {}
-    running = as_completed()
+    running = as_completed(loop=client.loop)
     n, submitted, leaves = len(items), 0, 0
 
     def submit(node: Node, *task: object) -> None:

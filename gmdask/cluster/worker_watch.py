@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future, wait
+from distributed import Client, Future
+from distributed.client import _wait
 
 from gmdask.errors import ClusterLostError
 from gmdask.events import Listener, WorkerLost, Workers
@@ -39,7 +40,8 @@ class Watch:
         self._client, self._mark, self._on_event = client, mark, on_event
         self._told, self._known = -TELL_S, set[str]()
         self._seen: dict[str, tuple[float, float]] = {}  # by the scheduler's clock, and by ours
-        self._last_worker = float("nan")
+        there = bool(client.scheduler_info()["workers"])
+        self._last_worker = time.monotonic() if there else float("nan")
 
     def wait(self, futures: Sequence[Future], on_look: Callable[[], None]) -> None:
         """Wait until all are done, well or not.
@@ -58,7 +60,9 @@ class Watch:
         done = not futures
         while not done:
             try:
-                wait(futures, timeout=LOOK_S)
+                # on the loop of this client: wait() takes that of the last one that was made, where futures
+                # of this one wake nobody, and cannot be waited for again
+                self._client.sync(_wait, futures, timeout=LOOK_S)
                 done = True
             except TimeoutError:
                 self._look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -14,12 +15,21 @@ _clients: dict[int, Client] = {}
 
 
 def local_client(workers: int) -> Client:
-    """Client of a local cluster, started at the first call, with all its workers there."""
-    if workers not in _clients:
-        _clients[workers] = gm.connect("local", workers=workers, memory_limit="2GB")
-    client = _clients[workers]
-    client.wait_for_workers(workers, timeout=30)
-    return client
+    """Client of a local cluster with all its workers there.
+
+    It is started at the first call, and again after a test that left it broken.
+    """
+    client = _clients.get(workers)
+    if client is not None:
+        try:
+            client.wait_for_workers(workers, timeout=60)
+        except Exception:
+            logging.getLogger(__name__).exception("a test broke the cluster, another is started")
+            _clients.pop(workers).close()
+        else:
+            return client
+    _clients[workers] = gm.connect("local", workers=workers, memory_limit="2GB")
+    return _clients[workers]
 
 
 def close_clients() -> None:
@@ -38,7 +48,7 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def settled(client: Client, workers: int, lost: int | None = None, timeout: float = 30) -> None:
+def settled(client: Client, workers: int, lost: int | None = None, timeout: float = 120) -> None:
     """Wait until a killed worker is known to be lost, and another is in its place."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
