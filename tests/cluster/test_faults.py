@@ -48,7 +48,9 @@ def end_worker(group, payload):
 
 @pytest.mark.parametrize("when", ["before a pass", "from the start"])
 def test_a_worker_that_hangs(when, engines, two_workers, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(worker_watch, "SILENT_S", 5.0)  # more than what a worker imports at its first task
+    monkeypatch.setattr(
+        worker_watch, "SILENT_S", 5.0
+    )  # more than what a worker imports at its first task
     monkeypatch.setattr(worker_watch, "LOOK_S", 0.2)
     specs = [(seed, 0) for seed in range(N)]
     lost = next(iter(pids(two_workers).values()))
