@@ -162,7 +162,7 @@ class CompiledDataset:
         self._norms = np.array([p.name == "norm" for p in parameters], dtype=bool)
         self._lower, self._upper = limits(models, self._norms & self.local)
         self._own = np.flatnonzero(self.local)
-        self._prior = PriorSum(parameters[k] for k in self._own.tolist())
+        self._prior = PriorSum([parameters[k].prior for k in self._own.tolist()])
         low, high = self._prior.limits()
         self._lower[self._own] = np.maximum(self._lower[self._own], low)
         self._upper[self._own] = np.minimum(self._upper[self._own], high)

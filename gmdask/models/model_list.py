@@ -173,7 +173,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
     @property
     def prior_sum(self) -> PriorSum:
         """Sum of the priors of `parameters`, each counted once, to be called at values."""
-        return PriorSum(self.parameters)
+        return PriorSum([par.prior for par in self.parameters])
 
     def prior_stat(self, values: ArrayLike | None = None) -> tuple[float, Array, Array]:
         """Sum of the priors (weighted -2 ln pdf), each parameter counted once.
@@ -191,7 +191,9 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             Derivatives by `parameters`; the Hessian is diagonal.
         """
         parameters = self.parameters
-        return PriorSum(parameters)(parameters.value if values is None else values)
+        return PriorSum([par.prior for par in parameters])(
+            parameters.value if values is None else values
+        )
 
     @property
     def covariance(self) -> Covariance:

@@ -6,18 +6,15 @@ Numbers are in the unit of the parameter that has the prior.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import ModelError
 from gmdask.models.registry import class_path, register, type_name
-
-if TYPE_CHECKING:
-    from gmdask.models.parameter import Parameter
 
 __all__ = [
     "GaussianPrior",
@@ -208,8 +205,8 @@ class PriorSum:
 
     Parameters
     ----------
-    parameters : iterable of Parameter
-        P parameters, each once.
+    priors : sequence of Prior or None
+        That of each of the P parameters.
 
     Attributes
     ----------
@@ -217,8 +214,7 @@ class PriorSum:
         Positions of those that have a prior.
     """
 
-    def __init__(self, parameters: Iterable[Parameter]) -> None:
-        priors = [par.prior for par in parameters]
+    def __init__(self, priors: Sequence[Prior | None]) -> None:
         self._size = len(priors)
         self._priors = [prior for prior in priors if prior is not None]
         at = [k for k, prior in enumerate(priors) if prior is not None]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gmdask.drawing import draw
 from gmdask.errors import ModelError
 from gmdask.models.checks import check_array, check_parameters
+from gmdask.models.registry import get_class
 from gmdask.models.spectral.bin_integrals import SpectralArrays
 from gmdask.models.spectral.energy_grid import EnergyGrid
 from gmdask.models.spectral.sampled_errors import roots_of, sampled_errors, sampled_pivot
@@ -66,9 +67,8 @@ class SpectralModel(SpectralArrays):
     # --- arithmetic -----------------------------------------------------------------
 
     def _combined(self, other: object, operator: str) -> SpectralModel:
-        from gmdask.models.spectral.compound import combine
-
-        return combine(self, other, operator)
+        combined: SpectralModel = get_class("spectral", "compound").combined(self, other, operator)
+        return combined
 
     def __add__(self, other: object) -> SpectralModel:
         return self._combined(other, "add")

@@ -19,7 +19,7 @@ from gmdask.models.spectral.base import SpectralModel
 from gmdask.models.spectral.energy_grid import EnergyGrid
 from gmdask.models.spectral.shapes import ConstantSpectralModel
 
-__all__ = ["CompoundSpectralModel", "ScaleSpectralModel", "combine"]
+__all__ = ["CompoundSpectralModel", "ScaleSpectralModel"]
 
 Array = NDArray[np.float64]
 
@@ -28,18 +28,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operators.add,
     "sub": operators.sub,
 }
-
-
-def combine(first: SpectralModel, second: object, operator: str) -> SpectralModel:
-    """Combine two spectra, or a spectrum and a constant flux.
-
-    Returns ``NotImplemented`` for what cannot be combined, as operators do.
-    """
-    if isinstance(second, SpectralModel):
-        return CompoundSpectralModel(first, second, operator)
-    if operator == "mul" or not isinstance(second, (u.Quantity, str)):
-        return NotImplemented  # type: ignore[no-any-return]
-    return CompoundSpectralModel(first, ConstantSpectralModel(const=second), operator)
 
 
 @register
@@ -96,6 +84,18 @@ class CompoundSpectralModel(SpectralModel):
             self.linear = ".".join(inner[0]) if inner else None
 
     # --- parameters -------------------------------------------------------------------
+
+    @classmethod
+    def combined(cls, first: SpectralModel, second: object, operator: str) -> SpectralModel:
+        """Combine two spectra, or a spectrum and a constant flux.
+
+        Returns ``NotImplemented`` for what cannot be combined, as operators do.
+        """
+        if isinstance(second, SpectralModel):
+            return cls(first, second, operator)
+        if operator == "mul" or not isinstance(second, (u.Quantity, str)):
+            return NotImplemented  # type: ignore[no-any-return]
+        return cls(first, ConstantSpectralModel(const=second), operator)
 
     def _inner(self) -> tuple[ModelBase, ...]:
         return self.model1, self.model2
