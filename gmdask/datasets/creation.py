@@ -16,6 +16,7 @@ from gmdask.geometry import Axis, WcsGrid
 from gmdask.geometry.fits_header import vounit
 from gmdask.geometry.regions import Region
 from gmdask.irf import overlap_matrix
+from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.store.axes import axis_coords
 from gmdask.store.formats.validity import KERNEL_SUMS, check_values, warn_of_sums
 
@@ -139,8 +140,8 @@ def array_cube(
     axes : tuple of Axis
         "energy" and "energy_true".
     arrays : mapping
-        counts, exposure and, if there are any, background, mask_safe, mask_fit; they are not copied,
-        and may be lazy.
+        counts, exposure and, if there are any, background, mask_safe, mask_fit, weights; they are not
+        copied, and may be lazy.
     exposure_unit : str
         VOUnit.
     responses : mapping of `ResponseMap`
@@ -176,6 +177,8 @@ def array_cube(
         data = _mask(values, f"{where}: {key!r}") if key.startswith("mask") else values
         cube[key] = xr.Variable(dims, data, {"unit": exposure_unit if key == "exposure" else ""})
     cube.attrs = {"name": name, "kind": "MapDataset", "wcs": dict(wcs)}
+    if "weights" in arrays:
+        cube.attrs["stat_type"] = WeightedCash.name
     if region is not None:
         cube.attrs |= {"kind": "SpectrumDataset", "region": region.to_dict(), "wcs": region.pixel()}
     given: Mapping[str, Any] = responses or {}
@@ -204,7 +207,7 @@ def _numbers(values: Any, unit: str, where: str) -> Any:
 def _mask(values: Any, where: str) -> Any:
     """Mask as booleans; weights are none."""
     if values.dtype.kind == "f" and not bool(((values == 0) | (values == 1)).all()):
-        msg = f"{where} has values other than 0 and 1: weights are not supported yet, expected booleans"
+        msg = f"{where} has values other than 0 and 1, expected booleans; weights are an array of their own"
         raise InputError(msg)
     return values.astype(bool)
 

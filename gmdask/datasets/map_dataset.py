@@ -140,6 +140,7 @@ class MapDataset(Alterations, Looks):
         background: Any = None,
         mask_safe: Any = None,
         mask_fit: Any = None,
+        weights: Any = None,
         psf: ResponseMap | None = None,
         edisp: ResponseMap | None = None,
         response: str | None = None,
@@ -156,6 +157,8 @@ class MapDataset(Alterations, Looks):
             Axes, or the edges of their bins in logarithmic scale.
         counts, background, mask_safe, mask_fit : array of shape (energy, lat, lon)
             NumPy's or Dask's.
+        weights : array of shape (energy, lat, lon), optional
+            Of the bins in the statistic, which is ``cash_weighted`` then.
         exposure : array of shape (energy_true, lat, lon)
             In `exposure_unit`.
         exposure_unit : str
@@ -172,7 +175,7 @@ class MapDataset(Alterations, Looks):
         """
         arrays = {
             "counts": counts, "background": background, "mask_safe": mask_safe,
-            "mask_fit": mask_fit, "exposure": exposure,
+            "mask_fit": mask_fit, "weights": weights, "exposure": exposure,
         }  # fmt: skip
         axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
         responses = {"psf": psf, "edisp": edisp}

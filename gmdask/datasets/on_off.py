@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gmdask.datasets.derived_cube import computed, lazy, opened
 from gmdask.datasets.io.fits_files import FITS
 from gmdask.datasets.map_dataset import KINDS, SpectrumDataset
-from gmdask.datasets.off_algebra import OFF, exposure_ratio, off_background
+from gmdask.datasets.operations.off_counts import OFF, exposure_ratio, off_background
 from gmdask.datasets.operations.transforms import altered_dataset
 from gmdask.datasets.prediction import by_bin
 from gmdask.errors import InputError

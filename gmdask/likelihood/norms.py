@@ -260,7 +260,7 @@ def _norm(
     plain += float(statistic.predicted(others).sum())
     slope = float(own[~kept].sum())
     norm = _Norm(own[kept], rest[kept], at.at(kept).data, fixed, plain, slope)
-    wall = -float(ratio[~at.is_linear].min(initial=np.inf))
+    wall = -float(ratio[at.is_bounded].min(initial=np.inf))
     zero = -float(ratio.min(initial=np.inf))
     if at.signed and seen.any():
         wall = zero = -reach

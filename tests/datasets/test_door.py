@@ -164,15 +164,6 @@ def test_counts_of_zero_are_fine(sound, tmp_path):
     assert store.rows[0].counts == 0
 
 
-def test_weights_are_refused(run):
-    """Gammapy's ``cash_weighted`` counts them; as a mask they would be lost without a word."""
-    weighted = run.copy(name="weighted")
-    weighted.mask_fit = run.mask_safe.copy(data=np.full(run.mask_safe.data.shape, 0.3))
-    weighted.stat_type = "cash_weighted"
-    with pytest.raises(InputError, match=r"'weighted'.*cash_weighted.*weights"):
-        gm.from_gammapy(weighted)
-
-
 def test_arrays_with_weights_are_refused():
     energy = np.array([1.0, 10.0]) * u.TeV
     with pytest.raises(InputError, match=r"dataset 'a': 'mask_safe' has values other than 0 and 1"):

@@ -38,10 +38,17 @@ def exact_wstat(npred: Any, n_on: float, n_off: float, on: float, off: float) ->
     return 2 * stat
 
 
-EXACT: dict[str, Callable[..., Any]] = {"cash": exact_cash, "wstat": exact_wstat}
+def exact_weighted(npred: Any, counts: float, weight: float) -> Any:
+    return mpmath.mpf(weight) * exact_cash(npred, counts)
+
+
+EXACT: dict[str, Callable[..., Any]] = {
+    "cash": exact_cash, "cash_weighted": exact_weighted, "wstat": exact_wstat,
+}  # fmt: skip
 # every combination of what is observed, in the order in which the statistic reads it
 OBSERVED: dict[str, list[list[float]]] = {
     "cash": [[0, 1, 2.5, 7, 1000]],
+    "cash_weighted": [[0, 1, 2.5, 7, 1000], [0, 0.1, 1, 3.7]],
     "wstat": [[0, 1, 7, 1000], [0, 1, 9, 2000], [0, 1, 0.3], [0, 1, 12]],
 }
 NPRED = [1e-12, 1e-3, 0.4, 1, 2.5, 7, 12, 1000, 1e5]
@@ -139,6 +146,8 @@ class TestStatistic:
             nothing = np.zeros(statistic.shape)
             np.testing.assert_array_equal(below, statistic.per_bin(nothing))
             np.testing.assert_array_equal(statistic.predicted(-size), nothing)
+            much = statistic.is_bounded & (npred < 10)
+            assert (below > statistic.per_bin(npred))[much].all()
             return
         first, second = statistic.slopes(-size)
         assert (second >= 0).all()

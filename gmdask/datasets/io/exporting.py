@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import xarray as xr
 from astropy.units import Quantity
 from distributed import Client
 
@@ -22,6 +23,7 @@ from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
 from gmdask.likelihood.statistics import STATISTICS
+from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.models import Component, ModelBase, ModelSequence
 from gmdask.models.io.gammapy_objects import models_from_gammapy, models_to_gammapy
 from gmdask.paths import expanded
@@ -115,6 +117,10 @@ def to_gammapy(
         cube = opened(data.source, data.name)
         kind = getattr(theirs, type(data).__name__)
         made = kind.from_hdulist(to_hdulist(cube), name=data.name, format="gadf")
+    if "weights" in cube:  # which Gammapy reads as a mask
+        weights = cube["weights"].values * cube.get("mask_fit", xr.DataArray(1.0)).values
+        made.mask_fit = made.counts.copy(data=weights, unit="")
+        made.stat_type = WeightedCash.name
     livetime = cube["exposure"].attrs.get("meta", {}).get("livetime")
     if livetime is not None:  # which Gammapy does not read of spectra
         made.exposure.meta["livetime"] = Quantity(livetime)
@@ -156,9 +162,8 @@ def from_gammapy(data: Any) -> Any:
             msg = f"{where}: {key} is on HEALPix pixels, which are not supported: expected a WCS map or a region"
             raise InputError(msg)
     if data.stat_type not in STATISTICS:
-        weights = ", with its masks as weights," if data.stat_type == "cash_weighted" else ""
         expected = " or ".join(map(repr, STATISTICS))
-        msg = f"{where}: stat_type {data.stat_type!r}{weights} is not supported yet: expected {expected}"
+        msg = f"{where}: stat_type {data.stat_type!r} is not supported: expected {expected}"
         raise InputError(msg)
     buffer = io.BytesIO()
     with no_warnings():
@@ -168,6 +173,9 @@ def from_gammapy(data: Any) -> Any:
     cube = read_content(buffer.getvalue(), where, data.name, data.name)
     warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
     cube.attrs["kind"] = kind
+    if data.stat_type != WeightedCash.name and "weights" in cube:  # which it does not look at
+        cube = cube.drop_vars("weights")
+        cube.attrs.pop("stat_type")
     livetime = None if data.exposure is None else data.exposure.meta.get("livetime")
     if livetime is not None:  # which Gammapy does not write of spectra
         meta = cube["exposure"].attrs.setdefault("meta", {})

@@ -11,10 +11,11 @@ import xarray as xr
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.datasets.off_algebra import summed_off
 from gmdask.datasets.operations.arrays import double, joined, kept, ordered
 from gmdask.datasets.operations.background import background_factors, ratio
 from gmdask.datasets.operations.irf import irf_mask
+from gmdask.datasets.operations.masks import refuse_weights
+from gmdask.datasets.operations.off_counts import summed_off
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.store.axes import axis_coords, cube_axis
@@ -136,6 +137,7 @@ def resample_energy(
     Gammapy's ``MapDataset.resample_energy_axis``. Exposure and PSF stay as they are, and so does an
     energy dispersion that is given in migration.
     """
+    refuse_weights(cube, "a sum over energies")
     old = cube_axis(cube, "energy")
     axis = Axis("energy", old.edges[list(bins)], old.interp, "edges", old.unit)
     arrays = {str(key): array.variable for key, array in cube.data_vars.items()}

@@ -9,7 +9,7 @@ import xarray as xr
 
 from gmdask.errors import InputError
 
-__all__ = ["packed_mask", "with_mask_fit"]
+__all__ = ["packed_mask", "refuse_weights", "with_mask_fit"]
 
 
 def packed_mask(mask: Any, counts: xr.DataArray, where: str) -> bytes:
@@ -58,3 +58,22 @@ def with_mask_fit(cube: xr.Dataset, packed: bytes) -> xr.Dataset:
     bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=counts.size)
     mask = bits.astype(bool).reshape(counts.shape)
     return cube.assign(mask_fit=xr.Variable(counts.dims, mask, {"unit": ""}))
+
+
+def refuse_weights(cube: xr.Dataset, what: str) -> None:
+    """Refuse to sum bins that have weights of their own.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    what : str
+        What is done to it.
+
+    Raises
+    ------
+    InputError
+        If it has weights.
+    """
+    if "weights" in cube:
+        msg = f"dataset {cube.attrs['name']!r}: {what} of bins with weights has no meaning"
+        raise InputError(msg)

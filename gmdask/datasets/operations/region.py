@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gmdask.datasets.operations.arrays import double, kept, ordered, values_now
 from gmdask.datasets.operations.background import background_factors
 from gmdask.datasets.operations.irf import IRFS, grid_of
+from gmdask.datasets.operations.masks import refuse_weights
 from gmdask.errors import InputError
 from gmdask.geometry import nearest_pixel, rotate, shifted_cards
 from gmdask.geometry.regions import Region
@@ -98,6 +99,7 @@ def to_region(
     Gammapy's ``MapDataset.to_region_map_dataset`` and ``to_spectrum_dataset``: a pixel belongs to the
     region if its centre does; the responses are those of the pixel at its centre.
     """
+    refuse_weights(cube, "a sum over a region")
     where = Region.from_dict(region)
     inside = _pixels(cube, where)
     rows, columns = _window(inside)

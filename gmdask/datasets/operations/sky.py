@@ -11,6 +11,7 @@ import xarray as xr
 from gmdask.datasets.operations.arrays import double, finite, kept, ordered
 from gmdask.datasets.operations.background import background_factors, ratio
 from gmdask.datasets.operations.irf import IRFS, grid_of
+from gmdask.datasets.operations.masks import refuse_weights
 from gmdask.errors import InputError
 from gmdask.geometry import (
     WcsGrid,
@@ -152,6 +153,7 @@ def downsample(
     Gammapy's ``MapDataset.downsample``: counts and background are summed within the safe mask,
     exposure is averaged, and a pixel belongs to a mask if any of its parts does.
     """
+    refuse_weights(cube, "a sum over pixels")
     arrays = {k: v.variable for k, v in cube.data_vars.items() if "lat" in v.dims}
     mask = arrays.get("mask_safe")
     new = cube.drop_vars(list(arrays))

@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
-from gmdask.datasets.off_algebra import check_alike, summed_off
 from gmdask.datasets.operations.arrays import finite, kept, ordered, unit_factor, values_now
 from gmdask.datasets.operations.background import background_factors, ratio
 from gmdask.datasets.operations.gti import gti_union
 from gmdask.datasets.operations.irf import IRFS, grid_of, onto_pixels, stack_irf
+from gmdask.datasets.operations.masks import refuse_weights
+from gmdask.datasets.operations.off_counts import check_alike, summed_off
 from gmdask.errors import InputError
 from gmdask.geometry import pixel_offset
 from gmdask.store.axes import cube_axis, same_axis
@@ -50,6 +51,8 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
     Unlike there, nothing is left of the good time intervals of a cube without any safe bin.
     """
     where = f"dataset {other.attrs['name']!r} stacked onto {cube.attrs['name']!r}"
+    for one in (cube, other):
+        refuse_weights(one, "a stack")
     offset = _offset(cube, other, where)
     mask = other["mask_safe"].variable if "mask_safe" in other else None
     image = None if mask is None else mask.any("energy")

@@ -8,11 +8,12 @@ from typing import Any
 from gmdask.errors import InputError
 from gmdask.likelihood.statistics.base import TRUNCATION, Statistic, Terms
 from gmdask.likelihood.statistics.cash import Cash
+from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.likelihood.statistics.wstat import WStat
 
 __all__ = ["STATISTICS", "TRUNCATION", "Statistic", "Terms", "statistic_type"]
 
-STATISTICS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Cash, WStat)}
+STATISTICS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Cash, WeightedCash, WStat)}
 
 
 def statistic_type(attrs: Mapping[Any, Any]) -> type[Statistic]:

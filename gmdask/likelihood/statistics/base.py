@@ -64,7 +64,7 @@ class Statistic(ABC):
         Whether it is ``2 npred`` in some bins, see `is_linear`, so that only their sum is needed.
     signed : bool
         Whether it takes negative predictions as they are, and has a minimum whatever the data are. Others
-        clip them at zero, and grow beyond all bounds on the way there, except in linear bins.
+        clip them at zero; see `is_bounded`.
     """
 
     name: ClassVar[str]
@@ -99,6 +99,11 @@ class Statistic(ABC):
     @property
     def is_linear(self) -> Mask:
         """Bins in which it is ``2 npred``, wherever that is not negative."""
+        return np.zeros(self.shape, dtype=bool)
+
+    @property
+    def is_bounded(self) -> Mask:
+        """Bins in which it grows beyond all bounds as the predicted counts go to zero."""
         return np.zeros(self.shape, dtype=bool)
 
     @abstractmethod

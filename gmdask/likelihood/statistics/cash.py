@@ -34,6 +34,11 @@ class Cash(Statistic):
         """Bins without counts."""
         return self.data[0] <= 0
 
+    @property
+    def is_bounded(self) -> Mask:
+        """Bins with counts."""
+        return self.data[0] > 0
+
     def predicted(self, npred: Array) -> Array:
         """Predicted counts, zero where they are negative."""
         return np.where(npred <= TRUNCATION, 0.0, npred)

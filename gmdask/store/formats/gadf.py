@@ -121,7 +121,11 @@ def _kind(cube: xr.Dataset, where: str) -> dict[str, str]:
     spectrum = "region" in cube.attrs and "psf" not in cube
     found = [key for key in OFF if key in cube]
     if not found:
-        return {"kind": "SpectrumDataset" if spectrum else "MapDataset"}
+        kind = {"kind": "SpectrumDataset" if spectrum else "MapDataset"}
+        return kind | ({"stat_type": "cash_weighted"} if "weights" in cube else {})
+    if "weights" in cube:
+        msg = f"{where}: a mask has values other than 0 and 1: weights of on/off data are not supported"
+        raise InputError(msg)
     if not spectrum:
         msg = f"{where}: HDU {found[0].upper()} found: on/off maps are not supported yet"
         raise InputError(msg)
@@ -180,14 +184,21 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
     dataset.attrs["wcs"] = counts.wcs
     if counts.region is not None:
         dataset.attrs["region"] = counts.region
+    weights: Any = None
     for key in COUNTS_LIKE:
         if key in maps:
             axes = _expect_axes(maps[key], (("energy",),), where)
             _expect_same_axis(maps[key], axes[0], counts, energy, where)
             _expect_same_grid(maps[key], counts, where)
             data = maps[key].data
-            data = data.astype(bool) if key.startswith("mask") else data
+            if key.startswith("mask"):
+                if not np.isin(data, (0, 1)).all():
+                    weights = data.astype(np.float64) * (1.0 if weights is None else weights)
+                data = data.astype(bool)
             _put(dataset, key, ("energy", "lat", "lon"), maps[key], data)
+    if weights is not None:
+        log.info("%s: its masks have values other than 0 and 1, which weight the statistic", where)
+        dataset["weights"] = xr.Variable(("energy", "lat", "lon"), weights, {"unit": ""})
     exposure = maps["exposure"]
     axis = _expect_axes(exposure, (("energy_true", "energy"),), where)[0]
     _expect_same_grid(exposure, counts, where)

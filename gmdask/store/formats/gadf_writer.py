@@ -28,7 +28,8 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
     Parameters
     ----------
     cube : xarray.Dataset
-        In memory. Arrays keep their dtype, but for masks of maps, which become bytes.
+        In memory. Arrays keep their dtype, but for masks of maps, which become bytes. Weights are written as
+        the fit mask.
 
     Returns
     -------
@@ -42,6 +43,9 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
         primary.header["NAME"] = cube.attrs["name"]
     primary.header.update(cube.attrs.get("primary", {}))
     hdus = [primary]
+    if "weights" in cube:  # the mask of a fit has them, as in Gammapy
+        fit = cube["mask_fit"].variable if "mask_fit" in cube else 1.0
+        cube = cube.assign(mask_fit=cube["weights"].variable * fit)
     for key in (*COUNTS_LIKE, "exposure"):
         if key in cube:
             hdus += _map_hdus(cube, key, cube[key].values, [_axis(cube, cube[key].dims[0])])

@@ -28,7 +28,7 @@ KERNEL_SUMS = "kernel_sums"
 
 AXIS_UNITS = {"energy": "TeV", "energy_true": "TeV", "rad": "deg", "migra": ""}
 UNITS = {"exposure": "cm2 s", "psf": "sr-1", "edisp": ""}
-NUMBERS = ("counts", "background", "counts_off", "acceptance", "acceptance_off")
+NUMBERS = ("counts", "background", "counts_off", "acceptance", "acceptance_off", "weights")
 ROUNDING = 1e-6  # of the largest value: how far below zero rounding may reach
 WIGGLE = 1e-3  # the same for responses, which come from interpolated tables
 TOLERANCE = 0.05  # of the sum of a kernel
@@ -65,7 +65,7 @@ def check_values(cube: xr.Dataset, where: str) -> xr.Dataset:
         - An array is not of numbers, or its unit of another dimension than it must have.
         - Energies are not positive and finite, or pixels not on the sky.
         - Good time intervals or the livetime are no times.
-        - Counts, background or acceptances are not finite or negative in the mask.
+        - Counts, background, acceptances or weights are not finite or negative in the mask.
         - Exposure is not finite at pixels of the mask, or negative.
         - PSF or energy dispersion have negative values, or there are none although there is
           exposure in the mask.
