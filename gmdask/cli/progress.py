@@ -38,13 +38,14 @@ class Progress:
     def __init__(self, every: float = 1.0) -> None:
         self._terminal, self._volume = sys.stderr.isatty(), volume()
         self._every, self._start, self._last = every, time.monotonic(), -math.inf
-        self._width = 0
+        self._width, self._shown = 0, ""
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         text = _text(event, everything=self._volume is Volume.VERBOSE)
-        if text is None or self._volume is Volume.QUIET:
+        if text is None or text == self._shown or self._volume is Volume.QUIET:
             return
+        self._shown = text
         if self._terminal:
             lasting = self._volume is Volume.VERBOSE and not isinstance(event, OFTEN)
             self._write_over(text, final=lasting or isinstance(event, FitEnd))

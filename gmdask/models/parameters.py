@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, UnknownNameError
-from gmdask.models.parameter import Parameter
+from gmdask.models.parameter import Parameter, unit_text
 
 __all__ = ["Parameters"]
 
@@ -333,4 +333,4 @@ def _text(par: Parameter) -> str:
         for sign, limit in (("≥", par.min), ("≤", par.max))
         if not np.isnan(limit)
     ]
-    return " ".join([f"{par.value:.5g}", error, str(par.unit), *limits]).rstrip()
+    return " ".join([f"{par.value:.5g}", error, unit_text(par.unit), *limits]).rstrip()

@@ -71,6 +71,14 @@ def test_path_with_control_characters_in_an_error(gmdask, tmp_path) -> None:
     assert err.splitlines()[0].startswith("Usage: gmdask ls")
 
 
+def test_progress_is_not_said_twice(gmdask, survey, tmp_path) -> None:
+    """A block is made, and then written: the last of its datasets counts twice."""
+    code, _, err = gmdask("import", survey, tmp_path / "s.zarr")
+    assert code == 0
+    ends = [line.split("] ")[1] for line in err.splitlines() if "3 of 3" in line]
+    assert ends == ["check: 3 of 3 datasets", "import: 3 of 3 datasets"]
+
+
 def test_json_of_a_store(gmdask, survey_store) -> None:
     code, out, _ = gmdask("ls", survey_store, "--json", "--where", "name ~ *-1")
     rows = gm.Store.open(survey_store).rows

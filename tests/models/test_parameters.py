@@ -90,6 +90,8 @@ def test_texts():
     assert "p = 1.5" in par._repr_html_()
     pars = Parameters([par, Parameter("q<", 2.0)])
     assert str(pars) == "p   1.5 (frozen) TeV ≥ 0\nq<  2 ± 0"
+    flux = Parameters([Parameter("dnde", 1.0, unit="1 / (TeV s cm2)")])
+    assert str(flux) == "dnde  1 ± 0 cm-2 s-1 TeV-1"  # as everywhere else
     assert "<td>q&lt;</td>" in pars._repr_html_()
     assert repr(pars) == "Parameters(2: p, q<)"
     assert str(Parameters()) == ""
