@@ -12,6 +12,8 @@ import dask
 import pytest
 from hypothesis import settings
 
+import gmdask.cluster  # noqa: F401  (the defaults of its settings are there before one is changed for a while)
+
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # as a shell starts what runs in the background
