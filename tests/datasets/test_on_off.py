@@ -264,6 +264,46 @@ def test_with_a_spectrum_of_another_kind(shared, tmp_path):
     assert gm.Fit(again).run(models).success
 
 
+def test_with_a_map(shared, tmp_path):
+    """Fermi-LAT map and H.E.S.S. spectrum: a background norm is profiled where its data are."""
+    folder = shared / "data" / "mwl"
+    reference = json.loads((folder / "reference.json").read_text())
+    both = gm.Datasets([
+        gm.MapDataset.read(folder / "Fermi-LAT.fits", response="gammapy"),
+        gm.MapDataset.read(folder / "pha_obsHESS.fits"),
+    ])  # fmt: skip
+    models = gm.Models.read(folder / "models_start.yaml")
+    both.set_models(models)
+    for vector, expected in reference["stat"].items():
+        for name, value in reference["vectors"][vector].items():
+            models.parameters[name].value = value
+        both.set_models_parameters(models.parameters)
+        for name, tolerance in (("Fermi-LAT", 0.01), ("HESS", 1e-6)):
+            stat = both[name].stat_sum()
+            assert stat == pytest.approx(expected["per_dataset"][name], abs=tolerance)
+    both.write(tmp_path / "store")
+    stored = gm.Datasets.read(tmp_path / "store", response="gammapy")
+    results, found = [], []
+    for client in (None, local_client(1), local_client(2)):
+        own = gm.Models.read(folder / "models_start.yaml")
+        results.append(gm.Fit(stored, client).run(own))
+        found.append(own.parameters)
+    assert results[0].success
+    for result, parameters in zip(results[1:], found[1:], strict=True):
+        assert result.total_stat == results[0].total_stat
+        np.testing.assert_array_equal(parameters.value, found[0].value)
+    # at the optimum of all, with the norm profiled: no better value nearby
+    stored.set_models(own)
+    least = stored.stat_sum()
+    for parameter in own.parameters.free:
+        best = parameter.value
+        for step in (-0.05, 0.05):
+            parameter.value = best + step * parameter.error
+            stored.set_models_parameters(own.parameters)
+            assert stored.stat_sum() > least
+        parameter.value = best
+
+
 def test_asimov_and_fake(shared):
     own = ours(shared, "joint_crab")[6]
     models = gm.Models.read(shared / "data" / "joint_crab" / "models_start.yaml")
