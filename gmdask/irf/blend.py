@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.compiling import compiled
 from gmdask.geometry import WcsGrid, rotate
 
 __all__ = ["Blend", "blend_at", "blend_weights"]
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 STENCIL = 1e-3  # deg, of the differences by which pixel coordinates are derived
+NORTH, EAST = STENCIL * (np.indices((3, 3)) - 1.0)
 N_ORDERS = 6  # value, two first and three second derivatives
 
 
@@ -47,6 +49,7 @@ class Blend(NamedTuple):
         return len(set(self.y.tolist())) == 1 and len(set(self.x.tolist())) == 1
 
 
+@compiled
 def blend_weights(u: float) -> Array:
     """Weights (order, node) of the nodes -1, 0, 1, 2 at `u` between 0 and 1.
 
@@ -55,23 +58,38 @@ def blend_weights(u: float) -> Array:
     step = u**3 * (10 - 15 * u + 6 * u * u)
     d_step = 30 * u * u * (1 - u) ** 2
     d2_step = 60 * u * (1 - u) * (1 - 2 * u)
-    left = np.array([
-        [u * (u - 1) / 2, 1 - u * u, u * (u + 1) / 2, 0.0],
-        [u - 0.5, -2 * u, u + 0.5, 0.0],
-        [1.0, -2.0, 1.0, 0.0],
-    ])  # fmt: skip
-    v = u - 1
-    right = np.array([
-        [0.0, v * (v - 1) / 2, 1 - v * v, v * (v + 1) / 2],
-        [0.0, v - 0.5, -2 * v, v + 0.5],
-        [0.0, 1.0, -2.0, 1.0],
-    ])  # fmt: skip
-    apart = right - left
-    return np.stack([
-        left[0] + step * apart[0],
-        left[1] + step * apart[1] + d_step * apart[0],
-        left[2] + step * apart[2] + 2 * d_step * apart[1] + d2_step * apart[0],
-    ])  # fmt: skip
+    left, right, v = np.zeros((3, 4)), np.zeros((3, 4)), u - 1
+    left[0, 0], left[0, 1], left[0, 2] = u * (u - 1) / 2, 1 - u * u, u * (u + 1) / 2
+    left[1, 0], left[1, 1], left[1, 2] = u - 0.5, -2 * u, u + 0.5
+    left[2, 0], left[2, 1], left[2, 2] = 1.0, -2.0, 1.0
+    right[0, 1], right[0, 2], right[0, 3] = v * (v - 1) / 2, 1 - v * v, v * (v + 1) / 2
+    right[1, 1], right[1, 2], right[1, 3] = v - 0.5, -2 * v, v + 0.5
+    right[2, 1], right[2, 2], right[2, 3] = 1.0, -2.0, 1.0
+    out = np.empty((3, 4))
+    for node in range(4):
+        apart = right[:, node] - left[:, node]
+        out[0, node] = left[0, node] + step * apart[0]
+        out[1, node] = left[1, node] + step * apart[1] + d_step * apart[0]
+        out[2, node] = left[2, node] + step * apart[2] + 2 * d_step * apart[1] + d2_step * apart[0]
+    return out
+
+
+@compiled
+def _combined(wy: Array, wx: Array, py: Array, px: Array, out: Array) -> None:
+    """Fill weights (6, 4, 4) by the sky, from those (3, 4) along the axes and derivatives (5,) of pixels."""
+    for i in range(4):
+        for j in range(4):
+            by_x, by_y = wy[0, i] * wx[1, j], wy[1, i] * wx[0, j]
+            xx, xy, yy = wy[0, i] * wx[2, j], wy[1, i] * wx[1, j], wy[2, i] * wx[0, j]
+            out[0, i, j] = wy[0, i] * wx[0, j]
+            out[1, i, j] = by_x * px[0] + by_y * py[0]
+            out[2, i, j] = by_x * px[1] + by_y * py[1]
+            for k in range(3):
+                a, b = k // 2, (k + 1) // 2  # (0, 0), (0, 1), (1, 1)
+                out[3 + k, i, j] = (
+                    xx * px[a] * px[b] + xy * (px[a] * py[b] + px[b] * py[a])
+                    + yy * py[a] * py[b] + by_x * px[2 + k] + by_y * py[2 + k]
+                )  # fmt: skip
 
 
 def _axis(at: float, n: int) -> tuple[Index, Array]:
@@ -81,7 +99,7 @@ def _axis(at: float, n: int) -> tuple[Index, Array]:
         weights[0, 1] = 1.0
         return np.full(4, 0 if n == 1 else n // 2, dtype=np.intp), weights
     cell = min(max(math.floor(at), -2), n)
-    nodes = np.clip(cell + np.arange(-1, 3), 0, n - 1).astype(np.intp)
+    nodes = np.array([min(max(cell + k, 0), n - 1) for k in (-1, 0, 1, 2)], dtype=np.intp)
     return nodes, blend_weights(min(max(at - cell, 0.0), 1.0))
 
 
@@ -102,21 +120,14 @@ def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
         weights = np.zeros((N_ORDERS, 4, 4))
         weights[0] = np.outer(wy[0], wx[0])
         return Blend(y, x, weights)
-    step = np.array([-STENCIL, 0.0, STENCIL])
-    sky_lat, sky_lon = np.meshgrid(lat + step, lon + step, indexing="ij")
-    pixels = grid.to_pixel(*rotate(sky_lon, sky_lat, frame, grid.frame))
+    pixels = grid.to_pixel(*rotate(lon + EAST, lat + NORTH, frame, grid.frame))
     (y, wy), (x, wx) = (
         _axis(float(p[1, 1]), n) for p, n in zip(pixels[::-1], grid.shape, strict=True)
     )
     px, py = (_differences(p) for p in pixels)
-    by_x, by_y = np.outer(wy[0], wx[1]), np.outer(wy[1], wx[0])
-    xx, xy, yy = np.outer(wy[0], wx[2]), np.outer(wy[1], wx[1]), np.outer(wy[2], wx[0])
-    found = [np.outer(wy[0], wx[0])]
-    found += [by_x * px[i] + by_y * py[i] for i in (0, 1)]
-    for k, (i, j) in enumerate(((0, 0), (0, 1), (1, 1))):
-        second = xx * px[i] * px[j] + xy * (px[i] * py[j] + px[j] * py[i]) + yy * py[i] * py[j]
-        found.append(second + by_x * px[2 + k] + by_y * py[2 + k])
-    return Blend(y, x, np.stack(found))
+    weights = np.empty((N_ORDERS, 4, 4))
+    _combined(wy, wx, py, px, weights)
+    return Blend(y, x, weights)
 
 
 def _differences(p: Array) -> Array:

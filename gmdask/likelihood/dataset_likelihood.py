@@ -19,7 +19,7 @@ from gmdask.likelihood.background import (
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.observation import Keep, Observation
-from gmdask.likelihood.operators import Operator
+from gmdask.likelihood.operators import Linear, Operator
 from gmdask.likelihood.parameter_slots import Jacobian, Slot, add_block, limits
 from gmdask.likelihood.source import EXACT, Places, Source, SpectrumCache, shape_of
 from gmdask.likelihood.statistics import Terms, statistic_type
@@ -91,13 +91,22 @@ class _Term(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Contribution of one source at some values: operator, its bins, and spectrum."""
+    """Contribution of one source at some values: operator, its bins, spectrum, and counts."""
 
     term: _Term
     operator: Operator
     bins: Places
     f: Array
     df: Array | None
+    seen: Linear
+
+
+def _plain(counts: Array, total: Array) -> Linear:
+    """Counts without derivatives."""
+    none = np.zeros(0)
+    return Linear(
+        counts, float(total), np.zeros((len(counts), 0)), none, np.zeros((len(counts), 0)), none
+    )
 
 
 class CompiledDataset:
@@ -239,7 +248,12 @@ class CompiledDataset:
                 continue
             spectrum = term.spectral.internal(values)
             f, df = source.spectrum(self._energy_grid, spectrum, cache, derivatives=derivatives)
-            parts.append(_Part(term, operator, index, f, df))
+            if df is None:
+                seen = _plain(*operator.forward(f))
+            else:
+                places, factors = term.spectral.places, term.spectral.free_factors
+                seen = operator.linear(f, np.ascontiguousarray((df[places] * factors[:, None]).T))
+            parts.append(_Part(term, operator, index, f, df, seen))
         return parts
 
     def _background_counts(self, values: Array) -> tuple[Array, float, float]:
@@ -253,9 +267,8 @@ class CompiledDataset:
         """Counts (bin,) of all sources, and their masked sum."""
         counts, total = np.zeros(self._n_bins), 0.0
         for part in parts:
-            own, own_sum = part.operator.forward(part.f)
-            counts[part.bins] += own
-            total += float(own_sum)
+            counts[part.bins] += part.seen.counts
+            total += part.seen.total
         return counts, total
 
     def npred(self, values: Array, anchor: Array | None = None) -> Array:
@@ -395,16 +408,13 @@ class CompiledDataset:
         )
 
     def _source_jacobian(self, part: _Part, jacobian: Jacobian) -> None:
-        assert part.df is not None
-        slot = part.term.spectral
+        slot, seen = part.term.spectral, part.seen
         if len(slot.places):
-            spectra = (part.df[slot.places] * slot.free_factors[:, None]).T
-            jacobian.add(part.bins, slot.columns, *part.operator.forward(spectra))
+            jacobian.add(part.bins, slot.columns, seen.spectral, seen.spectral_total)
         slot = part.term.spatial
         if len(slot.places):
-            counts, total = part.operator.forward_shape(part.f)
             factors = slot.free_factors
-            jacobian.add(part.bins, slot.columns, counts * factors, total * factors)
+            jacobian.add(part.bins, slot.columns, seen.shape * factors, seen.shape_total * factors)
 
     def _background_jacobian(self, values: Array, jacobian: Jacobian) -> None:
         background, slot = self._background, self._norm
@@ -419,17 +429,15 @@ class CompiledDataset:
         assert part.df is not None
         w, w_sum = terms.first[part.bins], terms.first_sum
         spectral, spatial = part.term.spectral, part.term.spatial
+        bent = part.operator.bent(part.f, w, w_sum)
         if len(spectral.places):
             second = part.term.source.spectrum_hessian(self._energy_grid, spectral.internal(values))
-            block = times(
-                second[np.ix_(spectral.places, spectral.places)],
-                part.operator.adjoint(w, w_sum),
-            )
+            block = times(second[np.ix_(spectral.places, spectral.places)], bent.adjoint)
             add_block(observed, spectral, spectral, block)
         if len(spatial.places):
-            add_block(observed, spatial, spatial, part.operator.second_shape(part.f, w, w_sum))
+            add_block(observed, spatial, spatial, bent.second_shape)
         if len(spectral.places) and len(spatial.places):
-            cross = times(part.operator.adjoint_shape(w, w_sum), part.df[spectral.places].T)
+            cross = times(bent.adjoint_shape, part.df[spectral.places].T)
             add_block(observed, spatial, spectral, cross)
             add_block(observed, spectral, spatial, cross.T)
 

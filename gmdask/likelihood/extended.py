@@ -11,7 +11,7 @@ from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.convolution import Convolution, SampledConvolution
 from gmdask.likelihood.factored import FactoredOperator, is_shorter
 from gmdask.likelihood.observation import Anchor, Keep, Observation
-from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
+from gmdask.likelihood.operators import MatrixOperator, Operator, OperatorBase, mask_response
 from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.sums import times
 
@@ -101,7 +101,7 @@ class ExtendedResponse:
         return self._integral.second(values, self._free, adjoint(scattered))
 
 
-class _RecoOperator:
+class _RecoOperator(OperatorBase):
     """Operator of an extended shape with the PSF in reconstructed energy."""
 
     def __init__(

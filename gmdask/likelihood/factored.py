@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.observation import Keep
-from gmdask.likelihood.operators import SecondShape
+from gmdask.likelihood.operators import OperatorBase, SecondShape
 from gmdask.sums import times
 
 __all__ = ["FactoredOperator", "is_shorter"]
@@ -20,7 +20,7 @@ def is_shorter(n_pixels: int, n_bins: int, n_true: int) -> bool:
     return 1.5 * n_pixels * n_true + n_bins < n_bins * n_true
 
 
-class FactoredOperator:
+class FactoredOperator(OperatorBase):
     """Response ``M[k, t] = R[t, r_k] A[t, p_k]``, with derivatives ``R[t, r_k] A'[t, p_k]``.
 
     Parameters

@@ -168,6 +168,12 @@ class Observation:
             return self._exposure[:, y, x], self.mask[:, y, x]
         return self._cube["exposure"][:, y, x].values, self._mask_of(window)
 
+    def whole_exposure(self) -> NDArray[Any]:
+        """Exposure (energy_true, lat, lon) as it is stored."""
+        if self._released:
+            return np.asarray(self._cube["exposure"].values)
+        return self._exposure
+
     def exposure_and_mask(self, window: Window, owner: str | None) -> tuple[Array, Mask]:
         """Exposure in cm2 s, what is not finite being 0, and mask of a window."""
         if owner is None:

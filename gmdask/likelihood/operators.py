@@ -11,7 +11,7 @@ or a shorter form of them, and their derivatives by the shape parameters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from gmdask.likelihood.observation import Anchor, Keep
 from gmdask.sums import times
 
-__all__ = ["N_SHAPE", "KernelOperator", "MatrixOperator", "Operator", "mask_response"]
+__all__ = [
+    "N_SHAPE",
+    "Bent",
+    "KernelOperator",
+    "Linear",
+    "MatrixOperator",
+    "Operator",
+    "OperatorBase",
+    "mask_response",
+]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -27,6 +36,45 @@ Index = NDArray[np.intp]
 N_SHAPE = {1: 0, 3: 1, 7: 2}  # from 1 + S + S² rows of weights
 
 SecondShape = Callable[[Array, Array, float], Array]
+
+
+class Linear(NamedTuple):
+    """Counts of a component with all first derivatives.
+
+    Attributes
+    ----------
+    counts : array of shape (bin,)
+    total : float
+        Their masked sum.
+    spectral : array of shape (bin, n)
+        Counts of other spectra, by which the first one is derived.
+    spectral_total : array of shape (n,)
+    shape : array of shape (bin, S)
+        Derivatives by the shape parameters.
+    shape_total : array of shape (S,)
+    """
+
+    counts: Array
+    total: float
+    spectral: Array
+    spectral_total: Array
+    shape: Array
+    shape_total: Array
+
+
+class Bent(NamedTuple):
+    """Derivatives of ``w · npred + w_sum Σ_mask npred``; see `Operator`.
+
+    Attributes
+    ----------
+    adjoint : array of shape (T,)
+    adjoint_shape : array of shape (S, T)
+    second_shape : array of shape (S, S)
+    """
+
+    adjoint: Array
+    adjoint_shape: Array
+    second_shape: Array
 
 
 class Operator(Protocol):
@@ -57,6 +105,14 @@ class Operator(Protocol):
         """Second derivatives (S, S) of the same by the shape parameters."""
         ...
 
+    def linear(self, f: Array, spectra: Array) -> Linear:
+        """Counts of f (T,), with derivatives by spectra (T, n) and shape parameters."""
+        ...
+
+    def bent(self, f: Array, w: Array, w_sum: float) -> Bent:
+        """All that `adjoint`, `adjoint_shape` and `second_shape` tell."""
+        ...
+
     def keep(self, keep: Keep) -> None:
         """Have what is large kept where `keep` puts it."""
         ...
@@ -67,7 +123,21 @@ class Operator(Protocol):
         ...
 
 
-class MatrixOperator:
+class OperatorBase:
+    """What is the same for operators which have no shorter way to it."""
+
+    def linear(self: Operator, f: Array, spectra: Array) -> Linear:
+        """See `Operator`."""
+        counts, total = self.forward(f)
+        return Linear(counts, float(total), *self.forward(spectra), *self.forward_shape(f))
+
+    def bent(self: Operator, f: Array, w: Array, w_sum: float) -> Bent:
+        """See `Operator`."""
+        by_spectrum, by_shape = self.adjoint(w, w_sum), self.adjoint_shape(w, w_sum)
+        return Bent(by_spectrum, by_shape, self.second_shape(f, w, w_sum))
+
+
+class MatrixOperator(OperatorBase):
     """M and c as they are.
 
     Parameters
@@ -133,7 +203,7 @@ class MatrixOperator:
         return np.zeros((0, 0)) if self._second is None else self._second(f, w, w_sum)
 
 
-class KernelOperator:
+class KernelOperator(OperatorBase):
     """A point source seen through a PSF in reconstructed energy.
 
     The PSF comes after the energy dispersion, and the exposure is that of the J pixels

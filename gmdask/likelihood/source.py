@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.corners import point_corners
+from gmdask.likelihood.exact.operator import ExactOperator
 from gmdask.likelihood.exact.region import ExactRegion, is_exact_region
 from gmdask.likelihood.exact.source import ExactSource, is_exact
 from gmdask.likelihood.extended import ExtendedResponse
@@ -141,6 +142,9 @@ class Source:
             exact.compile(values)
             return
         operator, self._places = exact.operator(values, derivatives=False)
+        if isinstance(operator, ExactOperator):  # once and for all as a matrix
+            whole = operator.forward(np.eye(self._observation.energy_true.nbin))
+            operator = MatrixOperator(*whole)
         if operator is not None:
             operator.keep(keep)
         self._operator = (values.tobytes(), False, operator)

@@ -10,7 +10,7 @@ from gmdask.errors import ModelError
 from gmdask.geometry import pixel_offset, rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.observation import Keep, Observation
-from gmdask.likelihood.operators import Operator
+from gmdask.likelihood.operators import Operator, OperatorBase
 from gmdask.likelihood.source import SpectrumCache
 from gmdask.models import EnergyGrid, SkyGrid, SkyMap, TemplateNPredModel
 from gmdask.sums import times
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 
-class TemplateOperator:
+class TemplateOperator(OperatorBase):
     """Counts of a template: linear in its norm (R,) per reconstructed energy.
 
     Parameters

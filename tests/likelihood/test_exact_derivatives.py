@@ -7,7 +7,7 @@ import pytest
 
 from gmdask.geometry import WcsGrid, rotate
 from gmdask.likelihood.dataset_likelihood import CompiledDataset
-from gmdask.likelihood.exact.nodes import BLEND, zone_of
+from gmdask.likelihood.exact.nodes import BLEND, node_scratch, zone_of
 from gmdask.models import (
     DatasetModels,
     DiskSpatialModel,
@@ -180,15 +180,12 @@ def sampled(pixel: float):
 def test_the_last_of_a_rule_is_left_out():
     """A share that rounding may turn to zero or below is none: it is divided by."""
     rules = np.array([[0.0, 4.0, 0.0], [4.0, 5.0, 0.01]])
-    axes, grid = np.eye(3)[[1, 2, 0]], np.array([1e-4, 1e-2, 100, 0.0, 1.0, 1.0])
-    pixel, out = np.zeros((7, 3)), np.empty(6)
+    grid, out = np.array([1e-4, 1e-2, 100, 0.0, 1.0, 1.0]), np.empty(6)
     found = set()
     for apart in np.concatenate([[0.0], np.geomspace(1e-16, 0.2, 2000)]):
         r = rules[1, 2] * (1 + BLEND) * (1 - apart)
-        pixel[0] = [1 - r * r / 2, r * np.sqrt(1 - r * r / 4), 0.0]
-        zone = zone_of(
-            pixel, axes, rules, grid, np.empty(3), np.empty((2, 2)), np.empty((2, 2, 2)), out
-        )
+        offset = np.array([r * np.sqrt(1 - r * r / 4), 0.0, -r * r / 2])
+        zone = zone_of(offset, rules, grid, node_scratch(2), out)
         assert np.isfinite(out).all()
         assert out[0] == 1.0 or 1e-14 <= out[0] < 1.0
         found.add((int(zone), out[0] < 1.0))

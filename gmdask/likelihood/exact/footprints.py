@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.compiling import compiled
-from gmdask.likelihood.exact.nodes import curves_of, slopes_of, spline_at
+from gmdask.likelihood.exact.nodes import curves_of, node_scratch, slopes_of, spline_at
 
-__all__ = ["footprints", "pairs", "rows"]
+__all__ = ["add_node", "footprints", "pairs", "rows"]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +57,50 @@ def _put_pairs(
 
 
 @compiled
+def add_node(
+    seen: Array, solid: float, grid: Array, phi: float, moves: Array, turns: Array, order: int,
+    scratch: Any, out: Array,
+) -> None:  # fmt: skip
+    """Add what a node gives the coefficients.
+
+    Parameters
+    ----------
+    seen : array
+        East, north, squared chord and chord of the node from the source.
+    solid : float
+        Its solid angle.
+    grid, phi, moves, turns, order, out
+        See `footprints`.
+    scratch
+        Of `node_scratch`.
+    """
+    _, weights, slopes, curves, by_r, by_turn = scratch
+    n_s, n_m, r = len(turns), out.shape[1], seen[3]
+    cell = spline_at(r, grid, weights)
+    if order > 0:
+        slopes_of(seen, r, grid[3], grid[4], slopes)
+        for s in range(n_s):
+            by_r[s] = moves[s, 0] * slopes[0, 0] + moves[s, 1] * slopes[0, 1]
+            by_turn[s] = moves[s, 0] * slopes[1, 0] + moves[s, 1] * slopes[1, 1] - turns[s]
+    if order > 1:
+        curves_of(seen, r, slopes, grid[3], grid[4], curves)
+    bearing = 0.0 if n_m == 1 else 2 * (np.arctan2(seen[0], seen[1]) - phi)
+    turn_c, turn_s = np.cos(bearing), np.sin(bearing)
+    cosine, sine = solid, 0.0
+    for m in range(n_m):
+        _put(out, 0, m, cell, weights, cosine, 0.0, 0.0)
+        k = 2.0 * m
+        if order > 0:
+            for s in range(n_s):
+                _put(out, 1 + s, m, cell, weights, -k * sine * by_turn[s], cosine * by_r[s], 0.0)
+        if order > 1:
+            _put_pairs(
+                out, m, cell, weights, k, cosine, sine, moves, by_r, by_turn, curves, 1 + n_s
+            )
+        cosine, sine = cosine * turn_c - sine * turn_s, sine * turn_c + cosine * turn_s
+
+
+@compiled
 def footprints(
     nodes: Array,
     axes: Array,
@@ -72,7 +118,7 @@ def footprints(
     nodes : array of shape (node, 4)
         Directions and solid angles.
     axes, grid, phi
-        See `kernels.forward`.
+        See `kernels.at_bins`.
     moves : array of shape (S, 2)
         Derivatives of longitude and latitude by the shape parameters.
     turns : array of shape (S,)
@@ -82,10 +128,7 @@ def footprints(
     out : array of shape (1 + S + S (S + 1) / 2, M, n + 4)
         Filled with the value, first and second derivatives; rows beyond the order may be missing.
     """
-    n_s, n_m = len(turns), out.shape[1]
-    weights, slopes, curves = np.empty((3, 4)), np.empty((2, 2)), np.empty((2, 2, 2))
-    seen, by_r, by_turn = np.empty(3), np.zeros(n_s), np.zeros(n_s)
-    reach = grid[5]
+    seen, scratch = np.empty(4), node_scratch(len(turns))
     for node in range(len(nodes)):
         seen[:] = 0.0
         for i in range(3):
@@ -93,34 +136,9 @@ def footprints(
             seen[0] += d * axes[0, i]
             seen[1] += d * axes[1, i]
             seen[2] += d * d
-        r = np.sqrt(seen[2]) + 1e-14
-        if r >= reach:
-            continue
-        solid = nodes[node, 3]
-        cell = spline_at(r, grid, weights)
-        if order > 0:
-            slopes_of(seen, r, grid[3], grid[4], slopes)
-            for s in range(n_s):
-                by_r[s] = moves[s, 0] * slopes[0, 0] + moves[s, 1] * slopes[0, 1]
-                by_turn[s] = moves[s, 0] * slopes[1, 0] + moves[s, 1] * slopes[1, 1] - turns[s]
-        if order > 1:
-            curves_of(seen, r, slopes, grid[3], grid[4], curves)
-        bearing = 0.0 if n_m == 1 else 2 * (np.arctan2(seen[0], seen[1]) - phi)
-        turn_c, turn_s = np.cos(bearing), np.sin(bearing)
-        cosine, sine = solid, 0.0
-        for m in range(n_m):
-            _put(out, 0, m, cell, weights, cosine, 0.0, 0.0)
-            k = 2.0 * m
-            if order > 0:
-                for s in range(n_s):
-                    _put(
-                        out, 1 + s, m, cell, weights, -k * sine * by_turn[s], cosine * by_r[s], 0.0
-                    )
-            if order > 1:
-                _put_pairs(
-                    out, m, cell, weights, k, cosine, sine, moves, by_r, by_turn, curves, 1 + n_s
-                )
-            cosine, sine = cosine * turn_c - sine * turn_s, sine * turn_c + cosine * turn_s
+        seen[3] = np.sqrt(seen[2]) + 1e-14
+        if seen[3] < grid[5]:
+            add_node(seen, nodes[node, 3], grid, phi, moves, turns, order, scratch, out)
 
 
 def pairs(n: int) -> list[tuple[int, int]]:

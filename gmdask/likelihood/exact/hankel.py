@@ -131,7 +131,8 @@ def _matrices(
     if isinstance(model, PointSpatialModel):
         value = grid.coefficients(table.basis(grid.radii).T)[None]
         return np.array(grid), value, np.zeros((0, 1, n_rad, n)), np.zeros((0, 0, 1, n_rad, n))
-    k, weight, psf = _psf_transform(table, *_band(table, core, extent))
+    band, reach = _band(table, core, extent)
+    k, weight, psf = _psf_transform(table, band, reach)
     shape = transform_of(model, values, k, core)
     n_m = harmonics or len(shape.value)
     n_p = len(shape.first) if order else 0
@@ -142,21 +143,36 @@ def _matrices(
         + [shape.second[p, q, :n_m] for p, q in pairs]
     )
     transforms *= k * weight / (2 * np.pi)
-    seen = grid.coefficients(_transformed(transforms, psf, k, grid.radii))
+    known = None
+    if n_m == 1 and len(k) * grid.n <= PART:  # knots and wave numbers stay as a size changes
+        known = _round_bessel(band, reach + table.end, grid)
+    seen = grid.coefficients(_transformed(transforms, psf, k, grid.radii, known))
     second = np.zeros((len({p for p, _ in pairs}),) * 2 + seen.shape[1:])
     for (p, q), of_pair in zip(pairs, seen[1 + n_p :], strict=True):
         second[p, q] = second[q, p] = of_pair
     return np.array(grid), seen[0], seen[1 : 1 + n_p], second
 
 
-def _transformed(transforms: Array, psf: Array, k: Array, radii: Array) -> Array:
-    """Sum over k of transforms (which, M, k), a PSF's (rad, k) and Bessel functions: (which, M, rad, r)."""
+@lru_cache(maxsize=16)
+def _round_bessel(band: float, radius: float, grid: RadialGrid) -> Array:
+    """Bessel functions (1, k, r) of order 0 at wave numbers and knots."""
+    return even_bessel(np.multiply.outer(_wave_numbers(band, radius)[0], grid.radii), 1)
+
+
+def _transformed(
+    transforms: Array, psf: Array, k: Array, radii: Array, known: Array | None
+) -> Array:
+    """Sum over k of transforms (which, M, k), a PSF's (rad, k) and Bessel functions: (which, M, rad, r).
+
+    The Bessel functions (M, k, r) may be known.
+    """
     n_which, n_m, n_k = transforms.shape
     out = np.zeros((n_which, n_m, len(psf), len(radii)))
     at_once = max(PART // (n_m * len(radii)), 1)
     for start in range(0, n_k, at_once):
         part = slice(start, start + at_once)
-        bessel = even_bessel(np.multiply.outer(k[part], radii), n_m)
+        own = None if known is None else known[:, part]
+        bessel = even_bessel(np.multiply.outer(k[part], radii), n_m) if own is None else own
         for m in range(n_m):
             for which in range(n_which):
                 if transforms[which, m, part].any():

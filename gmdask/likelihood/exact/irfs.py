@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.geometry import WcsGrid
 from gmdask.irf import Blend, blend_at
 from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
@@ -45,6 +46,17 @@ def jet_of(blend: Blend, nodes: Array) -> Jet:
     return Jet(parts[0], list(parts[1:3]), [[parts[3], parts[4]], [parts[4], parts[5]]])
 
 
+def _blend_of(
+    observation: Observation, grid: WcsGrid, position: tuple[float, float], frame: str
+) -> Blend:
+    """Nodes and weights of a map; PSF and energy dispersion mostly have the same pixels."""
+    last: tuple[object, Blend] | None = observation.made.get("blend")
+    key = grid.header, grid.shape, position, frame
+    if last is None or last[0] != key:
+        last = observation.made["blend"] = key, blend_at(grid, *position, frame)
+    return last[1]
+
+
 class PsfTable:
     """The PSF of a dataset as tables normalised to 1, at any position.
 
@@ -67,7 +79,7 @@ class PsfTable:
     def __init__(self, observation: Observation) -> None:
         psf = observation.psf
         assert psf is not None
-        self._psf = psf
+        self._observation, self._psf = observation, psf
         self.table: RadialTable = radial_table(tuple(psf.rad.center.tolist()))
         self._flux = flux_weights(self.table)
         axis = observation.energy if observation.psf_energy == "energy" else observation.energy_true
@@ -97,7 +109,7 @@ class PsfTable:
 
     def at(self, position: tuple[float, float], frame: str) -> Jet:
         """Tables (energy, rad) in deg-2 at a position in deg."""
-        blend = blend_at(self._psf.grid, *position, frame)
+        blend = _blend_of(self._observation, self._psf.grid, position, frame)
         raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
         value, flux = self._with_flux(raw.value)
         inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)
@@ -146,5 +158,5 @@ def edisp_jet(
     edisp = observation.edisp
     if edisp is None or not apply:
         return Jet(observation.edisp_at(position, frame, apply=False), [], [])
-    blend = blend_at(edisp.grid, *position, frame)
+    blend = _blend_of(observation, edisp.grid, position, frame)
     return jet_of(blend, edisp.nodes(blend.y, blend.x))

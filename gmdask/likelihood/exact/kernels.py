@@ -5,283 +5,241 @@ Geometry is in rad, and the tables are per sr. The convolved source is
 source; C_m is a cubic B-spline in ``q = r / (step sqrt(1 + (r / scale)²))``. A pixel's counts are
 the integral over a few Gauss-Legendre nodes within it, whose directions and solid angles follow
 from the centres of the pixel and its eight neighbours.
+
+All energies, and all that is derived by sizes or by the response, have the same nodes: so each
+pixel is first turned into its *footprint*, the weights of the few coefficients of a spline that
+its integral is made of. There is one for the value, one for each derivative by what moves, and one
+for each second derivative; see `footprints`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.compiling import compiled, inlined
-from gmdask.likelihood.exact.nodes import (
-    expand_pixel,
-    is_near,
-    slopes_of,
-    spline_at,
-    toward,
-    zone_of,
+from gmdask.compiling import compiled
+from gmdask.likelihood.exact.nodes import node_scratch
+from gmdask.likelihood.exact.patch import Patch
+from gmdask.likelihood.exact.pixel_footprint import (
+    Sight,
+    nodes_of_row,
+    pixel_footprint,
+    room_for_nodes,
+    weigh_nodes,
 )
 
-__all__ = [
-    "LAT",
-    "LON",
-    "PHI",
-    "SIZE",
-    "accumulate",
-    "add_row",
-    "add_rule",
-    "at_bins",
-    "evaluate",
-    "forward",
-    "to_spectrum",
-    "turns",
-]
+__all__ = ["add_totals", "at_bins", "duals", "fold", "onto_coefficients"]
 
 Array = NDArray[np.float64]
 
-LON, LAT, SIZE, PHI = 0, 1, 2, 3  # kinds of parameters
 
-
-@inlined
-def evaluate(
-    tables: Array,
-    d: int,
-    m: int,
-    cell: int,
-    weights: Array,
-    order: int,
-    factor: float,
-    out: Array,
-    row: int,
-) -> None:
-    """Fill a row with ``factor Σ_k weights[order, k] tables[d, m, cell + k]``."""
-    w0, w1 = factor * weights[order, 0], factor * weights[order, 1]
-    w2, w3 = factor * weights[order, 2], factor * weights[order, 3]
-    for i in range(out.shape[1]):
-        out[row, i] = (
-            w0 * tables[d, m, cell, i] + w1 * tables[d, m, cell + 1, i]
-            + w2 * tables[d, m, cell + 2, i] + w3 * tables[d, m, cell + 3, i]
-        )  # fmt: skip
-
-
-@inlined
-def accumulate(
-    tables: Array, d: int, m: int, cell: int, weights: Array, factor: float, out: Array, row: int
-) -> None:
-    """Add ``factor Σ_k weights[0, k] tables[d, m, cell + k]`` to a row."""
-    w0, w1 = factor * weights[0, 0], factor * weights[0, 1]
-    w2, w3 = factor * weights[0, 2], factor * weights[0, 3]
-    for i in range(out.shape[1]):
-        out[row, i] += (
-            w0 * tables[d, m, cell, i] + w1 * tables[d, m, cell + 1, i]
-            + w2 * tables[d, m, cell + 2, i] + w3 * tables[d, m, cell + 3, i]
-        )  # fmt: skip
-
-
-@inlined
-def add_row(factor: float, values: Array, source: int, out: Array, row: int) -> None:
-    """Add a multiple of a row to a row."""
-    if factor != 0.0:
-        for i in range(out.shape[1]):
-            out[row, i] += factor * values[source, i]
-
-
-@inlined
-def turns(m: int, bearing: float) -> tuple[float, float]:
-    """Cosine of ``2m`` times an angle, and ``2m`` times its sine."""
-    if m == 0:
-        return 1.0, 0.0
-    return np.cos(2 * m * bearing), 2 * m * np.sin(2 * m * bearing)
-
-
-@inlined
-def _add_node(
-    seen: Array,
-    r: float,
-    solid: float,
-    tables: Array,
-    grid: Array,
-    phi: float,
-    kinds: Any,
-    table_of: Any,
-    scratch: Array,
-    weights: Array,
-    slopes: Array,
-    total: Array,
-) -> None:
-    """Add the value of a node and its first derivatives (1 + S, T)."""
-    cell = spline_at(r, grid, weights)
-    slopes_of(seen, r, grid[3], grid[4], slopes)
-    bearing = 0.0 if tables.shape[1] == 1 else np.arctan2(seen[0], seen[1]) - phi
-    for m in range(tables.shape[1]):
-        cosine, sine = turns(m, bearing)
-        evaluate(tables, 0, m, cell, weights, 0, solid, scratch, 0)
-        add_row(cosine, scratch, 0, total, 0)
-        if len(kinds) == 0:
-            continue
-        evaluate(tables, 0, m, cell, weights, 1, solid, scratch, 1)
-        for s in range(len(kinds)):
-            kind = kinds[s]
-            if kind < 2:
-                add_row(cosine * slopes[0, kind], scratch, 1, total, 1 + s)
-                add_row(-sine * slopes[1, kind], scratch, 0, total, 1 + s)
-            elif kind == 3:
-                add_row(sine, scratch, 0, total, 1 + s)
-            if table_of[s] >= 0:
-                accumulate(tables, table_of[s], m, cell, weights, solid * cosine, total, 1 + s)
-
-
-@inlined
-def _expose(
-    total: Array, exposure: Any, y: int, x: int, p: int, o: int, flux: Array, sums: Array
-) -> None:
-    """Multiply a pixel (1 + S, T) with its exposure, and put it where it belongs."""
-    for s in range(len(total)):
-        for i in range(total.shape[1]):
-            value = total[s, i] * exposure[y, x, i]
-            if p >= 0:
-                sums[p, s, i] += value
-            if o >= 0:
-                flux[s, o, i] = value
+@compiled
+def _add_outer(print_: Array, lo: int, hi: int, factor: float, maps: Array, out: Array) -> None:
+    """Add the product of a footprint (M, n + 4) and an exposure (K,) to (M, n + 4, K)."""
+    for m in range(len(print_)):
+        for cell in range(lo, hi):
+            x = factor * print_[m, cell]
+            for j in range(0, len(maps), 4):
+                out[m, cell, j] += x * maps[j]
+                out[m, cell, j + 1] += x * maps[j + 1]
+                out[m, cell, j + 2] += x * maps[j + 2]
+                out[m, cell, j + 3] += x * maps[j + 3]
 
 
 @compiled
-def add_rule(
-    zone: int, share: float, pixel: Array, axes: Array, reach: float, tables: Array, grid: Array,
-    phi: float, nodes: Array, rules: Array, kinds: Any, table_of: Any, scratch: Array,
-    weights: Array, slopes: Array, seen: Array, total: Array,
-) -> bool:  # fmt: skip
-    """Add a share of a pixel's integral by the nodes of a zone; returns whether any is in reach."""
-    touched = False
-    for node in range(int(rules[zone, 0]), int(rules[zone, 1])):
-        solid = toward(pixel, nodes[node, 0], nodes[node, 1], axes, seen)
-        r = np.sqrt(seen[2]) + 1e-14
-        if r < reach:
-            touched = True
-            _add_node(
-                seen, r, share * solid * nodes[node, 2], tables, grid, phi, kinds, table_of,
-                scratch, weights, slopes, total,
-            )  # fmt: skip
-    return touched
-
-
-@inlined
-def _add_blend(center: Array, kinds: Any, inner: Array, total: Array) -> None:
-    """Add what the share of the first rule changes by, as the source moves."""
-    share = center[0]
-    for s in range(len(kinds)):
-        if kinds[s] < 2:
-            slope = center[1 + kinds[s]]
-            for i in range(total.shape[1]):
-                other = (total[0, i] - inner[0, i]) / (1 - share)
-                total[1 + s, i] += slope * (inner[0, i] / share - other)
+def _contract(print_: Array, lo: int, hi: int, folded: Array, width: int, out: Array) -> None:
+    """Sum of a footprint (M, n + 4) over the coefficients of the first columns (M, n + 4, column)."""
+    for i in range(width):
+        out[i] = 0.0
+    for m in range(len(print_)):
+        for cell in range(lo, hi):
+            x = print_[m, cell]
+            for i in range(width):
+                out[i] += x * folded[m, cell, i]
 
 
 @compiled
-def forward(
-    vectors: Array,
-    exposure: Any,
-    pattern: Any,
-    place: Any,
-    axes: Array,
-    tables: Array,
-    grid: Array,
-    phi: float,
-    nodes: Array,
-    rules: Array,
-    kinds: Any,
-    table_of: Any,
-    flux: Array,
-    sums: Array,
-) -> None:
-    """Exposure times the convolved source, in pixels that matter, with first derivatives.
+def _dot(found: Array, start: int, maps: Array) -> float:
+    total = 0.0
+    for j in range(len(maps)):
+        total += found[start + j] * maps[j]
+    return total
+
+
+@compiled
+def at_bins(sight: Sight, patch: Patch, folded: Array, sums: Array, counts: Array) -> None:
+    """Counts of a source in the bins, with derivatives, and footprints of all that is masked.
 
     Parameters
     ----------
-    vectors : array of shape (lat + 2, lon + 2, 3)
-        Directions of the pixel centres, one pixel around them included.
-    exposure : array of shape (lat, lon, T)
-    pattern : integer array of shape (lat, lon)
-        Which set of energies the mask lets through; -1 for none.
-    place : integer array of shape (lat, lon)
-        Row of `flux`; -1 for none.
-    axes : array of shape (3, 3)
-        East, north, and direction of the source.
-    tables : array of shape (table, M, n + 4, T)
-        Coefficients of the splines.
-    grid : array of shape (6,)
-        See `RadialGrid.at_latitude`.
-    phi : float
-        Angle of the major axis.
-    nodes : array of shape (node, 3)
-        Offsets in pixels and weight of the nodes of a pixel, one rule after the other.
-    rules : array of shape (zone, 3)
-        First node, end, and the chord at which the zone of each rule begins; see `Zones`.
-    kinds, table_of : integer array of shape (S,)
-        Kind of each parameter, and the table of its own derivative; -1 for none.
-    flux : array of shape (1 + S, pixel, T)
-        Filled.
-    sums : array of shape (pattern, 1 + S, T)
-        Filled with the sums over the pixels of each pattern.
+    sight : `Sight`
+    patch : `Patch`
+    folded : array of shape (R, M, n + 4, column * K)
+        What the coefficients give in each reconstructed energy: of the spectrum, then of all that
+        is derived otherwise than by what moves.
+    sums : array of shape (pattern, 1 + G, M, n + 4, K)
+        Sums of footprints times exposure over the pixels of each pattern are added.
+    counts : array of shape (bin, column + G)
+        Added to: each column, then derivatives of the first one by what moves.
     """
-    n_y, n_x, n_t = exposure.shape
-    pixel, weights, slopes = np.empty((7, 3)), np.empty((3, 4)), np.empty((2, 2))
-    total, scratch, seen = np.empty((1 + len(kinds), n_t)), np.empty((2, n_t)), np.empty(3)
-    center, inner, curves = np.empty(6), np.empty((1, n_t)), np.empty((2, 2, 2))
-    reach = grid[5]
-    for y in range(n_y):
-        for x in range(n_x):
-            p, o = pattern[y, x], place[y, x]
-            if (p < 0 and o < 0) or not is_near(vectors, y, x, axes, reach):
-                continue
-            if not expand_pixel(vectors, y, x, pixel):
-                continue
-            total[:] = 0.0
-            zone = zone_of(pixel, axes, rules, grid, seen, slopes, curves, center)
-            touched = add_rule(
-                zone, center[0], pixel, axes, reach, tables, grid, phi, nodes, rules, kinds,
-                table_of, scratch, weights, slopes, seen, total,
-            )  # fmt: skip
-            if center[0] < 1.0:
-                inner[0] = total[0]
-                touched |= add_rule(
-                    zone + 1, 1 - center[0], pixel, axes, reach, tables, grid, phi, nodes, rules,
-                    kinds, table_of, scratch, weights, slopes, seen, total,
-                )  # fmt: skip
-                _add_blend(center, kinds, inner, total)
-            if not touched:
-                continue
-            _expose(total, exposure, y, x, p, o, flux, sums)
+    n_g, n_k, width = len(sight.turns), patch.exposure.shape[2], folded.shape[3]
+    prints = np.zeros((2, 1 + n_g, folded.shape[1], folded.shape[2]))
+    maps, found, scratch = np.empty(n_k), np.empty(width), node_scratch(n_g)
+    row, order = room_for_nodes(sight, patch), 1 if n_g else 0
+    for y in range(patch.place.shape[0]):
+        start = 0
+        while start < patch.place.shape[1]:
+            start, n = nodes_of_row(sight, patch, y, start, scratch, row)
+            weigh_nodes(sight, n, order, folded.shape[1], row)
+            for i in range(n):
+                lo, hi = pixel_footprint(sight, i, order, scratch, row, prints)
+                x = row.x[i]
+                for j in range(n_k):
+                    maps[j] = patch.exposure[y, x, j]
+                if patch.pattern[y, x] >= 0:
+                    for q in range(1 + n_g):
+                        _add_outer(prints[0, q], lo, hi, 1.0, maps, sums[patch.pattern[y, x], q])
+                o = patch.place[y, x]
+                if o >= 0:
+                    _add_bins(patch, o, prints[0], lo, hi, maps, folded, found, counts)
 
 
 @compiled
-def at_bins(flux: Array, folded: Array, pixel: Any, r: Any, out: Array) -> None:
-    """Add ``Σ_t folded[r_k, t] flux[p_k, t]`` to each bin k."""
-    n_t = flux.shape[1]
-    for k in range(len(r)):
-        f, e = flux[pixel[k]], folded[r[k]]
-        a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
-        i = 0
-        while i + 4 <= n_t:
-            a0 += f[i] * e[i]
-            a1 += f[i + 1] * e[i + 1]
-            a2 += f[i + 2] * e[i + 2]
-            a3 += f[i + 3] * e[i + 3]
-            i += 4
-        while i < n_t:
-            a0 += f[i] * e[i]
-            i += 1
-        out[k] += (a0 + a1) + (a2 + a3)
+def _add_bins(
+    patch: Patch, o: int, prints: Array, lo: int, hi: int, maps: Array, folded: Array,
+    found: Array, counts: Array,
+) -> None:  # fmt: skip
+    """Add what a pixel with a footprint (1 + G, M, n + 4) gives its bins; see `at_bins`."""
+    n_k, columns = len(maps), folded.shape[3] // len(maps)
+    for b in range(patch.starts[o], patch.starts[o + 1]):
+        r, k = patch.r[b], patch.order[b]
+        _contract(prints[0], lo, hi, folded[r], folded.shape[3], found)
+        for c in range(columns):
+            counts[k, c] += _dot(found, c * n_k, maps)
+        for g in range(len(prints) - 1):
+            _contract(prints[1 + g], lo, hi, folded[r], n_k, found)
+            counts[k, columns + g] += _dot(found, 0, maps)
 
 
 @compiled
-def to_spectrum(flux: Array, edisp: Array, pixel: Any, r: Any, w: Array, out: Array) -> None:
-    """Add ``Σ_k w_k edisp[r_k, t] flux[p_k, t]`` to each true energy t."""
-    n_t = flux.shape[1]
-    for k in range(len(r)):
-        x = w[k]
-        f, e = flux[pixel[k]], edisp[r[k]]
-        for i in range(n_t):
-            out[i] += x * e[i] * f[i]
+def add_totals(patterns: Array, sums: Array, folded: Array, totals: Array) -> None:
+    """Masked sums (column + G,) of what `at_bins` fills, from `sums`; added."""
+    n_k, width = sums.shape[4], folded.shape[3]
+    columns = width // n_k
+    found = np.empty(width)
+    for p in range(len(patterns)):
+        for r in range(len(folded)):
+            if patterns[p, r] == 0.0:
+                continue
+            for m in range(sums.shape[2]):
+                for cell in range(sums.shape[3]):
+                    for c in range(columns):
+                        for j in range(n_k):
+                            found[c * n_k + j] = (
+                                sums[p, 0, m, cell, j] * folded[r, m, cell, c * n_k + j]
+                            )
+                    for c in range(columns):
+                        for j in range(n_k):
+                            totals[c] += found[c * n_k + j]
+                    for q in range(1, sums.shape[1]):
+                        for j in range(n_k):
+                            totals[columns + q - 1] += (
+                                sums[p, q, m, cell, j] * folded[r, m, cell, j]
+                            )
+
+
+@compiled
+def onto_coefficients(sight: Sight, patch: Patch, w: Array, w_sum: float, out: Array) -> None:
+    """Footprints, with second derivatives, weighted as the counts are.
+
+    Parameters
+    ----------
+    sight, patch
+        See `at_bins`.
+    w : array of shape (bin,)
+        Weight of the counts in each bin.
+    w_sum : float
+        Weight of their masked sum.
+    out : array of shape (R, 1 + G + G (G + 1) / 2, M, n + 4, K)
+        Added to.
+    """
+    n_q, n_k = out.shape[1], patch.exposure.shape[2]
+    prints = np.zeros((2, n_q, out.shape[2], out.shape[3]))
+    sums = np.zeros((len(patch.patterns), *out.shape[1:]))
+    maps, scratch, row = np.empty(n_k), node_scratch(len(sight.turns)), room_for_nodes(sight, patch)
+    for y in range(patch.place.shape[0]):
+        start = 0
+        while start < patch.place.shape[1]:
+            start, n = nodes_of_row(sight, patch, y, start, scratch, row)
+            weigh_nodes(sight, n, 2, out.shape[2], row)
+            for i in range(n):
+                lo, hi = pixel_footprint(sight, i, 2, scratch, row, prints)
+                x = row.x[i]
+                p, o = patch.pattern[y, x], patch.place[y, x]
+                for j in range(n_k):
+                    maps[j] = patch.exposure[y, x, j]
+                for q in range(n_q if p >= 0 else 0):
+                    _add_outer(prints[0, q], lo, hi, 1.0, maps, sums[p, q])
+                if o >= 0:
+                    _add_weighted(patch, o, prints[0], lo, hi, w, maps, out)
+    for r in range(len(out)):
+        for p in range(len(sums)):
+            if patch.patterns[p, r] != 0.0:
+                to, added = out[r].ravel(), sums[p].ravel()
+                for i in range(len(to)):
+                    to[i] += w_sum * added[i]
+
+
+@compiled
+def _add_weighted(
+    patch: Patch, o: int, prints: Array, lo: int, hi: int, w: Array, maps: Array, out: Array
+) -> None:
+    """Add the footprint (row, M, n + 4) of a pixel with the weights of its bins."""
+    for b in range(patch.starts[o], patch.starts[o + 1]):
+        factor, r = w[patch.order[b]], patch.r[b]
+        for q in range(len(prints)):
+            _add_outer(prints[q], lo, hi, factor, maps, out[r, q])
+
+
+@compiled
+def fold(a: Array, shares: Array, tables: Array, column: int, out: Array) -> None:
+    """Add ``Σ_e a[r, e] shares[j, e] tables[e, m, cell]`` to a column of (R, M, n + 4, column * K)."""
+    n_k, n = len(shares), tables.shape[2]
+    sums = np.empty((n_k, n))
+    for r in range(a.shape[0]):
+        for m in range(tables.shape[1]):
+            sums[:] = 0.0
+            for e in range(a.shape[1]):
+                for j in range(n_k if a[r, e] != 0.0 else 0):
+                    factor, own, to = a[r, e] * shares[j, e], tables[e, m], sums[j]
+                    for cell in range(n if factor != 0.0 else 0):
+                        to[cell] += factor * own[cell]
+            for cell in range(n):
+                for j in range(n_k):
+                    out[r, m, cell, column * n_k + j] += sums[j, cell]
+
+
+@compiled
+def duals(weights: Array, q: int, shares: Array, tables: Array, out: Array) -> None:
+    """Add ``Σ weights[r, q, m, cell, j] shares[j, e] tables[e, m, cell]`` to (R, energy).
+
+    `tables` has the shape (energy, M, n + 4), `weights` that of `onto_coefficients`.
+    """
+    n_k, n_e = shares.shape
+    n = tables.shape[2]
+    flat = np.empty((n_k, n))
+    for r in range(len(weights)):
+        for m in range(tables.shape[1]):
+            for cell in range(n):
+                for j in range(n_k):
+                    flat[j, cell] = weights[r, q, m, cell, j]
+            for e in range(n_e):
+                mixed, own = np.zeros(n), tables[e, m]
+                for j in range(n_k):
+                    factor, added = shares[j, e], flat[j]
+                    for cell in range(n if factor != 0.0 else 0):
+                        mixed[cell] += factor * added[cell]
+                total = 0.0
+                for cell in range(n):
+                    total += mixed[cell] * own[cell]
+                out[r, e] += total

@@ -12,10 +12,10 @@ from gmdask.compiling import compiled
 __all__ = [
     "curves_of",
     "expand_pixel",
-    "is_near",
+    "node_scratch",
+    "pixel_areas",
     "slopes_of",
     "spline_at",
-    "toward",
     "zone_of",
 ]
 
@@ -26,38 +26,56 @@ BLEND = 0.25  # of the chord at which a zone begins, over which it is blended wi
 
 
 @compiled
-def expand_pixel(vectors: Array, y: int, x: int, out: Array) -> bool:
-    """Expand directions in a pixel: c, ∂x, ∂y, ∂xx, ∂xy, ∂yy as rows, then solid angle and its slopes."""
+def node_scratch(n_moves: int) -> Any:
+    """Arrays to work on one node with: where it is seen, weights of coefficients, and derivatives."""
+    slopes, curves = np.empty((2, 2)), np.empty((2, 2, 2))
+    return np.empty(3), np.empty((3, 4)), slopes, curves, np.empty(n_moves), np.empty(n_moves)
+
+
+@compiled
+def expand_pixel(vectors: Array, y: int, x: int, axes: Array, out: Array) -> None:
+    """Expand directions in a pixel, seen from a source: ∂x, ∂y, ∂xx, ∂xy, ∂yy as rows from the second."""
+    out[1:] = 0.0
     for i in range(3):
-        c, left, right = vectors[y + 1, x + 1, i], vectors[y + 1, x, i], vectors[y + 1, x + 2, i]
-        down, up = vectors[y, x + 1, i], vectors[y + 2, x + 1, i]
-        out[0, i] = c
-        out[1, i] = 0.5 * (right - left)
-        out[2, i] = 0.5 * (up - down)
-        out[3, i] = right - 2 * c + left
-        out[4, i] = 0.25 * (
-            vectors[y + 2, x + 2, i] - vectors[y + 2, x, i]
-            - vectors[y, x + 2, i] + vectors[y, x, i]
+        c, left, right = vectors[i, y + 1, x + 1], vectors[i, y + 1, x], vectors[i, y + 1, x + 2]
+        down, up = vectors[i, y, x + 1], vectors[i, y + 2, x + 1]
+        by_x, by_y = 0.5 * (right - left), 0.5 * (up - down)
+        xx, yy = right - 2 * c + left, up - 2 * c + down
+        xy = 0.25 * (
+            vectors[i, y + 2, x + 2] - vectors[i, y + 2, x]
+            - vectors[i, y, x + 2] + vectors[i, y, x]
         )  # fmt: skip
-        out[5, i] = up - 2 * c + down
-    area, by_x, by_y = 0.0, 0.0, 0.0
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        a = out[1, j] * out[2, k] - out[1, k] * out[2, j]
-        area += a * a
-        by_x += a * (
-            out[3, j] * out[2, k] - out[3, k] * out[2, j]
-            + out[1, j] * out[4, k] - out[1, k] * out[4, j]
-        )  # fmt: skip
-        by_y += a * (
-            out[4, j] * out[2, k] - out[4, k] * out[2, j]
-            + out[1, j] * out[5, k] - out[1, k] * out[5, j]
-        )  # fmt: skip
-    area = np.sqrt(area)
-    out[6, 0] = area
-    out[6, 1] = by_x / area
-    out[6, 2] = by_y / area
-    return bool(area > 0.0)
+        for k in range(3):
+            out[1, k] += by_x * axes[k, i]
+            out[2, k] += by_y * axes[k, i]
+            out[3, k] += xx * axes[k, i]
+            out[4, k] += xy * axes[k, i]
+            out[5, k] += yy * axes[k, i]
+
+
+@compiled
+def pixel_areas(vectors: Array, out: Array) -> None:
+    """Solid angle of each pixel, and its slopes along x and y (lat, lon, 3)."""
+    a, b, aa, ab, bb = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            for i in range(3):
+                near = vectors[i, y : y + 3, x : x + 3]
+                a[i], b[i] = 0.5 * (near[1, 2] - near[1, 0]), 0.5 * (near[2, 1] - near[0, 1])
+                aa[i], bb[i] = (
+                    near[1, 2] - 2 * near[1, 1] + near[1, 0],
+                    near[2, 1] - 2 * near[1, 1] + near[0, 1],
+                )
+                ab[i] = 0.25 * (near[2, 2] - near[2, 0] - near[0, 2] + near[0, 0])
+            area, by_x, by_y = 0.0, 0.0, 0.0
+            for i in range(3):
+                j, k = (i + 1) % 3, (i + 2) % 3
+                normal = a[j] * b[k] - a[k] * b[j]
+                area += normal * normal
+                by_x += normal * (aa[j] * b[k] - aa[k] * b[j] + a[j] * ab[k] - a[k] * ab[j])
+                by_y += normal * (ab[j] * b[k] - ab[k] * b[j] + a[j] * bb[k] - a[k] * bb[j])
+            area = np.sqrt(area)
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = area, by_x / area, by_y / area
 
 
 @compiled
@@ -79,33 +97,6 @@ def _spline(q: float, weights: Array) -> Any:
     weights[2, 2] = 3 * v - 2
     weights[2, 3] = u
     return cell
-
-
-@compiled
-def is_near(vectors: Array, y: int, x: int, axes: Array, reach: float) -> bool:
-    """Whether any of a pixel may be within reach of the source; not where there is no sky."""
-    distance, size = 0.0, 0.0
-    for i in range(3):
-        d = vectors[y + 1, x + 1, i] - axes[2, i]
-        distance += d * d
-        d = vectors[y + 2, x + 2, i] - vectors[y + 1, x + 1, i]
-        size += d * d
-    return bool(np.sqrt(distance) < reach + np.sqrt(size))
-
-
-@compiled
-def toward(pixel: Array, a: float, b: float, axes: Array, out: Array) -> float:
-    """East, north and squared chord of a node of a pixel from the source; returns its solid angle."""
-    out[:] = 0.0
-    for i in range(3):
-        d = (
-            pixel[0, i] - axes[2, i] + a * pixel[1, i] + b * pixel[2, i]
-            + 0.5 * a * a * pixel[3, i] + a * b * pixel[4, i] + 0.5 * b * b * pixel[5, i]
-        )  # fmt: skip
-        out[0] += d * axes[0, i]
-        out[1] += d * axes[1, i]
-        out[2] += d * d
-    return float(pixel[6, 0] + a * pixel[6, 1] + b * pixel[6, 2])
 
 
 @compiled
@@ -149,16 +140,15 @@ def spline_at(r: float, grid: Array, weights: Array) -> Any:
 
 
 @compiled
-def zone_of(
-    pixel: Array, axes: Array, rules: Array, grid: Array, seen: Array, slopes: Array,
-    curves: Array, out: Array,
-) -> Any:  # fmt: skip
-    """Zone of a pixel, and its share beside the next zone.
+def zone_of(offset: Array, rules: Array, grid: Array, scratch: Any, out: Array) -> Any:
+    """Zone of a pixel at an offset (east, north, up) from the source, and its share beside the next zone.
 
     `out` (6,) is filled with the share and its derivatives by longitude and latitude: two first
-    and three second ones (lon lon, lon lat, lat lat).
+    and three second ones (lon lon, lon lat, lat lat). `scratch` is that of `node_scratch`.
     """
-    toward(pixel, 0.0, 0.0, axes, seen)
+    seen, _, slopes, curves, _, _ = scratch
+    seen[0], seen[1] = offset[0], offset[1]
+    seen[2] = offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2]
     r = np.sqrt(seen[2]) + 1e-14
     zone = 0
     while zone + 1 < len(rules) and r >= (1 + BLEND) * rules[zone + 1, 2]:

@@ -3,67 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window
-from gmdask.likelihood.exact.irfs import Jet
-from gmdask.likelihood.exact.kernels import at_bins, to_spectrum
+from gmdask.likelihood.exact.footprints import pairs, rows
+from gmdask.likelihood.exact.kernels import add_totals, at_bins, duals, fold, onto_coefficients
 from gmdask.likelihood.exact.patch import Patch
+from gmdask.likelihood.exact.pixel_footprint import Sight
 from gmdask.likelihood.observation import Keep
+from gmdask.likelihood.operators import Bent, Linear, OperatorBase
 
-__all__ = ["ExactOperator", "Second"]
+__all__ = ["ByShape", "ExactOperator", "RecoOperator"]
 
 Array = NDArray[np.float64]
-Second = Callable[[Array, Array], Array]
+Term = tuple[Array, Array]
+
+MAX_FOLDED = 4_000_000  # numbers that the coefficients of all columns may be at a time
 
 
-class ExactOperator:
+@dataclass
+class ByShape:
+    """A quantity with its derivatives by the S shape parameters; None where there is none.
+
+    Attributes
+    ----------
+    value : array
+    first : list of array or None
+    second : dict
+        By pairs (s, u), u <= s.
+    """
+
+    value: Array
+    first: list[Array | None]
+    second: dict[tuple[int, int], Array]
+
+
+class ExactOperator(OperatorBase):
     """``M[k, t] = R[t, r_k] A[p_k, t]``, with derivatives of both factors.
+
+    A is the exposure times the source convolved with the PSF.
 
     Parameters
     ----------
-    flux : array of shape (1 + S, pixel, T)
-        A, exposure times the convolved source, and its derivatives by the shape parameters.
-    sums : array of shape (pattern, 1 + S, T)
-        Sums of A over the pixels of each pattern of the mask.
-    edisp : `Jet`
-        R (T, energy).
-    turns : array of shape (S, 2)
-        Derivatives of longitude and latitude, in deg, by the shape parameters.
+    sight : `Sight`
+        With derivatives by position and angle in the order of the shape parameters.
     patch : `Patch`
-    second : callable, optional
-        Takes weights (pattern, T) and (pixel, T) of A; returns its weighted second derivatives
-        (S, S).
+    shares : array of shape (K, T)
+        How the exposure, in cm2 s, is made up from the maps of the patch.
+    edisp : `ByShape`
+        R (T, energy).
+    tables : `ByShape`
+        Coefficients (T, M, n + 4) per sr; without second derivatives.
+    moved : list of int
+        Place in `sight` of each shape parameter; -1 for those that are not there.
+    second : callable
+        Gives `tables` with their second derivatives.
     """
 
     negative = False
 
     def __init__(
-        self, flux: Array, sums: Array, edisp: Jet, turns: Array, patch: Patch,
-        second: Second | None,
+        self, sight: Sight, patch: Patch, shares: Array, edisp: ByShape, tables: ByShape,
+        moved: list[int], second: Callable[[], ByShape],
     ) -> None:  # fmt: skip
-        self._flux, self._sums, self._patch, self._second = flux, sums, patch, second
-        n_s = len(flux) - 1
-        self._r = np.ascontiguousarray(edisp.value.T)
-        self._dr: list[Array | None] = [None] * n_s
-        self._d2r: dict[tuple[int, int], Array] = {}
-        if edisp.first:
-            for s in range(n_s):
-                if turns[s].any():
-                    self._dr[s] = np.ascontiguousarray(
-                        (turns[s, 0] * edisp.first[0] + turns[s, 1] * edisp.first[1]).T
-                    )
-            for s in range(n_s):
-                for u in range(n_s):
-                    if self._dr[s] is not None and self._dr[u] is not None:
-                        both = sum(
-                            turns[s, i] * turns[u, j] * edisp.second[i][j]
-                            for i in (0, 1)
-                            for j in (0, 1)
-                        )
-                        self._d2r[s, u] = np.ascontiguousarray(np.asarray(both).T)
+        self._sight, self._patch, self._shares = sight, patch, shares
+        self._edisp, self._tables, self._moved, self._second = edisp, tables, moved, second
 
     @property
     def window(self) -> Window:
@@ -72,81 +79,155 @@ class ExactOperator:
 
     @property
     def nbytes(self) -> int:
-        """Size of the operator."""
-        return self._flux.nbytes + self._sums.nbytes
+        """Size of what is held besides the patch."""
+        tables = [self._tables.value, *(t for t in self._tables.first if t is not None)]
+        return sum(table.nbytes for table in tables)
 
     def keep(self, keep: Keep) -> None:
-        """See `Operator`."""
-        self._flux = keep(self._flux)
+        """Nothing: it moves."""
 
-    def _masked(self, edisp: Array, s: int) -> Array:
-        """Masked sums (T,) of an energy dispersion (energy, T) times A or a derivative."""
-        through = self._patch.patterns[:, :, None] * edisp
-        result: Array = (through.sum(axis=1) * self._sums[:, s]).sum(axis=0)
+    def _spread(self, edisp: Array, f: Array) -> Array:
+        """What a spectrum gives (R, T) from each energy of the tables."""
+        return np.ascontiguousarray(edisp.T * f)
+
+    def _gather(self, edisp: Array, found: Array) -> Array:
+        """Gradient (T,) by the spectrum, from that (R, T) by what `_spread` gives."""
+        result: Array = (edisp * found.T).sum(axis=1)
         return result
 
-    def _counts(self, terms: list[tuple[Array, int]], spectrum: Array) -> tuple[Array, float]:
-        """Counts (bin,) and masked sum of ``Σ R f A`` over pairs (R, row of A)."""
-        counts, total = np.zeros(len(self._patch.r)), 0.0
-        for edisp, s in terms:
-            at_bins(self._flux[s], edisp * spectrum, self._patch.pixel, self._patch.r, counts)
-            total += float((self._masked(edisp, s) * spectrum).sum())
-        return counts, total
-
-    def _spectrum(self, terms: list[tuple[Array, int]], w: Array, w_sum: float) -> Array:
-        """Gradient (T,) by the spectrum of weighted counts."""
-        out = np.zeros(self._flux.shape[2])
-        for edisp, s in terms:
-            to_spectrum(self._flux[s], edisp, self._patch.pixel, self._patch.r, w, out)
-            out += w_sum * self._masked(edisp, s)
-        return out
-
-    def _slope(self, s: int) -> list[tuple[Array, int]]:
-        slope = self._dr[s]
-        return [(self._r, 1 + s)] if slope is None else [(self._r, 1 + s), (slope, 0)]
+    def _columns(self, columns: list[list[Term]], sight: Sight) -> tuple[Array, Array]:
+        """Counts (bin, column + G) and masked sums (column + G,) of sums of `_spread` with tables."""
+        patch, n_g, n_k = self._patch, len(sight.turns), len(self._shares)
+        n_r = patch.patterns.shape[1]
+        _, n_m, n = self._tables.value.shape
+        folded = np.zeros((n_r, n_m, n, len(columns) * n_k))
+        for c, terms in enumerate(columns):
+            for spread, table in terms:
+                fold(spread, self._shares, table, c, folded)
+        sums = np.zeros((len(patch.patterns), 1 + n_g, n_m, n, n_k))
+        counts, totals = np.zeros((len(patch.r), len(columns) + n_g)), np.zeros(len(columns) + n_g)
+        at_bins(sight, patch, folded, sums, counts)
+        add_totals(patch.patterns, sums, folded, totals)
+        return counts, totals
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
-        if spectra.ndim == 1:
-            counts, total = self._counts([(self._r, 0)], spectra)
-            return counts, np.asarray(total)
-        found = [self._counts([(self._r, 0)], spectrum) for spectrum in spectra.T]
-        return np.stack([c for c, _ in found], axis=1), np.array([t for _, t in found])
+        edisp, table = self._edisp.value, self._tables.value
+        sight = self._sight._replace(moves=np.zeros((0, 2)), turns=np.zeros(0))
+        every = spectra[:, None] if spectra.ndim == 1 else spectra
+        size = max(MAX_FOLDED // (len(edisp.T) * table[0].size * len(self._shares)), 1)
+        found = [
+            self._columns([[(self._spread(edisp, f), table)] for f in every.T[i : i + size]], sight)
+            for i in range(0, every.shape[1], size)
+        ]
+        counts = np.concatenate([c for c, _ in found], axis=1)
+        totals = np.concatenate([t for _, t in found])
+        return (counts[:, 0], totals[0]) if spectra.ndim == 1 else (counts, totals)
+
+    def _terms(self, f: Array) -> list[list[Term]]:
+        """What each shape parameter changes besides the footprint."""
+        spread, table = self._spread(self._edisp.value, f), self._tables.value
+        found: list[list[Term]] = [[] for _ in self._moved]
+        for s, terms in enumerate(found):
+            if (by_table := self._tables.first[s]) is not None:
+                terms.append((spread, by_table))
+            if (by_edisp := self._edisp.first[s]) is not None:
+                terms.append((self._spread(by_edisp, f), table))
+        return found
+
+    def linear(self, f: Array, spectra: Array) -> Linear:
+        """See `Operator`."""
+        edisp, table = self._edisp.value, self._tables.value
+        terms = self._terms(f)
+        own = [s for s, found in enumerate(terms) if found]
+        columns = [[(self._spread(edisp, f), table)], *(terms[s] for s in own)]
+        columns += [[(self._spread(edisp, spectrum), table)] for spectrum in spectra.T]
+        counts, totals = self._columns(columns, self._sight)
+        first, end = 1 + len(own), len(columns)
+        shape, shape_total = np.zeros((len(counts), len(terms))), np.zeros(len(terms))
+        for c, s in enumerate(own, 1):
+            shape[:, s], shape_total[s] = counts[:, c], totals[c]
+        for s, g in enumerate(self._moved):
+            if g >= 0:
+                shape[:, s] += counts[:, end + g]
+                shape_total[s] += totals[end + g]
+        return Linear(
+            counts[:, 0],
+            float(totals[0]),
+            counts[:, first:end],
+            totals[first:end],
+            shape,
+            shape_total,
+        )
 
     def forward_shape(self, f: Array) -> tuple[Array, Array]:
         """See `Operator`."""
-        found = [self._counts(self._slope(s), f) for s in range(len(self._dr))]
-        if not found:
-            return np.zeros((len(self._patch.r), 0)), np.zeros(0)
-        return np.stack([c for c, _ in found], axis=1), np.array([t for _, t in found])
+        found = self.linear(f, np.zeros((len(f), 0)))
+        return found.shape, found.shape_total
 
     def adjoint(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        return self._spectrum([(self._r, 0)], w, w_sum)
+        return self.bent(np.zeros(len(self._edisp.value)), w, w_sum).adjoint
 
     def adjoint_shape(self, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        found = [self._spectrum(self._slope(s), w, w_sum) for s in range(len(self._dr))]
-        return np.stack(found) if found else np.zeros((0, self._flux.shape[2]))
+        return self.bent(np.zeros(len(self._edisp.value)), w, w_sum).adjoint_shape
 
     def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:
         """See `Operator`."""
-        n_s = len(self._dr)
-        if self._second is None:
-            return np.zeros((n_s, n_s))
-        through = (self._patch.patterns[:, :, None] * self._r).sum(axis=1)
-        per_pixel = np.zeros(self._flux.shape[1:])
-        np.add.at(per_pixel, self._patch.pixel, w[:, None] * self._r[self._patch.r])
-        out = self._second(w_sum * through * f, per_pixel * f)
+        return self.bent(f, w, w_sum).second_shape
+
+    def bent(self, f: Array, w: Array, w_sum: float) -> Bent:
+        """See `Operator`."""
+        sight, patch, moved = self._sight, self._patch, self._moved
+        n_g, n_s, n_r = len(sight.turns), len(moved), patch.patterns.shape[1]
+        tables, edisp = self._second(), self._edisp
+        _, n_m, n = tables.value.shape
+        weights = np.zeros((n_r, rows(n_g, 2), n_m, n, len(self._shares)))
+        onto_coefficients(sight, patch, np.ascontiguousarray(w), w_sum, weights)
+        row_of = {pair: 1 + n_g + k for k, pair in enumerate(pairs(n_g))}
+        found: dict[tuple[int, int], Array] = {}
+
+        def dual(row: int | None, table: Array | None, by: Array | None) -> Array | float:
+            """Gradient (T,) by the spectrum of one product of derivatives, 0 where there is none."""
+            if row is None or table is None or by is None:
+                return 0.0
+            key = row, id(table)
+            if key not in found:
+                found[key] = np.zeros((n_r, len(table)))
+                duals(weights, row, self._shares, table, found[key])
+            return self._gather(by, found[key])
+
+        row = [None if g < 0 else 1 + g for g in moved]
+        c, dc, e, de = tables.value, tables.first, edisp.value, edisp.first
+        adjoint = np.asarray(dual(0, c, e))
+        by_shape, second = np.zeros((n_s, len(f))), np.zeros((n_s, n_s))
         for s in range(n_s):
-            for u in range(n_s):
-                terms = []
-                if (slope := self._dr[s]) is not None:
-                    terms.append((slope, 1 + u))
-                if (slope := self._dr[u]) is not None:
-                    terms.append((slope, 1 + s))
-                if (s, u) in self._d2r:
-                    terms.append((self._d2r[s, u], 0))
-                if terms:
-                    out[s, u] += float((self._spectrum(terms, w, w_sum) * f).sum())
-        return out
+            by_shape[s] = dual(row[s], c, e) + dual(0, dc[s], e) + dual(0, c, de[s])
+        for s, u in pairs(n_s):
+            both = max(moved[s], moved[u]), min(moved[s], moved[u])
+            total = (
+                dual(row_of.get(both), c, e)
+                + dual(0, tables.second.get((s, u)), e) + dual(0, c, edisp.second.get((s, u)))
+                + dual(row[s], dc[u], e) + dual(row[u], dc[s], e)
+                + dual(row[s], c, de[u]) + dual(row[u], c, de[s])
+                + dual(0, dc[s], de[u]) + dual(0, dc[u], de[s])
+            )  # fmt: skip
+            second[s, u] = second[u, s] = float((total * f).sum())
+        return Bent(adjoint, by_shape, second)
+
+
+class RecoOperator(ExactOperator):
+    """Where the PSF is given in reconstructed energy: ``M[k, t] = C[p_k, r_k] Q[t, r_k]``.
+
+    The PSF comes after the energy dispersion, and the exposure is that at the source, a point, as
+    Gammapy's order has it: Q, in place of the energy dispersion, is that times the exposure. The
+    tables are of reconstructed energies.
+    """
+
+    def _spread(self, edisp: Array, f: Array) -> Array:
+        return np.diag((edisp * f[:, None]).sum(axis=0))
+
+    def _gather(self, edisp: Array, found: Array) -> Array:
+        result: Array = (edisp * np.diag(found)).sum(axis=1)
+        return result

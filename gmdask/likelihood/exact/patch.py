@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from gmdask.geometry import WcsGrid, Window, rotation_matrix
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.exact.exposure import Exposure, padded
+from gmdask.likelihood.exact.nodes import pixel_areas
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.sums import times
 
@@ -24,48 +27,58 @@ MAX_FIELD = 60.0  # deg, of fields that a circle describes
 
 
 class Patch(NamedTuple):
-    """Pixels of a window, as the compiled loops want them.
+    """Pixels of a window, as the compiled loops want them; no array is written to.
 
     Attributes
     ----------
-    window : `Window`
-    vectors : array of shape (lat + 2, lon + 2, 3)
+    y0, y1, x0, x1 : int
+        The window.
+    diagonal : float
+        No pixel reaches further than this chord from its centre.
+    vectors : array of shape (3, lat + 2, lon + 2)
         Directions of the centres, one pixel around them included.
-    exposure : array of shape (lat, lon, energy_true)
-        As stored, in cm2 s after multiplication with `unit`.
-    unit : float
+    areas : array of shape (lat, lon, 3)
+        Solid angle of each pixel, and its slopes along x and y.
+    exposure : array of shape (lat, lon, K)
+        Maps that the exposure is made up of, as stored; K is a multiple of 4.
     pattern : integer array of shape (lat, lon)
         Row of `patterns`; -1 where the mask lets nothing through.
     patterns : array of shape (pattern, energy)
         Sets of energies that the mask lets through, as 0 and 1.
     place : integer array of shape (lat, lon)
         Number of each pixel that holds bins; -1 for the others.
-    places : array, or a slice of all
-        Positions of the patch's bins among those of the dataset.
-    pixel, r : array of shape (bin,)
-        Number of the pixel, and reconstructed energy, of each bin.
+    starts : integer array of shape (pixel + 1,)
+        Where the bins of each pixel begin in `order`.
+    order : integer array of shape (bin,)
+        Positions of the bins among those of the patch, one pixel after the other.
+    r : integer array of shape (bin,)
+        Reconstructed energy of each bin in this order.
     """
 
-    window: Window
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+    diagonal: float
     vectors: Array
+    areas: Array
     exposure: NDArray[Any]
-    unit: float
     pattern: NDArray[np.int32]
     patterns: Array
     place: NDArray[np.int32]
-    places: Places
-    pixel: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    order: NDArray[np.int32]
     r: NDArray[np.int32]
+
+    @property
+    def window(self) -> Window:
+        """Which pixels."""
+        return Window(self.y0, self.y1, self.x0, self.x1)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
         return sum(a.nbytes for a in self if isinstance(a, np.ndarray))
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels that hold bins."""
-        return int(self.place.max(initial=-1)) + 1
 
 
 def source_axes(position: tuple[float, float], frame: str, grid: WcsGrid) -> Array:
@@ -124,24 +137,47 @@ def window_around(
 
 
 class Field(NamedTuple):
-    """Circle on the sky that holds all pixels of a grid.
+    """Circles on the sky around the centre of a grid, one that holds all pixels and one within them.
 
     Attributes
     ----------
-    center : array of shape (3,)
-        Direction.
-    radius : float
-        In deg; infinite where a grid is not small.
+    frame : str
+        Of the grid.
+    center : tuple of float
+        Direction in it.
+    radius, inner : float
+        Of the two, in deg; infinite and 0 where a grid is not small.
     """
 
-    center: Array
+    frame: str
+    center: tuple[float, float, float]
     radius: float
+    inner: float
 
-    def is_beyond(self, direction: Array, reach: float) -> bool:
-        """Whether a circle around a direction, of a radius in deg, is surely outside."""
+    def is_beyond(self, position: tuple[float, float], frame: str, reach: float) -> bool:
+        """Whether a circle around a position in deg, of a radius in deg, is surely outside."""
         if self.radius + reach >= MAX_FIELD:
             return False
-        return float((self.center * direction).sum()) < math.cos((self.radius + reach) * DEG)
+        return self._along(position, frame) < math.cos((self.radius + reach) * DEG)
+
+    def holds(self, position: tuple[float, float], frame: str) -> bool:
+        """Whether a position in deg is surely inside."""
+        return self._along(position, frame) > math.cos(self.inner * DEG)
+
+    def _along(self, position: tuple[float, float], frame: str) -> float:
+        """Cosine of the separation of a position in deg from the centre."""
+        x, y, z = self.center if frame == self.frame else _turned(self.center, self.frame, frame)
+        lon, lat = math.radians(position[0]), math.radians(position[1])
+        return math.cos(lat) * (x * math.cos(lon) + y * math.sin(lon)) + z * math.sin(lat)
+
+
+@lru_cache(maxsize=256)
+def _turned(
+    direction: tuple[float, float, float], source: str, target: str
+) -> tuple[float, float, float]:
+    """A direction in another frame."""
+    x, y, z = times(rotation_matrix(source, target), np.array(direction)).tolist()
+    return x, y, z
 
 
 def field_of(grid: WcsGrid) -> Field:
@@ -150,9 +186,12 @@ def field_of(grid: WcsGrid) -> Field:
     vectors = pixel_vectors(grid, window)
     rim = np.concatenate([vectors[0], vectors[-1], vectors[:, 0], vectors[:, -1]])
     center = np.asarray(vectors[vectors.shape[0] // 2, vectors.shape[1] // 2])
-    apart = (rim * center).sum(axis=1).min()
-    small = bool(apart > math.cos(MAX_FIELD / 2 * DEG))  # NaN, where there is no sky, is not
-    return Field(center, math.degrees(math.acos(min(apart, 1.0))) if small else math.inf)
+    apart = np.degrees(np.arccos(np.clip((rim * center).sum(axis=1), -1.0, 1.0)))
+    radius, inner = math.inf, 0.0
+    if apart.max() < MAX_FIELD / 2:  # NaN, where there is no sky, is not
+        radius, inner = float(apart.max()), float(apart.min() - 2 * grid.max_pixel_scale)
+    at = float(center[0]), float(center[1]), float(center[2])
+    return Field(grid.frame, at, radius, max(inner, 0.0))
 
 
 def pixel_vectors(grid: WcsGrid, window: Window) -> Array:
@@ -174,9 +213,9 @@ def _beyond(edge: Array, first: Array, next_: Array) -> Array:
 
 
 def make_patch(
-    observation: Observation, bins: Bins, window: Window, keep: Keep, *, exposed: bool
-) -> Patch:
-    """Read a patch.
+    observation: Observation, bins: Bins, window: Window, keep: Keep, exposure: Exposure | None
+) -> tuple[Patch, Places]:
+    """Read a patch, and tell the positions of its bins among those of the dataset.
 
     Parameters
     ----------
@@ -186,31 +225,43 @@ def make_patch(
     window : `Window`
     keep : callable
         Takes an array that is kept for long, and gives it back from where it is kept.
-    exposed : bool
-        Whether the exposure applies; if not, it is one.
+    exposure : `Exposure` or None
+        How the exposure is made up; None where there is none: it is one map of ones.
     """
     stored, mask = observation.read(window)
-    exposure = np.ascontiguousarray(np.moveaxis(stored, 0, -1))
-    if exposure.dtype != np.float32:
-        exposure = exposure.astype(np.float64)
-    np.nan_to_num(exposure, copy=False, posinf=0.0, neginf=0.0)
-    unit = observation.exposure_unit
-    if not exposed:
-        exposure, unit = np.ones_like(exposure), 1.0
+    maps = np.ones((*window.shape, 1))
+    if exposure is not None:
+        maps = np.moveaxis(stored[exposure.energies], 0, -1)
+        maps = np.nan_to_num(maps, posinf=0.0, neginf=0.0)
+        maps = maps if maps.dtype == np.float32 else maps.astype(np.float64)
     columns = np.ascontiguousarray(np.moveaxis(mask, 0, -1)).reshape(-1, len(mask))
     packed = np.packbits(columns, axis=1)
     _, first, pattern = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     patterns = columns[first].astype(np.float64)
     seen: NDArray[np.bool_] = np.asarray(patterns.any(axis=1))
-    pattern = np.where(seen[pattern.ravel()], pattern.ravel(), -1)
+    pattern = np.where(seen[pattern.ravel()], pattern.ravel(), -1).reshape(window.shape)
     index = bins.within(window)
     own = bins.take(index)
     y, x, pixel = own.pixels(window)
     place = np.full(window.shape, -1, dtype=np.int32)
     place[y, x] = np.arange(len(y))
-    return Patch(
-        window, keep(pixel_vectors(observation.grid, window)), keep(exposure), unit,
-        keep(pattern.reshape(window.shape).astype(np.int32)), patterns, keep(place),
-        index if isinstance(index, slice) else keep(index),
-        keep(pixel.astype(np.int32)), keep(own.r.astype(np.int32)),
+    order = np.argsort(pixel, kind="stable")
+    starts = np.searchsorted(pixel[order], np.arange(len(y) + 1))
+    vectors, areas = pixel_vectors(observation.grid, window), np.empty((*window.shape, 3))
+    vectors = np.ascontiguousarray(np.moveaxis(vectors, -1, 0))
+    pixel_areas(vectors, areas)
+    steps = np.diff(vectors[:, :, :-1], axis=1)[..., 1:], np.diff(vectors[:, :-1], axis=2)[:, 1:]
+    sides = [np.sqrt(np.nanmax((step * step).sum(axis=0), initial=0.0)) for step in steps]
+
+    def kept(array: NDArray[Any], kind: Any) -> NDArray[Any]:
+        found = keep(np.ascontiguousarray(array, dtype=kind)).view()
+        found.flags.writeable = False  # wherever it is kept, so that it is of one type
+        return found
+
+    patch = Patch(
+        window.y0, window.y1, window.x0, window.x1, float(sum(sides)), kept(vectors, np.float64),
+        kept(areas, np.float64), kept(padded(maps), maps.dtype), kept(pattern, np.int32),
+        patterns, kept(place, np.int32), kept(starts, np.int32), kept(order, np.int32),
+        kept(own.r[order], np.int32),
     )  # fmt: skip
+    return patch, index if isinstance(index, slice) else keep(index)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.geometry import Window
 from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.exact.curvature import second
+from gmdask.likelihood.exact.exposure import Exposure, exposure_of, padded
+from gmdask.likelihood.exact.footprints import pairs
 from gmdask.likelihood.exact.hankel import ShapeMatrices, mean_matrix, shape_grid, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
-from gmdask.likelihood.exact.kernels import LAT, LON, PHI, SIZE, forward
-from gmdask.likelihood.exact.operator import ExactOperator
+from gmdask.likelihood.exact.operator import ByShape, ExactOperator, RecoOperator
 from gmdask.likelihood.exact.patch import (
     Field,
     Patch,
@@ -24,8 +25,9 @@ from gmdask.likelihood.exact.patch import (
     source_axes,
     window_around,
 )
+from gmdask.likelihood.exact.pixel_footprint import Sight
 from gmdask.likelihood.exact.radial import DEG
-from gmdask.likelihood.exact.reco import RecoOperator, product
+from gmdask.likelihood.exact.reco import product
 from gmdask.likelihood.exact.transforms import has_transform, size_names
 from gmdask.likelihood.exact.zones import (
     Zones,
@@ -48,7 +50,6 @@ MARGIN = 0.1  # of the reach of a source that moves, read around it
 MARGIN_PIXELS = 3
 PLAIN = ("e", "eta", "edge_width")  # sizes without a unit
 ODD = 0.37  # shift that keeps the ends of ranges of sizes away from round numbers
-KINDS = {"lon_0": LON, "lat_0": LAT, "phi": PHI}
 
 
 def is_exact(observation: Observation, spatial: SpatialModel, apply_irf: dict[str, bool]) -> bool:
@@ -96,14 +97,26 @@ class ExactSource:
         self._field = _field_of(observation)
         names = spatial.parameter_names
         sizes = size_names(spatial)
-        self._kinds = np.array([KINDS.get(names[k], SIZE) for k in free], dtype=np.int64)
         self._size = [sizes.index(names[k]) if names[k] in sizes else -1 for k in free]
-        angles = (LON, LAT, PHI)
-        self._scale = np.array([DEG if k in angles else 1.0 for k in self._kinds])
+        self._moves = np.array([[names[k] == "lon_0", names[k] == "lat_0"] for k in free], float)
+        self._turns = np.array([names[k] == "phi" for k in free], float)
         self._phi = names.index("phi") if "phi" in names else None
         self._patch: Patch | None = None
+        self._places: Places = slice(None)
+        self._around = ((0.0, 0.0), 0.0)  # circle that the patch holds, in deg
+        self._stored: NDArray[Any] | None = None  # exposure of the patch
+        # where the PSF is of reconstructed energies, the exposure comes before it
+        self._exposed = apply_irf["exposure"] and observation.psf_energy != "energy"
+        self._exposure, self._unit = Exposure.none(observation.energy_true.nbin), 1.0
+        if self._exposed:
+            self._exposure, self._unit = exposure_of(observation), observation.exposure_unit
+        shares = self._exposure.shares * self._unit
+        if observation.psf_energy == "energy":
+            shares = np.ones((1, observation.energy.nbin))
+        self._shares = np.ascontiguousarray(padded(shares.T).T)
         self._is_size = np.array([name in sizes for name in names])
         self._found_zones: dict[bytes, Zones] = {}
+        self._found_reach = (b"nothing yet", 0.0)
 
     @property
     def nbytes(self) -> int:
@@ -121,8 +134,11 @@ class ExactSource:
 
     def _reach(self, values: Array) -> float:
         """Angle in deg beyond which the convolved source is zero."""
-        end = shape_grid(self._spatial, values, self._psf.table, self._psf.core).end
-        return 2 * math.degrees(math.asin(min(end * DEG / 2, 1.0)))
+        sizes = values[self._is_size].tobytes()
+        if self._found_reach[0] != sizes:
+            end = shape_grid(self._spatial, values, self._psf.table, self._psf.core).end
+            self._found_reach = sizes, 2 * math.degrees(math.asin(min(end * DEG / 2, 1.0)))
+        return self._found_reach[1]
 
     def _position(self, values: Array) -> tuple[float, float]:
         position = self._spatial.center(values)
@@ -133,21 +149,32 @@ class ExactSource:
         """Pixels that hold all that is seen of the source; None where it is outside."""
         grid, frame = self._observation.grid, self._spatial.frame
         position, reach = self._position(values), self._reach(values)
-        if self._field.is_beyond(source_axes(position, frame, grid)[2], reach):
+        if self._field.is_beyond(position, frame, reach):
             return None
+        held = self._patch is not None and self._field.holds(position, frame)
+        if held and reach + _apart(position, self._around[0]) < self._around[1]:
+            return self._patch
         needed = window_around(grid, position, frame, reach)
         if needed is None:
             return None
         if self._patch is None or not self._patch.window.contains(needed):
-            window = needed
-            if self._free:
-                around = MARGIN * reach + MARGIN_PIXELS * grid.max_pixel_scale
-                window = window_around(grid, position, frame, reach + around) or needed
-            keep = self._keep if self._free else np.asarray
-            self._patch = make_patch(
-                self._observation, self._bins, window, keep, exposed=self._apply["exposure"]
-            )
+            self._read(position, reach, needed)
         return self._patch
+
+    def _read(self, position: tuple[float, float], reach: float, needed: Window) -> None:
+        """Read the pixels around a position, and a margin for a source that moves."""
+        grid, frame, window = self._observation.grid, self._spatial.frame, needed
+        if self._free:
+            reach += MARGIN * reach + MARGIN_PIXELS * grid.max_pixel_scale
+            window = window_around(grid, position, frame, reach) or needed
+        keep = self._keep if self._free else np.asarray
+        exposure = self._exposure if self._exposed else None
+        self._patch, self._places = make_patch(
+            self._observation, self._bins, window, keep, exposure
+        )
+        self._around = position, reach
+        if self._observation.psf_energy == "energy":
+            self._stored = keep(np.array(self._observation.read(window)[0]))
 
     def _irfs(self, values: Array) -> tuple[Jet, Jet]:
         position, frame = self._position(values), self._spatial.frame
@@ -172,54 +199,56 @@ class ExactSource:
         psf, edisp = self._irfs(values)
         free = len(self._free) if derivatives else 0
         matrices = self._matrices(values, 1 if free else 0)
-        tables, table_of = self._tables(psf, matrices, free)
-        reco = self._observation.psf_energy == "energy"
-        exposure, unit, n_t = patch.exposure, patch.unit, len(edisp.value)
-        if reco:  # it comes before the PSF
-            n_t, unit = edisp.value.shape[1], 1.0
-            exposure = np.ones((*patch.window.shape, n_t), dtype=np.float32)
-        flux = np.zeros((1 + free, patch.n_pixels, n_t))
-        sums = np.zeros((len(patch.patterns), 1 + free, n_t))
-        kinds = self._kinds[:free]
-        axes, grid = self._geometry(values, matrices)
-        forward(
-            patch.vectors, exposure, patch.pattern, patch.place, axes, tables, grid,
-            self._angle(values), *self._zones(values), kinds, table_of, flux, sums,
-        )  # fmt: skip
-        scale = np.concatenate([[unit], unit * self._scale[:free]])
-        flux *= scale[:, None, None]
-        sums *= scale[:, None]
-        turns = np.zeros((free, 2))
-        for s, kind in enumerate(kinds.tolist()):
-            if kind in (LON, LAT):
-                turns[s, 0 if kind == LON else 1] = 1.0
+        moving = [s for s in range(free) if self._size[s] < 0]
+        moved = [moving.index(s) if s in moving else -1 for s in range(free)]
+        sight = self._sight(values, matrices, moving)
+        tables = self._tables(psf, matrices, free, 1)
 
-        def curve(of_pattern: Array, of_pixel: Array) -> Array:
-            return unit * self._second(values, patch, exposure, psf, of_pattern, of_pixel)
+        def second() -> ByShape:
+            return self._tables(psf, self._matrices(values, 2), free, 2)
 
-        if reco:
-            folded = product(edisp, self._exposure_at(values, patch))
-            which = [int(k) for k in kinds]
-            return RecoOperator(
-                flux, sums, folded, which, patch, curve if free else None
-            ), patch.places
-        operator = ExactOperator(flux, sums, edisp, turns, patch, curve if free else None)
-        return operator, patch.places
+        kind: type[ExactOperator]
+        if self._observation.psf_energy != "energy":
+            kind, response = ExactOperator, self._by_shape(edisp, free)
+        else:  # the exposure comes before the PSF
+            folded = product(edisp, self._exposure_at(values))
+            kind, response = RecoOperator, self._by_shape(folded, free)
+        return kind(sight, patch, self._shares, response, tables, moved, second), self._places
 
-    def _exposure_at(self, values: Array, patch: Patch) -> Jet:
+    def _sight(self, values: Array, matrices: ShapeMatrices, moving: list[int]) -> Sight:
+        position, frame = self._position(values), self._spatial.frame
+        axes = source_axes(position, frame, self._observation.grid)
+        moves = np.array(self._moves[moving] * DEG).reshape(-1, 2)
+        turns = np.array(self._turns[moving] * DEG)
+        zones, grid = self._zones(values), matrices.grid.at_latitude(position[1])
+        return Sight(axes, grid, self._angle(values), zones.nodes, zones.rules, moves, turns)
+
+    def _by_shape(self, jet: Jet, free: int) -> ByShape:
+        """Derivatives by longitude and latitude as those by the first shape parameters."""
+        first: list[Array | None] = [None] * free
+        second = {}
+        places = [(s, int(self._moves[s, 1])) for s in range(free) if self._moves[s].any()]
+        for s, i in places if jet.first else []:
+            first[s] = jet.first[i]
+            for u, j in places:
+                if u <= s:
+                    second[s, u] = jet.second[i][j]
+        return ByShape(jet.value, first, second)
+
+    def _exposure_at(self, values: Array) -> Jet:
         """Exposure (T,) in cm2 s at the source."""
         blend = blend_at(self._observation.grid, *self._position(values), self._spatial.frame)
-        y, x = blend.y - patch.window.y0, blend.x - patch.window.x0
-        nodes = patch.exposure[np.ix_(y, x)].astype(np.float64) * patch.unit
-        return jet_of(blend, np.moveaxis(nodes, -1, 0))
+        if not self._apply["exposure"]:
+            return jet_of(blend, np.ones((self._observation.energy_true.nbin, 4, 4)))
+        assert self._patch is not None
+        assert self._stored is not None
+        y, x = blend.y - self._patch.y0, blend.x - self._patch.x0
+        nodes = self._stored[:, y][:, :, x].astype(np.float64)
+        np.nan_to_num(nodes, copy=False, posinf=0.0, neginf=0.0)
+        return jet_of(blend, nodes * self._observation.exposure_unit)
 
     def _matrices(self, values: Array, order: int) -> ShapeMatrices:
         return shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
-
-    def _geometry(self, values: Array, matrices: ShapeMatrices) -> tuple[Array, Array]:
-        position, frame = self._position(values), self._spatial.frame
-        axes = source_axes(position, frame, self._observation.grid)
-        return axes, matrices.grid.at_latitude(position[1])
 
     def _zones(self, values: Array) -> Zones:
         """Zones that serve a range of sizes, a factor of two wide: they stay as these change."""
@@ -249,65 +278,30 @@ class ExactSource:
     def _angle(self, values: Array) -> float:
         return 0.0 if self._phi is None else float(values[self._phi]) * DEG
 
-    def _tables(
-        self, psf: Jet, matrices: ShapeMatrices, free: int
-    ) -> tuple[Array, NDArray[np.int64]]:
-        """Coefficients (table, M, n, T) of the value and of first derivatives, and where each is."""
-        wanted: list[tuple[Array, Array]] = [(psf.value, matrices.value)]
-        table_of = np.full(free, -1, dtype=np.int64)
+    def _tables(self, psf: Jet, matrices: ShapeMatrices, free: int, order: int) -> ByShape:
+        """Coefficients (T, M, n + 4) per sr of the source, and of its derivatives but for where it is."""
+        found = ByShape(_coefficients(psf.value, matrices.value), [None] * free, {})
+        bent = self._by_shape(psf, free)
         for s in range(free):
-            kind = int(self._kinds[s])
-            pair = None
-            if kind in (LON, LAT) and psf.first:
-                pair = (psf.first[0 if kind == LON else 1] / DEG, matrices.value)
-            elif kind == SIZE:
-                pair = (psf.value, matrices.first[self._size[s]])
-            if pair is not None:
-                table_of[s] = len(wanted)
-                wanted.append(pair)
-        return _coefficients(wanted), table_of
+            if (by_place := bent.first[s]) is not None:
+                found.first[s] = _coefficients(by_place, matrices.value)
+            elif (p := self._size[s]) >= 0:
+                found.first[s] = _coefficients(psf.value, matrices.first[p])
+        for s, u in pairs(free) if order > 1 else []:
+            p, q = self._size[s], self._size[u]
+            if p >= 0 and q >= 0:
+                found.second[s, u] = _coefficients(psf.value, matrices.second[p, q])
+            elif (s, u) in bent.second:
+                found.second[s, u] = _coefficients(bent.second[s, u], matrices.value)
+            elif max(p, q) >= 0 and (by_place := bent.first[s if q >= 0 else u]) is not None:
+                found.second[s, u] = _coefficients(by_place, matrices.first[max(p, q)])
+        return found
 
-    def _second(
-        self, values: Array, patch: Patch, exposure: NDArray[Any], psf: Jet, of_pattern: Array,
-        of_pixel: Array,
-    ) -> Array:  # fmt: skip
-        """Weighted second derivatives (S, S) by the free shape parameters."""
-        free = len(self._free)
-        matrices = self._matrices(values, 2)
-        first, table_of = self._tables(psf, matrices, free)
-        wanted: list[tuple[Array, Array]] = []
-        two = np.full((free, free), -1, dtype=np.int64)
-        for s in range(free):
-            for u in range(s + 1):
-                pair = self._pair(s, u, psf, matrices)
-                if pair is not None:
-                    two[s, u] = two[u, s] = len(first) + len(wanted)
-                    wanted.append(pair)
-        tables = np.concatenate([first, _coefficients(wanted)]) if wanted else first
-        axes, grid = self._geometry(values, matrices)
-        out = np.zeros((free, free))
-        second(
-            patch.vectors, exposure, patch.pattern, patch.place, axes, tables, grid,
-            self._angle(values), *self._zones(values), self._kinds, table_of, two,
-            of_pattern, of_pixel, out,
-        )  # fmt: skip
-        result: Array = out * np.outer(self._scale, self._scale)
-        return result
 
-    def _pair(
-        self, s: int, u: int, psf: Jet, matrices: ShapeMatrices
-    ) -> tuple[Array, Array] | None:
-        """What the table of a second derivative is made of."""
-        kinds = int(self._kinds[s]), int(self._kinds[u])
-        moved = [0 if k == LON else 1 for k in kinds if k in (LON, LAT)]
-        sized = [self._size[i] for i in (s, u) if self._size[i] >= 0]
-        if len(sized) == 2:
-            return psf.value, matrices.second[sized[0], sized[1]]
-        if len(moved) == 2 and psf.first:
-            return psf.second[moved[0]][moved[1]] / DEG**2, matrices.value
-        if len(moved) == 1 and len(sized) == 1 and psf.first:
-            return psf.first[moved[0]] / DEG, matrices.first[sized[0]]
-        return None
+def _apart(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Separation in deg of positions in deg; a little too large."""
+    lat = max(abs(a[1]), abs(b[1])) - abs(a[1] - b[1])
+    return math.hypot((a[0] - b[0]) * math.cos(math.radians(lat)), a[1] - b[1]) + 1e-9
 
 
 def _field_of(observation: Observation) -> Field:
@@ -318,12 +312,10 @@ def _field_of(observation: Observation) -> Field:
     return kept
 
 
-def _coefficients(wanted: list[tuple[Array, Array]]) -> Array:
-    """Coefficients (table, M, n, T) per sr from PSF tables (T, rad) and matrices (M, rad, n)."""
-    n_m, _, n = wanted[0][1].shape
-    out = np.empty((len(wanted), n_m, n, len(wanted[0][0])))
-    for k, (planes, matrices) in enumerate(wanted):
-        for m in range(n_m):
-            out[k, m] = matmul(np.ascontiguousarray(matrices[m].T), np.ascontiguousarray(planes.T))
+def _coefficients(planes: Array, matrices: Array) -> Array:
+    """Coefficients (T, M, n) per sr from PSF tables (T, rad) and matrices (M, rad, n)."""
+    out = np.empty((len(planes), len(matrices), matrices.shape[2]))
+    for m, matrix in enumerate(matrices):
+        out[:, m] = matmul(np.ascontiguousarray(planes), np.ascontiguousarray(matrix))
     out /= DEG**2
     return out

@@ -1,0 +1,104 @@
+"""Exposure of a dataset as a sum of a few maps times spectra.
+
+The exposure of an observation varies smoothly over the field and with energy: that at a few
+energies tells that at all others. Every loop over pixels then handles a few maps in place of all
+true energies.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.likelihood.observation import Observation
+from gmdask.sums import dots, matmul, times
+
+__all__ = ["LANES", "Exposure", "exposure_of", "padded"]
+
+Array = NDArray[np.float64]
+
+ERROR = 3e-7  # of the largest exposure of an energy, that its map may be off by
+SAMPLE = 2000  # pixels, about, by which energies are chosen
+LANES = 4  # maps are handled in multiples of so many at a time
+
+
+class Exposure(NamedTuple):
+    """Exposure ``E[t, p] = Σ_j shares[j, t] E[energies[j], p]``.
+
+    Attributes
+    ----------
+    energies : array of shape (K,)
+        True energies whose maps stand for all.
+    shares : array of shape (K, T)
+    """
+
+    energies: NDArray[np.intp]
+    shares: Array
+
+    @classmethod
+    def none(cls, n_energies: int) -> Exposure:
+        """Where there is none: one map stands for all energies."""
+        return cls(np.zeros(1, dtype=np.intp), np.ones((1, n_energies)))
+
+
+def padded(maps: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Arrays (..., K) with zeros up to a multiple of `LANES`."""
+    missing = -maps.shape[-1] % LANES
+    return np.pad(maps, [*[(0, 0)] * (maps.ndim - 1), (0, missing)])
+
+
+def exposure_of(observation: Observation) -> Exposure:
+    """How the exposure of an observation is made up, looked for once."""
+    kept: Exposure | None = observation.made.get("exposure")
+    if kept is None:
+        stored = observation.whole_exposure()
+        flat = stored.reshape(len(stored), -1)
+        step = max(flat.shape[1] // SAMPLE, 1)
+        kept = _factors(flat, step)
+        observation.made["exposure"] = kept
+    return kept
+
+
+def _factors(flat: NDArray[np.generic], step: int) -> Exposure:
+    """Factors of maps (T, pixel), found by every so many pixels and checked in all."""
+    sample = np.nan_to_num(flat[:, ::step].astype(np.float64), posinf=0.0, neginf=0.0)
+    found = _pivots(sample)
+    if step > 1:
+        whole = np.nan_to_num(flat.astype(np.float64), posinf=0.0, neginf=0.0)
+        apart = matmul(np.ascontiguousarray(found.shares.T), whole[found.energies])
+        apart -= whole
+        largest = np.abs(whole).max(axis=1)
+        if (np.abs(apart).max(axis=1) > ERROR * largest).any():
+            found = _pivots(whole)
+    return found
+
+
+def _pivots(maps: Array) -> Exposure:
+    """Choose the energy that the others tell least of, again and again."""
+    scale = np.abs(maps).max(axis=1)
+    scaled = maps / np.where(scale > 0, scale, 1.0)[:, None]
+    rest, chosen = scaled.copy(), []
+    directions: list[Array] = []
+    for _ in range(len(maps)):
+        off = np.abs(rest).max(axis=1)
+        worst = int(np.argmax(off))
+        if off[worst] <= 0.5 * ERROR:
+            break
+        chosen.append(worst)
+        direction = rest[worst] / np.sqrt(float(times(rest[worst], rest[worst])))
+        directions.append(direction)
+        rest = rest - np.outer(times(rest, direction), direction)
+    if not chosen:
+        return Exposure(np.zeros(1, dtype=np.intp), np.zeros((1, len(maps))))
+    along = dots(scaled, np.ascontiguousarray(directions))  # (T, K); lower triangular where chosen
+    shares, lower = np.zeros((len(chosen), len(maps))), along[chosen]
+    for j in range(len(chosen) - 1, -1, -1):
+        shares[j] = along[:, j] - times(lower[j + 1 :, j], shares[j + 1 :])
+        shares[j] /= lower[j, j]
+    for j, energy in enumerate(chosen):
+        shares[:, energy] = 0.0
+        shares[j, energy] = 1.0
+    shares *= scale / scale[chosen][:, None]
+    return Exposure(np.array(chosen, dtype=np.intp), shares)
