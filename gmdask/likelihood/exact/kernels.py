@@ -85,9 +85,9 @@ def at_bins(sight: Sight, patch: Patch, folded: Array, sums: Array, counts: Arra
     n_g, n_k, width = len(sight.turns), patch.exposure.shape[2], folded.shape[3]
     prints = np.zeros((2, 1 + n_g, folded.shape[1], folded.shape[2]))
     maps, found, scratch = np.empty(n_k), np.empty(width), node_scratch(n_g)
-    row, order = room_for_nodes(sight, patch), 1 if n_g else 0
+    row, order = room_for_nodes(sight, patch), np.int64(1 if n_g else 0)
     for y in range(patch.place.shape[0]):
-        start = 0
+        start = np.int64(0)  # not one of a kind: nothing is compiled for it alone
         while start < patch.place.shape[1]:
             start, n = nodes_of_row(sight, patch, y, start, scratch, row)
             weigh_nodes(sight, n, order, folded.shape[1], row)
@@ -167,13 +167,14 @@ def onto_coefficients(sight: Sight, patch: Patch, w: Array, w_sum: float, out: A
     prints = np.zeros((2, n_q, out.shape[2], out.shape[3]))
     sums = np.zeros((len(patch.patterns), *out.shape[1:]))
     maps, scratch, row = np.empty(n_k), node_scratch(len(sight.turns)), room_for_nodes(sight, patch)
+    order = np.int64(2)
     for y in range(patch.place.shape[0]):
-        start = 0
+        start = np.int64(0)
         while start < patch.place.shape[1]:
             start, n = nodes_of_row(sight, patch, y, start, scratch, row)
-            weigh_nodes(sight, n, 2, out.shape[2], row)
+            weigh_nodes(sight, n, order, out.shape[2], row)
             for i in range(n):
-                lo, hi = pixel_footprint(sight, i, 2, scratch, row, prints)
+                lo, hi = pixel_footprint(sight, i, order, scratch, row, prints)
                 x = row.x[i]
                 p, o = patch.pattern[y, x], patch.place[y, x]
                 for j in range(n_k):

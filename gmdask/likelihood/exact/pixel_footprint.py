@@ -163,7 +163,8 @@ def nodes_of_row(sight: Sight, patch: Patch, y: int, x: int, scratch: Any, found
                 count += 1
                 found.shares[n, 0] = 1.0
         else:
-            pixel[0] = centers[:3, x]
+            for k in range(3):
+                pixel[0, k] = centers[k, x]
             zone = zone_of(pixel[0], rules, grid, own, found.shares[n])
             n_rules = 2 if found.shares[n, 0] < 1.0 else 1
             if count + rules[zone + n_rules - 1, 1] - rules[zone, 0] > found.seen.shape[1]:
