@@ -312,3 +312,9 @@ def test_models_beside_datasets(datasets, tmp_path):
     with pytest.raises(StoreExistsError, match=r"m\.yaml"):
         datasets.write(tmp_path / "new.zarr", filename_models=tmp_path / "m.yaml")
     assert not (tmp_path / "new.zarr").exists()
+
+
+def test_pixels_that_no_memory_holds(datasets):
+    with pytest.raises(InputError, match=r"dataset 'run-0': 1000000 more pixels on each side"):
+        datasets[0].pad(10**6)
+    assert datasets[0].pad((2, 1)).counts.shape[1:] == (26, 28)  # longitude, latitude

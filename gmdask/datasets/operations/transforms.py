@@ -35,6 +35,8 @@ from gmdask.store.axes import cube_axis
 
 __all__ = ["Alterations", "altered_dataset"]
 
+MAX_BINS = 1 << 30  # of a dataset with more pixels
+
 Made = TypeVar("Made", bound=CubeDataset)
 
 SLICED = ("energy", "energy_true", "rad", "migra")
@@ -209,6 +211,10 @@ class Alterations(CubeDataset):
         pixels = (pad_width, pad_width) if isinstance(pad_width, int) else tuple(pad_width)
         if len(pixels) != 2 or any(not isinstance(n, int) or n < 0 for n in pixels):
             msg = f"{self._where}: pad_width is {pad_width!r}, expected a number of pixels or two"
+            raise InputError(msg)
+        bins, rows, columns = self._cube["counts"].shape
+        if bins * (rows + 2 * pixels[1]) * (columns + 2 * pixels[0]) > MAX_BINS:
+            msg = f"{self._where}: {pad_width!r} more pixels on each side make more than {MAX_BINS} bins"
             raise InputError(msg)
         return self._altered(pad, {"pixels": pixels}, self._models_for(name or self._name), name)
 
