@@ -67,7 +67,8 @@ def fit(
     Writes models.yaml with its covariance, result.json, residuals.png, and events.jsonl with what
     happened; and, until then, what a fit that was stopped or killed goes on from: gmdask fit
     --resume FOLDER. Cluster, passes and time that are given again then replace what was kept; the
-    response stays the one that the fit began with. Ctrl-C keeps the best point.
+    response stays the one that the fit began with. Ctrl-C keeps the best point. Of a fit that came to
+    its end, the result is shown again.
     """
     places = {"cluster": cluster, "workers": workers, "memory_limit": memory_limit}
     if resume is None:
@@ -90,7 +91,12 @@ def fit(
     again: dict[str, Any] = places if any(_told(context, key) for key in CLUSTER) else {}
     if response is not None:
         again["response"] = response
+    from gmdask.fit.result import shown
+
     folder = OutputFolder(resume, resume=True)
+    if (ended := folder.ended()) is not None:
+        echo(f"{shown(ended)}\n\nthe fit of {folder.path} came to its end before")
+        context.exit(0 if ended["success"] else NOT_CONVERGED)
     with _held(folder):
         _run(context, folder, again, max_passes, time_limit, resume=True)
 

@@ -150,6 +150,30 @@ class OutputFolder:
         """File of the events of the fit; see `gmdask.events.read_events`."""
         return self.path / EVENTS
 
+    def ended(self) -> dict[str, Any] | None:
+        """Result of the fit that came to its end here, None if there is none or it may go on.
+
+        Raises
+        ------
+        InputError
+            If its files cannot be read.
+        """
+        from gmdask.inputs import read_bytes
+        from gmdask.optimize.status import Status
+
+        if (
+            self.checkpoint.exists()
+            or not (self.path / RESULT).is_file()
+            or self._is_foreign(RESULT)
+        ):
+            return None
+        try:
+            found = json.loads(read_bytes(self.path / RESULT, "result"))
+            return None if Status(found["status"]).cut_short else dict(found)
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"{self.path / RESULT}: is not the result of a fit"
+            raise InputError(msg) from error
+
     def _awaits_job(self) -> bool:
         """Whether it was made for a batch job that has not written a checkpoint or a result."""
         written = any(os.path.lexists(self.path / name) for name in (*RESULTS, CHECKPOINT))

@@ -374,4 +374,5 @@ class CubeDataset(KnownAttributes):
 
     def stat_sum(self) -> float:
         """Statistic ``-2 log L`` over the mask, at the present parameters."""
+        self._models.check_values()
         return self._compile().evaluate(self._models.parameters.value).stat

@@ -201,7 +201,8 @@ class MapDataset(Alterations, Looks):
         Raises
         ------
         InputError
-            If counts or exposure are missing, or the pixels are not evenly spaced.
+            If counts or exposure are missing, the pixels are not evenly spaced, or an attribute contradicts
+            the coordinates.
         """
         return cls(as_cube(data))
 

@@ -47,6 +47,7 @@ class Predictions(CubeDataset):
         return xr.DataArray(data, coords, name=name, attrs={"unit": ""})
 
     def _npred(self, name: str, models: dict[str, Any], *, background: bool = True) -> xr.DataArray:
+        self._models.check_values()
         dims, shape = tuple(map(str, self.counts.dims)), self.counts.shape
         if self._stored is None:  # its arrays do not leave this process
 
@@ -251,6 +252,7 @@ class Predictions(CubeDataset):
         return self.copy(name)._with_counts(with_asimov_counts, {})
 
     def _with_counts(self, operation: Callable[..., xr.Dataset], options: dict[str, Any]) -> Self:
+        self._models.check_values()
         options = {**options, "models": self._models.to_dict(), "response": self.response}
         cube = operation(self._cube, **options)
         if self._stored is not None:

@@ -31,6 +31,7 @@ from gmdask.likelihood.work_unit import (
     evaluate_points,
 )
 from gmdask.models import BackgroundIRFModel, Models
+from gmdask.optimize.coordinates import Kinds, Turn
 from gmdask.optimize.problem import Problem
 
 __all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass", "periods_of"]
@@ -40,6 +41,8 @@ Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 N_ENERGIES = 20  # at which it is seen how steeply spectra depend on their parameters
+ROUND = 0.01  # least eccentricity of a shape that begins to turn
+SMALL = 1e-3  # deg, least size of one that begins to grow
 FLAT = 1e-6  # change of the statistic over a whole turn that counts as none
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
@@ -153,7 +156,7 @@ class Objective:
         self.shared: Index = np.flatnonzero(self.free & ~self.local)
         place = np.full(len(parameters), -1, dtype=np.intp)
         place[self.shared] = np.arange(len(self.shared))
-        specs, self._indices = [], []
+        specs, self._indices, self._touched = [], [], []
         of_component = [
             np.array([parameters.index(p) for _, p in component.named_parameters()], dtype=np.intp)
             for component in models
@@ -168,6 +171,7 @@ class Objective:
                 dataset.response,
             ))  # fmt: skip
             self._indices.append(index)
+            self._touched.append(shared)
         self.passes, self.end_time = 0, math.inf
         self._periods = periods_of(models)
         self._on_pixels = any(getattr(d, "response", "gammapy") == "gammapy" for d in datasets)
@@ -206,6 +210,20 @@ class Objective:
         """Shared parameters (S,) that are sizes of sources."""
         return self._reach.sizes
 
+    def even(self) -> Mask:
+        """Shared parameters (S,) that count by their squares: sizes of most shapes, and eccentricities."""
+        return self._reach.even
+
+    def unfelt(self, point: Pass) -> Mask:
+        """Shared parameters (S,) of components that nothing depends on: those outside of all data."""
+        assert point.gradient is not None
+        felt = point.gradient != 0
+        for hessian in (point.hessian, point.observed):
+            if hessian is not None:
+                felt |= np.diag(hessian) != 0
+        blocks = self._blocks()
+        return ~np.isin(blocks, blocks[felt])
+
     def degrees(self) -> Array:
         """One degree in the unit of each shared parameter (S,); NaN where it is no angle."""
         units = [self._models.parameters[int(i)].unit for i in self.shared]
@@ -218,13 +236,23 @@ class Objective:
         curvature = np.where(np.isfinite(period), np.diag(point.hessian), np.inf)
         return np.asarray(curvature < FLAT / period**2)
 
-    def turned(self, shared: Array, which: Mask, share: float) -> Array:
-        """Shared parameters with the angles among some of them turned by a share of a round."""
-        result = shared.copy()
-        for place, index in enumerate(self.shared):
-            if which[place] and int(index) in self._periods:
-                result[place] += share * self._periods[int(index)][1]
-        return result
+    def turned_round(self, errors: Array) -> Mask:
+        """Shared parameters (S,) that are angles with errors (S,) of more than a quarter of a round."""
+        period = np.array([self._periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
+        return np.asarray(errors > 0.25 * period)
+
+    def beginning(self) -> Array:
+        """Shared parameters (S,) at which a search begins.
+
+        A size of zero says nothing of which way it should go, nor does the angle of a round shape: both
+        are made a little larger, within their limits.
+        """
+        upper, degrees = self.limits()[1], self.degrees()
+        begin = self.start[self.shared]
+        least = np.where(np.isnan(degrees), ROUND, SMALL * np.nan_to_num(degrees, nan=0.0))
+        small = self.even() & (begin < least)
+        small &= self.sizes() | np.isin(np.arange(len(begin)), [t.e for t in self._turns()])
+        return np.where(small, np.minimum(least, upper), begin)
 
     def limits(self) -> tuple[Array, Array]:
         """Lower and upper limits of the shared parameters; infinite where there are none.
@@ -240,6 +268,11 @@ class Objective:
         upper = np.where(np.isnan(parameters.max), np.inf, parameters.max)
         low, high = self._prior.limits()
         lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+        for component in self._models:
+            for model in component.models.values():
+                for parameter, least, most in model.domains():
+                    k = parameters.index(parameter)
+                    lower[k], upper[k] = max(lower[k], least), min(upper[k], most)
         for index in self._periods:
             lower[index], upper[index] = -np.inf, np.inf
         return lower, upper
@@ -271,7 +304,25 @@ class Objective:
         parameters = self._models.parameters
         amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
         rough = self._on_pixels and bool(self._reach.moving.any())
-        return Problem(*self.limits(), amplitudes, self._reach, self._blocks(), rough)
+        kinds = Kinds(amplitudes, self._reach.even, self._turns())
+        blocks = self._blocks()
+        touches = np.zeros((self.n_datasets, int(blocks.max(initial=-1)) + 1), dtype=bool)
+        for number, spec_shared in enumerate(self._touched):
+            touches[number, blocks[spec_shared]] = True
+        return Problem(*self.limits(), kinds, self._reach, blocks, touches, rough)
+
+    def _turns(self) -> tuple[Turn, ...]:
+        """Eccentricities and angles that are both free."""
+        parameters, at = self._models.parameters, {int(k): n for n, k in enumerate(self.shared)}
+        found = []
+        for component in self._models:
+            for model in component.models.values():
+                even = {default.name for default in model.defaults if default.even}
+                own = {name: at.get(parameters.index(p)) for name, p in model.named_parameters()}
+                e, phi = own.get("e"), own.get("phi")
+                if "e" in even and e is not None and phi is not None:
+                    found.append(Turn(e, phi, float(model.parameter("phi").unit.to("rad"))))
+        return tuple(found)
 
     def _blocks(self) -> Index:
         """Number of the first component that each shared parameter belongs to."""

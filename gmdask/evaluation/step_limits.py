@@ -51,15 +51,16 @@ class StepLimits:
 
     Attributes
     ----------
-    sizes, moving : boolean array of shape (S,)
-        Parameters that are sizes of sources, and all that move what is seen on the sky.
+    sizes, even, moving : boolean array of shape (S,)
+        Parameters that are sizes of sources, those that count by their squares, and all that move what is
+        seen on the sky.
     """
 
     def __init__(self, models: Models, chosen: Index, energies: Array) -> None:
         parameters = models.parameters
         self._start, self._chosen, self._energies = parameters.value, chosen, energies
         absolute, share = np.full(len(parameters), np.inf), np.zeros(len(parameters))
-        free = np.zeros(len(parameters), dtype=bool)
+        free, even = (np.zeros(len(parameters), dtype=bool) for _ in range(2))
         free[chosen] = True
         self._spectra: list[_Spectrum] = []
         for component in models:
@@ -75,6 +76,7 @@ class StepLimits:
                     if moves.any():
                         self._spectra.append(_Spectrum(model, index, model.internal_factors, moves))
                     continue
+                even[index] |= [default.even for default in model.defaults]
                 turning = {id(parameter) for parameter, _ in model.periods}
                 for name, parameter, at in zip(names, own, index.tolist(), strict=True):
                     if parameter.unit.is_equivalent("deg") and parameter.unit != "":
@@ -89,6 +91,7 @@ class StepLimits:
                         absolute[at] = NUMBER
         self._absolute, self._share = absolute, share
         self.sizes, self.moving = share[chosen] > 0, np.isfinite(absolute[chosen])
+        self.even = even[chosen]
 
     def __call__(self, x: Array) -> Array:
         """Largest changes (S,) at some values."""

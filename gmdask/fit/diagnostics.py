@@ -26,13 +26,13 @@ WORDS = {
     Status.DEGENERATE: "no unique minimum, as some parameters are degenerate",
     Status.UNRESOLVED: "converged, but sizes of sources are compatible with 0: {names}",
     Status.STALLED: "stopped: the data may not bound {names}, which stay where they are",
-    Status.UNCONSTRAINED: "the data constrain nothing, and no free parameter has an error: {names}",
+    Status.UNCONSTRAINED: "the data say nothing about {names}, which stay where they were",
     Status.MAX_PASSES: "stopped at the largest number of passes",
     Status.TIME_LIMIT: "stopped at the time limit: best point kept",
     Status.INTERRUPTED: "interrupted: best point kept",
 }
+NOTHING = "the data constrain nothing, and no free parameter has an error: {names}"
 ROUGH = "to within the small steps of the statistic with sources rendered on pixels"
-CUT_SHORT = (Status.MAX_PASSES, Status.TIME_LIMIT, Status.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ def ending_of(
         What else there is to know.
     """
     status, concerned = _status(objective, minimum, names, found, flat)
-    notes = [WORDS[status].format(names=_some(concerned))]
+    nothing = status is Status.UNCONSTRAINED and _constrains_nothing(
+        minimum.point, objective, found
+    )
+    notes = [(WORDS[status] if not nothing else NOTHING).format(names=_some(concerned))]
     if status.success and minimum.edm > TOLERANCES.edm:
         notes.append(ROUGH)
     notes += [
@@ -87,7 +90,7 @@ def ending_of(
     ]
     if len(flat) > DIRECTIONS_SHOWN:
         notes.append(f"{len(flat) - DIRECTIONS_SHOWN} more degenerate directions")
-    if status is not Status.UNCONSTRAINED:
+    if not nothing:
         notes += _on_errors(objective, names, found)
     unreached = int(minimum.point.floors.sum())
     if unreached:
@@ -102,20 +105,24 @@ def _status(
     found: Uncertainty | None,
     flat: list[dict[str, float]],
 ) -> tuple[Status, list[str]]:
-    if minimum.status in CUT_SHORT:
+    if minimum.status.cut_short:
         return minimum.status, []
     inside = objective.free & ~objective.at_limits(minimum.point.values)
     if inside.any() and _constrains_nothing(minimum.point, objective, found):
         return Status.UNCONSTRAINED, [names[int(i)] for i in np.flatnonzero(inside)]
+    unfelt = objective.unfelt(minimum.point) & inside[objective.shared]
+    if unfelt.any():
+        return Status.UNCONSTRAINED, [names[int(i)] for i in objective.shared[unfelt]]
     if minimum.status is Status.STALLED:
         return Status.STALLED, [names[int(i)] for i in objective.shared[minimum.concerned]]
     linear = _linear(objective, minimum.point) & inside[objective.shared]
     if linear.any():
         return Status.STALLED, [names[int(i)] for i in objective.shared[linear]]
-    if flat:
+    unresolved = [] if found is None else [names[i] for i in found.upper_limits]
+    if any(not {*way} & {*unresolved} for way in flat):
         return Status.DEGENERATE, list(dict.fromkeys(name for way in flat for name in way))
-    if found is not None and found.upper_limits:
-        return Status.UNRESOLVED, [names[i] for i in found.upper_limits]
+    if unresolved:
+        return Status.UNRESOLVED, unresolved
     at = np.flatnonzero(objective.free & objective.at_limits(minimum.point.values))
     if len(at):
         return Status.AT_LIMITS, [names[int(i)] for i in at]

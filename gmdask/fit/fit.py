@@ -54,7 +54,6 @@ Array = NDArray[np.float64]
 
 BACKENDS = ("newton", "minuit")
 CUT_SHORT = (Status.TIME_LIMIT, Status.INTERRUPTED)  # without another evaluation
-GOES_ON = (*CUT_SHORT, Status.MAX_PASSES)
 DENSE = 1000  # parameters up to which the covariance is formed as a whole
 
 
@@ -306,11 +305,7 @@ class Fit(Profiling):
             raise FitInterrupted(
                 self._conclude(models, objective, best, clock, errors=False)
             ) from None
-        if (
-            self._checkpoint is not None
-            and work.stage is not None
-            and minimum.status not in GOES_ON
-        ):
+        if self._checkpoint is not None and work.stage is not None and not minimum.status.cut_short:
             self._keep(work.stage, done=True)
         return result
 

@@ -21,10 +21,6 @@ __all__ = ["Minimisation"]
 
 Array = NDArray[np.float64]
 
-TURNS = 4  # angles tried, over half a round, where a shape became round
-LEVEL = 1e-3  # change of the statistic between the limits, by the slope, that counts as none
-AWAY = 0.2  # fraction of the way between the limits at which they are tried
-
 
 class Minimisation:
     """One minimisation, which knows the best point at any moment.
@@ -99,19 +95,6 @@ class Minimisation:
 
     def _newton(self) -> Minimum[Pass]:
         objective = self._objective
-        start = objective.start[objective.shared] if self.stage is None else self.stage.search
-        found = self._search(start)
-        while found.status.success and objective.passes + TURNS < self._max_passes:
-            elongated = self._elongated(found.point)
-            if elongated is None:
-                break
-            state = TrustRegion(objective.problem(), elongated).state
-            self._accept(state)
-            found = self._search(state)
-        return found
-
-    def _search(self, start: Array | State[Pass]) -> Minimum[Pass]:
-        objective = self._objective
 
         def evaluate(accepted: Pass | None, shared: Array, order: int) -> Pass:
             values = objective.start if accepted is None else accepted.values
@@ -119,37 +102,12 @@ class Minimisation:
 
         return minimise(
             evaluate,
-            start,
+            objective.beginning() if self.stage is None else self.stage.search,
             objective.problem(),
             more=lambda: objective.passes < self._max_passes,
             on_pass=self._told,
             on_accept=self._accept,
         )
-
-    def _elongated(self, point: Pass) -> Pass | None:
-        """A lower point, with other angles, where the search ended at round shapes.
-
-        There the statistic depends on no angle, and its slope by the eccentricity vanishes whether or
-        not it falls along another one.
-        """
-        objective = self._objective
-        assert point.gradient is not None
-        lower, upper = objective.limits()
-        turns, blocks = objective.flat_angles(point), np.asarray(objective.problem().blocks)
-        at = np.isin(blocks, blocks[turns]) & np.isfinite(lower) & np.isfinite(upper)
-        at &= (point.shared <= lower) | (point.shared >= upper)
-        at &= np.abs(point.gradient) * np.where(at, upper - lower, 0.0) < LEVEL
-        if not at.any():
-            return None
-        inward = np.where(point.shared <= lower, AWAY, 1 - AWAY)
-        away = np.where(at, lower + inward * np.where(at, upper - lower, 0.0), point.shared)
-        tried = []
-        for turn in range(TURNS):
-            shared = objective.turned(away, turns, turn / (2 * TURNS))
-            tried.append(objective(objective.with_shared(point.values, shared)))
-            self._told(tried[-1], math.nan, False)
-        best = min(tried, key=lambda trial: trial.stat)
-        return best if best.stat < point.stat else None
 
     def _told(self, point: Pass, distance: float, accepted: bool) -> None:
         self._best = min(self._best, point.stat)

@@ -11,7 +11,9 @@ from gmdask.models import Covariance, Parameters
 from gmdask.models.parameter import unit_text
 from gmdask.optimize.status import Status
 
-__all__ = ["FitResult"]
+__all__ = ["FitResult", "shown"]
+
+SHOWN = 40  # free parameters in a text
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,7 @@ class FitResult:
         }
 
     def __str__(self) -> str:
-        head = (
-            f"FitResult\n  status         {self.status.value}\n  message        {self.message}\n"
-            f"  total stat     {self.total_stat:.4f}\n  response       {self.response}\n"
-            f"  passes         {self.passes} (+ {self.passes_errors} for errors)\n"
-            f"  edm            {self.edm:.1e}\n  wall, cpu      {self.wall_s:.2f} s, {self.cpu_s:.2f} s\n"
-        )
-        return head + "\n" + "\n".join(self._rows())
+        return shown({**self.to_dict(), "edm": self.edm})
 
     def __repr__(self) -> str:
         free = sum(not parameter.frozen for parameter in self.parameters)
@@ -131,24 +127,6 @@ class FitResult:
         """Errors that this fit found, 0 where it found none."""
         known = self.covariance is not None
         return [p.error if known else 0.0 for p in self.parameters]
-
-    def _rows(self) -> list[str]:
-        free = [
-            (name, p, f"± {error:.2e}" if error else "")
-            for name, p, error in zip(
-                self.parameters.names, self.parameters, self._errors(), strict=True
-            )
-            if not p.frozen
-        ]
-        shown = free[:40]
-        width = max((len(name) for name, *_ in shown), default=0)
-        rows = [
-            f"  {name:<{width}}  {p.value: .6e} {error:10}  {unit_text(p.unit)}".rstrip()
-            for name, p, error in shown
-        ]
-        if len(free) > len(shown):
-            rows.append(f"  ... and {len(free) - len(shown)} more free parameters")
-        return rows
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -164,3 +142,31 @@ class FitResult:
             f"{self.passes} passes (+ {self.passes_errors}), {self.wall_s:.2f} s"
             f"<table><tr><th>parameter</th><th>value</th><th>error</th><th>unit</th></tr>{cells}</table>"
         )
+
+
+def shown(result: dict[str, Any]) -> str:
+    """Text of a result from its plain data.
+
+    Parameters
+    ----------
+    result : dict
+        As of `FitResult.to_dict`, with "edm".
+    """
+    head = (
+        f"FitResult\n  status         {result['status']}\n  message        {result['message']}\n"
+        f"  total stat     {result['total_stat']:.4f}\n  response       {result['response']}\n"
+        f"  passes         {result['passes']} (+ {result['passes_errors']} for errors)\n"
+        f"  edm            {result['edm']:.1e}\n"
+        f"  wall, cpu      {result['wall_s']:.2f} s, {result['cpu_s']:.2f} s\n"
+    )
+    free = [row for row in result["parameters"] if not row["frozen"]]
+    some = free[:SHOWN]
+    width = max((len(row["name"]) for row in some), default=0)
+    rows = []
+    for row in some:
+        error = f"± {row['error']:.2e}" if row["error"] else ""
+        text = f"  {row['name']:<{width}}  {row['value']: .6e} {error:10}  {unit_text(row['unit'])}"
+        rows.append(text.rstrip())
+    if len(free) > len(some):
+        rows.append(f"  ... and {len(free) - len(some)} more free parameters")
+    return head + "\n" + "\n".join(rows)

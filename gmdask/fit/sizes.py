@@ -11,7 +11,7 @@ from gmdask.evaluation.joint_likelihood import Objective, Pass
 from gmdask.sums import times
 from gmdask.symmetric import pseudo_inverse
 
-__all__ = ["SizeErrors", "one_sided", "unresolved", "upper_limits"]
+__all__ = ["SizeErrors", "at_zero", "compatible", "one_sided", "upper_limits"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -19,18 +19,18 @@ Mask = NDArray[np.bool_]
 AT_ZERO = 0.02  # size, in its error by the curvature, that cannot be told from 0
 FIRST = 0.05  # deg, of the first trial where the curvature tells nothing
 RISE = 4.0  # of the statistic, at the upper limit: 95 % on one side and more
-FAR = 1.5  # factor between trial and limit beyond which there is another trial
+FAR = 1.1  # factor between trial and limit beyond which there is another trial
 TRIALS = 4
 
 
 @dataclass(frozen=True)
 class SizeErrors:
-    """Of sizes that cannot be told from 0.
+    """Of sizes that cannot be told from 0; infinite where the statistic does not rise as much.
 
     Attributes
     ----------
     error : array of shape (U,)
-        Where the profile of the statistic has risen by 1.
+        Where the profile of the statistic has risen by 1, above its minimum.
     upper_limit : array of shape (U,)
         Where it has risen by 4.
     """
@@ -50,19 +50,37 @@ def one_sided(values: Array, errors: Array) -> Array:
     return np.where(errors > 0.5 * np.abs(values), one, errors)
 
 
-def unresolved(objective: Objective, point: Pass) -> Mask:
-    """Which shared parameters (S,) are sizes that cannot be told from 0 at a minimum."""
+def at_zero(objective: Objective, point: Pass) -> Mask:
+    """Which shared parameters (S,) are sizes at 0, or not to be told from it, that the statistic feels."""
     assert point.observed is not None
+    assert point.gradient is not None
     curvature = np.diag(point.observed)
-    near = point.shared**2 * curvature < 2 * AT_ZERO**2
-    return objective.sizes() & near
+    even = objective.even() & (point.shared**2 * curvature < 2 * AT_ZERO**2) & (curvature != 0)
+    other = ~objective.even() & (point.shared <= 0) & (point.gradient > 0)
+    return np.asarray(objective.sizes() & (even | other))
 
 
-def upper_limits(objective: Objective, point: Pass, sizes: Mask) -> SizeErrors:
-    """Find how far sizes may be from 0, all in the same few passes.
+def compatible(objective: Objective, point: Pass, errors: Array) -> Mask:
+    """Which shared parameters (S,) are sizes above 0 whose interval of one error reaches it.
 
-    Along a size ``s`` the profile of the statistic is ``a s² + b s⁴``; ``a`` is known from the curvature at
-    0, ``b`` from the slope of the profile at a trial, which comes to be near the limit.
+    Parameters
+    ----------
+    objective : `Objective`
+    point : `Pass`
+    errors : array of shape (S,)
+        By the curvature; 0 where there is none.
+    """
+    reach = np.where(objective.even(), 2.0, 1.0) * errors
+    return np.asarray(objective.sizes() & (point.shared > 0) & (reach > point.shared))
+
+
+def upper_limits(objective: Objective, point: Pass, sizes: Mask, errors: Array) -> SizeErrors:
+    """Find how far sizes may be from 0, all in the same few passes: no two of them are of one shape.
+
+    The profile of the statistic is a parabola ``a (t - m) + b (t - m)²`` in the square ``t`` of an even
+    size, or in another one itself. What is known at the minimum ``m`` is one of the two: the slope, of a
+    minimum at 0, or the curvature. ``b`` then comes from the slope of the profile at a trial, which comes
+    to be near the limit.
 
     Parameters
     ----------
@@ -70,29 +88,42 @@ def upper_limits(objective: Objective, point: Pass, sizes: Mask) -> SizeErrors:
     point : `Pass`
         A minimum, of order 2.
     sizes : boolean array of shape (S,)
+    errors : array of shape (S,)
+        By the curvature, of those that are not at 0.
     """
     assert point.observed is not None
-    a = np.maximum(0.5 * np.diag(point.observed)[sizes], 0.0)
+    assert point.gradient is not None
+    even, least = objective.even()[sizes], point.shared[sizes]
+    inside = errors[sizes] > 0
+    least = np.where(inside, least, 0.0)
+    slope = np.where(even, 0.5 * np.diag(point.observed)[sizes], point.gradient[sizes])
+    a = np.where(inside, 0.0, np.maximum(slope, 0.0))
+    width = np.where(even, 2 * least, 1.0) * errors[sizes]
+    b = np.where(inside, 1 / np.where(inside, width, 1.0) ** 2, 0.0)
     first = FIRST * objective.degrees()[sizes]
-    trial = np.minimum(np.sqrt(RISE / np.where(a > 0, a, 1e-300)), first)
+    trial = np.minimum(_where(a, b, RISE, least, even), 3 * least + first)
     for _ in range(TRIALS):
         shared = point.shared.copy()
         shared[sizes] = trial
-        slope = _profile_slope(objective(objective.with_shared(point.values, shared)), sizes)
-        b = np.maximum((slope - 2 * a * trial) / (4 * trial**3), 0.0)
-        limit = _where(a, b, RISE)
-        limit = np.clip(limit, 0.1 * trial, 10 * trial)
-        done = np.maximum(limit / trial, trial / limit) < FAR
+        found = _profile_slope(objective(objective.with_shared(point.values, shared)), sizes)
+        found = found / np.where(even, 2 * trial, 1.0)
+        away = np.where(even, trial**2 - least**2, trial - least)
+        b = np.maximum((found - a) / (2 * away), 0.0)
+        nothing = (a == 0) & (b == 0)
+        limit = np.clip(_where(a, b, RISE, least, even), 0.1 * trial, 10 * trial)
+        done = nothing | (np.maximum(limit / trial, trial / limit) < FAR)
         if done.all():
             break
         trial = np.where(done, trial, limit)
-    return SizeErrors(np.minimum(_where(a, b, 1.0), limit), limit)
+    error = np.minimum(_where(a, b, 1.0, least, even), limit) - least
+    return SizeErrors(np.where(nothing, np.inf, error), np.where(nothing, np.inf, limit))
 
 
-def _where(a: Array, b: Array, rise: float) -> Array:
-    """Where ``a s² + b s⁴`` is as large as a rise; infinite where it never is."""
+def _where(a: Array, b: Array, rise: float, least: Array, even: Mask) -> Array:
+    """Size at which ``a t + b t²`` above the minimum is as large as a rise; infinite where it never is."""
     root = a + np.sqrt(a**2 + 4 * b * rise)
-    return np.sqrt(np.where(root > 0, 2 * rise / np.where(root > 0, root, 1.0), np.inf))
+    t = np.where(root > 0, 2 * rise / np.where(root > 0, root, 1.0), np.inf)
+    return np.where(even, np.sqrt(least**2 + t), least + t)
 
 
 def _profile_slope(trial: Pass, sizes: Mask) -> Array:

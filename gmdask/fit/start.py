@@ -38,6 +38,7 @@ def check_start(datasets: Datasets, models: Models) -> None:
     if all(parameter.frozen for parameter in models.parameters):
         msg = "no parameter of the models is free (Datasets.stat_sum(models) gives their statistic)"
         raise InputError(msg)
+    models.check_values()
     check_allowed(models)
 
 

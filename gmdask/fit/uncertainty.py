@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.evaluation.joint_likelihood import Objective, Pass
-from gmdask.fit.sizes import one_sided, unresolved, upper_limits
+from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.symmetric import eigh, from_eigen
 
@@ -62,14 +62,15 @@ def uncertainty(
     Notes
     -----
     The likelihood is even in the size of a source: near 0 the error is the one on the upper side, where
-    the profile of the statistic has risen by 1, and not that of the parabola.
+    the profile of the statistic has risen by 1, and not that of the parabola. An angle whose error is more
+    than a quarter of a round has none: the shape is round as well.
     """
     assert point.observed is not None
     assert point.hessian is not None
     lower, upper = objective.limits()
     inside = (point.shared > lower) & (point.shared < upper) & ~np.asarray(held)
     inside &= ~objective.flat_angles(point)
-    zero = unresolved(objective, point) & ~np.asarray(held)
+    zero = at_zero(objective, point) & ~np.asarray(held)
     inside &= ~zero
     stand_in = np.zeros(len(inside), dtype=bool)
     shared, ok = _invert(point.observed, inside)
@@ -81,14 +82,20 @@ def uncertainty(
         stand_in[:] = True
         shared, _ = _invert(point.hessian, inside)
     errors, limits = np.sqrt(np.diag(shared)), {}
-    sizes = objective.sizes() & (errors > 0)
     factor = np.ones(len(inside))
-    factor[sizes] = one_sided(point.shared[sizes], errors[sizes]) / errors[sizes]
+    even = objective.even() & (errors > 0)
+    factor[even] = one_sided(point.shared[even], errors[even]) / errors[even]
+    factor[objective.turned_round(errors)] = 0.0
+    near = zero | compatible(objective, point, errors)
     shared = shared * np.outer(factor, factor)
-    if zero.any():
-        found = upper_limits(objective, point, zero)
-        shared[zero, zero] = found.error**2
-        limits = dict(zip(objective.shared[zero].tolist(), found.upper_limit.tolist(), strict=True))
+    for some in _one_of_each(near, objective.problem().blocks):
+        found = upper_limits(objective, point, some, errors)
+        for k, error, limit in zip(
+            np.flatnonzero(some), found.error, found.upper_limit, strict=True
+        ):
+            if np.isfinite(limit):
+                limits[int(objective.shared[k])] = float(limit)
+                shared[k, k] = error**2 if zero[k] else shared[k, k]
     blocks = [
         Block(part.index, 2 * part.block.inverse, part.shared, -part.block.slope)
         for part in point.local
@@ -96,6 +103,20 @@ def uncertainty(
     matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
     undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
     return Uncertainty(matrix, stand_in, undetermined, limits)
+
+
+def _one_of_each(
+    which: NDArray[np.bool_], blocks: NDArray[np.intp] | int
+) -> list[NDArray[np.bool_]]:
+    """Some parameters (S,) by parts in which no two are of one block."""
+    of_block, left, parts = np.broadcast_to(blocks, which.shape), which.copy(), []
+    while left.any():
+        places = np.flatnonzero(left)
+        part = np.zeros_like(which)
+        part[places[np.unique(of_block[places], return_index=True)[1]]] = True
+        parts.append(part)
+        left &= ~part
+    return parts
 
 
 def _not_positive(
@@ -135,7 +156,7 @@ def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
     usable = inside & (diagonal > 0)
     covariance = np.zeros_like(hessian)
     if not usable.any():
-        return covariance, not inside.any()
+        return covariance, bool((~inside | (diagonal == 0)).all())
     scale = np.sqrt(diagonal[usable])
     values, vectors = eigh(hessian[np.ix_(usable, usable)] / np.outer(scale, scale))
     positive = values > FLAT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, ClassVar, Self
@@ -147,6 +148,35 @@ class ModelBase(HasCovariance):
             for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True)
             if default.period is not None
         ]
+
+    def domains(self) -> list[tuple[Parameter, float, float]]:
+        """Parameters of which not all values mean something, each with the ends of those that do."""
+        found = []
+        for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True):
+            if math.isfinite(default.least) or math.isfinite(default.most):
+                factor = default.factor_from(par)
+                found.append((par, default.least / factor, default.most / factor))
+        return found
+
+    def check_values(self) -> None:
+        """Refuse values that mean nothing, as a width below zero.
+
+        Raises
+        ------
+        ModelError
+            Naming the parameter, its value and what is expected.
+        """
+        for model in self.with_nested():
+            for par, least, most in model.domains():
+                if not least <= par.value <= most:
+                    ends = (
+                        f"from {least:g} to {most:g}"
+                        if math.isfinite(most)
+                        else f"at least {least:g}"
+                    )
+                    unit = f" {unit_text(par.unit)}" if str(par.unit) else ""
+                    message = f"{par.where} is {par.value:g}{unit}, expected a value {ends}{unit}"
+                    raise ModelError(message)
 
     @property
     def internal_values(self) -> Array:

@@ -105,6 +105,17 @@ class Component(HasCovariance):
     def _inner(self) -> Iterable[ModelBase]:
         return self.models.values()
 
+    def check_values(self) -> None:
+        """Refuse values that mean nothing, as a width below zero.
+
+        Raises
+        ------
+        ModelError
+            Naming the parameter, its value and what is expected.
+        """
+        for model in self.models.values():
+            model.check_values()
+
     @property
     def frozen(self) -> bool:
         """Whether all parameters are frozen."""

@@ -156,6 +156,17 @@ class ModelSequence(HasCovariance, Sequence[Component]):
 
     # --- parameters -------------------------------------------------------------------
 
+    def check_values(self) -> None:
+        """Refuse values that mean nothing, as a width below zero.
+
+        Raises
+        ------
+        ModelError
+            Naming the parameter, its value and what is expected.
+        """
+        for component in self._components:
+            component.check_values()
+
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Full names and parameters, shared ones repeated."""
         return [pair for component in self._components for pair in component.named_parameters()]

@@ -312,7 +312,9 @@ class ParameterDefault:
     """What a model class says of one of its parameters, as in Gammapy's class.
 
     ``unit`` is also the unit in which the array functions of the class take the value, and
-    ``period`` the change of it that makes no difference, for an angle.
+    ``period`` the change of it that makes no difference, for an angle. ``least`` and ``most`` are the
+    ends of the values that mean something, whatever limits a parameter is given, and ``even`` is said
+    of one whose square alone counts.
     """
 
     name: str
@@ -323,6 +325,9 @@ class ParameterDefault:
     frozen: bool = False
     interp: str = "lin"
     period: float | None = None
+    least: float = -math.inf
+    most: float = math.inf
+    even: bool = False
 
     @classmethod
     def of(cls, parameter: Parameter) -> ParameterDefault:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.optimize.amplitudes import CubeRoot
+from gmdask.optimize.coordinates import Coordinates, Kinds
 from gmdask.optimize.quadratic import decrease, linear_to_limit, moved, newton_step
 from gmdask.optimize.status import Tolerances
 
@@ -91,10 +91,11 @@ def _bounded(
 ) -> tuple[Array, Array, float]:
     """Step within a radius and, of amplitudes, in the cube root: itself, values after it, decrease promised."""
     curvature = np.diag(hessian)
-    roots = CubeRoot.at(values, curvature, amplitudes)
-    curved = hessian + np.diag(roots.curvature(gradient, curvature))
+    nothing = np.zeros(len(values), dtype=bool)
+    roots = Coordinates(values, curvature, Kinds(amplitudes), lower, upper, nothing)
+    curved = hessian + np.diag(roots.amplitudes_bend(gradient, curvature))
     width = radius / np.sqrt(np.where(curvature == 0, 1.0, np.abs(curvature)))
     low, high = roots.limits(lower, upper)
     low, high = np.maximum(low, values - width), np.minimum(high, values + width)
     step = newton_step(values, gradient, curved, low, high)
-    return step, roots.values(step, lower, upper), decrease(gradient, curved, step)
+    return step, roots.values(step), decrease(gradient, curved, step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.optimize.amplitudes import CubeRoot
+from gmdask.optimize.coordinates import Coordinates
 from gmdask.optimize.problem import Point, Problem, derivatives
 from gmdask.optimize.quadratic import at_limit, linear_to_limit, newton_step
 from gmdask.sums import times
@@ -44,26 +44,25 @@ class Model:
 
     def __init__(self, problem: Problem, point: Point, held: Mask) -> None:
         self._problem, self._point, self._held = problem, point, held
-        self._gradient, self._hessian = derivatives(point)
+        self._gradient, hessian = derivatives(point)
         self._blocks = np.broadcast_to(problem.blocks, problem.lower.shape)
         self._n = int(self._blocks.max(initial=-1)) + 1
         self.saddle: Mask = np.zeros(self._n, dtype=bool)
         self._down = np.zeros(len(held))
+        x, upper = point.shared, problem.upper
+        to_limit = x, self._gradient, hessian, problem.kinds.amplitudes, problem.lower
+        hessian, lower = linear_to_limit(*to_limit)
+        self._coordinates = Coordinates(x, np.diag(hessian), problem.kinds, lower, upper, held)
+        self._observed = None
         if point.observed is not None:
-            self._hessian = self._near(self._hessian, point.observed)
-        x, lower, upper = point.shared, problem.lower, problem.upper
-        curvature = np.diag(self._hessian)
-        self._hessian, lower = linear_to_limit(
-            x, self._gradient, self._hessian, problem.amplitudes, lower
-        )
-        self._lower = lower
-        self.newton = newton_step(x, self._gradient, self._hessian, lower, upper, held)
-        pull = self._gradient + 0.5 * times(self._hessian, self.newton)
-        self.expected = self._sums(-pull * self.newton)
-        self._roots = CubeRoot.at(x, curvature, problem.amplitudes)
-        self.limits = self._roots.limits(lower, upper)
-        bend = self._roots.curvature(self._gradient, curvature)
-        self._curved = self._hessian + np.diag(bend) if bend.any() else self._hessian
+            self._observed = point.observed + self._coordinates.sizes_bend(self._gradient)
+            hessian = self._near(to_limit[2], self._observed)
+            hessian, _ = linear_to_limit(*to_limit[:2], hessian, *to_limit[3:])
+        bend = self._coordinates.amplitudes_bend(self._gradient, np.diag(hessian))
+        self._hessian = hessian + np.diag(bend)
+        self.limits = self._coordinates.limits(lower, upper)
+        self.newton = self.step(*self.limits)
+        self.expected = self.promised(self.newton)
 
     def _sums(self, values: Array) -> Array:
         result: Array = np.bincount(self._blocks, values, self._n).astype(np.float64)
@@ -123,20 +122,26 @@ class Model:
     def step(self, lower: Array, upper: Array) -> Array:
         """Step to the minimum between some values, all in the coordinates of steps."""
         x = self._point.shared
-        return newton_step(x, self._gradient, self._curved, lower, upper, self._held)
+        return newton_step(x, self._gradient, self._hessian, lower, upper, self._held)
+
+    def reached(self, width: Array) -> tuple[Array, Array]:
+        """Limits of values in the coordinates of steps, no further from the point than some widths."""
+        x, (lower, upper) = self._point.shared, self.limits
+        low, high = self._coordinates.limits(x - width, x + width)
+        return np.maximum(lower, low), np.minimum(upper, high)
 
     def promised(self, step: Array, *, kick: bool = False) -> Array:
         """Decrease of the statistic (block,) that a step promises."""
-        hessian = self._curved
+        hessian = self._hessian
         if kick:
-            assert self._point.observed is not None
-            hessian = self._point.observed
+            assert self._observed is not None
+            hessian = self._observed
         return self._sums(-(self._gradient + 0.5 * times(hessian, step)) * step)
 
     def values(self, step: Array) -> Array:
         """Parameters after a step, exactly at the limits that it reaches."""
-        return self._roots.values(step, self._lower, self._problem.upper)
+        return self._coordinates.values(step)
 
     def slope(self, gradient: Array, values: Array) -> Array:
         """Gradient at other values by the coordinates of steps."""
-        return self._roots.slope(gradient, values)
+        return self._coordinates.slope(gradient, values)

@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.optimize.coordinates import Kinds
 from gmdask.optimize.quadratic import decrease, newton_step
 from gmdask.optimize.status import Status
 
@@ -31,6 +32,10 @@ class Point(Protocol):
         """Statistic."""
 
     @property
+    def stats(self) -> Array:
+        """Parts (part,) of the statistic, as of datasets; only of a problem that knows which touch which."""
+
+    @property
     def gradient(self) -> Array | None:
         """Gradient (S,)."""
 
@@ -43,6 +48,7 @@ class Point(Protocol):
         """Hessian (S, S), where second derivatives were evaluated."""
 
 
+PLAIN = Kinds()
 P = TypeVar("P", bound=Point)
 
 
@@ -73,22 +79,24 @@ class Problem:
     ----------
     lower, upper : array of shape (S,)
         Limits, infinite where there are none.
-    amplitudes : boolean array of shape (S,), or False
-        Parameters that scale a positive prediction: as long as they are significant, their steps are
-        taken in the cube root, in which a Poisson likelihood is nearly quadratic.
+    kinds : `Kinds`
+        How the statistic depends on them, which decides in which coordinates steps are taken.
     reach : callable, or None
         Gives the largest changes (S,) in one step at some values, infinite for no bound.
     blocks : integer array of shape (S,), or 0
         Which parameters belong together, as those of a source: each block has a trust region of its own.
+    touches : boolean array of shape (part, block), or None
+        Which parts of the statistic depend on which blocks.
     rough : bool
         Whether the statistic has kinks and small steps, so that a minimum is only found to within them.
     """
 
     lower: Array
     upper: Array
-    amplitudes: Mask | bool = False
+    kinds: Kinds = PLAIN
     reach: Callable[[Array], Array] | None = None
     blocks: Index | int = 0
+    touches: Mask | None = None
     rough: bool = False
 
 

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
+STIFF = 10.0 ** np.arange(0, 13, 3)  # curvature added, in units of that of one parameter alone
 FIRST = 10  # iterations in which all parameters leave limits at once; later, one at a time
 
 
@@ -77,8 +78,8 @@ def newton_step(
     ----------
     x, gradient : array of shape (S,)
     hessian : array of shape (S, S)
-        Where it is not positive, its eigenvalues are replaced by their absolute values, so that
-        the step goes down.
+        Where it is not positive, even along the parameters that may move at first, its eigenvalues are
+        replaced by their absolute values, so that the step goes down.
     lower, upper : array of shape (S,)
     held : boolean array of shape (S,), optional
         Parameters not to move.
@@ -102,10 +103,10 @@ def newton_step(
     scale = np.sqrt(np.abs(np.diag(hessian)))
     never = scale == 0 if held is None else (scale == 0) | held
     scale = np.where(scale == 0, 1.0, scale)
-    matrix, slope = _positive(hessian / np.outer(scale, scale)), gradient / scale
-    low, high = (lower - x) * scale, (upper - x) * scale
+    low, high, slope = (lower - x) * scale, (upper - x) * scale, gradient / scale
     step, pull = np.zeros_like(x), slope
     fixed = never | at_limit(step, pull, low, high)
+    matrix = _positive(hessian / np.outer(scale, scale), fixed)
     for number in range(10 * len(x) + 10):
         free = ~fixed
         move = np.zeros_like(x)
@@ -160,10 +161,17 @@ def _plain_step(
     return result if bool(((lower < target) & (target < upper)).all()) else None
 
 
-def _positive(matrix: Array) -> Array:
-    """Matrix with its eigenvalues by their absolute values."""
-    if cholesky(matrix + FLAT * np.eye(len(matrix))) is not None:
+def _positive(matrix: Array, fixed: Mask) -> Array:
+    """Positive matrix: stiffer along what is fixed if that is enough, else with the eigenvalues' absolute values."""
+    shift = FLAT * np.eye(len(matrix))
+    if cholesky(matrix + shift) is not None:
         return matrix
+    free = np.flatnonzero(~fixed)
+    if len(free) < len(matrix) and cholesky((matrix + shift)[np.ix_(free, free)]) is not None:
+        for stiffness in STIFF:
+            stiff: Array = matrix + np.diag(np.where(fixed, stiffness, 0.0))
+            if cholesky(stiff + shift) is not None:
+                return stiff
     values, vectors = eigh(matrix)
     return from_eigen(np.abs(values), vectors)
 

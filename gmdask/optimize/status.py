@@ -22,7 +22,7 @@ class Status(Enum):
     STALLED = "stalled"
     """Some parameters did not come to a minimum: the data may not bound them."""
     UNCONSTRAINED = "unconstrained"
-    """The data say nothing about any free parameter, or all are masked."""
+    """The data say nothing about some component, as about a source outside of all maps, or about any."""
     MAX_PASSES = "max_passes"
     """The largest number of evaluations was reached."""
     TIME_LIMIT = "time_limit"
@@ -34,6 +34,11 @@ class Status(Enum):
     def success(self) -> bool:
         """Whether this is a minimum, within the limits."""
         return self in (Status.CONVERGED, Status.AT_LIMITS)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it may go on."""
+        return self in (Status.MAX_PASSES, Status.TIME_LIMIT, Status.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Tolerances:
     grow: float = 4.0
     drift: float = 0.1
     drifts: int = 3
-    patience: int = 5
+    patience: int = 8
     contraction: float = 0.7
     still: float = 1e-2
     kicks: int = 3

@@ -177,9 +177,9 @@ class TrustRegion(Generic[P]):
         width = np.where(
             known, self._radius[self._blocks] / np.where(known, self._scale, 1.0), np.inf
         )
-        if problem.reach is not None:
-            width = np.minimum(width, problem.reach(x))
         lower, upper = self._model.limits
+        if problem.reach is not None:
+            lower, upper = self._model.reached(problem.reach(x))
         return np.maximum(lower, x - width), np.minimum(upper, x + width)
 
     def _free(self) -> Mask:
@@ -232,17 +232,26 @@ class TrustRegion(Generic[P]):
         rises = self._sum(self._model.slope(there, trial.shared) * step)
         gained = 0.5 * (falls - rises)
         missed = self.point.stat - trial.stat - gained.sum()
-        gained = gained + missed * np.abs(gained) / max(float(np.abs(gained).sum()), TINY)
+        blamed = np.abs(gained) * (self._lost(trial) if missed < 0 else 1.0)
+        gained = gained + missed * blamed / max(float(blamed.sum()), TINY)
         told = promised > max(1e-3 * tolerances.edm, 1e-3 * promised.sum() / self._n_blocks)
         ratio = np.where(told, gained / np.where(told, promised, 1.0), 1.0)
-        poor, good = told & (ratio < tolerances.poor), told & (ratio > tolerances.good)
-        if not accepted and not poor.any():
-            poor = told
+        poor, good = told & (ratio < tolerances.poor), ratio > tolerances.good
+        if not accepted:  # no step may be longer than one from the same point that was not good
+            poor |= told & self._lost(trial)
+            poor, good = (poor if poor.any() else told), np.zeros_like(good)
         most = np.where(gained < -10 * promised, tolerances.shrink, 0.5)
         shorter = np.minimum(_shorter(falls, rises, gained, tolerances.shrink), most) * size
         self._radius = np.where(
             poor, shorter, np.where(good, np.maximum(self._radius, tolerances.grow * size), self._radius)
         )  # fmt: skip
+
+    def _lost(self, trial: P) -> Mask:
+        """Blocks whose parts of the data fit worse at a trial."""
+        touches = self._problem.touches
+        if touches is None:
+            return np.ones(self._n_blocks, dtype=bool)
+        return times(trial.stats - self.point.stats, touches.astype(np.float64)) > 0
 
     def _arrive(self, point: P) -> None:
         """Make an evaluation the point, and see whether blocks come closer to their minimum."""
@@ -260,8 +269,9 @@ class TrustRegion(Generic[P]):
             away &= length > tolerances.contraction * self._length
             away &= expected * self._length**2 < tolerances.contraction * before * length**2
             self._drift = np.where(away, self._drift + 1, 0)
-            near = (expected > tolerances.edm / self._n_blocks) & (expected < tolerances.near)
-            self._slow = np.where(near, self._slow + 1, 0)
+            near = (expected > tolerances.edm) & (expected < 4 * tolerances.near)
+            crawls = self._model.promised(self._bounded()) < tolerances.poor * expected
+            self._slow = np.where(near, self._slow + 1 + 2 * crawls, 0)
         self._length, self._expected = length, expected
 
     def _sum(self, values: Array) -> Array:

@@ -135,6 +135,17 @@ def test_errors(survey_store, data):
         data["counts"].drop_vars("sky").gmdask.cards()
 
 
+def test_an_attribute_that_contradicts_the_coordinates_is_refused(data):
+    other = data.isel(lon=slice(2, None))  # its attribute is that of the whole, as it was
+    moved = gm.MapDataset.from_xarray(other).to_xarray().attrs["wcs"]
+    assert moved["CRPIX1"] == data.attrs["wcs"]["CRPIX1"] - 2
+    gm.MapDataset.from_xarray(other.assign_attrs(wcs=moved))
+    for name in ("wcs", "psf_wcs"):
+        wrong = {**data.attrs[name], "CRVAL1": 10.0}
+        with pytest.raises(gm.errors.InputError, match=f"'{name}' contradicts"):
+            gm.MapDataset.from_xarray(other.assign_attrs({name: wrong}))
+
+
 def test_datasets_that_differ_are_not_put_together(datasets, tmp_path):
     store = gm.Store.create(tmp_path / "mixed.zarr")
     cubes = [datasets[0].cube.load(), datasets[1].to_image().stored.open().load()]

@@ -202,6 +202,7 @@ def test_a_rough_model_keeps_its_errors_to_itself(block, expected):
     objective = SimpleNamespace(
         limits=lambda: limits, shared=np.arange(4), free=np.ones(4, dtype=bool),
         sizes=lambda: np.zeros(4, dtype=bool), flat_angles=lambda _: np.zeros(4, dtype=bool),
+        even=lambda: np.zeros(4, dtype=bool), turned_round=lambda _: np.zeros(4, dtype=bool),
         problem=lambda: Problem(*limits, blocks=np.array([0, 0, 1, 1])),
     )  # fmt: skip
     x = np.zeros(4)

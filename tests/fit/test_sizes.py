@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gmdask.evaluation.joint_likelihood import Pass
-from gmdask.fit.sizes import one_sided, unresolved, upper_limits
+from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
 
 
 class Even:
@@ -17,6 +17,9 @@ class Even:
 
     def sizes(self):
         return np.array([False, True])
+
+    def even(self):
+        return self.sizes()
 
     def degrees(self):
         return np.array([np.nan, 1.0])
@@ -43,8 +46,8 @@ class Even:
 def test_where_the_profile_has_risen(a, b):
     even = Even(a, b)
     point = even(np.zeros(2))
-    assert unresolved(even, point).tolist() == [False, True]
-    found = upper_limits(even, point, np.array([False, True]))
+    assert at_zero(even, point).tolist() == [False, a > 0]
+    found = upper_limits(even, point, np.array([False, True]), np.zeros(2))
     for s, rise in ((found.error[0], 1), (found.upper_limit[0], 4)):
         assert a * s**2 + b * s**4 == pytest.approx(rise, rel=1e-6)
     assert even.passes <= 6
@@ -54,7 +57,32 @@ def test_a_size_far_from_zero_is_resolved():
     even = Even(-5e3, 1e6)
     point = even(np.array([40 * 0.05**2, 0.05]))
     assert np.abs(point.gradient).max() < 1e-9
-    assert not unresolved(even, point).any()
+    assert not at_zero(even, point).any()
+    errors = np.sqrt(2 / np.array([6.0, 8 * 1e6 * 0.05**2]))
+    assert not compatible(even, point, errors).any()
+
+
+@pytest.mark.parametrize("size", [0.005, 0.01, 0.02])
+def test_the_limit_of_a_size_that_is_hardly_resolved(size):
+    """Of ``b (s² - m²)²``, which is below 1 at 0: the limit lies where it has risen by 4."""
+    b = 0.7 / size**4
+    even = Even(-2 * b * size**2, b)
+    point = even(np.array([40 * size**2, size]))
+    errors = np.array([0.0, np.sqrt(2 / (8 * b * size**2))])
+    assert compatible(even, point, errors).tolist() == [False, True]
+    found = upper_limits(even, point, np.array([False, True]), errors)
+    assert b * (found.upper_limit[0] ** 2 - size**2) ** 2 == pytest.approx(4, rel=1e-6)
+    assert b * ((size + found.error[0]) ** 2 - size**2) ** 2 == pytest.approx(1, rel=1e-6)
+    one = one_sided(np.array([size]), errors[1:])
+    assert one == pytest.approx(found.error, rel=1e-6)
+
+
+def test_a_size_that_nothing_depends_on_has_no_limit():
+    even = Even(0.0, 0.0)
+    point = even(np.zeros(2))
+    assert not at_zero(even, point).any()
+    found = upper_limits(even, point, np.array([False, True]), np.zeros(2))
+    assert np.isinf(found.upper_limit).all()
 
 
 @pytest.mark.parametrize("size", [1e-5, 1e-3, 0.01, 0.05, 0.3])

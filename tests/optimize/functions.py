@@ -16,6 +16,7 @@ class Point:
     gradient: np.ndarray
     hessian: np.ndarray
     observed: np.ndarray | None
+    stats: np.ndarray | None = None
 
 
 class Counted:

@@ -91,3 +91,13 @@ def test_limits_are_met_exactly():
     x, gradient = np.array([0.3, 0.1, 0.0]), np.array([5.0, -7.0, 11.0])
     step = newton_step(x, gradient, np.diag([0.3, 0.7, 1.1]), lower, upper)
     np.testing.assert_array_equal(moved(x, step, lower, upper), [0.1, 0.2, -0.3])
+
+
+def test_what_stays_at_a_limit_does_not_shorten_the_step():
+    """Negative curvature along a parameter that its limit holds is no matter to the others."""
+    hessian = np.array([[-3.0, 1.0, 0.5], [1.0, 2.0, 0.3], [0.5, 0.3, 1.0]])
+    gradient, x = np.array([5.0, 1.0, -2.0]), np.zeros(3)
+    lower = np.array([0.0, -np.inf, -np.inf])
+    step = newton_step(x, gradient, hessian, lower, np.full(3, np.inf))
+    assert step[0] == 0
+    np.testing.assert_allclose(step[1:], np.linalg.solve(hessian[1:, 1:], -gradient[1:]))

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize as scipy_minimize
 
+from gmdask.optimize.coordinates import Kinds
 from gmdask.optimize.problem import Problem
 from gmdask.optimize.status import Status, Tolerances
 from gmdask.optimize.trust_region import TrustRegion, minimise
@@ -65,7 +66,7 @@ def test_powell_is_as_low_as_asked_for():
 def test_amplitude_far_away(factor, passes, unit):
     best = 3 * unit
     function = poisson(np.array([900.0, 90, 9]), np.array([300.0, 30, 3]) / unit)
-    found, counted = find(function, [factor * best], amplitudes=np.array([True]))
+    found, counted = find(function, [factor * best], kinds=Kinds(amplitudes=np.array([True])))
     assert found.status is Status.CONVERGED
     assert counted.calls <= passes
     assert found.point.shared[0] == pytest.approx(best, rel=1e-4)
@@ -88,7 +89,7 @@ def test_logarithm_of_an_amplitude(factor):
 def test_a_plain_number_of_any_scale(amplitude):
     """A bound for the first step does not keep a norm from going from 1 to 49122."""
     found, counted = find(
-        poisson(np.array([491220.0]), [10.0]), [1.0], amplitudes=np.array([amplitude]),
+        poisson(np.array([491220.0]), [10.0]), [1.0], kinds=Kinds(amplitudes=np.array([amplitude])),
         reach=lambda x: 3 * np.abs(x),
     )  # fmt: skip
     assert found.status is Status.CONVERGED
@@ -98,9 +99,9 @@ def test_a_plain_number_of_any_scale(amplitude):
 
 def test_an_amplitude_on_a_background_may_end_below_zero():
     function = poisson(np.array([100.0, 80]), [0.0, 10.0], background=100.0)
-    found, _ = find(function, [5.0], amplitudes=np.array([True]))
+    found, _ = find(function, [5.0], kinds=Kinds(amplitudes=np.array([True])))
     assert found.point.shared[0] == pytest.approx(-2, abs=1e-3)
-    found, _ = find(function, [5.0], lower=0.0, amplitudes=np.array([True]))
+    found, _ = find(function, [5.0], lower=0.0, kinds=Kinds(amplitudes=np.array([True])))
     assert found.point.shared[0] == 0
     assert found.status is Status.AT_LIMITS
 
@@ -228,7 +229,7 @@ def test_units_do_not_matter(seed, powers):
     factors = 10.0 ** np.array(powers)
     amplitudes, paths = rng.random(3) < 0.5, []
     for f, x in ((function, start), (scaled(function, factors), start * factors)):
-        _, counted = find(f, x, lower=0.0, amplitudes=amplitudes)
+        _, counted = find(f, x, lower=0.0, kinds=Kinds(amplitudes=amplitudes))
         paths.append(counted.stats)
     assert len(paths[0]) == len(paths[1])
     np.testing.assert_allclose(paths[1], paths[0], rtol=1e-7)
@@ -245,7 +246,9 @@ def test_poisson_counts_within_limits(seed):
     function = poisson(counts, *jacobian, background=2.0)
     lower, upper = np.zeros(n), np.where(rng.random(n) < 0.3, rng.uniform(1, 20, n), INF)
     start = np.minimum(10.0 ** rng.uniform(-2, 3, size=n), upper)
-    found, counted = find(function, start, lower, upper, amplitudes=np.ones(n, dtype=bool))
+    found, counted = find(
+        function, start, lower, upper, kinds=Kinds(amplitudes=np.ones(n, dtype=bool))
+    )
     other = scipy_minimize(
         lambda x: function(x)[:2], np.minimum(truth + 1, upper), jac=True, method="L-BFGS-B",
         bounds=list(zip(lower, upper, strict=True)), options={"ftol": 1e-15, "gtol": 1e-8},

@@ -74,14 +74,21 @@ def as_cube(data: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     InputError
-        Its pixels are not evenly spaced, or their WCS is lost.
+        Its pixels are not evenly spaced, their WCS is lost, or an attribute contradicts it.
     """
     attrs = dict(data.attrs)
     coords = []
     for key in ("", *IRFS):
         prefix = f"{key}_" if key else ""
         if f"{prefix}sky" in data.coords:
-            attrs[f"{prefix}wcs"] = data.gmdask.cards(key)
+            cards, begun = data.gmdask.cards(key), dict(data.coords[f"{prefix}sky"].attrs)
+            if attrs.get(f"{prefix}wcs", cards) not in (cards, begun):
+                msg = (
+                    f"attribute '{prefix}wcs' contradicts the coordinate '{prefix}sky', which says where "
+                    "the pixels lie: change that, or leave the attribute out"
+                )
+                raise InputError(msg)
+            attrs[f"{prefix}wcs"] = cards
             coords += [f"{prefix}sky", f"{prefix}lat", f"{prefix}lon"]
     result = _with_edges(data.drop_vars(coords))
     result.attrs = attrs

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spatial.base import _LAT, _LON, SkyGrid, SpatialModel
+from gmdask.models.spatial.base import _E, _LAT, _LON, _PHI, SkyGrid, SpatialModel
 from gmdask.models.spatial.offsets import DEG, Ellipse, Offsets, positive
 
 __all__ = ["DiskSpatialModel", "GeneralizedGaussianSpatialModel"]
 
 Array = NDArray[np.float64]
 
-_E = ParameterDefault("e", 0.0, min=0.0, max=1.0, frozen=True)
-_PHI = ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True, period=360.0)
 _EDGE_95 = 2.326174307353347  # from 95 % to 5 % of erf, times two over its width
 _POWER_MAX = 7.0  # logarithm: exp(-exp(7)) is zero
 
@@ -133,8 +131,8 @@ class GeneralizedGaussianSpatialModel(_Elliptical):
     defaults = (
         _LON,
         _LAT,
-        ParameterDefault("r_0", 1.0, "deg"),
-        ParameterDefault("eta", 0.5, min=0.01, max=1.0),
+        ParameterDefault("r_0", 1.0, "deg", least=0.0, even=True),
+        ParameterDefault("eta", 0.5, min=0.01, max=1.0, least=0.0),
         _E,
         _PHI,
     )
@@ -250,10 +248,10 @@ class DiskSpatialModel(_Elliptical):
     defaults = (
         _LON,
         _LAT,
-        ParameterDefault("r_0", 1.0, "deg", min=0.0),
+        ParameterDefault("r_0", 1.0, "deg", min=0.0, least=0.0, even=True),
         _E,
         _PHI,
-        ParameterDefault("edge_width", 0.01, min=0.0, max=1.0, frozen=True),
+        ParameterDefault("edge_width", 0.01, min=0.0, max=1.0, frozen=True, least=0.0),
     )
     edge_width: Parameter
 

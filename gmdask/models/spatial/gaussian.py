@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spatial.base import _LAT, _LON, SkyGrid, SpatialModel
+from gmdask.models.spatial.base import _E, _LAT, _LON, _PHI, SkyGrid, SpatialModel
 from gmdask.models.spatial.offsets import DEG, Ellipse, Offsets, positive
 
 __all__ = ["GaussianSpatialModel"]
@@ -103,9 +103,9 @@ class GaussianSpatialModel(SpatialModel):
     defaults = (
         _LON,
         _LAT,
-        ParameterDefault("sigma", 1.0, "deg", min=0.0),
-        ParameterDefault("e", 0.0, min=0.0, max=1.0, frozen=True),
-        ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True, period=360.0),
+        ParameterDefault("sigma", 1.0, "deg", min=0.0, least=0.0, even=True),
+        _E,
+        _PHI,
     )
     lon_0: Parameter
     lat_0: Parameter

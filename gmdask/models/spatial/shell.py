@@ -121,8 +121,8 @@ class ShellSpatialModel(_Shell):
     defaults = (
         _LON,
         _LAT,
-        ParameterDefault("radius", 1.0, "deg"),
-        ParameterDefault("width", 0.2, "deg"),
+        ParameterDefault("radius", 1.0, "deg", least=0.0),
+        ParameterDefault("width", 0.2, "deg", least=0.0),
     )
     radius: Parameter
     width: Parameter
@@ -179,8 +179,8 @@ class Shell2SpatialModel(_Shell):
     defaults = (
         _LON,
         _LAT,
-        ParameterDefault("r_0", 1.0, "deg"),
-        ParameterDefault("eta", 0.2, min=0.02, max=1.0),
+        ParameterDefault("r_0", 1.0, "deg", least=0.0, even=True),
+        ParameterDefault("eta", 0.2, min=0.02, max=1.0, least=0.0, most=1.0),
     )
     r_0: Parameter
     eta: Parameter
