@@ -8,11 +8,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+# before SciPy and the processes of tests load theirs: small products gain nothing from threads that wait for each
+# other, and on a busy machine they lose tenfold
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import dask
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 import gmdask.cluster  # noqa: F401  (the defaults of its settings are there before one is changed for a while)
+
+threadpool_limits(1, "blas")  # of NumPy, which plugins of pytest have loaded
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -34,6 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return call
 
 
+@pytest.mark.slow
 def test_the_script(run: Any, survey_store: Path, tmp_path: Path) -> None:
     models(gm.Datasets.read(survey_store).names).write(tmp_path / "a model.yaml")
     options = (

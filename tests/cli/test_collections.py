@@ -7,6 +7,8 @@ from test_commands import assert_told, run
 
 import gmdask as gm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(survey, tmp_path_factory):

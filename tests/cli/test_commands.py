@@ -15,7 +15,7 @@ import gmdask as gm
 from gmdask.events import read_events
 from gmdask.schemas import read_schema
 
-pytestmark = pytest.mark.gammapy_response
+pytestmark = [pytest.mark.gammapy_response, pytest.mark.slow]
 
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 

@@ -18,6 +18,8 @@ from synthetic import models
 import gmdask as gm
 from gmdask.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 Tree = dict[str, bytes | str | None]
 USERS = ("job.sh", "paper/draft.tex", ".git/HEAD", "residuals.txt", "data/.new/x", "a link")
 

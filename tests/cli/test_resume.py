@@ -17,6 +17,8 @@ from synthetic import models, write_survey
 import gmdask as gm
 from gmdask.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 RUNNING = {"checkpoint.json", "events.jsonl", ".gmdask.json"}
 LOCK = ".checkpoint.json.lock"
 HANGS = """

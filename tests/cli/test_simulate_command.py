@@ -17,6 +17,8 @@ from gmdask.datasets.simulation.observation import simulate_observation
 from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.store import Store
 
+pytestmark = pytest.mark.slow
+
 GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 
 

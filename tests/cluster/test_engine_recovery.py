@@ -13,6 +13,8 @@ from test_engine import engines, expected, placement  # noqa: F401
 
 from gmdask.cluster import Engine
 
+pytestmark = pytest.mark.slow
+
 N = 7
 
 

@@ -82,6 +82,7 @@ def test_lazy_equals_eager(datasets, method):
     assert new.stat_sum() == eager.stat_sum()
 
 
+@pytest.mark.slow
 def test_fit_on_workers(datasets, two_workers):
     """Workers follow the descriptions: the same bits as in this process."""
     runs = [

@@ -55,6 +55,7 @@ def bits(cube: xr.Dataset) -> dict[str, bytes]:
     return {str(key): np.asarray(array).tobytes() for key, array in cube.variables.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 26))
 def test_is_a_sum(n):

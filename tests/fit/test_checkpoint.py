@@ -21,6 +21,8 @@ from gmdask.events import CheckpointFailed, FitPass
 from gmdask.schemas import read_schema
 from gmdask.store.checksums import encode_sealed
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (
     0.15,
     0.0,

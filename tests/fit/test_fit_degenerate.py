@@ -251,6 +251,7 @@ def test_profiles_where_nothing_is_known():
     assert not scan["stat_scan"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [empty, masked])
 def test_commands_end_in_words(change, tmp_path):
     _, ours = runs(change)

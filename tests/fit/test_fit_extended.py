@@ -51,6 +51,7 @@ def test_gradient_on_the_crab(shared):
     assert gradient_is_exact(datasets, crab_models(shared)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_fit_of_the_crab(shared):
     """A fifth of a pixel wide, its size and position are hardly told apart."""
     datasets = gm.Datasets.read(shared / "data" / "crab" / "datasets.yaml")

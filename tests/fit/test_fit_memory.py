@@ -13,6 +13,8 @@ import gmdask as gm
 from gmdask.errors import PlanError
 from gmdask.events import FitPass
 
+pytestmark = pytest.mark.slow
+
 COPIES = 100
 
 

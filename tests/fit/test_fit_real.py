@@ -12,7 +12,7 @@ from problems import FOLDERS, bits, real_models, reference
 
 import gmdask as gm
 
-pytestmark = pytest.mark.gammapy_response
+pytestmark = [pytest.mark.gammapy_response, pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A fit gives the same bits whichever kernels the libraries of linear algebra choose for a processor."""
+"""A fit gives the same bits whichever kernels, and threads, the libraries of linear algebra work with."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ def test_same_bits(survey):
             [sys.executable, "-c", RUN, str(survey), *folders],
             env={**other, **kind}, text=True, stdout=subprocess.PIPE,
         )
-        for kind in ({}, {"OPENBLAS_CORETYPE": "Nehalem"}, {"OPENBLAS_CORETYPE": "Haswell"})
+        for kind in (
+            {"OPENBLAS_NUM_THREADS": "2"},
+            {"OPENBLAS_CORETYPE": "Nehalem"},
+            {"OPENBLAS_CORETYPE": "Haswell"},
+        )
     ]  # fmt: skip
     found = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]

@@ -90,6 +90,7 @@ def check(cube, models, step=0.02):
     assert here.stat == fresh(cube, models, values, 0).stat == fresh(cube, models, values, 1).stat
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shapes())
 def test_derivatives_of_every_shape(name):
     check(cubes.make_cube(psf="true"), source(shapes()[name]))

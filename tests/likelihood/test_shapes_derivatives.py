@@ -258,6 +258,7 @@ def test_local_parameters_of_a_spatial_norm():
     assert np.abs(evaluation.gradient * sigma)[own].max() < 1e-4
 
 
+@pytest.mark.slow
 def test_particles_of_naima():
     """Differences of its spectrum in the likelihood, and the same after the way to a worker."""
     electrons = naima.ExponentialCutoffPowerLaw(2e33 / u.eV, 10 * u.TeV, 2.8, 20 * u.TeV)

@@ -22,6 +22,7 @@ def test_no_class_is_missing():
     assert found == {*CASES} | ELSEWHERE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_numbers(kind, name):
     """Within the bounds of the table that `tests.benchmarks.models_table` prints."""

@@ -128,6 +128,7 @@ def test_part_of_another_spectrum():
     np.testing.assert_allclose(value, model(ENERGY).value, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_another_process_rebuilds_it():
     models = Models([SkyModel(NaimaSpectralModel(compton()), name="source")])
     code = (

@@ -27,6 +27,7 @@ def precision():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", CLASSES)
 def test_values(cls):
     """Within 1e-12 of mpmath; from Gammapy by no more than it is from mpmath, or 1e-10."""
@@ -57,6 +58,7 @@ def test_evaluation_radius_and_bin_size(cls):
             assert str(par.unit) == str(default.unit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", CLASSES)
 def test_derivatives(cls):
     """Within 1e-6 of the maximum over the grid; shells away from their rims."""

@@ -32,6 +32,7 @@ SETS = 200
 # --- of other models ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mul", "add", "sub"])
 def test_compound(name):
     rng = np.random.default_rng(10)

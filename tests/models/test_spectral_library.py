@@ -71,6 +71,7 @@ def test_integrals_by_the_rule(tag):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=scale + 1e-290)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", EXACT)
 def test_gradients(tag):
     """Against mpmath at a few sets, against differences at all: values and integrals."""

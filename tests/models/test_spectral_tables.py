@@ -135,6 +135,7 @@ def parameter_space(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_template_of_several_parameters(parameter_space, tmp_path):
     model = TemplateNDSpectralModel(filename=parameter_space)
     theirs = GammapyTemplateND(RegionNDMap.read(parameter_space), filename=str(parameter_space))

@@ -192,6 +192,7 @@ def with_blocks(models):
     return BlockMatrix(len(pars), shared, inner, blocks)
 
 
+@pytest.mark.slow
 def test_covariance_of_many_parameters(tmp_path, caplog):
     """1205 parameters: a few kB, and no table of 1.5 million cells."""
     models = many()

@@ -456,6 +456,7 @@ def test_light_curve_in_a_colour(axes) -> None:
     assert axes.get_legend_handles_labels()[1] == ["flare"]
 
 
+@pytest.mark.slow
 def test_a_dataset_without_anything_in_it() -> None:
     """All zero, no background, no responses: warnings are errors."""
     edges = [1, 2, 4] * u.TeV

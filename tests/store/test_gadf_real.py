@@ -14,6 +14,8 @@ from store_cubes import assert_same
 from gmdask.store import Store, describe, input_digest, plan_blocks
 from gmdask.store.formats import read_datasets_yaml, read_map_dataset
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = ["crab", "hawc", "fermi_crab", "pks2155"]
 WCS_ATOL = 1e-12
 COMPARED = 3  # Gammapy takes a second for each

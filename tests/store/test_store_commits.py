@@ -232,6 +232,7 @@ def append(url, writer, count):
         store.commit([store.write_block([cube], f"{writer:08d}{number:08d}")])
 
 
+@pytest.mark.slow
 def test_concurrent_commits(url):
     Store.create(url)
     processes = [SPAWN.Process(target=append, args=(url, writer, 10)) for writer in range(4)]
@@ -262,6 +263,7 @@ def write_for_ever(url):
         store.commit([store.write_block(cubes, f"{number:016d}")])
 
 
+@pytest.mark.slow
 def test_killed_writers(url):
     """Whenever a writer is killed: the store opens, is sound, and can be written."""
     Store.create(url)

@@ -16,6 +16,8 @@ from gmdask.errors import CorruptStoreError, StoreError, StoreNotFoundError
 from gmdask.store import Store, verify_store
 from gmdask.store.checksums import crc32c, encode_sealed, sha256
 
+pytestmark = pytest.mark.slow
+
 CUBES = [make_cube("crab", 0, 2), make_cube("vela", 1, 3)]
 OTHER = [make_cube("other", 2, 1)[["counts", "exposure"]]]
 

@@ -16,6 +16,8 @@ import gmdask as gm
 from gmdask.errors import DuplicateNameError, StoreError, StoreExistsError, StoreNotFoundError
 from gmdask.store import Store, verify_store
 
+pytestmark = pytest.mark.slow
+
 SPAWN = multiprocessing.get_context("spawn")
 
 
