@@ -225,9 +225,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
             msg = f"{self._where}: {path} as {format!r}: expected a FITS file, as 'gadf' or 'ogip'"
             raise InputError(msg)
         cube = opened(self.source, self._name)
-        edisp = None
-        if "edisp" in cube:
-            edisp = Observation(cube).edisp_at(None, "icrs", apply=True)
+        edisp = Observation(cube).edisp_at(None, "icrs", apply=True)
         write_files(ogip_contents(cube, path, edisp), overwrite)
 
     # --- simulated counts ------------------------------------------------------------------

@@ -60,7 +60,7 @@ def no_filename(path):
 def unknown_type(path):
     text = path.read_text()
     second = text.index("MapDataset", text.index("run-1"))
-    path.write_text(text[:second] + "SpectrumDatasetOnOff" + text[second + len("MapDataset") :])
+    path.write_text(text[:second] + "MapDatasetOnOff" + text[second + len("MapDataset") :])
 
 
 def twice(path):
@@ -131,7 +131,7 @@ BAD = [
     (not_yaml, InputError, ["datasets.yaml", "YAML"]),
     (no_mapping, InputError, ["datasets.yaml", "datasets[0]"]),
     (no_filename, InputError, ["datasets.yaml", "datasets[0]", "'filename'"]),
-    (unknown_type, InputError, ["datasets.yaml", "'run-1'", "'type'", "SpectrumDatasetOnOff"]),
+    (unknown_type, InputError, ["datasets.yaml", "'run-1'", "'type'", "MapDatasetOnOff"]),
     (twice, DuplicateNameError, ["datasets.yaml", "'run-0'"]),
     (truncated, InputError, ["run-1.fits"]),
     (no_fits, InputError, ["run-1.fits"]),

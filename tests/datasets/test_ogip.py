@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from real_pairs import ours, quiet, start_models, theirs
+from regions import CircleSkyRegion
 
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError
@@ -319,3 +321,35 @@ def test_channels_that_do_not_match(file):
         hdus["SPECTRUM"].data["CHANNEL"][3] = 500
     with pytest.raises(InputError, match="channels of HDU SPECTRUM are not those"):
         gm.MapDataset.read(file)
+
+
+def test_a_region_without_an_energy_dispersion(shared, tmp_path):
+    """The region is written; a perfect instrument has the matrix of the overlap of bins."""
+    from gammapy.datasets import SpectrumDatasetOnOff
+
+    circle = CircleSkyRegion(SkyCoord(83.63, 22.01, unit="deg"), 0.11 * u.deg)
+    spectrum = gm.SpectrumDataset.from_arrays(
+        "made", region=circle, energy=[1, 2, 5, 10] * u.TeV, energy_true=[0.5, 1, 3, 20] * u.TeV,
+        counts=[30.0, 10.0, 3.0], exposure=[1e13, 2e13, 3e13],
+    )  # fmt: skip
+    cube = gm.SpectrumDatasetOnOff.from_spectrum_dataset(
+        spectrum, [60, 15, 4], 1.0, 3.0
+    ).cube.load()
+    timed = cube["exposure"].assign_attrs(meta={"livetime": "100 s"})
+    own = gm.SpectrumDatasetOnOff(cube.assign(exposure=timed))
+    own.write(tmp_path / "made.fits", format="ogip")
+    again = gm.SpectrumDatasetOnOff.read(tmp_path / "made.fits")
+    assert again.region is not None
+    assert str(again.region) == str(own.region)
+    models = model_pair(shared)
+    with quiet():
+        other = SpectrumDatasetOnOff.read(tmp_path / "made.fits")
+        other.models = models[1]
+        assert other.counts.geom.region.radius.to_value("deg") == pytest.approx(0.11)
+        stat = float(other.stat_sum())
+    for one in (own, again):
+        one.set_models(models[0])
+    assert again.stat_sum() == pytest.approx(own.stat_sum(), abs=1e-9)
+    assert own.stat_sum() == pytest.approx(
+        stat, rel=1e-7
+    )  # Gammapy's matrix is in single precision

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 CLASS = {"HDUCLASS": "OGIP", "TELESCOP": "unknown", "INSTRUME": "unknown", "FILTER": "none"}
 
 
-def ogip_contents(cube: xr.Dataset, path: Path, edisp: Array | None) -> dict[Path, bytes]:
+def ogip_contents(cube: xr.Dataset, path: Path, edisp: Array) -> dict[Path, bytes]:
     """Contents of the files of a spectrum: of PHA, BKG, ARF and RMF, that of the PHA last.
 
     Parameters
@@ -34,7 +34,7 @@ def ogip_contents(cube: xr.Dataset, path: Path, edisp: Array | None) -> dict[Pat
         A SpectrumDatasetOnOff in memory.
     path : pathlib.Path
         Of the PHA; the others end with _bkg, _arf and _rmf.
-    edisp : array of shape (energy_true, energy), or None
+    edisp : array of shape (energy_true, energy)
         Energy dispersion.
 
     Raises
@@ -52,7 +52,7 @@ def ogip_contents(cube: xr.Dataset, path: Path, edisp: Array | None) -> dict[Pat
     files = {key: path.with_name(f"{stem}_{key}{ending}") for key in ("bkg", "arf", "rmf")}
     names = {
         "BACKFILE": files["bkg"].name, "ANCRFILE": files["arf"].name,
-        "RESPFILE": "none" if edisp is None else files["rmf"].name,
+        "RESPFILE": files["rmf"].name,
     }  # fmt: skip
     energy, true = cube_axis(cube, "energy", "keV"), cube_axis(cube, "energy_true", "keV")
     safe = cube["mask_safe"].values if "mask_safe" in cube else np.ones(cube["counts"].shape, bool)
@@ -63,9 +63,8 @@ def ogip_contents(cube: xr.Dataset, path: Path, edisp: Array | None) -> dict[Pat
             _bounds(energy),
         ],
         files["arf"]: [_area(cube, true, seconds)],
+        files["rmf"]: [_matrix(edisp, true), _bounds(energy)],
     }
-    if edisp is not None:
-        found[files["rmf"]] = [_matrix(edisp, true), _bounds(energy)]
     pha = [_counts(cube, "counts", "acceptance", bad, seconds, names), _bounds(energy)]
     if cube.attrs.get("region"):
         pha.append(region_table(Region.from_dict(cube.attrs["region"]), "REGION"))
