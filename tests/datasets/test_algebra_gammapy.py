@@ -11,7 +11,7 @@ import gmdask as gm
 from gmdask.datasets.operations.irf import irf_mask
 from gmdask.errors import InputError
 
-pytestmark = pytest.mark.gammapy_response
+pytestmark = [pytest.mark.gammapy_response, pytest.mark.slow]
 
 ANALYSES = ("crab", "pks2155", "hawc")
 SAFE = ("crab", "pks2155")
