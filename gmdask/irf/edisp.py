@@ -14,7 +14,7 @@ __all__ = ["EDispMap", "overlap_matrix"]
 Array = NDArray[np.float64]
 
 THRESHOLD = 1e-8
-N_MATRICES = 256  # matrices of pixels that are kept
+N_CELLS = 16  # sets of pixels between which a source lies whose matrices are kept
 
 
 class EDispMap:
@@ -43,7 +43,7 @@ class EDispMap:
     ) -> None:
         self._values, self.grid = values, grid
         self._energy_true, self._energy, self._migra = energy_true, energy, migra
-        self._matrices: dict[tuple[int, int], Array] = {}
+        self._matrices: dict[tuple[tuple[int, ...], ...], Array] = {}
 
     @property
     def nbytes(self) -> int:
@@ -66,17 +66,15 @@ class EDispMap:
         """Probabilities (energy_true, energy, row, column) of some pixels; see `filled_nodes`."""
         if self._migra is None:
             return filled_nodes(self._values, self.grid, rows, columns)
-        keys = [(y, x) for y in rows.tolist() for x in columns.tolist()]
-        if not all(key in self._matrices for key in keys):  # sources look at the same few again
-            if len(self._matrices) + len(keys) > N_MATRICES:
+        key = tuple(rows.tolist()), tuple(columns.tolist())
+        if key not in self._matrices:  # sources look at the same few again and again
+            if len(self._matrices) >= N_CELLS:
                 self._matrices.clear()
             values = filled_nodes(self._values, self.grid, rows, columns)
             flat = values.reshape(*values.shape[:-2], -1)
-            for k, key in enumerate(keys):
-                if key not in self._matrices:
-                    self._matrices[key] = self._matrix(flat[..., k])
-        found = np.stack([self._matrices[key] for key in keys], axis=-1)
-        return found.reshape(*found.shape[:-1], len(rows), len(columns))
+            found = np.stack([self._matrix(flat[..., k]) for k in range(flat.shape[-1])], axis=-1)
+            self._matrices[key] = found.reshape(*found.shape[:-1], len(rows), len(columns))
+        return self._matrices[key]
 
     def _matrix(self, values: Array) -> Array:
         """Probabilities (energy_true, energy) from the values of a pixel."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.observation import Anchor, Keep
-from gmdask.sums import times
+from gmdask.sums import dots, times
 
 __all__ = [
     "N_SHAPE",
@@ -181,6 +181,13 @@ class MatrixOperator(OperatorBase):
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
         return times(self._m, spectra), times(self._c, spectra)
+
+    def linear(self, f: Array, spectra: Array) -> Linear:
+        """See `Operator`; the matrix is read once for all spectra."""
+        columns = np.concatenate([f[None], spectra.T])
+        counts, totals = dots(self._m, columns), dots(self._c[None], columns)[0]
+        by_shape = self.forward_shape(f)
+        return Linear(counts[:, 0].copy(), float(totals[0]), counts[:, 1:], totals[1:], *by_shape)
 
     def forward_shape(self, f: Array) -> tuple[Array, Array]:
         """See `Operator`."""

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.compiling import compiled
 from gmdask.geometry import WcsGrid
 from gmdask.irf import Blend, blend_at
 from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
 from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.observation import Observation
-from gmdask.sums import matmul, times
+from gmdask.sums import matmul
 
 __all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]
 
@@ -111,27 +112,40 @@ class PsfTable:
         """Tables (energy, rad) in deg-2 at a position in deg."""
         blend = _blend_of(self._observation, self._psf.grid, position, frame)
         raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
-        value, flux = self._with_flux(raw.value)
-        inverse = np.divide(1.0, flux, out=np.zeros_like(flux), where=flux > 0)
-        value = value * inverse
         if not raw.first:
-            return Jet(value, [], [])
-        first, slopes = [], []
-        for plane, slope in map(self._with_flux, raw.first):
-            first.append((plane - value * slope) * inverse)
-            slopes.append(slope)
-        bent = []
-        for i, j in ((0, 0), (0, 1), (1, 1)):
-            plane, bend = self._with_flux(raw.second[i][j])
-            bent.append(
-                (plane - first[i] * slopes[j] - first[j] * slopes[i] - value * bend) * inverse
-            )
-        return Jet(value, first, [[bent[0], bent[1]], [bent[1], bent[2]]])
+            value = self._planes(raw.value)
+            return Jet(_normalised(value[None], self._flux)[0], [], [])
+        bent = raw.second[0][0], raw.second[0][1], raw.second[1][1]
+        parts = np.stack([self._planes(p) for p in (raw.value, *raw.first, *bent)])
+        value, lon, lat, *bent = _normalised(parts, self._flux)
+        return Jet(value, [lon, lat], [[bent[0], bent[1]], [bent[1], bent[2]]])
 
-    def _with_flux(self, nodes: Array) -> tuple[Array, Array]:
-        """Profiles (energy, rad) at the energies of the dataset, and their flux (energy, 1)."""
-        planes = self._planes(nodes)
-        return planes, times(planes, self._flux)[:, None]
+
+@compiled
+def _normalised(parts: Array, flux: Array) -> Array:
+    """Profiles (order, energy, rad) over their flux, derived: value, two first and three second derivatives."""
+    out, held = np.zeros_like(parts), np.zeros(len(parts))
+    for t in range(parts.shape[1]):
+        for k in range(len(parts)):
+            held[k] = 0.0
+            for i in range(parts.shape[2]):
+                held[k] += parts[k, t, i] * flux[i]
+        if not held[0] > 0.0:
+            continue
+        inverse = 1 / held[0]
+        for k in range(len(parts)):
+            a, b = 1 + max(k - 3, 0) // 2, 1 + max(k - 2, 0) // 2  # (1, 1), (1, 2), (2, 2)
+            for i in range(parts.shape[2]):
+                if k == 0:
+                    out[k, t, i] = parts[k, t, i] * inverse
+                elif k < 3:
+                    out[k, t, i] = (parts[k, t, i] - out[0, t, i] * held[k]) * inverse
+                else:
+                    out[k, t, i] = (
+                        parts[k, t, i] - out[a, t, i] * held[b] - out[b, t, i] * held[a]
+                        - out[0, t, i] * held[k]
+                    ) * inverse  # fmt: skip
+    return out
 
 
 def psf_table(observation: Observation) -> PsfTable:

@@ -129,8 +129,8 @@ class ExactSource:
 
     def compile(self, values: Array) -> None:
         """Read what is needed at some parameters, and a margin for a source that moves."""
-        self._patch_at(values)
-        self._irfs(values)
+        if self._patch_at(values) is not None:
+            self._irfs(values)
 
     def _reach(self, values: Array) -> float:
         """Angle in deg beyond which the convolved source is zero."""
