@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from clough_tocher import CloughTocher
 from gammapy.maps import Map, MapAxis, MapCoord, RegionNDMap, WcsGeom
+from gammapy.modeling.models.spectral_cosmic_ray import _LogGaussianSpectralModel
 from table_cases import cell, interpolated, log_cells, log_table, pixel, sky_map
 
 import gmdask.models as gm
@@ -82,6 +83,19 @@ def compound(rng):
     operator = {"mul": np.multiply, "add": np.add, "sub": np.subtract}[name]
     theirs = gammapy.CompoundSpectralModel(parts[0].theirs, parts[1].theirs, operator)
     return Case(model, model.internal_values.tolist(), list(ENERGY), exact, theirs)
+
+
+def log_gaussian(rng):
+    values = [10 ** rng.uniform(-13, -11), rng.uniform(0.05, 5), rng.uniform(0.3, 2)]
+    model = gm.LogGaussianSpectralModel()
+    model.parameters.value = values
+    theirs = _LogGaussianSpectralModel(**{par.name: par.quantity for par in model.parameters})
+
+    def exact(e, scale, peak, width):
+        z = mp.log(e / peak) / width
+        return scale / (e * width * mp.sqrt(2 * mp.pi)) * mp.exp(-z * z / 2)
+
+    return Case(model, values, list(ENERGY), exact, theirs)
 
 
 def scale(rng):
@@ -371,6 +385,7 @@ CASES = {
         for tag in spectral_cases.EXACT
     },
     ("spectral", "CompoundSpectralModel"): compound,
+    ("spectral", "LogGaussianSpectralModel"): log_gaussian,
     ("spectral", "ScaleSpectralModel"): scale,
     ("spectral", "PiecewiseNormSpectralModel"): piecewise_spectrum,
     ("spectral", "TemplateSpectralModel"): template,

@@ -29,7 +29,10 @@ from gmdask.models.spatial.base import SkyGrid
 from tests.models.model_cases import CASES
 from tests.models.model_example import example
 
-NOT_IN_GAMMAPY = {"ConstantFluxSpatialModel", "MeyerCrabSpectralModel", "ScaleSpectralModel"}
+NOT_IN_GAMMAPY = {
+    "ConstantFluxSpatialModel", "LogGaussianSpectralModel", "MeyerCrabSpectralModel",
+    "ScaleSpectralModel",
+}  # fmt: skip
 CENTER = SkyCoord(83.6, 22.0, unit="deg")
 
 
