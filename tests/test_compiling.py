@@ -126,3 +126,20 @@ def test_nothing_that_can_be_written(kept, tmp_path, home):
 def test_gmdask_does_not_import_numba():
     code = "import gmdask, gmdask.cli, sys; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+def test_memory_of_the_compiler_is_planned_where_nothing_is_compiled_yet(tmp_path):
+    asked = (
+        "from gmdask.compiling import COMPILER, bytes_to_compile\n"
+        "from gmdask.likelihood.exact.arithmetic import even_bessel\n"
+        "import numpy as np\n"
+        "before = bytes_to_compile('gmdask.likelihood')\n"
+        "even_bessel(np.ones(2), 3)\n"
+        "print(before == COMPILER, bytes_to_compile('gmdask.likelihood'))\n"
+    )
+    environ = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for expected in ("True 0", "False 0"):
+        done = subprocess.run(
+            [sys.executable, "-c", asked], env=environ, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected

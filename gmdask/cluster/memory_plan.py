@@ -11,6 +11,7 @@ from typing import Any
 from distributed import Client, Worker
 
 from gmdask.cluster.lost_cluster import cluster_there
+from gmdask.compiling import bytes_to_compile
 from gmdask.errors import ClusterLostError, PlanError
 from gmdask.likelihood.memory import trim_heap
 
@@ -126,7 +127,8 @@ def _measure(
     limit, share = int(memory.memory_limit or 0), min([SHARE, *(mark for mark in marks if mark)])
     held = int(dask_worker.monitor.proc.memory_info().rss)
     _first[:] = _first or [held]
-    return limit, share, max(_first[0], held - fixed), dask_worker.state.nthreads
+    base = max(_first[0], held - fixed) + bytes_to_compile("gmdask.likelihood")
+    return limit, share, base, dask_worker.state.nthreads
 
 
 def _tidy() -> None:
