@@ -61,8 +61,8 @@ def _check_name(instance: KnownAttributes, name: str) -> None:
         If it is such a name.
     """
     if name in instance.set_otherwise:
-        message = f"{type(instance).__name__}.{name} cannot be set: {instance.set_otherwise[name]}"
-        raise UnknownAttributeError(message)
+        msg = f"{type(instance).__name__}.{name} cannot be set: {instance.set_otherwise[name]}"
+        raise UnknownAttributeError(msg)
     found = getattr(type(instance), name, instance.__dict__)
     is_read_only = isinstance(found, property) and found.fset is None
     if is_read_only or (found is instance.__dict__ and name not in found):

@@ -61,8 +61,8 @@ class BackgroundIRFModel(Component):
         spatial_model: SpatialModel | None = None,
     ) -> None:
         if not isinstance(dataset_name, str) or not dataset_name:
-            message = f"dataset_name is {dataset_name!r}, expected the name of a dataset"
-            raise ModelError(message)
+            msg = f"dataset_name is {dataset_name!r}, expected the name of a dataset"
+            raise ModelError(msg)
         super().__init__(f"{dataset_name}-bkg" if name is None else name, [dataset_name])
         model = PowerLawNormSpectralModel() if spectral_model is None else spectral_model
         self.spectral_model, self.spatial_model = model, spatial_model
@@ -72,14 +72,12 @@ class BackgroundIRFModel(Component):
     def _check_models(self) -> None:
         norm: Any = self.spectral_model
         if not isinstance(norm, SpectralModel) or not norm.is_norm:
-            message = f"{self._name}: spectral_model is {described(norm)}, expected a norm model"
-            raise ModelError(message)
+            msg = f"{self._name}: spectral_model is {described(norm)}, expected a norm model"
+            raise ModelError(msg)
         shape: Any = self.spatial_model
         if not isinstance(shape, SpatialModel | None):
-            message = (
-                f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
-            )
-            raise ModelError(message)
+            msg = f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
+            raise ModelError(msg)
 
     @property
     def dataset_name(self) -> str:
@@ -89,8 +87,8 @@ class BackgroundIRFModel(Component):
     def _checked_names(self, names: Any) -> list[str] | None:
         checked = super()._checked_names(names)
         if checked is None or len(checked) != 1:
-            message = f"datasets_names of {self._name!r} is {names!r}, expected exactly one"
-            raise ModelError(message)
+            msg = f"datasets_names of {self._name!r} is {names!r}, expected exactly one"
+            raise ModelError(msg)
         return checked
 
     @property
@@ -138,8 +136,8 @@ class BackgroundIRFModel(Component):
         if self.spatial_model is None:
             return norm
         if lon is None or lat is None:
-            message = f"{self._name}: lon and lat are required with a spatial model"
-            raise ModelError(message)
+            msg = f"{self._name}: lon and lat are required with a spatial model"
+            raise ModelError(msg)
         at = energy if self.spatial_model.is_energy_dependent else None
         values = self.spatial_model(lon, lat, at).value * self.spatial_model.norm_factor
         return norm * values
@@ -175,8 +173,8 @@ class BackgroundIRFModel(Component):
         if self.spatial_model is not None and {"lat", "lon"} <= set(background.dims):
             cards = background.attrs.get("wcs")
             if cards is None:
-                message = f"{self._name}: the WCS cards of the map, attrs['wcs'], are missing"
-                raise ModelError(message)
+                msg = f"{self._name}: the WCS cards of the map, attrs['wcs'], are missing"
+                raise ModelError(msg)
             grid = WcsGrid(cards, background.shape[-2:])
         norm = self.factors(np.atleast_1d(at), grid)
         if grid is None:
@@ -225,8 +223,8 @@ class BackgroundIRFModel(Component):
         check_keys(data, known, required=("datasets_names",))
         names = dataset_names_from(data) or []
         if len(names) != 1:
-            message = f"datasets_names is {names!r}, expected exactly one"
-            raise ModelError(message)
+            msg = f"datasets_names is {names!r}, expected exactly one"
+            raise ModelError(msg)
         links = {} if links is None else links
         spectral, spatial = (
             None if data.get(kind) is None else model_from_dict(kind, data[kind], links)

@@ -84,39 +84,39 @@ class ModelBase(HasCovariance):
     def __init__(self, **parameters: Any) -> None:
         for name in parameters:
             if name not in self.parameter_names:
-                message = (
+                msg = (
                     f"{type(self).__name__} has no parameter {name!r}, "
                     f"only {', '.join(self.parameter_names) or 'none'}"
                 )
-                raise UnknownNameError(message)
+                raise UnknownNameError(msg)
         for default in self.defaults:
             value = parameters.get(default.name)
             if not isinstance(value, Parameter):
                 try:
                     value = default.make(value)
                 except ModelError as error:
-                    message = f"{type(self).__name__}.{error}"
-                    raise ModelError(message) from error
+                    msg = f"{type(self).__name__}.{error}"
+                    raise ModelError(msg) from error
             setattr(self, default.name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
         if self._is_made and name in self.nested:  # so that no model is inside itself
             kind = type(self).__name__
-            message = f"{kind}.{name} cannot be replaced: make another {kind}"
-            raise ModelError(message)
+            msg = f"{kind}.{name} cannot be replaced: make another {kind}"
+            raise ModelError(msg)
         if name in self.parameter_names:
             where = f"{type(self).__name__}.{name}"
             if not isinstance(value, Parameter):
-                message = f"{where} is a parameter: set {name}.value, or assign a Parameter to link"
-                raise ModelError(message)
+                msg = f"{where} is a parameter: set {name}.value, or assign a Parameter to link"
+                raise ModelError(msg)
             if value.name != name:  # Gammapy cannot read such a link
-                message = f"{where} cannot be linked to a parameter of another name, {value.name!r}"
-                raise ModelError(message)
+                msg = f"{where} cannot be linked to a parameter of another name, {value.name!r}"
+                raise ModelError(msg)
             try:
                 self.defaults[self.parameter_names.index(name)].factor_from(value)
             except ModelError as error:
-                message = f"{where}: {error}"
-                raise ModelError(message) from error
+                msg = f"{where}: {error}"
+                raise ModelError(msg) from error
         super().__setattr__(name, value)
 
     # --- parameters -----------------------------------------------------------
@@ -175,8 +175,8 @@ class ModelBase(HasCovariance):
                         else f"at least {least:g}"
                     )
                     unit = f" {unit_text(par.unit)}" if str(par.unit) else ""
-                    message = f"{par.where} is {par.value:g}{unit}, expected a value {ends}{unit}"
-                    raise ModelError(message)
+                    msg = f"{par.where} is {par.value:g}{unit}, expected a value {ends}{unit}"
+                    raise ModelError(msg)
 
     @property
     def internal_values(self) -> Array:
@@ -256,8 +256,8 @@ class ModelBase(HasCovariance):
             For a key that the class does not know.
         """
         for key in data:
-            message = f"{key}: unknown key of {cls.__name__}"
-            raise ModelError(message)
+            msg = f"{key}: unknown key of {cls.__name__}"
+            raise ModelError(msg)
         return {}
 
     def __repr__(self) -> str:
@@ -277,21 +277,21 @@ def _check_class(cls: type[ModelBase]) -> None:
     given: tuple[Any, ...] = cls.defaults
     for default in given:
         if not isinstance(default, ParameterDefault):
-            message = f"{where}: defaults has {default!r}, expected ParameterDefault objects"
-            raise ModelError(message)
+            msg = f"{where}: defaults has {default!r}, expected ParameterDefault objects"
+            raise ModelError(msg)
         value = getattr(ModelBase, default.name, None)
         if not default.name.isidentifier() or value is not None:
-            message = f"{where}: a parameter cannot be named {default.name!r}"
-            raise ModelError(message)
+            msg = f"{where}: a parameter cannot be named {default.name!r}"
+            raise ModelError(msg)
         try:
             default.make()
         except ModelError as error:
-            message = f"{where}: default of {error}"
-            raise ModelError(message) from error
+            msg = f"{where}: default of {error}"
+            raise ModelError(msg) from error
     names = [default.name for default in cls.defaults]
     if len(set(names)) != len(names):
-        message = f"{where}: two parameters of one name among {', '.join(names)}"
-        raise ModelError(message)
+        msg = f"{where}: two parameters of one name among {', '.join(names)}"
+        raise ModelError(msg)
     evaluate = cls.__dict__.get("evaluate")
     if evaluate is None:
         return
@@ -300,8 +300,8 @@ def _check_class(cls: type[ModelBase]) -> None:
     plain = [par.name for par in taken if par.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     plain = plain[1 if static else 2 :]
     if len(taken) == len(plain) + (1 if static else 2) and plain != names:
-        message = (
+        msg = (
             f"{where}: evaluate takes {', '.join(plain) or 'no parameters'}, "
             f"but its parameters are {', '.join(names) or 'none: list them in defaults'}"
         )
-        raise ModelError(message)
+        raise ModelError(msg)

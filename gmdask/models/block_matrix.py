@@ -51,8 +51,8 @@ class Block:
         object.__setattr__(self, "response", response)
         m, s = len(self.index), len(self.shared)
         if self.own.shape != (m, m) or response.shape != (m, s):
-            message = f"block of {m} parameters with {self.own.shape} and {response.shape}"
-            raise InputError(message)
+            msg = f"block of {m} parameters with {self.own.shape} and {response.shape}"
+            raise InputError(msg)
 
 
 class BlockMatrix:
@@ -83,16 +83,16 @@ class BlockMatrix:
         self.matrix: Array = np.array(matrix, dtype=float)
         self.blocks = tuple(blocks)
         if self.matrix.shape != (len(self.shared),) * 2:
-            message = f"matrix of shape {self.matrix.shape} for {len(self.shared)} parameters"
-            raise InputError(message)
+            msg = f"matrix of shape {self.matrix.shape} for {len(self.shared)} parameters"
+            raise InputError(msg)
         visible = self.shared >= 0
         rows = np.concatenate([self.shared[visible], *(block.index for block in self.blocks)])
         self._block = np.full(size, -2, dtype=np.intp)  # -1 stands for shared
         self._place = np.zeros(size, dtype=np.intp)
         outside = len(rows) > 0 and not 0 <= rows.min() <= rows.max() < size
         if outside or len(np.unique(rows)) != len(rows):
-            message = "a row of the covariance is in two blocks, or in none that exists"
-            raise InputError(message)
+            msg = "a row of the covariance is in two blocks, or in none that exists"
+            raise InputError(msg)
         self._block[self.shared[visible]] = -1
         self._place[self.shared[visible]] = np.flatnonzero(visible)
         for k, block in enumerate(self.blocks):
@@ -213,5 +213,5 @@ class BlockMatrix:
                 blocks.append(Block(index, own, follows, piece("response", m, s)))
             return cls(int(arrays["size"]), arrays["shared"], arrays["matrix"], blocks)
         except (KeyError, ValueError) as error:
-            message = f"not a covariance in blocks: {error}"
-            raise InputError(message) from error
+            msg = f"not a covariance in blocks: {error}"
+            raise InputError(msg) from error

@@ -20,11 +20,11 @@ def check_parameters(model: ModelBase) -> None:
         Naming the class.
     """
     if not model.parameter_names and not model.without_parameters:
-        message = (
+        msg = (
             f"{type(model).__name__} has no parameters: list them in defaults, "
             "or set without_parameters = True"
         )
-        raise ModelError(message)
+        raise ModelError(msg)
 
 
 def check_array(
@@ -53,16 +53,16 @@ def check_array(
     where = f"{type(model).__name__}.{what}"
     text = f"plain numbers in {unit}" if str(unit) else "plain numbers"
     if isinstance(value, u.Quantity):
-        message = f"{where} returns a quantity in {value.unit or 'no unit'!s}, expected {text}"
-        raise ModelError(message)
+        msg = f"{where} returns a quantity in {value.unit or 'no unit'!s}, expected {text}"
+        raise ModelError(msg)
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
-        message = f"{where} returns {type(value).__name__}, expected {text}"
-        raise ModelError(message) from error
+        msg = f"{where} returns {type(value).__name__}, expected {text}"
+        raise ModelError(msg) from error
     if array.shape != shape:
-        message = f"{where} returns shape {array.shape}, expected {shape}"
-        raise ModelError(message)
+        msg = f"{where} returns shape {array.shape}, expected {shape}"
+        raise ModelError(msg)
     if not np.isfinite(array).all():
-        message = f"{where} is not finite at {model!r}"
-        raise ModelError(message)
+        msg = f"{where} is not finite at {model!r}"
+        raise ModelError(msg)

@@ -25,5 +25,5 @@ def read_columns(filename: str, names: tuple[str, ...]) -> Any:
         columns = {name.upper(): name for name in table.colnames}
         return table, [table[columns[name]] for name in names]
     except KeyError as error:
-        message = f"{filename}: expected a table with columns {' and '.join(names)}: {error}"
-        raise ModelError(message) from error
+        msg = f"{filename}: expected a table with columns {' and '.join(names)}: {error}"
+        raise ModelError(msg) from error

@@ -44,8 +44,8 @@ class Component(HasCovariance):
 
     def __init__(self, name: str, datasets_names: str | Iterable[str] | None) -> None:
         if not isinstance(name, str) or not name:
-            message = f"name of {type(self).__name__} is {name!r}, expected a string"
-            raise ModelError(message)
+            msg = f"name of {type(self).__name__} is {name!r}, expected a string"
+            raise ModelError(msg)
         self._name = name
         self._datasets_names = self._checked_names(datasets_names)
 
@@ -54,8 +54,8 @@ class Component(HasCovariance):
             return None
         names = [names] if isinstance(names, str) else list(names)
         if not all(isinstance(name, str) for name in names):
-            message = f"datasets_names of {self._name!r} is {names!r}, expected names"
-            raise ModelError(message)
+            msg = f"datasets_names of {self._name!r} is {names!r}, expected names"
+            raise ModelError(msg)
         return names
 
     @property
@@ -133,8 +133,8 @@ class Component(HasCovariance):
 
     def _of_type(self, model_type: str | None) -> list[ModelBase]:
         if model_type not in (None, *_TYPES):
-            message = f"model_type is {model_type!r}, expected one of {', '.join(_TYPES)}"
-            raise ModelError(message)
+            msg = f"model_type is {model_type!r}, expected one of {', '.join(_TYPES)}"
+            raise ModelError(msg)
         return [model for key, model in self.models.items() if model_type in (None, key)]
 
     # --- copies and plain data ----------------------------------------------------------

@@ -48,14 +48,14 @@ class Covariance(KnownAttributes):
         self._matrix: Array | BlockMatrix | None = None
         if isinstance(matrix, BlockMatrix):
             if matrix.size != len(parameters):
-                message = f"covariance of {matrix.size} rows for {len(parameters)} parameters"
-                raise InputError(message)
+                msg = f"covariance of {matrix.size} rows for {len(parameters)} parameters"
+                raise InputError(msg)
             self._matrix = matrix
         elif matrix is not None:
             array = np.array(matrix, dtype=float)
             if array.shape != self.shape:
-                message = f"covariance of shape {array.shape} for {len(parameters)} parameters"
-                raise InputError(message)
+                msg = f"covariance of shape {array.shape} for {len(parameters)} parameters"
+                raise InputError(msg)
             self._matrix = array
 
     @property

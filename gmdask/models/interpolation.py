@@ -39,8 +39,8 @@ class LogTable:
         array = np.asarray(values)
         shape = tuple(len(axis) for axis in axes)
         if array.shape != shape:
-            message = f"values of shape {array.shape} on axes of {shape}"
-            raise ModelError(message)
+            msg = f"values of shape {array.shape} on axes of {shape}"
+            raise ModelError(msg)
         kind: Any = array.dtype if np.issubdtype(array.dtype, np.floating) else float
         tiny = float(np.finfo(kind).tiny)
         array = np.where(np.isfinite(array), array, 0.0)

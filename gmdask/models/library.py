@@ -73,10 +73,8 @@ class Model:
         for kind in _KINDS:
             if kind in data:
                 return model_from_dict(kind, data[kind], {})
-        message = (
-            f"keys are {', '.join(map(str, data))}, expected type or one of {', '.join(_KINDS)}"
-        )
-        raise ModelError(message)
+        msg = f"keys are {', '.join(map(str, data))}, expected type or one of {', '.join(_KINDS)}"
+        raise ModelError(msg)
 
 
 def create_crab_spectral_model(reference: str = "meyer") -> SpectralModel:
@@ -113,8 +111,8 @@ def create_crab_spectral_model(reference: str = "meyer") -> SpectralModel:
         ),
     }  # fmt: skip
     if reference not in known:
-        message = f"reference: {reference!r}, expected one of {', '.join(known)}"
-        raise ModelError(message)
+        msg = f"reference: {reference!r}, expected one of {', '.join(known)}"
+        raise ModelError(msg)
     cls, values = known[reference]
     return cls(**values)
 
@@ -140,8 +138,8 @@ def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
         "Fe": (0.0134, 2.63),
     }
     if particle not in known:
-        message = f"particle: {particle!r}, expected one of {', '.join(known)}"
-        raise ModelError(message)
+        msg = f"particle: {particle!r}, expected one of {', '.join(known)}"
+        raise ModelError(msg)
     amplitude, index = known[particle]
     law = PowerLawSpectralModel(
         amplitude=u.Quantity(4 * np.pi * amplitude, "m-2 s-1 TeV-1"), index=index
@@ -175,8 +173,8 @@ def create_fermi_isotropic_diffuse_model(
         table = np.loadtxt(BytesIO(raw), ndmin=2)
         energy, values = u.Quantity(table[:, 0], "MeV"), u.Quantity(table[:, 1], "MeV-1 s-1 cm-2")
     except (ValueError, IndexError) as error:
-        message = f"{filename}: expected a table of energies and fluxes: {error}"
-        raise ModelError(message) from error
+        msg = f"{filename}: expected a table of energies and fluxes: {error}"
+        raise ModelError(msg) from error
     names = [datasets_names] if isinstance(datasets_names, str) else datasets_names
     return SkyModel(
         TemplateSpectralModel(energy, values) * PowerLawNormSpectralModel(),

@@ -45,8 +45,8 @@ class ModelSequence(HasCovariance, Sequence[Component]):
     def __init__(self, components: Component | Iterable[Component] = ()) -> None:
         given: Any = [components] if isinstance(components, Component) else components
         if isinstance(given, str) or not isinstance(given, Iterable):
-            message = f"models are {described(given)}, expected components (SkyModel, ...)"
-            raise ModelError(message)
+            msg = f"models are {described(given)}, expected components (SkyModel, ...)"
+            raise ModelError(msg)
         self._components: list[Component] = []
         self._by_name: dict[str, Component] = {}
         self._backgrounds: dict[str, str] = {}
@@ -56,21 +56,21 @@ class ModelSequence(HasCovariance, Sequence[Component]):
 
     def _add(self, component: Any) -> None:
         if not isinstance(component, Component):
-            message = (
+            msg = (
                 f"{described(component)} is not a model component (a SkyModel, a background model)"
             )
-            raise ModelError(message)
+            raise ModelError(msg)
         if component.name in self._by_name:
-            message = f"there is a model named {component.name!r} already"
-            raise DuplicateNameError(message)
+            msg = f"there is a model named {component.name!r} already"
+            raise DuplicateNameError(msg)
         if isinstance(component, BackgroundIRFModel):
             other = self._backgrounds.setdefault(component.dataset_name, component.name)
             if other != component.name:
-                message = (
+                msg = (
                     f"{component.name!r}: dataset {component.dataset_name!r} "
                     f"has a background model already, {other!r}"
                 )
-                raise ModelError(message)
+                raise ModelError(msg)
         self._by_name[component.name] = component
         self._components.append(component)
 
@@ -115,14 +115,14 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             return self._components[key]
         if key not in self._by_name:
             shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
-            message = f"no model named {key!r} among: {shown or 'none'}"
-            raise UnknownNameError(message)
+            msg = f"no model named {key!r} among: {shown or 'none'}"
+            raise UnknownNameError(msg)
         return self._by_name[key]
 
     def _masked(self, mask: NDArray[Any]) -> Self:
         if mask.dtype != bool or mask.shape != (len(self),):
-            message = f"mask of {mask.dtype} {mask.shape} for {len(self)} models, expected bool"
-            raise InputError(message)
+            msg = f"mask of {mask.dtype} {mask.shape} for {len(self)} models, expected bool"
+            raise InputError(msg)
         found = type(self)([c for c, is_in in zip(self._components, mask, strict=True) if is_in])
         if self._covariance is not None and len(found):
             found._covariance = self.covariance.get_subcovariance(found.parameters)
@@ -148,8 +148,8 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         for position, other in enumerate(self._components):
             if other is component:
                 return position
-        message = f"model {component.name!r} is not one of these"
-        raise UnknownNameError(message)
+        msg = f"model {component.name!r} is not one of these"
+        raise UnknownNameError(msg)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.names
@@ -231,8 +231,8 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             parameters = self.parameters
             if isinstance(value, Covariance):
                 if any(par not in parameters for par in value.parameters):
-                    message = "covariance of parameters that do not belong to these models"
-                    raise InputError(message)
+                    msg = "covariance of parameters that do not belong to these models"
+                    raise InputError(msg)
                 value.set_errors()
                 expanded = value.expanded_to(parameters)
                 value = expanded.data if expanded.blocks is None else expanded.blocks
@@ -360,8 +360,8 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         """
         listed = check_mapping(data, "models").get("components")
         if not isinstance(listed, list):
-            message = f"components is {listed!r}, expected a list"
-            raise ModelError(message)
+            msg = f"components is {listed!r}, expected a list"
+            raise ModelError(msg)
         links: dict[str, Parameter] = {}
         components = []
         for k, item in enumerate(listed):
@@ -371,8 +371,8 @@ class ModelSequence(HasCovariance, Sequence[Component]):
                 try:
                     components.append(component_class.from_dict(item, links))
                 except RecursionError as error:
-                    message = "models are inside each other too deeply, or in a circle"
-                    raise ModelError(message) from error
+                    msg = "models are inside each other too deeply, or in a circle"
+                    raise ModelError(msg) from error
         return cls(components)
 
     # --- to look at ---------------------------------------------------------------------

@@ -79,18 +79,18 @@ class TemplateNPredModel(Component):
         if hasattr(given, "to_hdulist"):  # one of Gammapy's
             given = map_from_gammapy(given)
         if not isinstance(given, SkyMap):
-            message = f"{self._name}: map is {described(given)}, expected a SkyMap or a filename"
-            raise ModelError(message)
+            msg = f"{self._name}: map is {described(given)}, expected a SkyMap or a filename"
+            raise ModelError(msg)
         if given.axis_names != ("energy",) or given.axes[0].node_type != "edges":
-            message = f"{self._name}: axes {given.axis_names} of its map, expected edges of energy"
-            raise ModelError(message)
+            msg = f"{self._name}: axes {given.axis_names} of its map, expected edges of energy"
+            raise ModelError(msg)
         self.map = given
         if not Unit(given.unit).is_equivalent("") and Unit(given.unit) != ct:
-            message = f"{self._name}: its map is in {given.unit}, expected counts"
-            raise ModelError(message)
+            msg = f"{self._name}: its map is in {given.unit}, expected counts"
+            raise ModelError(msg)
         if not np.isfinite(given.data).all():
-            message = f"{self._name}: its map has values that are NaN or infinite"
-            raise ModelError(message)
+            msg = f"{self._name}: its map has values that are NaN or infinite"
+            raise ModelError(msg)
         if spectral_model is None:
             spectral_model = PowerLawNormSpectralModel()
             spectral_model.tilt.frozen = True
@@ -101,14 +101,12 @@ class TemplateNPredModel(Component):
     def _check_models(self) -> None:
         norm: Any = self.spectral_model
         if not isinstance(norm, SpectralModel) or not norm.is_norm:
-            message = f"{self._name}: spectral_model is {described(norm)}, expected a norm model"
-            raise ModelError(message)
+            msg = f"{self._name}: spectral_model is {described(norm)}, expected a norm model"
+            raise ModelError(msg)
         shape: Any = self.spatial_model
         if not isinstance(shape, SpatialModel | None):
-            message = (
-                f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
-            )
-            raise ModelError(message)
+            msg = f"{self._name}: spatial_model is {described(shape)}, expected a norm on the sky"
+            raise ModelError(msg)
 
     @property
     def models(self) -> dict[str, ModelBase]:

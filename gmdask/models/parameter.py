@@ -34,8 +34,8 @@ def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
     try:
         return u.Unit(unit)
     except (ValueError, TypeError) as error:
-        message = f"{unit!r} is not a unit"
-        raise ModelError(message) from error
+        msg = f"{unit!r} is not a unit"
+        raise ModelError(msg) from error
 
 
 def unit_text(unit: str | u.UnitBase) -> str:
@@ -59,8 +59,8 @@ def unit_factor(unit: u.UnitBase, target: u.UnitBase) -> float:
     try:
         return float(unit.to(target))
     except u.UnitConversionError as error:
-        message = f"unit '{unit}' cannot be converted to '{target}'"
-        raise ModelError(message) from error
+        msg = f"unit '{unit}' cannot be converted to '{target}'"
+        raise ModelError(msg) from error
 
 
 @lru_cache(maxsize=1024)
@@ -379,8 +379,8 @@ class ParameterDefault:
         try:
             return unit_factor(parameter.unit, unit)
         except ModelError as error:
-            message = f"{parameter.where}: {error}"
-            raise ModelError(message) from error
+            msg = f"{parameter.where}: {error}"
+            raise ModelError(msg) from error
 
     @property
     def is_flux(self) -> bool:

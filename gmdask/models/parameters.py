@@ -108,8 +108,8 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         del start, stop
         if isinstance(key, Parameter):
             if id(key) not in self._positions:
-                message = f"parameter {key.where!r} is not among these"
-                raise UnknownNameError(message)
+                msg = f"parameter {key.where!r} is not among these"
+                raise UnknownNameError(msg)
             return self._positions[id(key)]
         found = self._lookup(key)
         if len(found) == 1:
@@ -117,12 +117,12 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         if found:
             several = ", ".join(self._names[k] for k in found[:5])
             more = ", ..." if len(found) > 5 else ""
-            message = f"parameter name {key!r} is ambiguous: {several}{more}"
-            raise UnknownNameError(message)
+            msg = f"parameter name {key!r} is ambiguous: {several}{more}"
+            raise UnknownNameError(msg)
         near = get_close_matches(str(key), [name for name, _ in self._pairs[:2000]], 5, 0.4)
         hint = ", ".join(near or self._names[:5]) or "there are none"
-        message = f"no parameter {key!r}; near: {hint}"
-        raise UnknownNameError(message)
+        msg = f"no parameter {key!r}; near: {hint}"
+        raise UnknownNameError(msg)
 
     @overload
     def __getitem__(self, key: int | str) -> Parameter: ...
@@ -138,8 +138,8 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
             return self._select({id(par) for par in self._parameters[key]})
         mask = np.asarray(key, dtype=bool)
         if mask.shape != (len(self),):
-            message = f"mask of shape {mask.shape} for {len(self)} parameters"
-            raise InputError(message)
+            msg = f"mask of shape {mask.shape} for {len(self)} parameters"
+            raise InputError(msg)
         return self._select({id(self._parameters[k]) for k in np.flatnonzero(mask)})
 
     def __contains__(self, key: object) -> bool:
@@ -180,12 +180,12 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
     def value(self, values: ArrayLike) -> None:
         array = np.asarray(values, dtype=float)
         if array.shape != (len(self),):
-            message = f"values of shape {array.shape} for {len(self)} parameters"
-            raise InputError(message)
+            msg = f"values of shape {array.shape} for {len(self)} parameters"
+            raise InputError(msg)
         if not np.isfinite(array).all():
             bad = self._names[int(np.flatnonzero(~np.isfinite(array))[0])]
-            message = f"value of {bad} is not finite"
-            raise InputError(message)
+            msg = f"value of {bad} is not finite"
+            raise InputError(msg)
         for par, value in zip(self._parameters, array.tolist(), strict=True):
             par.value = value
 

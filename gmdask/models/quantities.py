@@ -27,10 +27,10 @@ def quantity_from_dict(data: object, key: str) -> u.Quantity:
         Naming the key, if it is something else.
     """
     if not isinstance(data, dict) or "data" not in data:
-        message = f"{key} is {data!r}, expected a mapping with data and unit"
-        raise ModelError(message)
+        msg = f"{key} is {data!r}, expected a mapping with data and unit"
+        raise ModelError(msg)
     try:
         return u.Quantity(np.array(data["data"], dtype=float), parse_unit(data.get("unit", "")))
     except (TypeError, ValueError) as error:
-        message = f"{key}: {error}"
-        raise ModelError(message) from error
+        msg = f"{key}: {error}"
+        raise ModelError(msg) from error

@@ -41,14 +41,14 @@ def register(cls: T) -> T:
     kind: str = getattr(cls, "kind", "")
     tags: object = cls.__dict__.get("tag")
     if not kind or not isinstance(tags, tuple) or not tags:
-        message = f"{cls.__name__}: a kind and a tag of its own, a tuple of names, are needed"
-        raise ModelError(message)
+        msg = f"{cls.__name__}: a kind and a tag of its own, a tuple of names, are needed"
+        raise ModelError(msg)
     for tag in tags:
         other = _CLASSES.setdefault((kind, tag), cls)
         same = (other.__module__, other.__qualname__) == (cls.__module__, cls.__qualname__)
         if other is not cls and not same:
-            message = f"{kind} model type {tag!r} is taken by {other.__name__}"
-            raise ModelError(message)
+            msg = f"{kind} model type {tag!r} is taken by {other.__name__}"
+            raise ModelError(msg)
         _CLASSES[kind, tag] = cls  # a notebook cell may be run again
     return cls
 
@@ -87,11 +87,11 @@ def class_path(cls: type) -> str | None:
     if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
         if _IN_FILE.get():
             return None
-        message = (
+        msg = (
             f"{cls.__name__} is defined in a notebook, a script or a function, where other "
             "processes cannot find it: put it in a module that can be imported"
         )
-        raise ModelError(message)
+        raise ModelError(msg)
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -117,27 +117,27 @@ def get_class(kind: str, tag: object, path: object = None) -> Any:
     if path is not None and (cls is None or f"{cls.__module__}:{cls.__qualname__}" != path):
         return _imported(kind, tag, path)
     if cls is None:
-        message = f"unknown {kind} model type {tag!r}; known: {', '.join(known_types(kind))}"
-        raise ModelError(message)
+        msg = f"unknown {kind} model type {tag!r}; known: {', '.join(known_types(kind))}"
+        raise ModelError(msg)
     return cls
 
 
 def _imported(kind: str, tag: object, path: object) -> Any:
     module, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
     if not module or not name:
-        message = f"class is {path!r}, expected module:name"
-        raise ModelError(message)
+        msg = f"class is {path!r}, expected module:name"
+        raise ModelError(msg)
     if _IN_FILE.get():
-        message = f"{kind} model type {tag!r} is a class of a user: import {module} first"
-        raise ModelError(message)
+        msg = f"{kind} model type {tag!r} is a class of a user: import {module} first"
+        raise ModelError(msg)
     try:
         cls: Any = import_module(module)
         for part in name.split("."):
             cls = getattr(cls, part)
     except (ImportError, AttributeError) as error:
-        message = f"{kind} model type {tag!r}: class {path} cannot be imported: {error}"
-        raise ModelError(message) from error
+        msg = f"{kind} model type {tag!r}: class {path} cannot be imported: {error}"
+        raise ModelError(msg) from error
     if not isinstance(cls, type) or getattr(cls, "kind", None) != kind:
-        message = f"class {path} is not a {kind} model"
-        raise ModelError(message)
+        msg = f"class {path} is not a {kind} model"
+        raise ModelError(msg)
     return cls

@@ -77,36 +77,34 @@ class SkyModel(Component):
         shape: Any = self.spatial_model
         spectral: Any = self.spectral_model
         if not isinstance(shape, SpatialModel | None) or (shape and not shape.density_unit):
-            message = f"{self._name}: spatial_model is {described(shape)}, expected a shape"
-            raise ModelError(message)
+            msg = f"{self._name}: spatial_model is {described(shape)}, expected a shape"
+            raise ModelError(msg)
         # a template that is a spectrum per sr, like the Galactic diffuse emission, takes a norm
         is_norm = shape is not None and shape.density_unit != "sr-1"
         if not isinstance(spectral, SpectralModel) or spectral.is_norm != is_norm:
             expected = "a norm (the map is a spectrum)" if is_norm else "a spectrum"
-            message = f"{self._name}: spectral_model is {described(spectral)}, expected {expected}"
-            raise ModelError(message)
+            msg = f"{self._name}: spectral_model is {described(spectral)}, expected {expected}"
+            raise ModelError(msg)
         change: Any = self.temporal_model
         if not isinstance(change, TemporalModel | None):
-            message = (
-                f"{self._name}: temporal_model is {described(change)}, expected a temporal model"
-            )
-            raise ModelError(message)
+            msg = f"{self._name}: temporal_model is {described(change)}, expected a temporal model"
+            raise ModelError(msg)
         if spectral.is_counts and self.apply_irf["exposure"]:
-            message = (
+            msg = (
                 f"{self._name}: the spectrum has no area and time in its unit "
                 f"({spectral.output_unit}), as for apply_irf={{'exposure': False}} only"
             )
-            raise ModelError(message)
+            raise ModelError(msg)
 
     def _checked_irfs(self, apply_irf: Mapping[str, bool] | None) -> dict[str, bool]:
         given = {} if apply_irf is None else dict(apply_irf)
         for key, value in given.items():
             if key not in _IRFS or not isinstance(value, bool):
-                message = (
+                msg = (
                     f"{self._name}: apply_irf has {key}: {value!r}, "
                     f"expected true or false for {', '.join(_IRFS)}"
                 )
-                raise ModelError(message)
+                raise ModelError(msg)
         return {**dict.fromkeys(_IRFS, True), **given}
 
     @property
@@ -127,8 +125,8 @@ class SkyModel(Component):
     @position.setter
     def position(self, position: Any) -> None:
         if self.spatial_model is None:
-            message = f"{self._name} has no spatial model, and so no position"
-            raise ModelError(message)
+            msg = f"{self._name} has no spatial model, and so no position"
+            raise ModelError(msg)
         self.spatial_model.position = position
 
     @classmethod
@@ -193,8 +191,8 @@ class SkyModel(Component):
         check_keys(data, known, required=("name", "spectral"))
         irfs = data.get("apply_irf")
         if not isinstance(irfs, dict | None):
-            message = f"apply_irf is {irfs!r}, expected true or false for {', '.join(_IRFS)}"
-            raise ModelError(message)
+            msg = f"apply_irf is {irfs!r}, expected true or false for {', '.join(_IRFS)}"
+            raise ModelError(msg)
         links = {} if links is None else links
         models = {
             f"{kind}_model": model_from_dict(kind, data[kind], links)

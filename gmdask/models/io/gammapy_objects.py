@@ -110,8 +110,8 @@ def _take_covariance(made: Component | ModelBase, data: Any) -> None:
 def _plain(kind: str, model: Any) -> dict[str, Any]:
     """Plain data of one model, with the content of its file."""
     if type(model).__name__ == "NaimaSpectralModel":
-        message = "of naima: make it of the same radiative model, by gmdask's NaimaSpectralModel"
-        raise ModelError(message)
+        msg = "of naima: make it of the same radiative model, by gmdask's NaimaSpectralModel"
+        raise ModelError(msg)
     data: dict[str, Any] = {"type": type(model).__name__}
     if hasattr(model, "tag"):  # some cannot be written by Gammapy
         data = model.to_dict(full_output=True)[kind]
@@ -161,8 +161,8 @@ def _check_interpolation(model: Any) -> None:
         known = {"values_scale": "log"}
     for key, value in given.items():
         if known.get(key, value) != value or key not in known:
-            message = f"interp_kwargs has {key}={value!r}, expected {known}"
-            raise ModelError(message)
+            msg = f"interp_kwargs has {key}={value!r}, expected {known}"
+            raise ModelError(msg)
 
 
 # --- to Gammapy ---------------------------------------------------------------------------
@@ -199,8 +199,8 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
         try:
             found = theirs.Models.read(path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            message = f"Gammapy cannot make these models: {error.args[0] if error.args else error}"
-            raise InputError(message) from error
+            msg = f"Gammapy cannot make these models: {error.args[0] if error.args else error}"
+            raise InputError(msg) from error
         for name, holder in zip(names, _holders(found), strict=True):
             holder.filename = name
     for (_, par), other in zip(models.named_parameters(), found.parameters, strict=True):
@@ -225,8 +225,8 @@ def _wrapped(model: ModelBase) -> Component:
         return SkyModel(spectrum, temporal_model=model)
     if model.kind == "spatial":
         return BackgroundIRFModel(spatial_model=model, dataset_name="a")  # type: ignore[arg-type]
-    message = f"{described(model)} is no spectral, spatial or temporal model"
-    raise InputError(message)
+    msg = f"{described(model)} is no spectral, spatial or temporal model"
+    raise InputError(msg)
 
 
 def _holders(models: Any) -> Iterator[Any]:

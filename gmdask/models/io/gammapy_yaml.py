@@ -59,8 +59,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     data = load_yaml(read_bytes(path, "file of models", ModelError), str(path), ModelError)
     if not isinstance(data, dict) or "components" not in data:
-        message = f"{path}: not a file of models, expected a mapping with the key 'components'"
-        raise ModelError(message)
+        msg = f"{path}: not a file of models, expected a mapping with the key 'components'"
+        raise ModelError(msg)
     return data
 
 
@@ -74,8 +74,8 @@ def verify_checksum(path: Path, data: dict[str, Any]) -> None:
     """
     rest = {key: value for key, value in data.items() if key != "checksum"}
     if data.get("checksum") != _checksum(_dumped(rest)):
-        message = f"{path}: the checksum does not fit the content"
-        raise ModelError(message)
+        msg = f"{path}: the checksum does not fit the content"
+        raise ModelError(msg)
 
 
 def _dumped(data: dict[str, Any]) -> str:
@@ -99,8 +99,8 @@ def covariance_path(path: Path, data: dict[str, Any], key: str = "covariance") -
     if name is None:
         return None
     if not isinstance(name, str) or not name:
-        message = f"{path}: {key} is {name!r}, expected the name of a file"
-        raise ModelError(message)
+        msg = f"{path}: {key} is {name!r}, expected the name of a file"
+        raise ModelError(msg)
     return path.parent / name
 
 
@@ -109,11 +109,11 @@ def _covariance_bytes(path: Path, metadata: object) -> bytes:
     raw = read_bytes(path, "covariance file", ModelError)
     digest = metadata.get(_DIGEST) if isinstance(metadata, dict) else None
     if digest is not None and digest != sha256(raw).hexdigest():
-        message = (
+        msg = (
             f"{path}: not the covariance that the YAML was written with "
             f"(remove {_DIGEST} from its metadata to read it all the same)"
         )
-        raise ModelError(message)
+        raise ModelError(msg)
     return raw
 
 
@@ -147,8 +147,8 @@ def read_blocks(path: Path, metadata: object = None) -> tuple[list[str], BlockMa
     except ModelError:
         raise
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        message = f"{path}: not a covariance in blocks: {error}"
-        raise ModelError(message) from error
+        msg = f"{path}: not a covariance in blocks: {error}"
+        raise ModelError(msg) from error
 
 
 def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Array]:
@@ -182,11 +182,11 @@ def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Arr
         names = [row[0].strip() for row in cells[1:]]
         matrix = np.array([[float(cell) for cell in row[1:]] for row in cells[1:]], dtype=float)
     except (ValueError, UnicodeDecodeError) as error:
-        message = f"{path}: not a table of numbers: {error}"
-        raise ModelError(message) from error
+        msg = f"{path}: not a table of numbers: {error}"
+        raise ModelError(msg) from error
     if matrix.shape != (size, size):
-        message = f"{path}: expected a square table with one row per parameter"
-        raise ModelError(message)
+        msg = f"{path}: expected a square table with one row per parameter"
+        raise ModelError(msg)
     return names, matrix
 
 
@@ -217,10 +217,10 @@ def match_rows(found: Sequence[str], expected: Sequence[str]) -> list[int]:
     if same:
         return list(range(len(found)))
     missing = [name for name in expected if name not in rows]
-    message = f"covariance of other parameters: {len(found)} rows, expected {len(expected)}" + (
+    msg = f"covariance of other parameters: {len(found)} rows, expected {len(expected)}" + (
         f", without {', '.join(missing[:3])}" if missing else ""
     )
-    raise ModelError(message)
+    raise ModelError(msg)
 
 
 # --- writing ----------------------------------------------------------------------------
@@ -314,8 +314,8 @@ def write_files(contents: dict[Path, bytes], overwrite: bool) -> None:
     """
     for path in contents:
         if path.is_dir() or (path.exists() and not overwrite):
-            message = f"{path} exists already"
-            raise StoreExistsError(message)
+            msg = f"{path} exists already"
+            raise StoreExistsError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid4().hex[:12]
     fresh = {path: path.with_name(f".{path.name}.{mark}.new") for path in contents}

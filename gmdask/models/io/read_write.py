@@ -61,8 +61,8 @@ def read_models(cls: type[M], path: Path, checksum: bool) -> M:
         problems = schema_problems(raw)
         if not problems:
             raise
-        message = f"{error} (models.json: {'; '.join(problems)})"
-        raise ModelError(message) from error
+        msg = f"{error} (models.json: {'; '.join(problems)})"
+        raise ModelError(msg) from error
     table = gammapy_yaml.covariance_path(path, data)
     blocks = gammapy_yaml.covariance_path(path, data, _BLOCKS)
     if table is None and blocks is None:

@@ -67,8 +67,8 @@ class RegionMap:
         """
         names = [hdu.name for hdu in hdus if f"{hdu.name}_BANDS" in hdus]
         if not names:
-            message = f"{where}: not a map of a region, there is no table of its axes"
-            raise ModelError(message)
+            msg = f"{where}: not a map of a region, there is no table of its axes"
+            raise ModelError(msg)
         return cls._from_tables(hdus[names[0]], hdus[f"{names[0]}_BANDS"])
 
     @property
@@ -134,7 +134,7 @@ def map_from_gammapy(data: Any) -> SkyMap | RegionMap:
         If it is on HEALPix pixels.
     """
     if data.geom.is_hpx:
-        message = "the map is on HEALPix pixels, which are not supported: expected a WCS map"
-        raise ModelError(message)
+        msg = "the map is on HEALPix pixels, which are not supported: expected a WCS map"
+        raise ModelError(msg)
     cls = RegionMap if data.geom.is_region else SkyMap
     return cls.from_hdus(data.to_hdulist(), "map of Gammapy")

@@ -61,8 +61,8 @@ def check_mapping(data: object, what: str) -> dict[str, Any]:
         If they are not.
     """
     if not isinstance(data, dict):
-        message = f"{what} is {data!r}, expected a mapping"
-        raise ModelError(message)
+        msg = f"{what} is {data!r}, expected a mapping"
+        raise ModelError(msg)
     return data
 
 
@@ -76,12 +76,12 @@ def check_keys(data: dict[str, Any], known: Sequence[str], required: Sequence[st
     """
     for key in data:
         if key not in known:
-            message = f"unknown key {key!r}, expected {', '.join(known)}"
-            raise ModelError(message)
+            msg = f"unknown key {key!r}, expected {', '.join(known)}"
+            raise ModelError(msg)
     for key in required:
         if data.get(key) is None:
-            message = f"key {key!r} is missing"
-            raise ModelError(message)
+            msg = f"key {key!r} is missing"
+            raise ModelError(msg)
 
 
 def refuse_key(data: dict[str, Any], key: str, reason: str) -> None:
@@ -93,8 +93,8 @@ def refuse_key(data: dict[str, Any], key: str, reason: str) -> None:
         If the key is there.
     """
     if data.get(key) is not None:
-        message = f"{key}: {reason}"
-        raise ModelError(message)
+        msg = f"{key}: {reason}"
+        raise ModelError(msg)
 
 
 def dataset_names_from(data: dict[str, Any]) -> list[str] | None:
@@ -109,8 +109,8 @@ def dataset_names_from(data: dict[str, Any]) -> list[str] | None:
     if names is None or isinstance(names, str):
         return None if names is None else [names]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        message = f"datasets_names is {names!r}, expected a list of names"
-        raise ModelError(message)
+        msg = f"datasets_names is {names!r}, expected a list of names"
+        raise ModelError(msg)
     return names
 
 
@@ -180,8 +180,8 @@ def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Para
     check_keys(data, _KEYS, required=("name", "value"))
     for key in ("unit", "link"):
         if not isinstance(data.get(key, ""), str):
-            message = f"{key} is {data[key]!r}, expected a string"
-            raise ModelError(message)
+            msg = f"{key} is {data[key]!r}, expected a string"
+            raise ModelError(msg)
     parameter = Parameter(
         default.name,
         data["value"],
@@ -220,8 +220,8 @@ def prior_from_dict(data: object, parameter: Parameter) -> Prior:
         check_keys(entry, _PRIOR_KEYS, required=("name", "value"))
         name, unit = entry["name"], entry.get("unit", "")
         if name not in known:
-            message = f"unknown number {name!r}, expected {', '.join(known)}"
-            raise ModelError(message)
+            msg = f"unknown number {name!r}, expected {', '.join(known)}"
+            raise ModelError(msg)
         factor = 1.0
         if unit and name not in cls.without_unit:
             factor = unit_factor(parse_unit(unit), parameter.unit)
@@ -285,8 +285,8 @@ def model_from_dict(kind: str, data: object, links: dict[str, Parameter]) -> Any
         cls = get_class(kind, data.get("type"), data.get("class"))
         listed = data.get("parameters") or []
         if not isinstance(listed, list):
-            message = f"parameters is {listed!r}, expected a list"
-            raise ModelError(message)
+            msg = f"parameters is {listed!r}, expected a list"
+            raise ModelError(msg)
         inner = {}
         for key in cls.nested:
             with locating(key):
@@ -309,17 +309,17 @@ def _parameters_from_list(
         entry = check_mapping(item, f"parameter number {k}")
         name = entry.get("name")
         if not isinstance(name, str) or name not in by_name:
-            message = f"unknown parameter {name!r}, expected {', '.join(by_name) or 'none'}"
-            raise ModelError(message)
+            msg = f"unknown parameter {name!r}, expected {', '.join(by_name) or 'none'}"
+            raise ModelError(msg)
         if name in parameters:
-            message = f"parameter {name!r} is there twice"
-            raise ModelError(message)
+            msg = f"parameter {name!r} is there twice"
+            raise ModelError(msg)
         try:
             par = parameter_from_dict(entry, by_name[name])
         except ModelError as error:
             text = str(error)
-            message = text if text.startswith(f"{name}: ") else f"{name}: {text}"
-            raise ModelError(message) from error
+            msg = text if text.startswith(f"{name}: ") else f"{name}: {text}"
+            raise ModelError(msg) from error
         label = entry.get("link")
         parameters[name] = par if label is None else links.setdefault(label, par)
     return parameters

@@ -69,8 +69,8 @@ class SkyMap(KnownAttributes):
         self.axes, self.unit = tuple(axes), str(unit)
         expected = tuple(axis.nbin for axis in reversed(self.axes))
         if self.data.ndim < 2 or self.data.shape[:-2] != expected:
-            message = f"map of shape {self.data.shape}, where axes ask for {expected} + (lat, lon)"
-            raise ModelError(message)
+            msg = f"map of shape {self.data.shape}, where axes ask for {expected} + (lat, lon)"
+            raise ModelError(msg)
         self.grid = WcsGrid(wcs, (self.data.shape[-2], self.data.shape[-1]))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -141,15 +141,15 @@ class SkyMap(KnownAttributes):
 
         hdu = next((hdu for hdu in hdus if hdu.data is not None), None)
         if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-            message = f"{where}: its first data are not an image on a WCS grid"
-            raise ModelError(message)
+            msg = f"{where}: its first data are not an image on a WCS grid"
+            raise ModelError(msg)
         axes: tuple[Axis, ...] = ()
         bands = hdu.header.get("BANDSHDU")
         if bands is None and hdu.data.ndim > 2:
             bands = next((name for name in FERMI if name in hdus), None)
             if bands is None:
-                message = f"{where}: image with {hdu.data.ndim} axes and no table of them"
-                raise ModelError(message)
+                msg = f"{where}: image with {hdu.data.ndim} axes and no table of them"
+                raise ModelError(msg)
         if bands in FERMI:  # by the name of the table, as Gammapy does
             axes = (_fermi_axis(hdus[bands], where),)
         elif bands is not None:
@@ -214,8 +214,8 @@ def _fermi_axis(hdu: Any, where: str) -> Axis:
         low, high = (np.asarray(hdu.data[names[key]], dtype=float) for key in ("E_MIN", "E_MAX"))
         unit = str(hdu.columns[names["E_MIN"]].unit or "keV")
         return Axis("energy", np.append(low, high[-1]), "log", "edges", unit)
-    message = f"{where}: no column of energies"
-    raise ModelError(message)
+    msg = f"{where}: no column of energies"
+    raise ModelError(msg)
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -243,8 +243,8 @@ def read_sky_map(path: str | Path) -> SkyMap:
     try:
         state = path.stat()
     except OSError as error:
-        message = f"map {path} does not exist"
-        raise InputNotFoundError(message) from error
+        msg = f"map {path} does not exist"
+        raise InputNotFoundError(msg) from error
     return _read(str(path.resolve()), state.st_mtime_ns, state.st_size)
 
 

@@ -67,8 +67,8 @@ def named_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
 
     def change(item: dict[str, Any]) -> dict[str, Any]:
         if item["filename"] is None:
-            message = f"{item.get('type')}: set filename, to write its map"
-            raise ModelError(message)
+            msg = f"{item.get('type')}: set filename, to write its map"
+            raise ModelError(msg)
         path = _target(folder, item["filename"])
         inside = path.is_relative_to(folder.resolve())
         item["filename"] = str(path.relative_to(folder.resolve()) if inside else path)
@@ -112,8 +112,8 @@ def write_map(
         model.filename = str(path)
     if model.filename is None:
         label = getattr(model, "name", None) or type(model).__name__
-        message = f"{label} has no file name: set filename to write its map"
-        raise ModelError(message)
+        msg = f"{label} has no file name: set filename to write its map"
+        raise ModelError(msg)
     sky_map.write(model.filename, overwrite and not is_read)
 
 

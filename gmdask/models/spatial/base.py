@@ -64,8 +64,8 @@ class SkyGrid:
         self.lon: Array = np.array(lon, dtype=float)
         self.lat: Array = np.array(lat, dtype=float)
         if self.lon.shape != self.lat.shape:
-            message = f"lon {self.lon.shape} and lat {self.lat.shape} differ in shape"
-            raise InputError(message)
+            msg = f"lon {self.lon.shape} and lat {self.lat.shape} differ in shape"
+            raise InputError(msg)
         self.energy: Array | None = None if energy is None else np.array(energy, dtype=float)
         self.kept: dict[Any, Any] = {}
         # 90 - |lat| is exact near the poles, where a cosine of radians is not
@@ -98,8 +98,8 @@ class SpatialModel(ModelBase):
 
     def __init__(self, *, frame: str = "icrs", **parameters: Any) -> None:
         if frame not in self.frames:
-            message = f"frame: {frame!r}, expected one of {self.frames}"
-            raise ModelError(message)
+            msg = f"frame: {frame!r}, expected one of {self.frames}"
+            raise ModelError(msg)
         self.frame = frame
         super().__init__(**parameters)
 
@@ -216,8 +216,8 @@ class SpatialModel(ModelBase):
             values = self.evaluate(SkyGrid(lon, lat), *self.internal_values.tolist())
             return u.Quantity(values, self.density_unit)
         if energy is None:
-            message = f"{type(self).__name__} depends on energy: give one"
-            raise InputError(message)
+            msg = f"{type(self).__name__} depends on energy: give one"
+            raise InputError(msg)
         at = u.Quantity(energy).to_value("TeV")
         grid = SkyGrid(lon, lat, np.atleast_1d(at))
         values = self.evaluate(grid, *self.internal_values.tolist())
@@ -236,8 +236,8 @@ class SpatialModel(ModelBase):
     @position.setter
     def position(self, position: Any) -> None:
         if "lon_0" not in self.parameter_names:
-            message = f"{type(self).__name__} has no position"
-            raise ModelError(message)
+            msg = f"{type(self).__name__} has no position"
+            raise ModelError(msg)
         sky = position.transform_to(self.frame).spherical
         self.parameter("lon_0").quantity, self.parameter("lat_0").quantity = sky.lon, sky.lat
 

@@ -65,17 +65,17 @@ class PiecewiseNormSpatialModel(SpatialModel):
     ) -> None:
         self._lon, self._lat = (np.ravel(u.Quantity(x).to_value("deg")) for x in (lon, lat))
         if self._lon.shape != self._lat.shape or len(self._lon) < 4:
-            message = f"nodes: {len(self._lon)} lon, {len(self._lat)} lat, expected 4 or more pairs"
-            raise ModelError(message)
+            msg = f"nodes: {len(self._lon)} lon, {len(self._lat)} lat, expected 4 or more pairs"
+            raise ModelError(msg)
         if interp not in ("lin", "log"):
-            message = f"interp: {interp!r}, expected 'lin' or 'log'"
-            raise ModelError(message)
+            msg = f"interp: {interp!r}, expected 'lin' or 'log'"
+            raise ModelError(msg)
         self.interp = interp
         self._set_defaults(self.defaults_for({"lon": self._lon}))
         if norms is not None:
             if len(norms) != len(self._lon):
-                message = f"norms: {len(norms)} for {len(self._lon)} nodes"
-                raise ModelError(message)
+                msg = f"norms: {len(norms)} for {len(self._lon)} nodes"
+                raise ModelError(msg)
             parameters |= dict(zip(self.parameter_names, norms, strict=True))
         lon_0 = _wrapped(self._lon, 0.0)
         self._wrap = float(lon_0.max() - lon_0.min()) / 2
@@ -149,8 +149,8 @@ class PiecewiseNormSpatialModel(SpatialModel):
         for key in ("lon", "lat"):
             node = data.get(key)
             if not isinstance(node, dict) or not isinstance(node.get("data"), list):
-                message = f"{key}: {node!r}, expected data and unit of the nodes"
-                raise ModelError(message)
+                msg = f"{key}: {node!r}, expected data and unit of the nodes"
+                raise ModelError(msg)
             arguments[key] = u.Quantity(node["data"], node.get("unit", "deg"))
         rest = {key: value for key, value in data.items() if key not in ("lon", "lat", "interp")}
         return {"interp": data.get("interp", "lin"), **super().extra_from_dict(rest), **arguments}

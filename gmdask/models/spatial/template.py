@@ -62,8 +62,8 @@ class _OnMap(SpatialModel):
         self._is_read = read
         names = sky_map.axis_names
         if "energy" in names:
-            message = f"{type(self).__name__}: axis 'energy' of its map, expected 'energy_true'"
-            raise ModelError(message)
+            msg = f"{type(self).__name__}: axis 'energy' of its map, expected 'energy_true'"
+            raise ModelError(msg)
         unit = Unit(sky_map.unit)
         if unit.is_equivalent("sr-1"):
             self._unit = "sr-1"
@@ -72,8 +72,8 @@ class _OnMap(SpatialModel):
         elif unit.is_equivalent(""):
             self._unit = ""
         else:
-            message = f"{type(self).__name__}: map in {unit}, expected sr-1 or {SPECTRAL}"
-            raise ModelError(message)
+            msg = f"{type(self).__name__}: map in {unit}, expected sr-1 or {SPECTRAL}"
+            raise ModelError(msg)
         self._factor = unit_factor(unit, Unit(self._unit))
         self._log_map = LogMap.of(sky_map)
 
@@ -121,8 +121,8 @@ class _OnMap(SpatialModel):
         if not self.is_energy_dependent:
             return None
         if grid.energy is None:
-            message = f"{type(self).__name__} depends on energy: the positions have none"
-            raise ModelError(message)
+            msg = f"{type(self).__name__} depends on energy: the positions have none"
+            raise ModelError(msg)
         axis = self._map.axes[self._map.axis_names.index("energy_true")]
         return axis.to_pix(grid.energy / unit_factor(Unit(axis.unit or "TeV"), Unit("TeV")))
 
@@ -189,8 +189,8 @@ class TemplateSpatialModel(_OnMap):
                 parameters[name] = value
         super().__init__(frame=self._map.frame, **parameters)
         if set(self._map.axis_names) - {"energy_true"}:
-            message = f"{type(self).__name__}: axes {self._map.axis_names}, expected energy_true"
-            raise ModelError(message)
+            msg = f"{type(self).__name__}: axes {self._map.axis_names}, expected energy_true"
+            raise ModelError(msg)
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -319,8 +319,8 @@ def _given_or_read(cls: type, sky_map: Any, filename: str | Path | None) -> SkyM
     if hasattr(sky_map, "to_hdulist"):  # one of Gammapy's
         sky_map = map_from_gammapy(sky_map)
     if not isinstance(sky_map, SkyMap):
-        message = f"{cls.__name__}: map is {described(sky_map)}, expected a SkyMap or a filename"
-        raise ModelError(message)
+        msg = f"{cls.__name__}: map is {described(sky_map)}, expected a SkyMap or a filename"
+        raise ModelError(msg)
     return sky_map
 
 
@@ -328,11 +328,11 @@ def _file_arguments(cls: type, data: dict[str, Any]) -> dict[str, Any]:
     known = ("frame", "filename", "unit", "normalize", "map")
     for key in data:
         if key not in known:
-            message = f"{key}: unknown key of {cls.__name__}"
-            raise ModelError(message)
+            msg = f"{key}: unknown key of {cls.__name__}"
+            raise ModelError(msg)
     if data.get("filename") is None and data.get("map") is None:
-        message = f"{cls.__name__}: key 'filename' is missing"
-        raise ModelError(message)
+        msg = f"{cls.__name__}: key 'filename' is missing"
+        raise ModelError(msg)
     return {"filename": data.get("filename"), "map": data.get("map")}
 
 

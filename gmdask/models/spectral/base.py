@@ -102,8 +102,8 @@ class SpectralModel(SpectralArrays):
         pairs = zip(self.defaults, self.named_parameters(), strict=True)
         found = {default.counts(par) for default, (_, par) in pairs if default.is_flux}
         if len(found) > 1:
-            message = f"{type(self).__name__}: some amplitudes are fluxes, others are not"
-            raise ModelError(message)
+            msg = f"{type(self).__name__}: some amplitudes are fluxes, others are not"
+            raise ModelError(msg)
         return found == {True}
 
     def __call__(self, energy: u.Quantity) -> u.Quantity:

@@ -56,20 +56,20 @@ class CompoundSpectralModel(SpectralModel):
     def __init__(self, model1: SpectralModel, model2: SpectralModel, operator: Any) -> None:
         name = operator if isinstance(operator, str) else getattr(operator, "__name__", None)
         if name not in _OPERATORS:
-            message = f"operator: {operator!r}, expected one of {', '.join(_OPERATORS)}"
-            raise ModelError(message)
+            msg = f"operator: {operator!r}, expected one of {', '.join(_OPERATORS)}"
+            raise ModelError(msg)
         pairs: tuple[tuple[str, Any], ...] = (("model1", model1), ("model2", model2))
         for key, model in pairs:
             if not isinstance(model, SpectralModel):
-                message = f"{key} is {described(model)}, expected a spectral model"
-                raise ModelError(message)
+                msg = f"{key} is {described(model)}, expected a spectral model"
+                raise ModelError(msg)
         norms = model1.is_norm + model2.is_norm
         if norms == 1 and name != "mul":
-            message = f"operator {name}: one of the models is a norm, the other is not"
-            raise ModelError(message)
+            msg = f"operator {name}: one of the models is a norm, the other is not"
+            raise ModelError(msg)
         if norms == 0 and name == "mul":
-            message = "operator mul: one of the models must be a norm"
-            raise ModelError(message)
+            msg = "operator mul: one of the models must be a norm"
+            raise ModelError(msg)
         self.model1, self.model2, self.operator = model1, model2, name
         self.is_norm = norms == 2
         self._set_defaults(
@@ -191,8 +191,8 @@ class ScaleSpectralModel(SpectralModel):
     def __init__(self, model: SpectralModel, **parameters: Any) -> None:
         given: Any = model
         if not isinstance(given, SpectralModel):
-            message = f"model is {described(given)}, expected a spectral model"
-            raise ModelError(message)
+            msg = f"model is {described(given)}, expected a spectral model"
+            raise ModelError(msg)
         self.model, self.is_norm = model, model.is_norm
         super().__init__(**parameters)
 

@@ -81,8 +81,8 @@ class EnergyGrid:
     def __init__(self, edges: ArrayLike, unit: str | u.UnitBase = "TeV") -> None:
         raw = np.array(edges, dtype=float)
         if raw.ndim != 1 or raw.size < 2:
-            message = f"energy edges must be a list of at least two, got {raw}"
-            raise InputError(message)
+            msg = f"energy edges must be a list of at least two, got {raw}"
+            raise InputError(msg)
         self._build(raw[:-1], raw[1:], unit)
 
     @classmethod
@@ -104,8 +104,8 @@ class EnergyGrid:
 
     def _build(self, low: Array, high: Array, unit: str | u.UnitBase) -> None:
         if not (np.all(low > 0) and np.all(high > low) and np.all(np.isfinite(high))):
-            message = f"energy edges must be positive and increasing, got {low} to {high}"
-            raise InputError(message)
+            msg = f"energy edges must be positive and increasing, got {low} to {high}"
+            raise InputError(msg)
         factor = unit_factor(parse_unit(unit), u.TeV)
         num = int(np.maximum(np.max(100 * np.log10(high / low), initial=0.0), 2))
         self.low: Array = low * factor

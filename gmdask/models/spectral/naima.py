@@ -26,8 +26,8 @@ def _naima() -> Any:
     try:
         return import_module("naima.models")
     except ImportError as error:
-        message = "NaimaSpectralModel needs the package naima: pip install naima"
-        raise ModelError(message) from error
+        msg = "NaimaSpectralModel needs the package naima: pip install naima"
+        raise ModelError(msg) from error
 
 
 _RADIATION = ("InverseCompton", "Synchrotron", "Bremsstrahlung", "PionDecay")
@@ -176,23 +176,23 @@ class NaimaSpectralModel(SpectralModel):
         super().extra_from_dict({key: value for key, value in data.items() if key not in keys})
         radiation = data.get("radiative_model")
         if not isinstance(radiation, dict):
-            message = (
+            msg = (
                 "radiative_model is missing: a NaimaSpectralModel that Gammapy wrote cannot be read "
                 "from YAML, which does not hold its model"
             )
-            raise ModelError(message)
+            raise ModelError(msg)
         try:
             particles = _particles_from(radiation.get("particle_distribution"))
             model = _known(radiation, _RADIATION)(particles)
             for key in radiation.keys() - {"type", "particle_distribution"}:
                 if key not in model.param_names:
-                    message = f"{key}: unknown key of {type(model).__name__}"
-                    raise ModelError(message)
+                    msg = f"{key}: unknown key of {type(model).__name__}"
+                    raise ModelError(msg)
                 setattr(model, key, _quantities(radiation[key]))
             distance = u.Quantity(_quantities(data.get("distance")))
         except (TypeError, ValueError, AttributeError) as error:
-            message = f"radiative_model: {error}"
-            raise ModelError(message) from error
+            msg = f"radiative_model: {error}"
+            raise ModelError(msg) from error
         nested = _quantities(data.get("nested_models") or {})
         return {
             "radiative_model": model, "distance": distance, "seed": data.get("seed"),
@@ -213,8 +213,8 @@ def _described(model: Any, known: tuple[str, ...], names: Iterable[str]) -> dict
     """Class and settings of a model of naima."""
     name = type(model).__name__
     if name not in known or type(model) is not getattr(_naima(), name):
-        message = f"{model!r} is not of naima's {', '.join(known)}: it has no plain data"
-        raise ModelError(message)
+        msg = f"{model!r} is not of naima's {', '.join(known)}: it has no plain data"
+        raise ModelError(msg)
     return {"type": name, **{key: _plain(getattr(model, key)) for key in names}}
 
 
@@ -222,8 +222,8 @@ def _known(data: Any, known: tuple[str, ...]) -> Any:
     """Class that plain data name."""
     name = data.get("type") if isinstance(data, dict) else data
     if name not in known:
-        message = f"type {name!r}, expected one of {', '.join(known)}"
-        raise ModelError(message)
+        msg = f"type {name!r}, expected one of {', '.join(known)}"
+        raise ModelError(msg)
     return getattr(_naima(), name)
 
 

@@ -187,18 +187,18 @@ class PiecewiseNormSpectralModel(SpectralModel):
             self.energy = u.Quantity(energy)
             nodes = np.asarray(self.energy.to_value("TeV"), dtype=float)
         except (TypeError, ValueError, u.UnitsError) as error:
-            message = f"energy: expected energies with a unit, got {energy!r}"
-            raise ModelError(message) from error
+            msg = f"energy: expected energies with a unit, got {energy!r}"
+            raise ModelError(msg) from error
         if nodes.ndim != 1 or nodes.size < 2 or not (np.diff(nodes) > 0).all() or nodes[0] <= 0:
-            message = f"energy: expected at least two positive increasing nodes, got {energy!r}"
-            raise ModelError(message)
+            msg = f"energy: expected at least two positive increasing nodes, got {energy!r}"
+            raise ModelError(msg)
         if interp not in ("log", "lin"):
-            message = f"interp: {interp!r}, expected 'log' or 'lin'"
-            raise ModelError(message)
+            msg = f"interp: {interp!r}, expected 'log' or 'lin'"
+            raise ModelError(msg)
         if norms is not None:
             if len(norms) != len(nodes):
-                message = f"norms: {len(norms)} for {len(nodes)} energies"
-                raise ModelError(message)
+                msg = f"norms: {len(norms)} for {len(nodes)} energies"
+                raise ModelError(msg)
             parameters = {**{f"norm_{k}": norm for k, norm in enumerate(norms)}, **parameters}
         self.interp = interp
         self._nodes = np.log(nodes) if interp == "log" else nodes

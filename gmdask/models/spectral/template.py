@@ -47,8 +47,8 @@ def _value_factor(unit: u.UnitBase, what: str) -> tuple[bool, float]:
     try:
         return False, unit_factor(unit, _FLUX)
     except ModelError as error:
-        message = f"{what}: {error}"
-        raise ModelError(message) from error
+        msg = f"{what}: {error}"
+        raise ModelError(msg) from error
 
 
 @register
@@ -74,8 +74,8 @@ class TemplateSpectralModel(SpectralModel):
     def __init__(self, energy: Any, values: Any) -> None:
         self.energy, self.values = u.Quantity(energy), u.Quantity(values)
         if self.energy.shape != self.values.shape or self.energy.ndim != 1:
-            message = f"values of shape {self.values.shape} at energies of {self.energy.shape}"
-            raise ModelError(message)
+            msg = f"values of shape {self.values.shape} at energies of {self.energy.shape}"
+            raise ModelError(msg)
         self.is_norm, self._factor = _value_factor(self.values.unit, "values")
         self._unit = unit_factor(u.TeV, self.energy.unit)
         axis = Axis("energy", self.energy.value, "log", "center")
@@ -134,19 +134,19 @@ class TemplateNDSpectralModel(SpectralModel):
         **parameters: Any,
     ) -> None:
         if map is None and filename is None:
-            message = "TemplateNDSpectralModel: a map or the name of its file is needed"
-            raise ModelError(message)
+            msg = "TemplateNDSpectralModel: a map or the name of its file is needed"
+            raise ModelError(msg)
         given: Any = RegionMap.read(str(filename)) if map is None else map
         self.map = map_from_gammapy(given) if hasattr(given, "to_hdulist") else given
         if not isinstance(self.map, RegionMap):
-            message = f"TemplateNDSpectralModel: map is {described(given)}, expected a RegionMap"
-            raise ModelError(message)
+            msg = f"TemplateNDSpectralModel: map is {described(given)}, expected a RegionMap"
+            raise ModelError(msg)
         self.filename = None if filename is None else str(filename)
         names = [axis.name for axis in self.map.axes]
         at = [k for k, name in enumerate(names) if name in ("energy", "energy_true")]
         if len(at) != 1:
-            message = f"template: expected one energy axis among {', '.join(names)}"
-            raise ModelError(message)
+            msg = f"template: expected one energy axis among {', '.join(names)}"
+            raise ModelError(msg)
         order = [k for k in range(len(names)) if k != at[0]] + at
         axes = [self.map.axes[k] for k in order]
         self._table = LogTable(axes, self.map.values.transpose(order))
@@ -184,8 +184,8 @@ class TemplateNDSpectralModel(SpectralModel):
         if filename is not None:
             self.filename = str(filename)
         if self.filename is None:
-            message = "the template has no file name: give one to write()"
-            raise ModelError(message)
+            msg = "the template has no file name: give one to write()"
+            raise ModelError(msg)
         self.map.write(self.filename, overwrite)
 
     def extra_to_dict(self) -> dict[str, Any]:
@@ -202,8 +202,8 @@ class TemplateNDSpectralModel(SpectralModel):
         if isinstance(held, RegionMap):
             return {**arguments, "map": held, "filename": filename}
         if not isinstance(filename, str):
-            message = f"filename is {filename!r}, expected the name of a file"
-            raise ModelError(message)
+            msg = f"filename is {filename!r}, expected the name of a file"
+            raise ModelError(msg)
         return {**arguments, "map": RegionMap.read(filename), "filename": filename}
 
 
@@ -289,15 +289,15 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
             If $GAMMAPY_DATA is not set, or the file is not there.
         """
         if reference not in _BUILTIN:
-            message = f"reference: {reference!r}, expected one of {', '.join(_BUILTIN)}"
-            raise ModelError(message)
+            msg = f"reference: {reference!r}, expected one of {', '.join(_BUILTIN)}"
+            raise ModelError(msg)
         folder = os.environ.get("GAMMAPY_DATA")
         if not folder:
-            message = (
+            msg = (
                 f"the built-in table {reference!r} is part of Gammapy's data package: set "
                 "GAMMAPY_DATA to its folder, or read() a file"
             )
-            raise InputNotFoundError(message)
+            raise InputNotFoundError(msg)
         return cls.read(Path(folder) / "ebl" / _BUILTIN[reference], **parameters)
 
     def _absorption(self, energy: Array, redshift: float) -> tuple[Array, Array]:

@@ -271,8 +271,8 @@ class PowerLawTemporalModel(TemporalModel):
                     plain = (np.power(b, power) - np.power(a, power)) / power
                 rest = t0 * np.asarray(plain)
             if not np.isfinite(rest).all() or (power <= 0 and ((a <= 0) & (b >= 0)).any()):
-                message = f"PowerLawTemporalModel of power {alpha} is not defined before t_ref"
-                raise ModelError(message)
+                msg = f"PowerLawTemporalModel of power {alpha} is not defined before t_ref"
+                raise ModelError(msg)
             f[~after] = rest
             at_zero = (a == 0) & (b > 0)
             log = np.log(np.where(at_zero, b, 1.0))

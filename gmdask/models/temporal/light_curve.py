@@ -125,8 +125,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         days = np.asarray(self.time.to_value("d"), dtype=float)
         shape = (len(days),) if self.energy is None else (len(self.energy), len(days))
         if self.norm.shape != shape or not (np.diff(days) > 0).all():
-            message = f"light curve of shape {self.norm.shape} at {shape} times in order"
-            raise ModelError(message)
+            msg = f"light curve of shape {self.norm.shape} at {shape} times in order"
+            raise ModelError(msg)
         factor = unit_factor(parse_unit(unit), u.dimensionless_unscaled) if energy is None else 1.0
         self._line = _Polygon(days, factor * self.norm) if self.energy is None else None
         super().__init__(**arguments)
@@ -148,8 +148,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
 
     def _polygon(self) -> _Polygon:
         if self._line is None:
-            message = "a light curve that depends on energy has no integral over time alone"
-            raise ModelError(message)
+            msg = "a light curve that depends on energy has no integral over time alone"
+            raise ModelError(msg)
         return self._line
 
     def bins(self, start: Array, stop: Array, *values: float) -> Array:
@@ -207,8 +207,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         """Write a table (a map if it depends on energy), the file that YAML names from then on."""
         self.filename = self.filename if filename is None else str(filename)
         if self.filename is None:
-            message = "the light curve has no file name: give one to write()"
-            raise ModelError(message)
+            msg = "the light curve has no file name: give one to write()"
+            raise ModelError(msg)
         if self.energy is None:
             from astropy.table import Table
 
@@ -248,8 +248,8 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         if isinstance(data.get("map"), RegionMap):
             return {**_curve_of(data["map"], None, arguments["scale"]), **arguments}
         if not isinstance(data.get("filename"), str):
-            message = f"filename is {data.get('filename')!r}, expected the name of a file"
-            raise ModelError(message)
+            msg = f"filename is {data.get('filename')!r}, expected the name of a file"
+            raise ModelError(msg)
         kind = data.get("format", "table")
         return {**_read_curve(data["filename"], kind, arguments["scale"]), **arguments}
 
@@ -268,11 +268,11 @@ def _reference(header: Mapping[str, Any], filename: str) -> tuple[float, float]:
     try:
         parts = float(header["MJDREFI"]), float(header["MJDREFF"])
     except (KeyError, TypeError, ValueError) as error:
-        message = f"{filename}: the reference time MJDREFI, MJDREFF is missing, or not a number"
-        raise ModelError(message) from error
+        msg = f"{filename}: the reference time MJDREFI, MJDREFF is missing, or not a number"
+        raise ModelError(msg) from error
     if not np.isfinite(parts).all():
-        message = f"{filename}: the reference time MJDREFI, MJDREFF is {parts}"
-        raise ModelError(message)
+        msg = f"{filename}: the reference time MJDREFI, MJDREFF is {parts}"
+        raise ModelError(msg)
     return parts
 
 
@@ -281,8 +281,8 @@ def _read_curve(filename: str, kind: str, scale: str) -> dict[str, Any]:
     if kind == "table":
         return _read_table(filename, scale)
     if kind != "map":
-        message = f"format: {kind!r}, expected 'table' or 'map'"
-        raise ModelError(message)
+        msg = f"format: {kind!r}, expected 'table' or 'map'"
+        raise ModelError(msg)
     return _curve_of(RegionMap.read(filename), filename, scale)
 
 
@@ -290,8 +290,8 @@ def _curve_of(table: RegionMap, filename: str | None, scale: str) -> dict[str, A
     """Arguments of a light curve that a map holds, and its reference time."""
     axes = {axis.name: axis for axis in table.axes}
     if "time" not in axes or not set(axes) <= {"time", "energy", "energy_true"}:
-        message = f"{filename or 'map'}: not a light curve, its axes are {', '.join(axes)}"
-        raise ModelError(message)
+        msg = f"{filename or 'map'}: not a light curve, its axes are {', '.join(axes)}"
+        raise ModelError(msg)
     order = [k for name, k in zip(axes, range(len(axes)), strict=True) if name != "time"]
     order.append(list(axes).index("time"))
     energy = [axis for name, axis in axes.items() if name != "time"]
@@ -313,15 +313,15 @@ def _read_table(filename: str, scale: str) -> dict[str, Any]:
     unit = time.unit
     if unit is None or not unit.is_equivalent("d"):
         if "TIMEUNIT" not in table.meta:
-            message = f"{filename}: the unit of TIME is missing"
-            raise ModelError(message)
+            msg = f"{filename}: the unit of TIME is missing"
+            raise ModelError(msg)
         unit = str(table.meta["TIMEUNIT"])  # a list, where the keyword stands there twice
     parts = _reference(table.meta, filename)
     try:
         times, norms = np.asarray(time, dtype=float), np.asarray(norm, dtype=float)
     except (TypeError, ValueError) as error:
-        message = f"{filename}: TIME and NORM are not numbers ({error})"
-        raise ModelError(message) from error
+        msg = f"{filename}: TIME and NORM are not numbers ({error})"
+        raise ModelError(msg) from error
     system = str(table.meta.get("TIMESYS", "utc")).lower()
     return {
         "time": u.Quantity(times, parse_unit(unit)),

@@ -77,16 +77,16 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         self.filename = None if filename is None else str(filename)
         given: Any = normalize
         if not isinstance(given, bool):
-            message = f"normalize is {given!r}, expected true or false"
-            raise ModelError(message)
+            msg = f"normalize is {given!r}, expected true or false"
+            raise ModelError(msg)
         self.normalize = normalize
         x, y = self.phase, self.norm
         if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or not (np.diff(x) > 0).all():
-            message = "phase curve: expected norms at two or more phases in order"
-            raise ModelError(message)
+            msg = "phase curve: expected norms at two or more phases in order"
+            raise ModelError(msg)
         if x[0] < 0 or x[-1] > 1:
-            message = f"phase curve: phases from {x[0]} to {x[-1]}, expected 0 to 1"
-            raise ModelError(message)
+            msg = f"phase curve: phases from {x[0]} to {x[-1]}, expected 0 to 1"
+            raise ModelError(msg)
         # the outer segments go on to 0 and 1
         slope = np.diff(y) / np.diff(x)
         ends = y[0] - slope[0] * x[0], y[-1] + slope[-1] * (1 - x[-1])
@@ -94,8 +94,8 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         curve = np.concatenate([ends[:1], y[(x > 0) & (x < 1)], ends[1:]])
         mean = float(np.sum(0.5 * np.diff(grid) * (curve[1:] + curve[:-1])))
         if normalize and not mean > 0:
-            message = f"phase curve: its mean is {mean}, it cannot be normalized"
-            raise ModelError(message)
+            msg = f"phase curve: its mean is {mean}, it cannot be normalized"
+            raise ModelError(msg)
         self._x, self._y = grid, curve / mean if normalize else curve
         self._mean = 1.0 if normalize else mean
         self._parts = _periodic(self._x, self._y, self._mean)
@@ -166,8 +166,8 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
 
         self.filename = self.filename if filename is None else str(filename)
         if self.filename is None:
-            message = "the phase curve has no file name: give one to write()"
-            raise ModelError(message)
+            msg = "the phase curve has no file name: give one to write()"
+            raise ModelError(msg)
         with replacing(self.filename, overwrite=overwrite) as temporary:
             Table({"PHASE": self.phase, "NORM": self.norm}).write(temporary)
 
@@ -187,8 +187,8 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         if isinstance(data.get("map"), dict):
             return {**arguments, **data["map"]}
         if not isinstance(data.get("filename"), str):
-            message = f"filename is {data.get('filename')!r}, expected the name of a file"
-            raise ModelError(message)
+            msg = f"filename is {data.get('filename')!r}, expected the name of a file"
+            raise ModelError(msg)
         return {**arguments, **_read_phases(data["filename"])}
 
 

@@ -26,8 +26,8 @@ def check_scale(scale: object) -> str:
         If it is not.
     """
     if not isinstance(scale, str) or scale not in SCALES:
-        message = f"scale: {scale!r}, expected one of {', '.join(SCALES)}"
-        raise ModelError(message)
+        msg = f"scale: {scale!r}, expected one of {', '.join(SCALES)}"
+        raise ModelError(msg)
     return scale
 
 
@@ -109,11 +109,11 @@ class TimeIntervals:
 
     def _build(self, reference: float, start: Array, stop: Array) -> None:
         if start.shape != stop.shape or start.ndim != 1 or not start.size:
-            message = f"start of shape {start.shape} and stop of {stop.shape}, expected two lists"
-            raise InputError(message)
+            msg = f"start of shape {start.shape} and stop of {stop.shape}, expected two lists"
+            raise InputError(msg)
         if not (np.isfinite(start).all() and np.isfinite(stop).all() and (stop > start).all()):
-            message = "intervals of time must be finite, and must end after they start"
-            raise InputError(message)
+            msg = "intervals of time must be finite, and must end after they start"
+            raise InputError(msg)
         self.reference, self.start, self.stop = reference, start, stop
         self.ontime = float(np.sum(stop - start))
 
