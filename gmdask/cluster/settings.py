@@ -13,7 +13,8 @@ from gmdask.inputs import load_yaml, read_bytes
 
 __all__ = ["cluster_settings", "read_settings", "setting", "size_of"]
 
-dask.config.update_defaults(yaml.safe_load((files("gmdask") / "gmdask.yaml").read_text("utf-8")))
+DEFAULTS = yaml.safe_load((files("gmdask") / "gmdask.yaml").read_text("utf-8"))
+dask.config.update_defaults(DEFAULTS)
 
 SCHEDULER = {
     "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
@@ -42,7 +43,13 @@ def cluster_settings() -> dict[str, Any]:
 
 def setting(key: str) -> Any:
     """A setting below "gmdask", such as "slurm.memory"."""
-    return dask.config.get(f"gmdask.{key}")
+    try:
+        return dask.config.get(f"gmdask.{key}")
+    except (
+        KeyError
+    ):  # the end of a ``with dask.config.set`` around the import took the defaults along
+        dask.config.update_defaults(DEFAULTS)
+        return dask.config.get(f"gmdask.{key}")
 
 
 def read_settings(path: str) -> dict[str, Any]:

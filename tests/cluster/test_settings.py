@@ -37,6 +37,18 @@ def test_environment():
     assert done.stdout.strip() == "['7GB', 9, 30, 1]"
 
 
+def test_a_setting_around_the_import():
+    code = (
+        "import dask\n"
+        "with dask.config.set({'gmdask.response': 'gammapy'}):\n"
+        "    from gmdask.cluster.settings import setting\n"
+        "    inside = setting('response')\n"
+        "print(inside, setting('response'), setting('slurm.cores'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "gammapy exact 1"
+
+
 def test_a_file_of_settings(two_workers, tmp_path):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump({"gmdask": {"cluster": two_workers.scheduler.address}}))
