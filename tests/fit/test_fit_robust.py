@@ -54,6 +54,7 @@ def test_hardly_any_counts(datasets):
     own = models(datasets.names)
     own["source"].spatial_model.freeze()
     own["source"].spectral_model.amplitude.min = 0.0
+    own["source"].spectral_model.index.frozen = True
     few = gm.Datasets([gm.MapDataset(cube) for cube in cubes])
     result = gm.Fit(few).run(own)
     assert result.success, result.message
@@ -61,6 +62,14 @@ def test_hardly_any_counts(datasets):
     assert np.isfinite(own.parameters.value).all()
     assert np.isfinite(own.parameters.error).all()
     assert result.total_stat == few.stat_sum()
+
+    own["source"].spectral_model.index.frozen = False  # which so few counts do not fix
+    free = gm.Fit(few).run(own)
+    assert free.total_stat < result.total_stat
+    assert free.total_stat == few.stat_sum()
+    assert not free.success
+    assert "source.spectral.index" in free.message
+    assert np.isfinite(own.parameters.value).all()
 
 
 def test_many_shared_parameters():
