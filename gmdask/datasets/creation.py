@@ -184,9 +184,6 @@ def array_cube(
     given: Mapping[str, Any] = responses or {}
     for key, response in given.items():
         if response is not None:
-            if not isinstance(response, ResponseMap):
-                msg = f"{where}: {key!r} is a {type(response).__name__}, expected a ResponseMap"
-                raise InputError(msg)
             cube = _with_response(cube, key, response, where)
     checked = check_values(cube, where)
     warn_of_sums({name: checked.attrs.get(KERNEL_SUMS, {})})
@@ -212,7 +209,10 @@ def _mask(values: Any, where: str) -> Any:
     return values.astype(bool)
 
 
-def _with_response(cube: xr.Dataset, key: str, response: ResponseMap, where: str) -> xr.Dataset:
+def _with_response(cube: xr.Dataset, key: str, response: Any, where: str) -> xr.Dataset:
+    if not isinstance(response, ResponseMap):
+        msg = f"{where}: {key!r} is a {type(response).__name__}, expected a ResponseMap"
+        raise InputError(msg)
     first, second = response.axes
     own = f"{key}_{first.name}"
     dims = (own, second.name, f"{key}_lat", f"{key}_lon")

@@ -6,7 +6,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
@@ -18,9 +17,9 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.evaluation.compensated_sum import once, scattered_sum
 from gmdask.evaluation.partition import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
+from gmdask.evaluation.passes import LocalPart, Pass
 from gmdask.evaluation.step_limits import StepLimits
 from gmdask.events import Listener
-from gmdask.likelihood.arrow_hessian import LocalBlock
 from gmdask.likelihood.work_unit import (
     CompiledGroup,
     DatasetSpec,
@@ -34,7 +33,7 @@ from gmdask.models import BackgroundIRFModel, Models
 from gmdask.optimize.coordinates import Kinds, Turn
 from gmdask.optimize.problem import Problem
 
-__all__ = ["LocalPart", "Objective", "OutOfTimeError", "Pass", "periods_of"]
+__all__ = ["Objective", "OutOfTimeError", "periods_of"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -45,57 +44,6 @@ ROUND = 0.01  # least eccentricity of a shape that begins to turn
 SMALL = 1e-3  # deg, least size of one that begins to grow
 FLAT = 1e-6  # change of the statistic over a whole turn that counts as none
 NOTHING: Index = np.zeros(0, dtype=np.intp)
-
-
-@dataclass(frozen=True)
-class LocalPart:
-    """Local parameters of one dataset, and how they depend on the shared ones.
-
-    Attributes
-    ----------
-    index : array of shape (L,)
-        Positions among all parameters.
-    shared : array of shape (S,)
-        Positions among the shared parameters that `block` refers to.
-    block : `LocalBlock`
-    """
-
-    index: Index
-    shared: Index
-    block: LocalBlock
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One evaluation over all data.
-
-    Attributes
-    ----------
-    values : array of shape (N,)
-        All parameters, local ones at their optimum.
-    shared : array of shape (S,)
-        The shared free parameters among them.
-    stat : float
-        Joint statistic, priors included.
-    stats : array
-        Statistic per dataset.
-    gradient, hessian, observed : array, or None
-        Of the profile likelihood by the shared parameters; `hessian` is Gauss-Newton's.
-    floors : array
-        Per dataset, bins with counts that no component reaches.
-    local : list of `LocalPart`
-        In an evaluation of order 2.
-    """
-
-    values: Array
-    shared: Array
-    stat: float
-    stats: Array
-    gradient: Array | None
-    hessian: Array | None
-    observed: Array | None
-    floors: Index
-    local: list[LocalPart]
 
 
 class OutOfTimeError(Exception):

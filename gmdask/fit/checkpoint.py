@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
 from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.inputs import read_bytes
 from gmdask.lock import Lock
 from gmdask.models import Models

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from gmdask.evaluation.joint_likelihood import LocalPart, Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import LocalPart, Pass
 
 __all__ = ["degeneracies", "described"]
 

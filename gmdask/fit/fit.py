@@ -18,7 +18,8 @@ from gmdask.cluster import check_client
 from gmdask.cluster.dask_events import Topic
 from gmdask.datasets import Datasets, MapDataset, as_datasets
 from gmdask.errors import FitInterrupted, InputError, check_kind
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.events import (
     Bus,
     CheckpointFailed,

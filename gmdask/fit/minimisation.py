@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.evaluation.joint_likelihood import Objective, OutOfTimeError, Pass
+from gmdask.evaluation.joint_likelihood import Objective, OutOfTimeError
+from gmdask.evaluation.passes import Pass
 from gmdask.events import FitPass
 from gmdask.fit.checkpoint import Stage
 from gmdask.fit.minuit import migrad

@@ -9,7 +9,8 @@ import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
 
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.optimize.problem import Minimum, edm
 from gmdask.optimize.quadratic import at_limit
 from gmdask.optimize.status import Status

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gmdask.datasets import Datasets
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.events import Accepted, CompileEnd, FitStart, Listener, Planned
 from gmdask.fit.checkpoint import Stage
 from gmdask.fit.uncertainty import quick_errors

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.attributes import KnownAttributes
 from gmdask.datasets import Datasets, check_global
 from gmdask.errors import FitError, InputError
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.fit.minimisation import Minimisation
 from gmdask.fit.profile_likelihood import cross, hold
 from gmdask.fit.start import check_start

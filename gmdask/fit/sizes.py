@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.sums import times
 from gmdask.symmetric import pseudo_inverse
 

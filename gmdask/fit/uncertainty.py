@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.symmetric import eigh, from_eigen

@@ -118,11 +118,7 @@ def newton_step(
         if met.any():
             change = projected - step
             if -decrease(pull, matrix, change) >= 0.01 * times(pull, move):
-                fraction = np.where(met, (projected - step) / np.where(met, move, 1.0), np.inf)
-                first = int(np.argmin(fraction))
-                target = step + max(fraction[first], 0.0) * move
-                target[first] = projected[first]
-                met, projected = np.arange(len(x)) == first, target
+                projected, met = _to_first_limit(step, move, projected, met)
         fixed, step = fixed | met, projected
         pull = slope + times(matrix, step)
         if met.any():
@@ -135,6 +131,15 @@ def newton_step(
         fixed = fixed & ~away
     inside = np.where(step <= low, lower - x, step / scale)
     return np.clip(np.where(step >= high, upper - x, inside), lower - x, upper - x)
+
+
+def _to_first_limit(step: Array, move: Array, projected: Array, met: Mask) -> tuple[Array, Mask]:
+    """End of a move at the first limit that is met, and which parameter met it."""
+    fraction = np.where(met, (projected - step) / np.where(met, move, 1.0), np.inf)
+    first = int(np.argmin(fraction))
+    target: Array = step + max(fraction[first], 0.0) * move
+    target[first] = projected[first]
+    return target, np.arange(len(step)) == first
 
 
 def _plain_step(

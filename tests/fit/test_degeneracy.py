@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from synthetic import models
 
 import gmdask as gm
-from gmdask.evaluation.joint_likelihood import LocalPart, Objective
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import LocalPart
 from gmdask.fit.degeneracy import degeneracies, described
 from gmdask.likelihood.arrow_hessian import eliminate, local_block
 

@@ -10,7 +10,8 @@ from problems import bits, numeric_hessian
 from synthetic import models
 
 import gmdask as gm
-from gmdask.evaluation.joint_likelihood import Objective, Pass
+from gmdask.evaluation.joint_likelihood import Objective
+from gmdask.evaluation.passes import Pass
 from gmdask.fit import fit
 from gmdask.fit.uncertainty import uncertainty
 from gmdask.models.io import read_write

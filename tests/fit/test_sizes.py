@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gmdask.evaluation.joint_likelihood import Pass
+from gmdask.evaluation.passes import Pass
 from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
 
 

@@ -88,12 +88,7 @@ def import_datasets(
         if on_event is not None:
             on_event(DatasetsProgress(work, done, len(entries)))
 
-    found: dict[int, tuple[CubeShape, dict[str, float]]] = {}
-    for index, description in run_tasks(_describe_file, entries, client):
-        found[index] = description
-        tell("check", len(found))
-    shapes = [found[i][0] for i in range(len(entries))]
-    warn_of_sums({entry.name: found[i][1] for i, entry in enumerate(entries)})
+    shapes = _checked_shapes(entries, client, partial(tell, "check"))
     store = Store.create(url, overwrite=overwrite) if store is None else store
     if client is not None and store.url.startswith("memory:"):
         msg = f"{store.url}: workers cannot write to a store in memory"
@@ -104,6 +99,18 @@ def import_datasets(
     write, digests = partial(_write_task, url=store.url), [task.digest for task in tasks]
     store.commit(write_blocks(store, tasks, digests, write, client, partial(tell, "import")))
     return store
+
+
+def _checked_shapes(
+    entries: Sequence[DatasetEntry], client: Client | None, tell: OnMade
+) -> list[CubeShape]:
+    """Check all files, and find the shapes of their cubes."""
+    found: dict[int, tuple[CubeShape, dict[str, float]]] = {}
+    for index, description in run_tasks(_describe_file, entries, client):
+        found[index] = description
+        tell(len(found))
+    warn_of_sums({entry.name: found[i][1] for i, entry in enumerate(entries)})
+    return [found[i][0] for i in range(len(entries))]
 
 
 def import_to_memory(source: str | Path) -> Store:
