@@ -18,11 +18,13 @@ from gmdask.irf.tiles import TiledMap
 __all__ = ["CONTAINMENT", "PSFKernel", "PSFMap"]
 
 Array = NDArray[np.float64]
+Pixels = tuple[float, float]
 
 CONTAINMENT = 0.999
 PRECISION_FACTOR = 12
 MAX_OVERSAMPLING = 4
 RAD_UPSAMPLING = 20
+SQUARE = 1e-5  # by which sides of pixels may differ for Gammapy, which refuses others
 
 
 class PSFKernel(NamedTuple):
@@ -84,7 +86,7 @@ class PSFMap:
 
     def max_width(self, target: WcsGrid) -> float:
         """Width in deg that no kernel for images of a grid exceeds."""
-        pixel = target.max_pixel_scale
+        pixel = min(_kernel_pixels(target))
         return round_up_to_odd(2 * float(self._fine_rad.max()) / pixel) * pixel
 
     def kernel(self, lon: float, lat: float, energies: Array, target: WcsGrid) -> PSFKernel:
@@ -111,18 +113,19 @@ class PSFMap:
         inside = -0.5 <= x <= self.grid.shape[1] - 0.5 and -0.5 <= y <= self.grid.shape[0] - 0.5
         cumulative = self._cumulative(nodes) * inside
         planes = _interpolate_rows(nodes, self.energy.to_pix(energies))
-        pixel = target.max_pixel_scale
+        pixels = _kernel_pixels(target)
+        pixel = min(pixels)
         radius = self._radius(cumulative, CONTAINMENT)
         radius_68 = self._radius(self._cumulative_at(cumulative, energies), 0.68)
         size = round_up_to_odd(2 * radius.max() / pixel)
         values = np.zeros((len(energies), size, size))
-        wanted = np.ceil(PRECISION_FACTOR / (2 * radius_68 / pixel))
+        wanted = np.ceil(PRECISION_FACTOR / (2 * radius_68 / max(pixels)))
         factors = np.minimum(wanted, MAX_OVERSAMPLING).astype(int)
         for factor in sorted(set(factors.tolist())):
             members = np.flatnonzero(factors == factor)
             halves = [round_up_to_odd(2 * r / pixel) // 2 for r in radius[members]]
             images = self._images(
-                planes[members], target.projection, pixel, size, max(halves), factor
+                planes[members], target.projection, pixels, size, max(halves), factor
             )
             for plane, half, image in zip(members, halves, images, strict=True):
                 cut = slice(size // 2 - half, size // 2 + half + 1)
@@ -215,12 +218,12 @@ class PSFMap:
         return np.asarray(self._fine_rad[index])
 
     def _images(
-        self, planes: Array, projection: str, pixel: float, size: int, half: int, factor: int
+        self, planes: Array, projection: str, pixels: Pixels, size: int, half: int, factor: int
     ) -> Array:
         """Images (plane, size, size): sums over factor² sub-pixels, clipped at 0; right up to `half`."""
         table = _radial_table(
             projection,
-            pixel,
+            pixels,
             size,
             factor,
             self.rad.nodes.tobytes(),
@@ -281,7 +284,14 @@ def _linear(pix: Array, row: NDArray[np.intp], shape: tuple[int, int]) -> sparse
     return sparse.coo_array((values, (np.concatenate([row, row]), columns)), shape=shape).tocsr()
 
 
-def _separations(projection: str, pixel: float, size: int, factor: int) -> Array:
+def _kernel_pixels(target: WcsGrid) -> Pixels:
+    """Size (lon, lat) of the pixels of a kernel in deg: square ones where Gammapy takes them for such."""
+    largest = target.max_pixel_scale
+    square = np.allclose(target.pixel_scales, largest, rtol=SQUARE)
+    return (largest, largest) if square else target.pixel_scales
+
+
+def _separations(projection: str, pixels: Pixels, size: int, factor: int) -> Array:
     """Offsets from the centre, in deg, of the sub-pixels of a kernel image.
 
     The image is centred on the reference point of its projection, where its
@@ -289,7 +299,7 @@ def _separations(projection: str, pixel: float, size: int, factor: int) -> Array
     """
     header = {
         "CTYPE1": f"RA---{projection}", "CTYPE2": f"DEC--{projection}", "CRPIX1": 1.0, "CRPIX2": 1.0,
-        "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -pixel, "CDELT2": pixel, "CUNIT1": "deg", "CUNIT2": "deg",
+        "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -pixels[0], "CDELT2": pixels[1], "CUNIT1": "deg", "CUNIT2": "deg",
     }  # fmt: skip
     grid = WcsGrid(header, (1, 1))
     side = slice(-(size // 2), size // 2 + 1)
@@ -314,10 +324,16 @@ class _RadialTable(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _radial_table(
-    projection: str, pixel: float, size: int, factor: int, nodes: bytes, interp: str, node_type: str
+    projection: str,
+    pixels: Pixels,
+    size: int,
+    factor: int,
+    nodes: bytes,
+    interp: str,
+    node_type: str,
 ) -> _RadialTable:
     rad = Axis("rad", np.frombuffer(nodes), interp, node_type)
-    pix = rad.to_pix(_separations(projection, pixel, size, factor))
+    pix = rad.to_pix(_separations(projection, pixels, size, factor))
     flat = pix.ravel()
     rows = np.arange(size * size).reshape(size, 1, size, 1)
     row = np.broadcast_to(rows, (size, factor, size, factor)).ravel()

@@ -108,6 +108,32 @@ def test_kernels_are_symmetric_centred_and_normalised():
         assert rms == pytest.approx(0.05 * e**-0.2 * 1.55, rel=0.1)
 
 
+@pytest.mark.parametrize(("long", "short"), [(0.05, 0.02), (0.045, 0.03)])
+def test_kernels_for_pixels_that_are_not_square(long, short):
+    """They are as wide on the sky in both directions; Gammapy refuses such pixels."""
+    header = grid(scale=long).header
+    flat = WcsGrid({**header, "CDELT2": short}, SHAPE)
+    upright = WcsGrid({**header, "CDELT1": -short}, SHAPE)
+    psf = PSFMap(TiledMap(profiles()), 1.0, ENERGY, RAD, grid())
+    kernel, turned, square = (
+        psf.kernel(83.6, 22.0, ENERGY.center, target).values
+        for target in (flat, upright, grid(scale=0.01))
+    )
+    assert kernel.shape[1] == kernel.shape[2]
+    np.testing.assert_allclose(kernel.sum(axis=(1, 2)), 1.0)
+    np.testing.assert_allclose(turned, kernel.swapaxes(1, 2), atol=1e-4 * kernel.max())
+
+    def width(values, side, axis):
+        places = side * (np.arange(values.shape[axis]) - values.shape[axis] // 2)
+        others = tuple(a for a in (1, 2) if a != axis)
+        return np.sqrt((values.sum(axis=others) * places**2).sum(axis=1))
+
+    right = np.sqrt(width(square, 0.01, 1) ** 2 - 0.01**2 / 12)
+    for axis, side in ((1, short), (2, long)):
+        found = np.sqrt(width(kernel, side, axis) ** 2 - side**2 / 12)
+        np.testing.assert_allclose(found, right, rtol=0.02)
+
+
 def test_pixels_larger_than_the_psf_take_it_all():
     psf = PSFMap(TiledMap(profiles()), 1.0, ENERGY, RAD, grid())
     kernel, _ = psf.kernel(83.6, 22.0, ENERGY.center, grid((5, 5), 2.0))
