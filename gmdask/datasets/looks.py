@@ -108,9 +108,9 @@ class Looks(Predictions):
         axes: Axes = draw("plot_excess", self, ax)
         return axes
 
-    def plot_masks(self, ax: Axes | None = None) -> Axes:
+    def plot_masks(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw the masks, see `gmdask.plot.plot_masks`."""
-        axes: Axes = draw("plot_masks", self, ax)
+        axes: Axes = draw("plot_masks", self, ax, **kwargs)
         return axes
 
     def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
@@ -130,12 +130,19 @@ class Looks(Predictions):
         ----------
         ax : `matplotlib.axes.Axes`, optional
         **kwargs
-            method, smooth_kernel, smooth_radius, and what matplotlib's ``imshow`` takes.
+            method, smooth_kernel, smooth_radius, add_cbar, and what matplotlib's ``imshow`` takes.
         """
         axes: Axes = draw("plot_residuals_spatial", self, ax, **kwargs)
         return axes
 
-    def plot_residuals_spectral(self, ax: Axes | None = None) -> Axes:
-        """Draw the residuals by energy, see `gmdask.plot.plot_residuals_spectrum`."""
-        axes: Axes = draw("plot_residuals_spectrum", self, ax)
+    def plot_residuals_spectral(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw the residuals by energy, see `gmdask.plot.plot_residuals_spectral`.
+
+        Parameters
+        ----------
+        ax : `matplotlib.axes.Axes`, optional
+        **kwargs
+            method, region, kwargs_fit, kwargs_safe, and what matplotlib's ``errorbar`` takes.
+        """
+        axes: Axes = draw("plot_residuals_spectral", self, ax, **kwargs)
         return axes

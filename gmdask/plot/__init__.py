@@ -10,6 +10,7 @@ from gmdask.plot.dataset import (
     plot_excess,
     plot_masks,
     plot_residuals_spatial,
+    plot_residuals_spectral,
 )
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import (
@@ -25,9 +26,12 @@ from gmdask.plot.maps import (
     plot_residuals_map,
     plot_significance_map,
 )
+from gmdask.plot.model_errors import plot_position_error, plot_spatial_error
 from gmdask.plot.models import (
+    plot_phasogram,
     plot_positions,
     plot_regions,
+    plot_spatial_grid,
     plot_spatial_model,
     plot_temporal_model,
 )
@@ -68,6 +72,8 @@ __all__ = [
     "plot_masks",
     "plot_model_map",
     "plot_passes",
+    "plot_phasogram",
+    "plot_position_error",
     "plot_positions",
     "plot_profile",
     "plot_psf_containment",
@@ -76,9 +82,12 @@ __all__ = [
     "plot_residuals_histogram",
     "plot_residuals_map",
     "plot_residuals_spatial",
+    "plot_residuals_spectral",
     "plot_residuals_spectrum",
     "plot_sed",
     "plot_significance_map",
+    "plot_spatial_error",
+    "plot_spatial_grid",
     "plot_spatial_model",
     "plot_spectral_error",
     "plot_spectral_model",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.datasets import MapDataset
+from gmdask.datasets import MapDataset, SpectrumDatasetOnOff
 from gmdask.datasets.operations.smoothing import smoothed
 from gmdask.datasets.prediction import RESIDUALS
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid
+from gmdask.geometry.regions import Region
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
 from gmdask.plot.maps import plot_counts_map, plot_map, plot_model_map
 from gmdask.plot.style import DATA, MODEL, PALETTE, axes_of, new_figure
@@ -22,7 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["peek", "plot_counts", "plot_excess", "plot_masks", "plot_residuals_spatial"]
+__all__ = [
+    "peek",
+    "plot_counts",
+    "plot_excess",
+    "plot_masks",
+    "plot_residuals_spatial",
+    "plot_residuals_spectral",
+]
 
 Array = NDArray[np.float64]
 
@@ -115,7 +124,12 @@ def plot_excess(dataset: MapDataset, ax: Axes | None = None) -> Axes:
     return _finished(ax, dataset, "excess counts")
 
 
-def plot_masks(dataset: MapDataset, ax: Axes | None = None) -> Axes:
+def plot_masks(
+    dataset: MapDataset,
+    ax: Axes | None = None,
+    kwargs_fit: Mapping[str, Any] | None = None,
+    kwargs_safe: Mapping[str, Any] | None = None,
+) -> Axes:
     """Draw the masks: how many bins of energy each pixel has in them, or of a region the energies.
 
     Parameters
@@ -123,6 +137,8 @@ def plot_masks(dataset: MapDataset, ax: Axes | None = None) -> Axes:
     dataset : `MapDataset`
     ax : `matplotlib.axes.Axes`, optional
         Of a region also those of its counts.
+    kwargs_fit, kwargs_safe : mapping, optional
+        Options of matplotlib's ``fill_between`` for the two masks of a region.
     """
     if not _is_region(dataset):
         kept = _mask(dataset).sum(axis=0)
@@ -131,21 +147,106 @@ def plot_masks(dataset: MapDataset, ax: Axes | None = None) -> Axes:
             title=f"masks, {dataset.name}", limits=(0, dataset.counts.shape[0]),
         )  # fmt: skip
     ax = axes_of(ax)
-    cube = dataset.cube
-    edges, unit = cube["energy_edges"].values, cube["energy"].attrs["unit"]
-    masks = {"safe": dataset.mask_safe, "fit": dataset.mask_fit}
-    for (name, mask), color in zip(masks.items(), ("0.3", PALETTE[2]), strict=True):
-        if mask is not None:
-            inside = np.repeat(mask.values[:, 0, 0], 2)
-            ax.fill_between(
-                np.repeat(edges, 2)[1:-1], 0, 1, where=inside.tolist(), alpha=0.25, color=color,
-                lw=0, transform=ax.get_xaxis_transform(), label=f"mask {name}",
-            )  # fmt: skip
+    edges, unit = dataset.cube["energy_edges"].values, dataset.cube["energy"].attrs["unit"]
+    _shade_masks(ax, dataset, kwargs_fit, kwargs_safe)
     ax.set(xscale="log", xlabel=f"Energy [{unit}]", xlim=(edges[0], edges[-1]))
     if not ax.lines:  # there is nothing but the masks
         ax.set(yticks=[], title=f"masks, {dataset.name}")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="upper right")
+    return ax
+
+
+def _shade_masks(
+    ax: Axes,
+    dataset: MapDataset,
+    kwargs_fit: Mapping[str, Any] | None,
+    kwargs_safe: Mapping[str, Any] | None,
+) -> None:
+    """Shade the energies at which any pixel is within the masks."""
+    edges = dataset.cube["energy_edges"].values
+    drawn = (
+        ("safe", dataset.mask_safe, "0.3", kwargs_safe),
+        ("fit", dataset.mask_fit, PALETTE[2], kwargs_fit),
+    )
+    for name, mask, color, given in drawn:
+        if mask is not None:
+            inside = np.repeat(mask.values.any(axis=(1, 2)), 2)
+            style = {"alpha": 0.25, "color": color, "lw": 0, "label": f"mask {name}"}
+            ax.fill_between(
+                np.repeat(edges, 2)[1:-1], 0, 1, where=inside.tolist(),
+                transform=ax.get_xaxis_transform(), **{**style, **(given or {})},
+            )  # fmt: skip
+
+
+def plot_residuals_spectral(
+    dataset: MapDataset,
+    ax: Axes | None = None,
+    method: str = "diff",
+    region: Any = None,
+    kwargs_fit: Mapping[str, Any] | None = None,
+    kwargs_safe: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> Axes:
+    """Draw the residuals by energy: counts and model are summed before they are compared.
+
+    Errors are those of the excess: square roots of the counts, with those of the off counts.
+
+    Parameters
+    ----------
+    dataset : `MapDataset`
+        With models set.
+    ax : `matplotlib.axes.Axes`, optional
+    method : {"diff", "diff/sqrt(model)"}
+        What they are divided by.
+    region : SkyRegion, SkyCoord, list of SkyRegion, str or path, optional
+        Of which the pixels whose centres are inside are summed, see
+        `gmdask.geometry.regions.read_region`; by default all within the mask.
+    kwargs_fit, kwargs_safe : mapping, optional
+        See `plot_masks`.
+    **kwargs
+        Passed to matplotlib's ``errorbar``.
+
+    Raises
+    ------
+    InputError
+        If the method is another one, or the region lies outside.
+    """
+    labels = {"diff": "counts - model", "diff/sqrt(model)": "(counts - model) / √model"}
+    if method not in labels:
+        msg = f"residuals of method {method!r}, expected one of {', '.join(labels)}"
+        raise InputError(msg)
+    inside = np.ones(dataset.counts.shape[1:], bool)
+    if region is not None:
+        inside = Region(region).mask(_grid(dataset))
+        if not inside.any():
+            msg = f"region {region!r} holds no pixel of dataset {dataset.name!r}"
+            raise InputError(msg)
+    counts = _per_energy(dataset, dataset.counts.values * inside)
+    npred = _per_energy(dataset, dataset.npred().values * inside)
+    variance = counts
+    if isinstance(dataset, SpectrumDatasetOnOff):
+        off = dataset.counts_off.values[:, 0, 0]
+        with np.errstate(invalid="ignore"):
+            alpha = dataset.background.values[:, 0, 0] / off
+        variance = counts + np.where(off > 0, alpha, 0) ** 2 * off
+    with np.errstate(invalid="ignore", divide="ignore"):
+        residuals = np.asarray(RESIDUALS[method](counts, npred))
+        error = np.sqrt(variance) / (1 if method == "diff" else np.sqrt(npred))
+    ax, edges = axes_of(ax), dataset.cube["energy_edges"].values
+    centre = np.sqrt(edges[:-1] * edges[1:])
+    style = {"marker": "o", "ls": "none", "ms": 4, "color": kwargs.pop("c", DATA), **kwargs}
+    sides = [centre - edges[:-1], edges[1:] - centre]
+    ax.errorbar(centre, residuals, error, sides, **style)
+    ax.axhline(0, color=style["color"], lw=0.5)
+    _shade_masks(ax, dataset, kwargs_fit, kwargs_safe)
+    unit = dataset.cube["energy"].attrs["unit"]
+    ax.set(
+        xscale="log", xlabel=f"Energy [{unit}]", ylabel=f"residuals ({labels[method]})",
+        title=f"residuals, {dataset.name}",
+    )  # fmt: skip
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="best")
     return ax
 
 

@@ -48,6 +48,7 @@ def plot_map(
     title: str = "",
     limits: tuple[float, float] | None = None,
     diverging: bool = False,
+    add_cbar: bool = True,
     **kwargs: Any,
 ) -> Axes:
     """Draw an image on the sky.
@@ -66,6 +67,8 @@ def plot_map(
         Lowest and highest value of the colours.
     diverging : bool
         Whether there is a middle, with colours to both sides of it.
+    add_cbar : bool
+        Whether to draw a colour bar.
     **kwargs
         Passed to matplotlib's ``imshow``.
     """
@@ -76,7 +79,8 @@ def plot_map(
         del colours["vmin"], colours["vmax"]
     style = {"origin": "lower", "interpolation": "nearest", **colours, **kwargs}
     shown = ax.imshow(values, **style)
-    color_bar(ax, shown, label)
+    if add_cbar:
+        color_bar(ax, shown, label)
     lon, lat = (str(grid.header[card]).split("-")[0] for card in ("CTYPE1", "CTYPE2"))
     ax.set(
         title=title, xlabel=f"{NAMES.get(lon, lon)} [deg]", ylabel=f"{NAMES.get(lat, lat)} [deg]"

@@ -13,15 +13,29 @@ from regions import PointPixelRegion
 
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid
-from gmdask.models import Models, SpatialModel, TemporalModel
+from gmdask.models import (
+    Models,
+    SpatialModel,
+    TemplatePhaseCurveTemporalModel,
+    TemporalModel,
+)
 from gmdask.models.parameter import unit_text
-from gmdask.plot.maps import plot_map
-from gmdask.plot.style import MODEL, axes_of, sky_axes
+from gmdask.plot.maps import NAMES, plot_map
+from gmdask.plot.style import MODEL, axes_of, new_figure, sky_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["plot_positions", "plot_regions", "plot_spatial_model", "plot_temporal_model"]
+__all__ = [
+    "axes_around",
+    "plot_phasogram",
+    "plot_positions",
+    "plot_regions",
+    "plot_spatial_grid",
+    "plot_spatial_model",
+    "plot_temporal_model",
+]
 
 N_PIXELS = 101
 MAX_SIDE = 150.0  # deg, of a tangential map
@@ -54,6 +68,74 @@ def plot_spatial_model(
     InputError
         If the model is a point or has no position, or the width is not positive.
     """
+    grid = _grid_of(model, width)
+    at_lon, at_lat = (u.Quantity(v, "deg") for v in grid.pixel_centers)
+    values = model(at_lon, at_lat, energy)
+    unit = unit_text(values.unit)
+    return plot_map(
+        values.value, grid, ax, label=f"density [{unit}]", title=type(model).__name__, **kwargs
+    )
+
+
+def plot_spatial_grid(
+    model: SpatialModel,
+    energy: Any = None,
+    *,
+    figsize: tuple[float, float] | None = None,
+    ncols: int = 3,
+    **kwargs: Any,
+) -> Figure:
+    """Draw a map of a model that depends on energy at each of some energies.
+
+    Parameters
+    ----------
+    model : `SpatialModel`
+        A template, or another one with a position and an extension.
+    energy : Quantity of shape (n,), optional
+        By default those of the template.
+    figsize : tuple of float, optional
+        Width and height in inches.
+    ncols : int
+        Number of maps in a row.
+    **kwargs
+        Passed to matplotlib's ``imshow``.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        Not known to pyplot: nothing is left open.
+
+    Raises
+    ------
+    InputError
+        If the model does not depend on energy, or there are no energies.
+    """
+    kind = type(model).__name__
+    sky_map: Any = getattr(model, "map", None)
+    if not model.is_energy_dependent:
+        msg = f"{kind} does not depend on energy: plot() draws it"
+        raise InputError(msg)
+    if energy is None and sky_map is None:
+        msg = f"{kind} depends on energy: give energies to draw it at"
+        raise InputError(msg)
+    if energy is None:
+        axis = sky_map.axes[sky_map.axis_names.index("energy_true")]
+        energy = u.Quantity(axis.center, axis.unit or "TeV")
+    energies = np.atleast_1d(u.Quantity(energy))
+    grid = _grid_of(model, None) if sky_map is None else sky_map.grid
+    lon, lat = (u.Quantity(v, "deg") for v in grid.pixel_centers)
+    values = model(lon, lat, energies)
+    n_rows = -(-len(energies) // ncols)
+    figure = new_figure(figsize or (4.6 * ncols, 3.8 * n_rows))
+    for k, (at, image) in enumerate(zip(energies, values, strict=True)):
+        ax = figure.add_subplot(n_rows, ncols, k + 1, projection=grid.wcs)
+        label = f"density [{unit_text(values.unit)}]"
+        plot_map(image.value, grid, ax, label=label, title=f"{at:.3g}", **kwargs)
+    return figure
+
+
+def _grid_of(model: SpatialModel, width: Any) -> WcsGrid:
+    """Pixels around the position of a model, of all of it or of a map of some width."""
     position, radius = model.position, model.evaluation_radius(model.internal_values)
     if position is None or not radius:
         msg = f"{type(model).__name__} is a point or has no position: there is no map of it"
@@ -62,13 +144,35 @@ def plot_spatial_model(
     if not 0 < side <= 180:
         msg = f"width is {width!r}, expected an angle of up to 180 deg"
         raise InputError(msg)
-    grid = _grid_around(position, side, model.frame)
-    at_lon, at_lat = (u.Quantity(v, "deg") for v in grid.pixel_centers)
-    values = model(at_lon, at_lat, energy)
-    unit = unit_text(values.unit)
-    return plot_map(
-        values.value, grid, ax, label=f"density [{unit}]", title=type(model).__name__, **kwargs
-    )
+    return _grid_around(position, side, model.frame)
+
+
+def axes_around(model: SpatialModel, ax: Axes | None) -> Axes:
+    """Celestial axes: those given, or those of a map around the position of a model.
+
+    Raises
+    ------
+    InputError
+        If the model has no position.
+    """
+    position = model.position
+    if position is None:
+        msg = f"{type(model).__name__} has no position that could be drawn"
+        raise InputError(msg)
+    if ax is not None and hasattr(ax, "wcs"):
+        return ax
+    ellipse, radius = model.position_error, model.evaluation_radius(model.internal_values) or 0.0
+    reach = 0.0 if ellipse is None else float(ellipse.height.to_value("deg"))
+    grid = _grid_around(position, min(2.4 * max(reach, radius) or 1.0, MAX_SIDE), model.frame)
+    return _drawn_on(grid, ax)
+
+
+def _drawn_on(grid: WcsGrid, ax: Axes | None) -> Axes:
+    ax = sky_axes(ax, grid.wcs)
+    ax.set(xlim=(-0.5, N_PIXELS - 0.5), ylim=(-0.5, N_PIXELS - 0.5))
+    names = [NAMES[str(grid.header[card]).split("-")[0]] for card in ("CTYPE1", "CTYPE2")]
+    ax.set(xlabel=names[0], ylabel=names[1])
+    return ax
 
 
 def _grid_around(position: SkyCoord, side: float, frame: str) -> WcsGrid:
@@ -155,11 +259,7 @@ def _map_of(models: Models, ax: Axes | None) -> Axes:
     shapes = [getattr(component, "spatial_model", None) for component in models]
     sizes = [s.evaluation_radius(s.internal_values) or 0.0 for s in shapes if s is not None]
     reach = float(places.separation(middle).deg.max()) + max(sizes)
-    grid = _grid_around(middle, min(max(2.4 * reach, 1.0), MAX_SIDE), "icrs")
-    ax = sky_axes(ax, grid.wcs)
-    ax.set(xlim=(-0.5, N_PIXELS - 0.5), ylim=(-0.5, N_PIXELS - 0.5))
-    ax.set(xlabel="Right ascension", ylabel="Declination")
-    return ax
+    return _drawn_on(_grid_around(middle, min(max(2.4 * reach, 1.0), MAX_SIDE), "icrs"), ax)
 
 
 def plot_temporal_model(
@@ -198,4 +298,36 @@ def plot_temporal_model(
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(axis="x", labelrotation=20)
     ax.set(xlabel=f"Time [MJD, {scale.upper()}]", ylabel="norm", title=type(model).__name__)
+    return ax
+
+
+def plot_phasogram(
+    model: TemporalModel, ax: Axes | None = None, n_points: int = 100, **kwargs: Any
+) -> Axes:
+    """Draw the norm of a phase curve over one rotation.
+
+    Parameters
+    ----------
+    model : `TemplatePhaseCurveTemporalModel`
+    ax : `matplotlib.axes.Axes`, optional
+    n_points : int
+        Phases, the middles of as many bins from 0 to 1.
+    **kwargs
+        Passed to matplotlib's ``plot``.
+
+    Raises
+    ------
+    InputError
+        If the model has no phase, or there are no points.
+    """
+    if not isinstance(model, TemplatePhaseCurveTemporalModel):
+        msg = f"{type(model).__name__} is no phase curve: plot(time_range) draws it by time"
+        raise InputError(msg)
+    if n_points < 1:
+        msg = f"n_points is {n_points}, expected at least 1"
+        raise InputError(msg)
+    phase = (np.arange(n_points) + 0.5) / n_points
+    ax = axes_of(ax)
+    ax.plot(phase, model.at_phase(phase), **{"color": MODEL, **kwargs})
+    ax.set(xlabel="Phase", ylabel="norm", title=type(model).__name__, xlim=(0, 1))
     return ax

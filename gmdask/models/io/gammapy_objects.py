@@ -188,7 +188,10 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
     if isinstance(data, Component):
         return models_to_gammapy(Models([data]))[0]
     if isinstance(data, ModelBase):
-        return getattr(models_to_gammapy(Models([_wrapped(data)]))[0], f"{data.kind}_model")
+        made = getattr(models_to_gammapy(Models([_wrapped(data)]))[0], f"{data.kind}_model")
+        if data.has_covariance and len(made.parameters) == len(data.parameters):
+            made.covariance = data.covariance.data  # which not all components hand on
+        return made
     theirs = import_module("gammapy.modeling.models")
     models = Models(data.copy())
     models.covariance = None

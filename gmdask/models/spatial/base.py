@@ -27,6 +27,7 @@ from gmdask.models.registry import register
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
 
@@ -266,6 +267,30 @@ class SpatialModel(ModelBase):
         del size_factor
         return None
 
+    @property
+    def position_error(self) -> Any:
+        """Ellipse that holds the position with 95 % probability, as a `~regions.EllipseSkyRegion`.
+
+        None for a model without a position, or where one of its coordinates has no error. Gammapy's
+        is mirrored where the errors of the two coordinates are correlated.
+        """
+        if "lon_0" not in self.parameter_names:
+            return None
+        from gmdask.models.spatial.outlines import position_error
+
+        return position_error(self)
+
+    def extension_error(self, size_factor: float = 1.0) -> Any:
+        """Where the outline lies within its error, as a `~regions.SkyRegion`, None if that is not known.
+
+        Parameters
+        ----------
+        size_factor : float
+            See `to_region`.
+        """
+        del size_factor
+        return None
+
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
         """Draw a map of the model, see `gmdask.plot.plot_spatial_model`.
 
@@ -276,6 +301,21 @@ class SpatialModel(ModelBase):
             width, energy, and what matplotlib's ``imshow`` takes.
         """
         axes: Axes = draw("plot_spatial_model", self, ax, **kwargs)
+        return axes
+
+    def plot_grid(self, **kwargs: Any) -> Figure:
+        """Draw a map of the model at each energy, see `gmdask.plot.plot_spatial_grid`."""
+        figure: Figure = draw("plot_spatial_grid", self, **kwargs)
+        return figure
+
+    def plot_error(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw the errors of position and extension, see `gmdask.plot.plot_spatial_error`."""
+        axes: Axes = draw("plot_spatial_error", self, ax, **kwargs)
+        return axes
+
+    def plot_position_error(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Draw the position with its error, see `gmdask.plot.plot_position_error`."""
+        axes: Axes = draw("plot_position_error", self, ax, **kwargs)
         return axes
 
     # --- plain data -------------------------------------------------------------------

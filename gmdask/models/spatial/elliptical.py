@@ -95,6 +95,12 @@ class _Elliptical(SpatialModel):
 
         return ellipse(self, size_factor * self.r_0.quantity)
 
+    def extension_error(self, size_factor: float = 1.0) -> Any:
+        """Ring between the outlines at r_0 less and more by its error."""
+        from gmdask.models.spatial.outlines import ellipse_error
+
+        return ellipse_error(self, self.r_0, size_factor)
+
     def _scales(self, values: Array, width: float) -> dict[str, float]:
         named: dict[str, Any] = dict(zip(self.parameter_names, values.tolist(), strict=True))
         q = max(1 - named["e"] ** 2, 1e-6)

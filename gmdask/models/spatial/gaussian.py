@@ -119,6 +119,12 @@ class GaussianSpatialModel(SpatialModel):
 
         return ellipse(self, size_factor * self.sigma.quantity)
 
+    def extension_error(self, size_factor: float = 1.0) -> Any:
+        """Ring between the outlines at sigma less and more by its error."""
+        from gmdask.models.spatial.outlines import ellipse_error
+
+        return ellipse_error(self, self.sigma, size_factor)
+
     def evaluate(self, grid: SkyGrid, *values: float) -> Array:
         """Density.
 

@@ -10,9 +10,12 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 if TYPE_CHECKING:
+    from gmdask.models.parameter import Parameter
     from gmdask.models.spatial.base import SpatialModel
 
-__all__ = ["annulus", "ellipse", "point", "rectangle"]
+__all__ = ["annulus", "ellipse", "ellipse_error", "point", "position_error", "rectangle"]
+
+_RADIUS_95 = np.sqrt(-2 * np.log(0.05))  # standard deviations that hold 95 % in two dimensions
 
 
 def point(model: SpatialModel) -> Any:
@@ -30,6 +33,33 @@ def ellipse(model: SpatialModel, size: u.Quantity) -> Any:
 def annulus(model: SpatialModel, inner: u.Quantity, outer: u.Quantity) -> Any:
     """Annulus around the position of a model."""
     return regions.CircleAnnulusSkyRegion(model.position, inner, outer)
+
+
+def position_error(model: SpatialModel) -> Any:
+    """Ellipse that holds 95 % of the positions, None where one of the coordinates has no error."""
+    lon, lat = model.parameter("lon_0"), model.parameter("lat_0")
+    factors = np.array([lon.unit.to("deg"), lat.unit.to("deg")])
+    factors[0] *= np.cos(lat.quantity.to_value("rad"))
+    matrix = model.covariance.matrix_of([lon, lat]) * np.outer(factors, factors)
+    variances, axes = np.linalg.eigh(matrix)  # of east and north, the smaller first
+    if not variances[0] > 0:
+        return None
+    width, height = u.Quantity(2 * _RADIUS_95 * np.sqrt(variances), "deg")
+    east, north = axes[:, 0]
+    angle = u.Quantity(np.arctan2(north, -east), "rad").to("deg")  # counted from the west
+    return regions.EllipseSkyRegion(model.position, width=width, height=height, angle=angle)
+
+
+def ellipse_error(model: SpatialModel, size: Parameter, size_factor: float) -> Any:
+    """Ring between the ellipses of a size less and more by its error, None where that is not known."""
+    low, high = (size_factor * (size.quantity + sign * size.error * size.unit) for sign in (-1, 1))
+    if not 0 < low.value < high.value:
+        return None
+    inner, outer = ellipse(model, low), ellipse(model, high)
+    return regions.EllipseAnnulusSkyRegion(
+        model.position, inner_width=inner.width, outer_width=outer.width,
+        inner_height=inner.height, outer_height=outer.height, angle=inner.angle,
+    )  # fmt: skip
 
 
 def rectangle(frame: str, center: tuple[float, float], size: tuple[float, float]) -> Any:

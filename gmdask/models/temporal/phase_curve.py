@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.atomic_files import replacing
+from gmdask.drawing import draw
 from gmdask.errors import ModelError
 from gmdask.models.columns import read_columns
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.temporal.base import TemporalModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["TemplatePhaseCurveTemporalModel"]
 
@@ -114,6 +118,10 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
     def evaluate(self, time: Array, *values: float) -> Array:
         """Norm at times (days)."""
         phase = _phase((time - values[0]) * _DAY, values)[0]
+        return self.at_phase(phase)
+
+    def at_phase(self, phase: Array) -> Array:
+        """Norm at phases, of which the whole number does not count."""
         return self._mean + self._periodic(phase, 0)
 
     def bins(self, start: Array, stop: Array, *values: float) -> Array:
@@ -142,6 +150,11 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
                 for k, factor in enumerate(_by_parts(change, phase)):
                     df[n + 1] += sign * (-1) ** k * factor * periodic[k] / _DAY
         return self.bins(start, stop, *values), df
+
+    def plot_phasogram(self, ax: Axes | None = None, n_points: int = 100, **kwargs: Any) -> Axes:
+        """Draw the norm over one rotation, see `gmdask.plot.plot_phasogram`."""
+        axes: Axes = draw("plot_phasogram", self, ax, n_points, **kwargs)
+        return axes
 
     # --- files ------------------------------------------------------------------------
 
