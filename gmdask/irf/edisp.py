@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.compiling import compiled
 from gmdask.geometry import Axis, WcsGrid, nearest_pixel
 from gmdask.irf.position import filled_nodes, nearest_valid_pixel
 from gmdask.irf.tiles import TiledMap
@@ -60,7 +61,8 @@ class EDispMap:
 
     def matrix(self, row: int, column: int) -> Array:
         """Probabilities (energy_true, energy) of a pixel."""
-        return self._matrix(self._values.window(row, row + 1, column, column + 1)[..., 0, 0])
+        values = self._values.window(row, row + 1, column, column + 1)
+        return np.ascontiguousarray(self._of_pixels(values)[..., 0, 0])
 
     def nodes(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
         """Probabilities (energy_true, energy, row, column) of some pixels; see `filled_nodes`."""
@@ -71,24 +73,50 @@ class EDispMap:
             if len(self._matrices) >= N_CELLS:
                 self._matrices.clear()
             values = filled_nodes(self._values, self.grid, rows, columns)
-            flat = values.reshape(*values.shape[:-2], -1)
-            found = np.stack([self._matrix(flat[..., k]) for k in range(flat.shape[-1])], axis=-1)
-            self._matrices[key] = found.reshape(*found.shape[:-1], len(rows), len(columns))
+            self._matrices[key] = self._of_pixels(values)
         return self._matrices[key]
 
-    def _matrix(self, values: Array) -> Array:
-        """Probabilities (energy_true, energy) from the values of a pixel."""
+    def _of_pixels(self, values: Array) -> Array:
+        """Probabilities (energy_true, energy, row, column) from the values of pixels."""
         if self._migra is None:
             return values
-        total = np.cumsum(values * np.diff(self._migra.edges), axis=1)
-        total = np.concatenate([np.zeros((len(total), 1)), total], axis=1)
+        flat = np.ascontiguousarray(values.reshape(*values.shape[:2], -1))
         at = self._energy / self._energy_true[:, None]
-        cumulative = np.stack(
-            [np.interp(x, self._migra.edges, y) for x, y in zip(at, total, strict=True)]
-        )
-        matrix = np.clip(np.diff(cumulative, axis=1), 0.0, None)
-        matrix[matrix < THRESHOLD] = 0.0
-        return matrix
+        found: Array = _probabilities(flat, self._migra.edges, at)
+        return found.reshape(*found.shape[:2], *values.shape[2:])
+
+
+@compiled
+def _probabilities(values: Array, edges: Array, at: Array) -> Array:
+    """Probabilities (T, R, pixel) between migrations `at` (T, R + 1), from densities (T, M, pixel) between edges.
+
+    They are differences of the cumulative probability, linear between the edges.
+    """
+    n_t, n_m, n = values.shape
+    out, total = np.zeros((n_t, at.shape[1] - 1, n)), np.zeros((n_m + 1, n))
+    below, here = np.zeros(n), np.zeros(n)
+    for t in range(n_t):
+        for m in range(n_m):
+            width = edges[m + 1] - edges[m]
+            for p in range(n):
+                total[m + 1, p] = total[m, p] + values[t, m, p] * width
+        cell = 0
+        for r in range(at.shape[1]):
+            x = at[t, r]
+            while cell < n_m - 1 and x >= edges[cell + 1]:
+                cell += 1
+            x = min(max(x, edges[0]), edges[n_m])
+            for p in range(n):
+                slope = (total[cell + 1, p] - total[cell, p]) / (edges[cell + 1] - edges[cell])
+                here[p] = slope * (x - edges[cell]) + total[cell, p]
+                if x == edges[n_m]:
+                    here[p] = total[n_m, p]
+            for p in range(n):
+                share = here[p] - below[p]
+                if r > 0 and share >= THRESHOLD:
+                    out[t, r - 1, p] = share
+                below[p] = here[p]
+    return out
 
 
 def overlap_matrix(energy_true: Array, energy: Array) -> Array:

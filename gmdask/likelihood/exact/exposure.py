@@ -20,7 +20,7 @@ __all__ = ["LANES", "Exposure", "exposure_of", "padded"]
 Array = NDArray[np.float64]
 
 ERROR = 3e-7  # of the largest exposure of an energy, that its map may be off by
-SAMPLE = 2000  # pixels, about, by which energies are chosen
+SAMPLE = 2000  # pixels, about, by which energies are chosen, and that are checked at a time
 LANES = 4  # maps are handled in multiples of so many at a time
 
 
@@ -65,14 +65,23 @@ def _factors(flat: NDArray[np.generic], step: int) -> Exposure:
     """Factors of maps (T, pixel), found by every so many pixels and checked in all."""
     sample = np.nan_to_num(flat[:, ::step].astype(np.float64), posinf=0.0, neginf=0.0)
     found = _pivots(sample)
-    if step > 1:
-        whole = np.nan_to_num(flat.astype(np.float64), posinf=0.0, neginf=0.0)
-        apart = matmul(np.ascontiguousarray(found.shares.T), whole[found.energies])
-        apart -= whole
-        largest = np.abs(whole).max(axis=1)
-        if (np.abs(apart).max(axis=1) > ERROR * largest).any():
-            found = _pivots(whole)
+    if step > 1 and not _holds(found, flat):
+        found = _pivots(np.nan_to_num(flat.astype(np.float64), posinf=0.0, neginf=0.0))
     return found
+
+
+def _holds(found: Exposure, flat: NDArray[np.generic]) -> bool:
+    """Whether factors give maps (T, pixel) in all pixels, a few of which are looked at at a time."""
+    apart, largest = np.zeros(len(flat)), np.zeros(len(flat))
+    shares = np.ascontiguousarray(found.shares.T)
+    for start in range(0, flat.shape[1], SAMPLE):
+        part = flat[:, start : start + SAMPLE].astype(np.float64)
+        np.nan_to_num(part, copy=False, posinf=0.0, neginf=0.0)
+        off = matmul(shares, part[found.energies])
+        off -= part
+        np.maximum(apart, np.abs(off, out=off).max(axis=1), out=apart)
+        np.maximum(largest, np.abs(part, out=part).max(axis=1), out=largest)
+    return bool((apart <= ERROR * largest).all())
 
 
 def _pivots(maps: Array) -> Exposure:

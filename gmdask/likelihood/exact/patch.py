@@ -199,7 +199,10 @@ def pixel_vectors(grid: WcsGrid, window: Window) -> Array:
     rows, columns = np.arange(window.y0 - 1, window.y1 + 1), np.arange(window.x0 - 1, window.x1 + 1)
     y, x = np.meshgrid(rows.astype(float), columns.astype(float), indexing="ij")
     lon, lat = (a * DEG for a in grid.to_sky(x, y))
-    vectors = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+    vectors, across = np.empty((*x.shape, 3)), np.cos(lat)
+    np.multiply(across, np.cos(lon), out=vectors[..., 0])
+    np.multiply(across, np.sin(lon), out=vectors[..., 1])
+    np.sin(lat, out=vectors[..., 2])
     for edge, first, next_ in ((0, 1, 2), (-1, -2, -3)):  # beyond the edge of the projection
         if vectors.shape[0] > 2 and np.isnan(vectors[edge]).any():
             vectors[edge] = _beyond(vectors[edge], vectors[first], vectors[next_])
@@ -210,6 +213,20 @@ def pixel_vectors(grid: WcsGrid, window: Window) -> Array:
 
 def _beyond(edge: Array, first: Array, next_: Array) -> Array:
     return np.where(np.isnan(edge), 2 * first - next_, edge)
+
+
+def _patterns(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Array]:
+    """Sets of energies that a mask (energy, lat, lon) lets through; see `Patch`."""
+    columns = np.ascontiguousarray(np.moveaxis(mask, 0, -1)).reshape(-1, len(mask))
+    # mostly the same as in the pixel before
+    starts = np.flatnonzero((columns[1:] != columns[:-1]).any(axis=1)) + 1
+    starts = np.concatenate([[0], starts])
+    _, first, of_run = np.unique(columns[starts], axis=0, return_index=True, return_inverse=True)
+    patterns = columns[starts[first]].astype(np.float64)
+    seen: NDArray[np.bool_] = np.asarray(patterns.any(axis=1))
+    of_run = np.where(seen[of_run.ravel()], of_run.ravel(), -1)
+    pattern = np.repeat(of_run, np.diff(starts, append=len(columns)))
+    return pattern.reshape(mask.shape[1:]), patterns
 
 
 def make_patch(
@@ -234,12 +251,7 @@ def make_patch(
         maps = np.moveaxis(stored[exposure.energies], 0, -1)
         maps = np.nan_to_num(maps, posinf=0.0, neginf=0.0)
         maps = maps if maps.dtype == np.float32 else maps.astype(np.float64)
-    columns = np.ascontiguousarray(np.moveaxis(mask, 0, -1)).reshape(-1, len(mask))
-    packed = np.packbits(columns, axis=1)
-    _, first, pattern = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    patterns = columns[first].astype(np.float64)
-    seen: NDArray[np.bool_] = np.asarray(patterns.any(axis=1))
-    pattern = np.where(seen[pattern.ravel()], pattern.ravel(), -1).reshape(window.shape)
+    pattern, patterns = _patterns(mask)
     index = bins.within(window)
     own = bins.take(index)
     y, x, pixel = own.pixels(window)

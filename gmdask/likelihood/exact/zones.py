@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.compiling import compiled
 from gmdask.likelihood.exact.nodes import BLEND
 from gmdask.likelihood.exact.radial import DEG, RadialGrid
 from gmdask.sums import times
@@ -133,21 +133,33 @@ def _functionals(
 def _means(grid: RadialGrid, pixel: float, radii: Array, angles: Array, n: int) -> Array:
     """Means (n + 4, radius * angle) over pixels by n nodes per side, as weights of coefficients."""
     x, w = np.polynomial.legendre.leggauss(n)
-    weights = np.outer(w, w) / 4
     out = np.zeros((grid.n + 4, len(radii) * len(angles)))
-    for place, (radius, angle) in enumerate(product(radii.tolist(), angles.tolist())):
-        along_x = radius * math.cos(angle) + pixel / 2 * x
-        along_y = radius * math.sin(angle) + pixel / 2 * x[:, None]
-        r = np.hypot(along_x, along_y)
-        q = r / (grid.step * np.sqrt(1 + (r / grid.scale) ** 2))
-        inside = q < grid.n + 1
-        q, weight = q[inside], weights[inside]
-        cell = q.astype(int)
-        u = q - cell
-        v = 1 - u
-        parts = (v**3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6, (3 * v**3 - 6 * v**2 + 4) / 6, u**3 / 6)
-        for k, part in enumerate(parts):
-            out[:, place] += np.bincount(
-                np.minimum(cell + k, grid.n + 3), part * weight, grid.n + 4
-            )
+    _add_means(grid.step, grid.scale, pixel / 2, radii, angles, x, w / 2, out)
     return out
+
+
+@compiled
+def _add_means(
+    step: float, scale: float, half: float, radii: Array, angles: Array, x: Array, w: Array, out: Array
+) -> None:  # fmt: skip
+    """Add means over pixels of half a width to (n + 4, radius * angle); see `_means`."""
+    column, last = np.empty(len(out)), len(out) - 3  # beyond knot n + 1 a spline is zero
+    for place in range(out.shape[1]):
+        column[:] = 0.0
+        radius, angle = radii[place // len(angles)], angles[place % len(angles)]
+        along, up = radius * np.cos(angle), radius * np.sin(angle)
+        for i in range(len(x)):
+            for j in range(len(x)):
+                at_x, at_y = along + half * x[j], up + half * x[i]
+                r = np.sqrt(at_x * at_x + at_y * at_y)
+                q = r / (step * np.sqrt(1 + (r / scale) ** 2))
+                if q >= last:
+                    continue
+                cell, weight = int(q), w[i] * w[j]
+                u = q - cell
+                v = 1 - u
+                column[cell] += v * v * v / 6 * weight
+                column[cell + 1] += (3 * u * u * u - 6 * u * u + 4) / 6 * weight
+                column[cell + 2] += (3 * v * v * v - 6 * v * v + 4) / 6 * weight
+                column[cell + 3] += u * u * u / 6 * weight
+        out[:, place] = column
