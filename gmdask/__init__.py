@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gmdask import fit as fit
     from gmdask import models as models
     from gmdask import plot as plot
+    from gmdask import reduction as reduction
     from gmdask import store as store
     from gmdask.cluster import connect
     from gmdask.datasets import (
@@ -88,7 +89,17 @@ _HOMES = {
     "to_gammapy": "datasets",
 }
 
-_MODULES = ("datasets", "errors", "estimators", "events", "fit", "models", "plot", "store")
+_MODULES = (
+    "datasets",
+    "errors",
+    "estimators",
+    "events",
+    "fit",
+    "models",
+    "plot",
+    "reduction",
+    "store",
+)
 
 __version__ = "0.1.0"
 

@@ -55,7 +55,7 @@ def shared() -> Path:
     return folder
 
 
-for _folder in ("datasets", "store"):
+for _folder in ("datasets", "store", "reduction"):
     sys.path.insert(0, str(Path(__file__).parent / _folder))
 
 from survey_fixtures import (  # noqa: E402, F401  (of several folders)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.drawing import draw
+from gmdask.errors import InputError
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.component import Component
 from gmdask.models.io.read_write import WriteOptions, read_models, write_models
@@ -72,9 +73,20 @@ class Models(ModelSequence):
         """Add a component."""
         self._add(component)
 
-    def extend(self, components: Iterable[Component]) -> None:
-        """Add components: all, or none if one of them cannot be."""
-        self._replace([*self._components, *components])
+    def extend(self, components: Component | Iterable[Component]) -> None:
+        """Add one component or several: all, or none if one of them cannot be."""
+        number = len(self)
+        try:
+            for component in type(self)(components):
+                self._add(component)
+        except InputError:
+            added = self._components[number:]
+            del self._components[number:]
+            for component in added:
+                del self._by_name[component.name]
+                if isinstance(component, BackgroundIRFModel):
+                    del self._backgrounds[component.dataset_name]
+            raise
 
     def remove(self, name: str) -> None:
         """Take a component out."""

@@ -6,7 +6,6 @@ import io
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,6 +21,7 @@ from gmdask.datasets.io.fits_files import write_list
 from gmdask.datasets.map_dataset import KINDS, MapDataset
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
+from gmdask.inputs.optional import gammapy_module
 from gmdask.likelihood.statistics import STATISTICS
 from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.models import Component, ModelBase, ModelSequence
@@ -108,7 +108,7 @@ def to_gammapy(
     ImportError
         If Gammapy is not there (``pip install "gmdask[gammapy]"``).
     """
-    theirs = _gammapy_datasets()
+    theirs = gammapy_module("datasets", "to_gammapy")
     if isinstance(data, ModelSequence | Component | ModelBase):
         return models_to_gammapy(data)
     with no_warnings():
@@ -181,11 +181,3 @@ def from_gammapy(data: Any) -> Any:
         meta = cube["exposure"].attrs.setdefault("meta", {})
         meta.setdefault("livetime", str(Quantity(livetime)))
     return KINDS[kind](cube)
-
-
-def _gammapy_datasets() -> Any:
-    try:
-        return import_module("gammapy.datasets")
-    except ImportError as error:
-        msg = f'to_gammapy needs Gammapy: pip install "gmdask[gammapy]" ({error})'
-        raise ImportError(msg) from error
