@@ -1,18 +1,54 @@
-"""Setting an attribute that an object does not have is an error that suggests the nearest name."""
+"""Attributes that an object does not have: errors that suggest a name, or what to do instead."""
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gmdask.errors import UnknownAttributeError
+from gmdask.gammapy_names import INSTEAD
 
-__all__ = ["KnownAttributes", "unknown_attribute"]
+__all__ = ["Hinting", "KnownAttributes", "unknown_attribute"]
 
 
-class KnownAttributes:
+def _instead(kind: type, name: str) -> UnknownAttributeError | None:
+    """Error that says what to do instead of using an attribute that only Gammapy's class has."""
+    for base in kind.__mro__:
+        if name in vars(base):
+            return None
+        if (sentence := INSTEAD.get(base.__name__, {}).get(name)) is not None:
+            return UnknownAttributeError(f"{kind.__name__} has no attribute {name!r}: {sentence}")
+    return None
+
+
+class _Hinting(ABCMeta):
+    """Class whose missing attributes are looked for in `INSTEAD`."""
+
+    if not TYPE_CHECKING:  # which would take any attribute for one that is there
+
+        def __getattr__(cls, name: str) -> Any:
+            if (error := _instead(cls, name)) is not None:
+                raise error
+            return type.__getattribute__(cls, name)
+
+
+class Hinting(metaclass=_Hinting):
+    """Base of classes that say what to do instead of using an attribute of Gammapy's."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if (error := _instead(type(self), name)) is not None:
+                raise error
+            return object.__getattribute__(self, name)  # the error of a property, or of Python
+
+
+class KnownAttributes(Hinting):
     """Base of classes whose objects have no other attributes than those ``__init__`` gave them.
 
     Without it ``model.alfa = 3`` would do nothing, without a word. Properties are set as usual, and
@@ -79,6 +115,8 @@ def unknown_attribute(instance: object, name: str) -> UnknownAttributeError:
     name : str
         Name that was given.
     """
+    if (error := _instead(type(instance), name)) is not None:
+        return error
     kind = type(instance).__name__
     names = [known for known in dir(instance) if not known.startswith("_")]
     if name in names:

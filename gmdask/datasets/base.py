@@ -17,6 +17,7 @@ from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.source import RESPONSES
+from gmdask.likelihood.statistics import statistic_type
 from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
 from gmdask.store.formats.validity import KERNEL_SUMS, check_name
@@ -224,6 +225,11 @@ class CubeDataset(KnownAttributes):
     def mask_fit(self) -> xr.DataArray | None:
         """Bins chosen for the fit (energy, lat, lon), lazy."""
         return self._array("mask_fit")
+
+    @property
+    def stat_type(self) -> str:
+        """Name of the statistic, "cash", "cash_weighted" or "wstat"; it is that of the data."""
+        return statistic_type(self._cube.attrs).name
 
     @property
     def response(self) -> str:

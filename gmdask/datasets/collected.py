@@ -106,6 +106,15 @@ class Collected(DatasetList):
         """
         return self[chosen_by_time(self, time_min, time_max, atol)]
 
+    def to_spectrum_datasets(self, region: Any) -> Self:
+        """Spectra of a region, see `MapDataset.to_spectrum_dataset`.
+
+        Parameters
+        ----------
+        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
+        """
+        return type(self)(dataset.to_spectrum_dataset(region) for dataset in self)
+
     # --- tables ------------------------------------------------------------------------
 
     def info_table(self, cumulative: bool = False) -> QTable:

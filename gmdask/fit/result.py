@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from gmdask.attributes import Hinting
 from gmdask.events import counted
 from gmdask.models import Covariance, Parameters
 from gmdask.models.parameter import unit_text
@@ -17,7 +18,7 @@ SHOWN = 40  # free parameters in a text
 
 
 @dataclass(frozen=True)
-class FitResult:
+class FitResult(Hinting):
     """Result of a fit.
 
     Attributes

@@ -8,6 +8,7 @@ from gmdask.models.base import ModelBase
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance
+from gmdask.models.dataset_models import DatasetModels
 from gmdask.models.derivatives import first_derivatives, second_derivatives
 from gmdask.models.io.region_map import RegionMap
 from gmdask.models.io.sky_map import SkyMap, read_sky_map
@@ -18,7 +19,7 @@ from gmdask.models.library import (
     create_fermi_isotropic_diffuse_model,
 )
 from gmdask.models.model_list import ModelSequence
-from gmdask.models.models import DatasetModels, Models
+from gmdask.models.models import Models
 from gmdask.models.npred import TemplateNPredModel
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.parameters import Parameters

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
+from gmdask.drawing import draw
 from gmdask.errors import InputError
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Covariance", "HasCovariance", "joined"]
 
@@ -167,6 +171,11 @@ class Covariance(KnownAttributes):
         """Give the parameters the errors of this covariance."""
         for par, error in zip(self.parameters, self.errors.tolist(), strict=True):
             par.error = error
+
+    def plot_correlation(self, ax: Axes | None = None) -> Axes:
+        """Draw the correlation, see `gmdask.plot.plot_correlation`."""
+        axes: Axes = draw("plot_correlation", self, ax)
+        return axes
 
     def rebound(self, twins: dict[int, Parameter], parameters: Parameters) -> Covariance:
         """Covariance of the copies of the parameters.

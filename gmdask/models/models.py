@@ -1,4 +1,4 @@
-"""The global models, and the copies of them that datasets hold."""
+"""The global models of an analysis."""
 
 from __future__ import annotations
 
@@ -15,51 +15,18 @@ from gmdask.drawing import draw
 from gmdask.errors import InputError
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.component import Component
+from gmdask.models.dataset_models import DatasetModels
 from gmdask.models.io.read_write import WriteOptions, read_models, write_models
 from gmdask.models.model_list import ModelSequence
-from gmdask.models.parameter import Parameter, unit_factor
-from gmdask.models.parameters import Parameters
 from gmdask.paths import expanded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DatasetModels", "Models"]
+    from gmdask.models.sky import SkyModel
+    from gmdask.models.spectral.base import SpectralModel
 
-
-class DatasetModels(ModelSequence):
-    """The components that touch one dataset: copies, with a structure that stays."""
-
-    def set_parameters(self, parameters: Parameters) -> None:
-        """Take values from the global parameters, by full name.
-
-        Parameters
-        ----------
-        parameters : Parameters
-            Global parameters; values are converted if the units differ.
-
-        Raises
-        ------
-        UnknownNameError
-            If a parameter is not among them; nothing is changed then.
-        """
-        for par, value in self.values_from(parameters):
-            par.value = value
-
-    def values_from(self, parameters: Parameters) -> list[tuple[Parameter, float]]:
-        """Parameters with the values that `set_parameters` would give them.
-
-        Raises
-        ------
-        UnknownNameError
-            If a parameter is not among the global ones.
-        """
-        found = []
-        for name, par in self.named_parameters():
-            source = parameters[name]
-            factor = 1.0 if source.unit is par.unit else unit_factor(source.unit, par.unit)
-            found.append((par, source.value * factor))
-        return found
+__all__ = ["Models"]
 
 
 class Models(ModelSequence):
@@ -237,6 +204,41 @@ class Models(ModelSequence):
         """Draw the outlines of the sources, see `gmdask.plot.plot_regions`."""
         axes: Axes = draw("plot_regions", self, ax, **kwargs)
         return axes
+
+    def to_template_sky_model(
+        self, geom: Any, spectral_model: Any = None, name: str | None = None
+    ) -> SkyModel:
+        """Sum of the sky models as one template, which Gammapy computes.
+
+        Parameters
+        ----------
+        geom : ``gammapy.maps.WcsGeom``
+            Pixels and true energies of the map.
+        spectral_model : SpectralModel, optional
+            A norm, by default a power law.
+        name : str, optional
+        """
+        from gmdask.models.io.gammapy_objects import merged
+
+        made: SkyModel = merged("to_template_sky_model", self, geom).copy(name=name)
+        if spectral_model is not None:
+            made.spectral_model = spectral_model
+        return made
+
+    def to_template_spectral_model(self, geom: Any, mask: Any = None) -> SpectralModel:
+        """Spectrum of the sum of the sky models within a map, which Gammapy computes.
+
+        Parameters
+        ----------
+        geom : ``gammapy.maps.WcsGeom``
+            Pixels and true energies.
+        mask : ``gammapy.maps.Map`` of bool, optional
+            Where they count.
+        """
+        from gmdask.models.io.gammapy_objects import merged
+
+        made: SpectralModel = merged("to_template_spectral_model", self, geom, mask)
+        return made
 
     @property
     def frozen(self) -> bool:

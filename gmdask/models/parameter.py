@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-from gmdask.attributes import unknown_attribute
+from gmdask.attributes import Hinting, unknown_attribute
 from gmdask.errors import ModelError
 from gmdask.models.priors import Prior
 
@@ -69,7 +69,7 @@ def _is_flux(unit: str) -> bool:
     return any(parsed.is_equivalent(flux) for flux in ("cm-2 s-1", "cm-2 s-1 TeV-1"))
 
 
-class Parameter:
+class Parameter(Hinting):
     """A parameter of a model.
 
     Two models share a parameter (are "linked") when they hold the same object.

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gmdask.attributes import Hinting
 from gmdask.errors import ModelError
 from gmdask.models.registry import class_path, register, type_name
 
@@ -29,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Prior:
+class Prior(Hinting):
     """Base of priors; a new one is such a dataclass with `evaluate`, and registered.
 
     Raises

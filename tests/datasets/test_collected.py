@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 from real_pairs import ours, quiet, theirs
+from regions import CircleSkyRegion
 from store_cubes import assert_same, make_cube
 from synthetic import CENTER
 
@@ -311,3 +312,15 @@ def test_conditions(tmp_path):
     ):
         with pytest.raises(InputError, match="condition"):
             chosen(wrong)
+
+
+def test_spectra_of_all_datasets_are_gammapys(survey, datasets) -> None:
+    from gammapy.datasets import Datasets as TheirDatasets
+
+    region = CircleSkyRegion(SkyCoord(83.63, 22.01, unit="deg"), 0.3 * u.deg)
+    ours = datasets.to_spectrum_datasets(region)
+    theirs = TheirDatasets.read(survey, checksum=False).to_spectrum_datasets(region)
+    assert len(ours) == len(theirs) == len(datasets)
+    for own, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(own.counts.values, other.counts.data)
+        np.testing.assert_allclose(own.exposure.values, other.exposure.data, rtol=1e-5)

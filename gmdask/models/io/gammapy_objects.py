@@ -27,7 +27,7 @@ from gmdask.models.spectral.power_law import PowerLawSpectralModel, SpectralMode
 from gmdask.models.temporal.base import TemporalModel
 from gmdask.quiet import no_warnings
 
-__all__ = ["models_from_gammapy", "models_to_gammapy"]
+__all__ = ["merged", "models_from_gammapy", "models_to_gammapy"]
 
 _KINDS = ("spectral", "spatial", "temporal")
 _INTERPOLATION = {"method": "linear", "fill_value": 0, "values_scale": "log"}
@@ -214,6 +214,26 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
         at = [models.parameters.index(par) for _, par in models.named_parameters()]
         found.covariance = data.covariance.data[np.ix_(at, at)]
     return found
+
+
+def merged(method: str, models: Models, geom: Any, *more: Any) -> Any:
+    """What a method of Gammapy's models makes of the sky models among ours, as an object of ours.
+
+    Raises
+    ------
+    InputError
+        If the geometry is none of Gammapy's with true energies, or Gammapy cannot use it.
+    """
+    axes = getattr(geom, "axes", None)
+    if axes is None or getattr(axes, "names", None) != ["energy_true"]:
+        msg = f"expected a WcsGeom of Gammapy's with an axis 'energy_true', got {described(geom)}"
+        raise InputError(msg)
+    given = models_to_gammapy(models.select(tag="sky-model"))
+    try:
+        return models_from_gammapy(getattr(given, method)(geom, *more))
+    except (AttributeError, TypeError, ValueError) as error:
+        msg = f"Gammapy cannot merge these models: {error}"
+        raise InputError(msg) from error
 
 
 def _wrapped(model: ModelBase) -> Component:

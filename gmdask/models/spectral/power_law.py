@@ -6,7 +6,8 @@ The array functions take energies in TeV and scalar parameters in the model's in
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from astropy import units as u
@@ -220,6 +221,19 @@ class PowerLaw2SpectralModel(SpectralModel):
 
 class _LogParabola(SpectralModel):
     """Log parabola y = A x^-(alpha + beta ln(E / scale)); scale is the reference by default."""
+
+    @classmethod
+    def from_log10(cls, *, beta: float, **parameters: Any) -> Self:
+        """Model whose curvature is given for the decadic logarithm.
+
+        Parameters
+        ----------
+        beta : float
+            Curvature with log10; the model's is this over ln 10.
+        **parameters
+            As of the class.
+        """
+        return cls(beta=beta / math.log(10), **parameters)
 
     def _peak(self) -> u.Quantity:
         """Energy in TeV at which E² y is largest, NaN if there is none."""
