@@ -6,6 +6,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal, overload
 
 import numpy as np
 from astropy import units as u
@@ -17,7 +19,7 @@ from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.evaluation.compensated_sum import once, scattered_sum
 from gmdask.evaluation.partition import cube_of, cut_runs, deal, describe, gather, n_groups, plan_of
-from gmdask.evaluation.passes import LocalPart, Pass
+from gmdask.evaluation.passes import LocalPart, Pass, SecondOrderPass, Value
 from gmdask.evaluation.step_limits import StepLimits
 from gmdask.events import Listener
 from gmdask.likelihood.work_unit import (
@@ -164,7 +166,6 @@ class Objective:
 
     def unfelt(self, point: Pass) -> Mask:
         """Shared parameters (S,) of components that nothing depends on: those outside of all data."""
-        assert point.gradient is not None
         felt = point.gradient != 0
         for hessian in (point.hessian, point.observed):
             if hessian is not None:
@@ -179,7 +180,6 @@ class Objective:
 
     def flat_angles(self, point: Pass) -> Mask:
         """Shared parameters (S,) that are angles of shapes which are round at a point."""
-        assert point.hessian is not None
         period = np.array([self._periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
         curvature = np.where(np.isfinite(period), np.diag(point.hessian), np.inf)
         return np.asarray(curvature < FLAT / period**2)
@@ -289,6 +289,26 @@ class Objective:
                 result[index] = lower + (result[index] - lower) % period
         return result
 
+    @overload
+    def __call__(
+        self,
+        values: Array,
+        *,
+        anchor: Array | None = None,
+        order: Literal[2],
+        profile: bool = True,
+    ) -> SecondOrderPass: ...
+
+    @overload
+    def __call__(
+        self,
+        values: Array,
+        *,
+        anchor: Array | None = None,
+        order: int = 1,
+        profile: bool = True,
+    ) -> Pass: ...
+
     def __call__(
         self,
         values: Array,
@@ -297,7 +317,7 @@ class Objective:
         order: int = 1,
         profile: bool = True,
     ) -> Pass:
-        """Evaluate over all data.
+        """Evaluate over all data, with derivatives.
 
         Parameters
         ----------
@@ -305,7 +325,7 @@ class Objective:
             All parameters; local ones are where their minimisation starts.
         anchor : array of shape (N,), optional
             Parameters at which the response is taken; by default `values`.
-        order : {0, 1, 2}
+        order : {1, 2}
             See `Point`.
         profile : bool
             Whether local parameters go to their optimum.
@@ -320,75 +340,76 @@ class Objective:
         """
         if self.passes and time.monotonic() > self.end_time:
             raise OutOfTimeError
-        return self.several([values], anchor=anchor, order=order, profile=profile)[0]
+        answers = self._answers([values], anchor, order, profile=profile)
+        return self._pass(values, answers[0], order)
 
-    def several(
-        self,
-        several: Sequence[Array],
-        *,
-        anchor: Array | None = None,
-        order: int = 1,
-        profile: bool = True,
-    ) -> list[Pass]:
-        """Evaluate at several points in one round of the cluster; see `__call__`."""
+    def several(self, several: Sequence[Array], *, profile: bool = True) -> list[Pass]:
+        """Evaluate with first derivatives at several points in one round of the cluster; see `__call__`."""
+        answers = self._answers(several, None, 1, profile=profile)
+        return [self._pass(v, results, 1) for v, results in zip(several, answers, strict=True)]
+
+    def value(self, values: Array) -> Value:
+        """Evaluate over all data at values (N,), without derivatives; local parameters stay as they are."""
+        results = self._answers([values], None, 0, profile=False)[0]
+        self.passes += 1
+        return self._value(values.copy(), results)
+
+    def _answers(
+        self, several: Sequence[Array], anchor: Array | None, order: int, *, profile: bool
+    ) -> list[list[RunResult]]:
+        """What the runs of datasets give at several points."""
         payloads = [
             [Point(v[i], None if anchor is None else anchor[i], order, profile) for v in several]
             for i in self._group_index
         ]
         answers = self._engine(payloads)
-        found = []
-        for n, values in enumerate(several):
-            self.passes += 1
-            found.append(self._add(values, gather([group[n] for group in answers]), order))
-        return found
+        return [gather([group[n] for group in answers]) for n in range(len(several))]
 
-    def _add(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
+    def _value(self, values: Array, results: Sequence[RunResult]) -> Value:
         stats = np.concatenate([run.stats for run in results])
-        values = values.copy()
-        if order:
-            found = np.concatenate([run.values for run in results])
-            position = np.concatenate(self._indices)
-            is_local = self.local[position]
-            values[position[is_local]] = found[is_local]
-        n = len(self.shared)
-        gradient = hessian = observed = None
-        if order:
-            gradient = scattered_sum([(r.shared, r.gradient) for r in results], n)
-            hessian = scattered_sum([(r.shared, r.hessian) for r in results], n)
-        if order > 1:
-            observed = scattered_sum([(r.shared, r.observed) for r in results], n)
-        prior, slope, curvature = self._prior(values)
-        if gradient is not None and hessian is not None:
-            gradient = gradient + slope[self.shared]
-            hessian = hessian + np.diag(np.maximum(curvature[self.shared], 0.0))
-        if observed is not None:
-            observed = observed + np.diag(curvature[self.shared])
+        floors = np.concatenate([run.floors for run in results])
         try:
-            stat = math.fsum([*stats, prior])
+            stat = math.fsum([*stats, self._prior(values)[0]])
         except (OverflowError, ValueError):  # of numbers near the largest, or infinite ones
             stat = math.inf
+        return Value(values, values[self.shared], stat, stats, floors)
+
+    def _pass(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
+        self.passes += 1
+        values, n = values.copy(), len(self.shared)
+        found = np.concatenate([run.values for run in results])
+        position = np.concatenate(self._indices)
+        is_local = self.local[position]
+        values[position[is_local]] = found[is_local]
+        _, slope, curvature = self._prior(values)
+        gradient = scattered_sum([(r.shared, r.gradient) for r in results], n)
+        gradient = gradient + slope[self.shared]
+        hessian = scattered_sum([(r.shared, r.hessian) for r in results], n)
+        hessian = hessian + np.diag(np.maximum(curvature[self.shared], 0.0))
+        value = self._value(values, results)
         if self.passes == 1:
-            self._check_start(stat, values, gradient, hessian)
-        elif not (math.isfinite(stat) and _finite(gradient) and _finite(hessian)):
-            stat = math.inf
-        if observed is not None and not _finite(observed):
-            # the Gauss-Newton Hessian stands in where the observed one is not positive
-            observed = np.where(np.isfinite(observed), observed, 0.0)
-        floors = np.concatenate([run.floors for run in results])
-        local = self._local_parts(results) if order > 1 else []
-        return Pass(
-            values, values[self.shared], stat, stats, gradient, hessian, observed, floors, local
+            self._check_start(value, gradient, hessian)
+        elif not (
+            math.isfinite(value.stat) and np.isfinite(gradient).all() and np.isfinite(hessian).all()
+        ):
+            value = replace(value, stat=math.inf)
+        if order < 2:
+            return Pass(**vars(value), gradient=gradient, hessian=hessian)
+        observed = scattered_sum([(r.shared, r.observed) for r in results], n)
+        observed = observed + np.diag(curvature[self.shared])
+        # the Gauss-Newton Hessian stands in where the observed one is not positive
+        observed = np.where(np.isfinite(observed), observed, 0.0)
+        local = self._local_parts(results)
+        return SecondOrderPass(
+            **vars(value), gradient=gradient, hessian=hessian, observed=observed, local=local
         )
 
-    def _check_start(
-        self, stat: float, values: Array, gradient: Array | None, hessian: Array | None
-    ) -> None:
+    def _check_start(self, start: Value, gradient: Array, hessian: Array) -> None:
         """Refuse a start where the statistic, or a derivative of it, is not finite."""
-        if not math.isfinite(stat):
-            msg = f"the statistic is {stat} at {self._models.parameters.names} = {values.tolist()}"
+        if not math.isfinite(start.stat):
+            known = self._models.parameters.names
+            msg = f"the statistic is {start.stat} at {known} = {start.values.tolist()}"
             raise FitError(msg)
-        if gradient is None or hessian is None:
-            return
         finite = np.isfinite(gradient) & np.isfinite(np.diag(hessian))
         if not finite.all():
             full = {id(p): name for name, p in reversed(self._models.named_parameters())}
@@ -411,11 +432,6 @@ class Objective:
     def close(self) -> None:
         """Let the compiled groups go."""
         self._engine.close()
-
-
-def _finite(array: Array | None) -> bool:
-    """Whether an array, if there is one, is finite."""
-    return array is None or bool(np.isfinite(array).all())
 
 
 def _local_parameters(models: Models, datasets: Datasets) -> Mask:

@@ -1,15 +1,15 @@
-"""What one evaluation over all data gives."""
+"""What one evaluation over all data gives, by the derivatives that were asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.arrow_hessian import LocalBlock
 
-__all__ = ["LocalPart", "Pass"]
+__all__ = ["LocalPart", "Pass", "SecondOrderPass", "Value"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -34,33 +34,56 @@ class LocalPart:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One evaluation over all data.
+class Value:
+    """Value of the joint likelihood.
 
     Attributes
     ----------
     values : array of shape (N,)
-        All parameters, local ones at their optimum.
+        All parameters.
     shared : array of shape (S,)
         The shared free parameters among them.
     stat : float
         Joint statistic, priors included.
     stats : array
         Statistic per dataset.
-    gradient, hessian, observed : array, or None
-        Of the profile likelihood by the shared parameters; `hessian` is Gauss-Newton's.
     floors : array
         Per dataset, bins with counts that no component reaches.
-    local : list of `LocalPart`
-        In an evaluation of order 2.
     """
 
     values: Array
     shared: Array
     stat: float
     stats: Array
-    gradient: Array | None
-    hessian: Array | None
-    observed: Array | None
     floors: Index
-    local: list[LocalPart]
+
+
+@dataclass(frozen=True)
+class Pass(Value):
+    """Evaluation with first derivatives, local parameters at their optimum.
+
+    Attributes
+    ----------
+    gradient, hessian : array of shape (S,), (S, S)
+        Of the profile likelihood by the shared parameters; `hessian` is the Gauss-Newton one.
+    observed : array of shape (S, S), or None
+        Observed Hessian; only a `SecondOrderPass` has it.
+    """
+
+    gradient: Array
+    hessian: Array
+    observed: Array | None = None
+
+
+@dataclass(frozen=True)
+class SecondOrderPass(Pass):
+    """Evaluation with second derivatives.
+
+    Attributes
+    ----------
+    local : list of `LocalPart`
+        Empty where the evaluation was read from a checkpoint.
+    """
+
+    observed: Array = field()
+    local: list[LocalPart] = field()

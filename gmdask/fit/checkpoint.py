@@ -20,7 +20,7 @@ from gmdask.atomic_files import write_atomically
 from gmdask.datasets import Datasets
 from gmdask.errors import CorruptStoreError, InputError, InputNotFoundError
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import Pass
+from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.inputs import read_bytes
 from gmdask.lock import Lock
 from gmdask.models import Models
@@ -340,8 +340,6 @@ def _count(data: Plain, key: str) -> int:
 
 
 def _plain_pass(point: Pass) -> Plain:
-    assert point.gradient is not None
-    assert point.hessian is not None
     return {
         "values": point.values.tolist(), "stat": point.stat, "stats": point.stats.tolist(),
         "gradient": point.gradient.tolist(), "hessian": point.hessian.tolist(),
@@ -355,9 +353,13 @@ def _pass_from(data: Plain, objective: Objective) -> Pass:
     values = _numbers(data, "values", objective.start.shape)
     objective.check_values(values)
     floors = _numbers(data, "floors", (n_datasets,)).astype(np.intp)
-    observed = None if data["observed"] is None else _numbers(data, "observed", (n, n))
-    return Pass(
+    first = Pass(
         values, values[objective.shared], float(_numbers(data, "stat", ())),
-        _numbers(data, "stats", (n_datasets,)), _numbers(data, "gradient", (n,)),
-        _numbers(data, "hessian", (n, n)), observed, floors, [],
+        _numbers(data, "stats", (n_datasets,)), floors, _numbers(data, "gradient", (n,)),
+        _numbers(data, "hessian", (n, n)),
     )  # fmt: skip
+    if data["observed"] is None:
+        return first
+    return SecondOrderPass(
+        **vars(first) | {"observed": _numbers(data, "observed", (n, n))}, local=[]
+    )

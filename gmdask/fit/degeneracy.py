@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import LocalPart, Pass
+from gmdask.evaluation.passes import LocalPart, SecondOrderPass
 
 __all__ = ["degeneracies", "described"]
 
@@ -18,14 +18,15 @@ SMALL = 0.05  # weight, of the largest, that is not told
 SHOWN = 4
 
 
-def degeneracies(objective: Objective, point: Pass, names: list[str]) -> list[dict[str, float]]:
+def degeneracies(
+    objective: Objective, point: SecondOrderPass, names: list[str]
+) -> list[dict[str, float]]:
     """Find the degenerate directions at a point.
 
     Parameters
     ----------
     objective : `Objective`
-    point : `Pass`
-        Of order 2.
+    point : `SecondOrderPass`
     names : list of str
         Of all parameters.
 
@@ -41,7 +42,6 @@ def degeneracies(objective: Objective, point: Pass, names: list[str]) -> list[di
     with all else fixed: a parameter that local ones make up for is degenerate by itself. Where there
     are several directions, they are combined such that each has a parameter of its own.
     """
-    assert point.hessian is not None
     lower, upper = objective.limits()
     diagonal = np.diag(point.hessian)
     alone = diagonal + _given_to_local(point.local, len(diagonal))

@@ -132,8 +132,6 @@ def _status(
 
 def _linear(objective: Objective, point: Pass) -> NDArray[np.bool_]:
     """Shared parameters (S,) along which the statistic falls on, without any curvature."""
-    assert point.gradient is not None
-    assert point.hessian is not None
     diagonals = [np.diag(h) for h in (point.hessian, point.observed) if h is not None]
     around = objective.flat_angles(point)
     return np.asarray((point.gradient != 0) & ~np.any(diagonals, axis=0) & ~around)

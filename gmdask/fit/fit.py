@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from gmdask.cluster import check_client
 from gmdask.cluster.dask_events import Topic
 from gmdask.datasets import Datasets, MapDataset, as_datasets
+from gmdask.drawing import from_above
 from gmdask.errors import FitInterrupted, InputError, check_kind
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import Pass
+from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.events import (
     Bus,
     CheckpointFailed,
@@ -158,9 +159,9 @@ class Fit(Profiling):
         port : int
             0 takes a free one.
         """
-        from gmdask.dashboard import BusFeed, Dashboard
-
-        view = Dashboard(feed := BusFeed(self.datasets), address=address, port=port)
+        feed = from_above("gmdask.dashboard", "BusFeed")(self.datasets)
+        dashboard: type[Dashboard] = from_above("gmdask.dashboard", "Dashboard")
+        view = dashboard(feed, address=address, port=port)
         self.bus.subscribe(feed)
         return view
 
@@ -323,13 +324,14 @@ class Fit(Profiling):
         passes = objective.passes
         found = None
         if errors and minimum.status not in CUT_SHORT:
-            if minimum.point.observed is None or (
-                objective.local.any() and not minimum.point.local
+            point = minimum.point
+            if not isinstance(point, SecondOrderPass) or (
+                objective.local.any() and not point.local
             ):
-                point = objective(minimum.point.values, order=2, profile=False)
+                point = objective(point.values, order=2, profile=False)
                 minimum = replace(minimum, point=point)
             given_up = minimum.status is Status.STALLED
-            found = uncertainty(objective, minimum.point, minimum.concerned if given_up else False)
+            found = uncertainty(objective, point, minimum.concerned if given_up else False)
         return self._result(models, objective, minimum, found, passes, clock)
 
     def _keep(self, stage: Stage, *, done: bool = False) -> None:
@@ -357,7 +359,7 @@ class Fit(Profiling):
     ) -> FitResult:
         parameters, point = models.parameters, minimum.point
         parameters.value = point.values
-        flat = [] if found is None else degeneracies(objective, point, parameters.names)
+        flat = [] if found is None else degeneracies(objective, found.point, parameters.names)
         kernels = sums_in_words({dataset.name: dataset.kernel_sums for dataset in self.datasets})
         ending = ending_of(objective, minimum, parameters.names, found, flat, kernels)
         message = ending.message

@@ -41,7 +41,6 @@ class _Scaled:
         max_passes: int,
         on_pass: Callable[[Pass], None] | None = None,
     ) -> None:
-        assert point.hessian is not None
         self._max_passes = max_passes
         self._objective, self._point, self._on_pass = objective, point, on_pass
         diagonal = np.diag(point.hessian)
@@ -78,8 +77,6 @@ class _Scaled:
         """
         inside = np.clip(u, self._low, self._high)
         found = self.at(inside)
-        assert found.gradient is not None
-        assert found.hessian is not None
         if not math.isfinite(found.stat):
             return HUGE, np.zeros(len(u)), np.zeros((len(u), len(u)))
         gradient = found.gradient * self.scale
@@ -97,7 +94,6 @@ class _Scaled:
             grad=lambda u: self._continued(u)[1],
             hessian=lambda u: self._continued(u)[2],
         )
-        assert self._point.gradient is not None
         at = at_limit(np.zeros(n), self._point.gradient, self._low, self._high)
         minuit.fixed = list(at)
         minuit.errors = np.ones(n)

@@ -162,7 +162,6 @@ def cross(
     reoptimize : bool
         Whether all others go to their optimum.
     """
-    assert best.gradient is not None
     follow, curvature = _response(best, held, reoptimize=reoptimize)
     lower, upper = (limit[held] for limit in objective.limits())
     origin, rays = best.shared[held], []
@@ -189,7 +188,6 @@ def cross(
             starts.append(objective.with_shared(ray.point.values, shared))
         points = hold(objective, starts, held, reoptimize=reoptimize)
         for k, point in zip(going, points, strict=True):
-            assert point.gradient is not None
             excess = point.stat - best.stat
             below = below or excess < -LOWER
             rays[k].take(point, excess, float(times(point.gradient[held], directions[k])), rises[k])
@@ -199,7 +197,6 @@ def cross(
 
 def _response(best: Pass, held: Index, *, reoptimize: bool) -> tuple[Array, Array]:
     """How all shared parameters (S, F) follow the held ones, and the curvature (F, F) of the profile."""
-    assert best.hessian is not None
     hessian, n = best.hessian, len(best.shared)
     follow = np.zeros((n, len(held)))
     follow[held, np.arange(len(held))] = 1.0

@@ -181,7 +181,6 @@ class Profiling(KnownAttributes):
             raise InputError(msg)
         with self._around(models, [x, y]) as (objective, held):
             best = minimum_of(objective, self._max_passes)
-            assert best.hessian is not None
             curvature = np.diag(best.hessian)[held]
             if not (curvature > 0).all():
                 nothing = np.full(numpoints, np.nan)

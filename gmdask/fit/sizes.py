@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import Pass
+from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.sums import times
 from gmdask.symmetric import pseudo_inverse
 
@@ -51,10 +51,8 @@ def one_sided(values: Array, errors: Array) -> Array:
     return np.where(errors > 0.5 * np.abs(values), one, errors)
 
 
-def at_zero(objective: Objective, point: Pass) -> Mask:
+def at_zero(objective: Objective, point: SecondOrderPass) -> Mask:
     """Which shared parameters (S,) are sizes at 0, or not to be told from it, that the statistic feels."""
-    assert point.observed is not None
-    assert point.gradient is not None
     curvature = np.diag(point.observed)
     even = objective.even() & (point.shared**2 * curvature < 2 * AT_ZERO**2) & (curvature != 0)
     other = ~objective.even() & (point.shared <= 0) & (point.gradient > 0)
@@ -75,7 +73,9 @@ def compatible(objective: Objective, point: Pass, errors: Array) -> Mask:
     return np.asarray(objective.sizes() & (point.shared > 0) & (reach > point.shared))
 
 
-def upper_limits(objective: Objective, point: Pass, sizes: Mask, errors: Array) -> SizeErrors:
+def upper_limits(
+    objective: Objective, point: SecondOrderPass, sizes: Mask, errors: Array
+) -> SizeErrors:
     """Find how far sizes may be from 0, all in the same few passes: no two of them are of one shape.
 
     The profile of the statistic is a parabola ``a (t - m) + b (t - m)²`` in the square ``t`` of an even
@@ -86,14 +86,12 @@ def upper_limits(objective: Objective, point: Pass, sizes: Mask, errors: Array) 
     Parameters
     ----------
     objective : `Objective`
-    point : `Pass`
-        A minimum, of order 2.
+    point : `SecondOrderPass`
+        A minimum.
     sizes : boolean array of shape (S,)
     errors : array of shape (S,)
         By the curvature, of those that are not at 0.
     """
-    assert point.observed is not None
-    assert point.gradient is not None
     even, least = objective.even()[sizes], point.shared[sizes]
     inside = errors[sizes] > 0
     least = np.where(inside, least, 0.0)
@@ -129,8 +127,6 @@ def _where(a: Array, b: Array, rise: float, least: Array, even: Mask) -> Array:
 
 def _profile_slope(trial: Pass, sizes: Mask) -> Array:
     """Slope along sizes with all other shared parameters at their optimum, by the Gauss-Newton Hessian."""
-    assert trial.gradient is not None
-    assert trial.hessian is not None
     others = ~sizes & (np.diag(trial.hessian) > 0)
     scale = np.sqrt(np.diag(trial.hessian)[others])
     inner = trial.hessian[np.ix_(others, others)] / np.outer(scale, scale)

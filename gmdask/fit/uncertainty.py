@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import Pass
+from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.symmetric import eigh, from_eigen
@@ -26,6 +26,8 @@ class Uncertainty:
 
     Attributes
     ----------
+    point : `SecondOrderPass`
+        The minimum.
     matrix : `BlockMatrix` of size N
         Covariance of all parameters: of the shared ones, and of each dataset's local ones with
         their response to those, from which every cross term follows. Zero for parameters that
@@ -39,6 +41,7 @@ class Uncertainty:
         By position among all parameters: upper limits of sizes that cannot be told from 0.
     """
 
+    point: SecondOrderPass
     matrix: BlockMatrix
     stand_in: NDArray[np.bool_]
     undetermined: NDArray[np.intp]
@@ -46,9 +49,9 @@ class Uncertainty:
 
 
 def uncertainty(
-    objective: Objective, point: Pass, held: NDArray[np.bool_] | bool = False
+    objective: Objective, point: SecondOrderPass, held: NDArray[np.bool_] | bool = False
 ) -> Uncertainty:
-    """Covariance from an evaluation of order 2.
+    """Covariance from an evaluation with second derivatives.
 
     The covariance of the shared parameters is twice the inverse of the observed Hessian of the
     profile of ``-2 log L``; that of local ones follows from the arrow shape of the full Hessian.
@@ -56,7 +59,7 @@ def uncertainty(
     Parameters
     ----------
     objective : `Objective`
-    point : `Pass`
+    point : `SecondOrderPass`
     held : boolean array of shape (S,)
         Shared parameters that have no minimum, and no error.
 
@@ -66,8 +69,6 @@ def uncertainty(
     the profile of the statistic has risen by 1, and not that of the parabola. An angle whose error is more
     than a quarter of a round has none: the shape is round as well.
     """
-    assert point.observed is not None
-    assert point.hessian is not None
     lower, upper = objective.limits()
     inside = (point.shared > lower) & (point.shared < upper) & ~np.asarray(held)
     inside &= ~objective.flat_angles(point)
@@ -103,7 +104,7 @@ def uncertainty(
     ]
     matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
     undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
-    return Uncertainty(matrix, stand_in, undetermined, limits)
+    return Uncertainty(point, matrix, stand_in, undetermined, limits)
 
 
 def _one_of_each(
@@ -121,11 +122,9 @@ def _one_of_each(
 
 
 def _not_positive(
-    point: Pass, inside: NDArray[np.bool_], blocks: NDArray[np.intp] | int
+    point: SecondOrderPass, inside: NDArray[np.bool_], blocks: NDArray[np.intp] | int
 ) -> NDArray[np.bool_]:
     """Parameters (S,) of blocks within which the observed Hessian is not positive definite."""
-    assert point.observed is not None
-    assert point.hessian is not None
     found, usable = np.zeros(len(inside), dtype=bool), inside & (np.diag(point.hessian) > 0)
     of_block = np.broadcast_to(blocks, inside.shape)
     for number in np.unique(of_block):
@@ -146,7 +145,6 @@ def quick_errors(point: Pass, lower: Array, upper: Array) -> Array:
     lower, upper : array of shape (S,)
         Limits; what is at one has no error (0).
     """
-    assert point.hessian is not None
     covariance, _ = _invert(point.hessian, (point.shared > lower) & (point.shared < upper))
     return np.sqrt(np.diag(covariance))
 

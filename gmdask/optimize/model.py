@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.optimize.coordinates import Coordinates
-from gmdask.optimize.problem import Point, Problem, derivatives
+from gmdask.optimize.problem import Point, Problem
 from gmdask.optimize.quadratic import at_limit, linear_to_limit, newton_step
 from gmdask.sums import times
 from gmdask.symmetric import cholesky, eigh
@@ -44,7 +44,7 @@ class Model:
 
     def __init__(self, problem: Problem, point: Point, held: Mask) -> None:
         self._problem, self._point, self._held = problem, point, held
-        self._gradient, hessian = derivatives(point)
+        self._gradient, hessian = point.gradient, point.hessian
         self._blocks = np.broadcast_to(problem.blocks, problem.lower.shape)
         self._n = int(self._blocks.max(initial=-1)) + 1
         self.saddle: Mask = np.zeros(self._n, dtype=bool)
@@ -53,7 +53,7 @@ class Model:
         to_limit = x, self._gradient, hessian, problem.kinds.amplitudes, problem.lower
         hessian, lower = linear_to_limit(*to_limit)
         self._coordinates = Coordinates(x, np.diag(hessian), problem.kinds, lower, upper, held)
-        self._observed = None
+        self._observed = hessian
         if point.observed is not None:
             self._observed = point.observed + self._coordinates.sizes_bend(self._gradient)
             hessian = self._near(to_limit[2], self._observed)
@@ -132,10 +132,7 @@ class Model:
 
     def promised(self, step: Array, *, kick: bool = False) -> Array:
         """Decrease of the statistic (block,) that a step promises."""
-        hessian = self._hessian
-        if kick:
-            assert self._observed is not None
-            hessian = self._observed
+        hessian = self._observed if kick else self._hessian
         return self._sums(-(self._gradient + 0.5 * times(hessian, step)) * step)
 
     def values(self, step: Array) -> Array:

@@ -13,7 +13,7 @@ from gmdask.optimize.coordinates import Kinds
 from gmdask.optimize.quadratic import decrease, newton_step
 from gmdask.optimize.status import Status
 
-__all__ = ["Minimum", "P", "Point", "Problem", "Proposal", "State", "derivatives", "edm"]
+__all__ = ["Minimum", "P", "Point", "Problem", "Proposal", "State", "edm"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -36,11 +36,11 @@ class Point(Protocol):
         """Parts (part,) of the statistic, as of datasets; only of a problem that knows which touch which."""
 
     @property
-    def gradient(self) -> Array | None:
+    def gradient(self) -> Array:
         """Gradient (S,)."""
 
     @property
-    def hessian(self) -> Array | None:
+    def hessian(self) -> Array:
         """Gauss-Newton Hessian (S, S), positive semidefinite."""
 
     @property
@@ -50,13 +50,7 @@ class Point(Protocol):
 
 PLAIN = Kinds()
 P = TypeVar("P", bound=Point)
-
-
-def derivatives(point: Point) -> tuple[Array, Array]:
-    """Gradient and Gauss-Newton Hessian of an evaluation that has them."""
-    assert point.gradient is not None
-    assert point.hessian is not None
-    return point.gradient, point.hessian
+P_co = TypeVar("P_co", bound=Point, covariant=True)
 
 
 def edm(point: Point, lower: Array, upper: Array) -> float:
@@ -67,8 +61,8 @@ def edm(point: Point, lower: Array, upper: Array) -> float:
     point : `Point`
     lower, upper : array of shape (S,)
     """
-    gradient, hessian = derivatives(point)
-    return decrease(gradient, hessian, newton_step(point.shared, gradient, hessian, lower, upper))
+    step = newton_step(point.shared, point.gradient, point.hessian, lower, upper)
+    return decrease(point.gradient, point.hessian, step)
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ class Proposal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Minimum(Generic[P]):
+class Minimum(Generic[P_co]):
     """Where a minimisation ended, and why.
 
     Attributes
@@ -166,7 +160,7 @@ class Minimum(Generic[P]):
         Parameters because of which it is not another one.
     """
 
-    point: P
+    point: P_co
     edm: float
     status: Status
     concerned: Mask

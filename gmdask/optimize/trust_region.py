@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.optimize.model import Model
-from gmdask.optimize.problem import Minimum, P, Problem, Proposal, State, derivatives
+from gmdask.optimize.problem import Minimum, P, Problem, Proposal, State
 from gmdask.optimize.status import Status, Tolerances
 from gmdask.sums import times
 
@@ -213,7 +213,7 @@ class TrustRegion(Generic[P]):
         accepted = bool(gained > 0 or (last and gained >= -slack))
         if accepted and not last and gained < self._tolerances.least * promised:
             # beyond the minimum, and hardly lower: a shorter step is
-            accepted = float(times(derivatives(trial)[0], trial.shared - self.point.shared)) < 0
+            accepted = float(times(trial.gradient, trial.shared - self.point.shared)) < 0
         self._judge(trial, self._promised, accepted=accepted)
         self._unconfirmed = last and not accepted
         if accepted:
@@ -224,11 +224,11 @@ class TrustRegion(Generic[P]):
         """Shorten or lengthen the next step of each block by what it gained of what it promised."""
         tolerances, step = self._tolerances, self._tried
         size = self._largest(np.abs(step) * self._scale)
-        there = derivatives(trial)[0] if trial.gradient is not None else step * np.nan
+        there = trial.gradient
         if not (np.isfinite(trial.stat) and np.isfinite(there).all()):
             self._radius = np.where(size > 0, 0.1 * size, self._radius)
             return
-        falls = self._sum(-derivatives(self.point)[0] * step)
+        falls = self._sum(-self.point.gradient * step)
         rises = self._sum(self._model.slope(there, trial.shared) * step)
         gained = 0.5 * (falls - rises)
         missed = self.point.stat - trial.stat - gained.sum()
@@ -257,7 +257,7 @@ class TrustRegion(Generic[P]):
         """Make an evaluation the point, and see whether blocks come closer to their minimum."""
         tolerances = self._tolerances
         self.point = point
-        curvature = np.diag(derivatives(point)[1])
+        curvature = np.diag(point.hessian)
         if point.observed is not None:
             curvature = np.maximum(curvature, np.abs(np.diag(point.observed)))
         self._scale = np.maximum(self._scale, np.sqrt(np.maximum(curvature, 0.0)))

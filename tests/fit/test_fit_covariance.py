@@ -11,7 +11,7 @@ from synthetic import models
 
 import gmdask as gm
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import Pass
+from gmdask.evaluation.passes import SecondOrderPass
 from gmdask.fit import fit
 from gmdask.fit.uncertainty import uncertainty
 from gmdask.models.io import read_write
@@ -207,7 +207,8 @@ def test_a_rough_model_keeps_its_errors_to_itself(block, expected):
         problem=lambda: Problem(*limits, blocks=np.array([0, 0, 1, 1])),
     )  # fmt: skip
     x = np.zeros(4)
-    point = Pass(x, x, 0.0, np.zeros(1), x, gauss_newton, observed, np.zeros(1, dtype=int), [])
+    floors = np.zeros(1, dtype=int)
+    point = SecondOrderPass(x, x, 0.0, np.zeros(1), floors, x, gauss_newton, observed, [])
     found = uncertainty(objective, point)
     assert found.stand_in.tolist() == expected
     used = np.where(np.outer(expected, np.ones(4)) + expected > 0, gauss_newton, observed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gmdask.evaluation.passes import Pass
+from gmdask.evaluation.passes import SecondOrderPass
 from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
 
 
@@ -38,7 +38,8 @@ class Even:
         observed = 6 * np.outer(jacobian, jacobian)
         observed[1, 1] += 2 * self.a + 12 * self.b * s**2 - 480 * away
         floors = np.zeros(1, dtype=int)
-        return Pass(x, x, stat, np.array([stat]), gradient, hessian, observed, floors, [])
+        stats = np.array([stat])
+        return SecondOrderPass(x, x, stat, stats, floors, gradient, hessian, observed, [])
 
 
 @pytest.mark.parametrize("a", [0.0, 10.0, 1e3, 1e5])
