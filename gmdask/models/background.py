@@ -191,18 +191,12 @@ class BackgroundIRFModel(Component):
 
         A default name follows the dataset.
         """
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        alone, memo = memo is None, {} if memo is None else memo
-        self._copy_models(new, memo)
+        names = self._datasets_names
         if dataset_name is not None:
-            if self._name == f"{self.dataset_name}-bkg":
-                new._name = f"{dataset_name}-bkg"
-            new._datasets_names = self._checked_names(dataset_name)
-        if name is not None:
-            new._name = name
-        self._finish_copy(new, alone)
-        return new
+            names = self._checked_names(dataset_name)
+            if name is None and self._name == f"{self.dataset_name}-bkg":
+                name = f"{dataset_name}-bkg"
+        return self._copied(name, memo, names)
 
     def to_dict(
         self, full_output: bool = True, links: dict[int, str] | None = None

@@ -140,7 +140,7 @@ class Component(HasCovariance):
     # --- copies and plain data ----------------------------------------------------------
 
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
-        """Independent copy.
+        """Independent copy; maps are shared.
 
         Parameters
         ----------
@@ -150,7 +150,29 @@ class Component(HasCovariance):
             Parameters that are shared under one ``memo`` stay shared; the covariance is copied
             without one only.
         """
-        raise NotImplementedError
+        return self._copied(name, memo, self._datasets_names)
+
+    def _copied(
+        self, name: str | None, memo: dict[int, Any] | None, datasets_names: list[str] | None
+    ) -> Self:
+        """Copy, bound to some datasets; one that is made alone gets the covariance."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new.__dict__.pop("_covariance", None)
+        new._name = self._name if name is None else name
+        new._datasets_names = None if datasets_names is None else list(datasets_names)
+        shared = {} if memo is None else memo
+        for key in _PARTS:
+            part = self.__dict__.get(key)
+            if isinstance(part, ModelBase):
+                new.__dict__[key] = part.copy(shared)
+            elif isinstance(part, dict):
+                new.__dict__[key] = dict(part)
+        if new._name != self._name:
+            new._label_parameters()
+        if memo is None:
+            self._copy_covariance(new)
+        return new
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _PARTS or not self._is_made:
@@ -167,21 +189,6 @@ class Component(HasCovariance):
 
     def _check_models(self) -> None:
         """Refuse models that are not of the kind that is expected, or do not go together."""
-
-    def _copy_models(self, new: Self, memo: dict[int, Any]) -> None:
-        """Give a copy models of its own."""
-        for key in _PARTS:
-            model = self.__dict__.get(key)
-            if isinstance(model, ModelBase):
-                new.__dict__[key] = model.copy(memo)
-
-    def _finish_copy(self, new: Self, alone: bool) -> None:
-        """Label the parameters of a copy by its name; one that is alone gets the covariance."""
-        new.__dict__.pop("_covariance", None)
-        if new._name != self._name:
-            new._label_parameters()
-        if alone:
-            self._copy_covariance(new)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         new = memo[id(self)] = self.copy(memo=memo)

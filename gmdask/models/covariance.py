@@ -287,18 +287,29 @@ class HasCovariance(KnownAttributes):
         matrix = value.matrix_of(parameters) if isinstance(value, Covariance) else value
         covariance = Covariance(parameters, matrix)
         covariance.set_errors()
-        self._keep(covariance)
+        self.keep_covariance(covariance)
 
-    def _keep(self, covariance: Covariance | None) -> None:
-        """Hold a covariance of these and perhaps of other parameters; None forgets it."""
+    @property
+    def whole_covariance(self) -> Covariance:
+        """What was set or fitted, with other parameters that it was of; see `covariance`."""
+        return self._covariance or self.covariance
+
+    def keep_covariance(self, covariance: Covariance | None) -> None:
+        """Hold a covariance without a change of errors, here and in the models inside.
+
+        Parameters
+        ----------
+        covariance : `Covariance` or None
+            Of these and perhaps of other parameters; None forgets it.
+        """
         self._covariance = covariance
         for part in self._inner():
-            part._keep(covariance)
+            part.keep_covariance(covariance)
 
     def _copy_covariance(self, new: HasCovariance) -> None:
         """Give a copy the covariance of these parameters."""
         if self.has_covariance:
-            new._keep(Covariance(new.parameters, self.covariance.data))
+            new.keep_covariance(Covariance(new.parameters, self.covariance.data))
 
     def sample_parameters_from_covariance(
         self,

@@ -125,7 +125,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             raise InputError(msg)
         found = type(self)([c for c, is_in in zip(self._components, mask, strict=True) if is_in])
         if self._covariance is not None and len(found):
-            found._covariance = self.covariance.get_subcovariance(found.parameters)
+            found.keep_covariance(self.covariance.get_subcovariance(found.parameters))
         return found
 
     def index(self, key: Any, start: int = 0, stop: int | None = None) -> int:
@@ -220,7 +220,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         parts: dict[int, Covariance] = {}
         for component in self._components:
             if component.has_covariance:
-                known = component._covariance or component.covariance
+                known = component.whole_covariance
                 parts[id(known)] = known
         return joined(parameters, parts.values()) if parts else Covariance(parameters)
 
@@ -238,7 +238,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
                 value = expanded.data if expanded.blocks is None else expanded.blocks
             covariance = Covariance(parameters, value)
             covariance.set_errors()
-        self._keep(covariance)
+        self.keep_covariance(covariance)
 
     def _inner(self) -> list[Component]:
         return self._components
@@ -308,7 +308,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         memo: dict[int, Any] = {}
         new = self._copied_from(self._components, memo)
         if self.has_covariance:
-            new._keep(self.covariance.rebound(memo, new.parameters))
+            new.keep_covariance(self.covariance.rebound(memo, new.parameters))
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -269,7 +269,7 @@ class Models(ModelSequence):
             try:
                 yield
             finally:
-                self._keep(covariance)
+                self.keep_covariance(covariance)
 
     def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
         """Copy all components, those of some datasets bound to others.
@@ -296,7 +296,7 @@ class Models(ModelSequence):
             copies.append(twin)
         moved = self.__class__(copies)
         if self.has_covariance:
-            moved._keep(self.covariance.rebound(memo, moved.parameters))
+            moved.keep_covariance(self.covariance.rebound(memo, moved.parameters))
         return moved
 
     def _by_dataset(self) -> dict[str | None, list[int]]:

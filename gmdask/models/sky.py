@@ -159,18 +159,6 @@ class SkyModel(Component):
         }
         return cls(**made, **arguments)
 
-    def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
-        """Independent copy, of another name if one is given."""
-        alone, memo = memo is None, {} if memo is None else memo
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        new._name = self._name if name is None else name
-        self._copy_models(new, memo)
-        new.__dict__["apply_irf"] = dict(self.apply_irf)
-        new._datasets_names = self.datasets_names
-        self._finish_copy(new, alone)
-        return new
-
     def to_dict(
         self, full_output: bool = True, links: dict[int, str] | None = None
     ) -> dict[str, Any]:

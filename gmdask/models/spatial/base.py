@@ -33,10 +33,12 @@ __all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
 
 Array = NDArray[np.float64]
 
-_LON = ParameterDefault("lon_0", 0.0, "deg")
-_LAT = ParameterDefault("lat_0", 0.0, "deg", min=-90.0, max=90.0)
-_E = ParameterDefault("e", 0.0, min=0.0, max=1.0, frozen=True, least=0.0, most=1.0, even=True)
-_PHI = ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True, period=360.0)
+LON = ParameterDefault("lon_0", 0.0, "deg")
+LAT = ParameterDefault("lat_0", 0.0, "deg", min=-90.0, max=90.0)
+ECCENTRICITY = ParameterDefault(
+    "e", 0.0, min=0.0, max=1.0, frozen=True, least=0.0, most=1.0, even=True
+)
+ANGLE = ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True, period=360.0)
 
 
 class SkyGrid:
@@ -337,7 +339,7 @@ class PointSpatialModel(SpatialModel):
     """A point; a pixel grid shares it among the four pixels around it."""
 
     tag = ("PointSpatialModel", "point")
-    defaults = (_LON, _LAT)
+    defaults = (LON, LAT)
     lon_0: Parameter
     lat_0: Parameter
 

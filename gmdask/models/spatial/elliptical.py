@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spatial.base import _E, _LAT, _LON, _PHI, SkyGrid, SpatialModel
+from gmdask.models.spatial.base import ANGLE, ECCENTRICITY, LAT, LON, SkyGrid, SpatialModel
 from gmdask.models.spatial.offsets import DEG, Ellipse, Offsets, positive
 
 __all__ = ["DiskSpatialModel", "GeneralizedGaussianSpatialModel"]
@@ -135,12 +135,12 @@ class GeneralizedGaussianSpatialModel(_Elliptical):
 
     tag = ("GeneralizedGaussianSpatialModel", "gauss-general")
     defaults = (
-        _LON,
-        _LAT,
+        LON,
+        LAT,
         ParameterDefault("r_0", 1.0, "deg", least=0.0, even=True),
         ParameterDefault("eta", 0.5, min=0.01, max=1.0, least=0.0),
-        _E,
-        _PHI,
+        ECCENTRICITY,
+        ANGLE,
     )
     eta: Parameter
 
@@ -252,11 +252,11 @@ class DiskSpatialModel(_Elliptical):
 
     tag = ("DiskSpatialModel", "disk")
     defaults = (
-        _LON,
-        _LAT,
+        LON,
+        LAT,
         ParameterDefault("r_0", 1.0, "deg", min=0.0, least=0.0, even=True),
-        _E,
-        _PHI,
+        ECCENTRICITY,
+        ANGLE,
         ParameterDefault("edge_width", 0.01, min=0.0, max=1.0, frozen=True, least=0.0),
     )
     edge_width: Parameter

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spatial.base import _E, _LAT, _LON, _PHI, SkyGrid, SpatialModel
+from gmdask.models.spatial.base import ANGLE, ECCENTRICITY, LAT, LON, SkyGrid, SpatialModel
 from gmdask.models.spatial.offsets import DEG, Ellipse, Offsets, positive
 
 __all__ = ["GaussianSpatialModel"]
@@ -101,11 +101,11 @@ class GaussianSpatialModel(SpatialModel):
 
     tag = ("GaussianSpatialModel", "gauss")
     defaults = (
-        _LON,
-        _LAT,
+        LON,
+        LAT,
         ParameterDefault("sigma", 1.0, "deg", min=0.0, least=0.0, even=True),
-        _E,
-        _PHI,
+        ECCENTRICITY,
+        ANGLE,
     )
     lon_0: Parameter
     lat_0: Parameter

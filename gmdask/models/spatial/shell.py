@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spatial.base import _LAT, _LON, SkyGrid, SpatialModel
+from gmdask.models.spatial.base import LAT, LON, SkyGrid, SpatialModel
 from gmdask.models.spatial.offsets import DEG, Offsets
 
 __all__ = ["Shell2SpatialModel", "ShellSpatialModel"]
@@ -119,8 +119,8 @@ class ShellSpatialModel(_Shell):
 
     tag = ("ShellSpatialModel", "shell")
     defaults = (
-        _LON,
-        _LAT,
+        LON,
+        LAT,
         ParameterDefault("radius", 1.0, "deg", least=0.0),
         ParameterDefault("width", 0.2, "deg", least=0.0),
     )
@@ -177,8 +177,8 @@ class Shell2SpatialModel(_Shell):
 
     tag = ("Shell2SpatialModel", "shell2")
     defaults = (
-        _LON,
-        _LAT,
+        LON,
+        LAT,
         ParameterDefault("r_0", 1.0, "deg", least=0.0, even=True),
         ParameterDefault("eta", 0.2, min=0.02, max=1.0, least=0.0, most=1.0),
     )

@@ -20,7 +20,7 @@ from gmdask.models.io.sky_map import SkyMap, read_sky_map
 from gmdask.models.io.template_files import write_map
 from gmdask.models.parameter import Parameter, ParameterDefault, unit_factor
 from gmdask.models.registry import register
-from gmdask.models.spatial.base import _LAT, _LON, SkyGrid, SpatialModel
+from gmdask.models.spatial.base import LAT, LON, SkyGrid, SpatialModel
 from gmdask.models.spatial.log_map import LogMap
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ class TemplateSpatialModel(_OnMap):
 
     tag = ("TemplateSpatialModel", "template")
     defaults = (
-        ParameterDefault("lon_0", _LON.value, "deg", frozen=True),
-        ParameterDefault("lat_0", _LAT.value, "deg", min=-90.0, max=90.0, frozen=True),
+        ParameterDefault("lon_0", LON.value, "deg", frozen=True),
+        ParameterDefault("lat_0", LAT.value, "deg", min=-90.0, max=90.0, frozen=True),
     )
     lon_0: Parameter
     lat_0: Parameter
