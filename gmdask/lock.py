@@ -121,20 +121,20 @@ class Lock:
             return False
 
     def _take(self) -> None:
-        while not self.in_place():  # another process may remove the file just as it is opened
-            if self._handle is not None:
-                os.close(self._handle)
-            self._handle = self._opened()
-        assert self._handle is not None
-        content = os.pread(self._handle, 4096, 0)
+        handle = self._handle
+        while handle is None or not self.in_place():  # it may be removed just as it is opened
+            if handle is not None:
+                os.close(handle)
+            self._handle = handle = self._opened()
+        content = os.pread(handle, 4096, 0)
         self.taken_over = _parsed(content)
         if content and self.taken_over is None:
-            os.close(self._handle)
+            os.close(handle)
             self._handle = None
             msg = f"{self.path}: is not a lock of gmdask; move it away"
             raise InputError(msg)
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, json.dumps(asdict(Holder.here())).encode(), 0)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(asdict(Holder.here())).encode(), 0)
 
     def _opened(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

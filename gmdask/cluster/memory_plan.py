@@ -116,11 +116,10 @@ def _answers(
 
 
 def _measure(
-    function: Callable[..., Any], fixed: int, dask_worker: Worker | None = None
+    function: Callable[..., Any], fixed: int, dask_worker: Worker
 ) -> tuple[int, float, int, int]:
-    """Limit of this worker, share of it that may be filled, bytes held, and threads."""
+    """Limit of this worker, share of it that may be filled, bytes held, and threads; Dask gives `dask_worker`."""
     del function  # that it came here has loaded what it needs
-    assert dask_worker is not None  # Dask gives it by this name
     _tidy()
     memory = dask_worker.memory_manager
     marks = memory.memory_target_fraction, memory.memory_spill_fraction

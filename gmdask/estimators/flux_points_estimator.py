@@ -125,9 +125,9 @@ class FluxPointsEstimator(KnownAttributes):
         self._begin(datasets, models)
         names = source_names(models, self.source)
         bins = bins_of(datasets, self.energy_edges)
-        together = np.zeros(len(datasets), dtype=np.intp)
-        apart = np.arange(len(datasets)) if self.per_dataset else None
-        found = self._estimate(datasets, models, names, bins, [together, apart], client)
+        labels = [np.zeros(len(datasets), dtype=np.intp)]
+        labels += [np.arange(len(datasets))] if self.per_dataset else []
+        found = self._estimate(datasets, models, names, bins, labels, client)
         points = {
             name: _points(self._options, models[name], bins, datasets, k, *found)
             for k, name in enumerate(names)
@@ -146,17 +146,14 @@ class FluxPointsEstimator(KnownAttributes):
         models: Models,
         names: list[str],
         bins: EnergyBins,
-        labels: Sequence[NDArray[np.intp] | None],
+        labels: Sequence[NDArray[np.intp]],
         client: Client | None,
-    ) -> list[dict[str, Array] | None]:
+    ) -> list[dict[str, Array]]:
         """Estimate for several ways to group the datasets."""
         likelihood = NormLikelihood(datasets, models, names, bins, client)
-        found: list[dict[str, Array] | None] = []
+        found: list[dict[str, Array]] = []
         try:
             for label in labels:
-                if label is None:
-                    found.append(None)
-                    continue
                 n = int(label.max(initial=-1)) + 1
                 values = estimate(likelihood, label, n, self._options)
                 if self.reoptimize:
@@ -175,11 +172,10 @@ def _points(
     bins: EnergyBins,
     datasets: Datasets,
     k: int,
-    joint: dict[str, Array] | None,
-    apart: dict[str, Array] | None,
+    joint: dict[str, Array],
+    apart: dict[str, Array] | None = None,
 ) -> FluxPoints:
     """Flux points of source number k."""
-    assert joint is not None
     reference = source.spectral_model.copy()
     own = {
         key: values[k] if key in PER_DATASET else values[k, :, 0] for key, values in joint.items()

@@ -99,7 +99,6 @@ class LightCurveEstimator(FluxPointsEstimator):
         bins = bins_of(datasets, self.energy_edges)
         label, low, high = self._points(datasets)
         found = self._estimate(datasets, models, names, bins, [label], client)[0]
-        assert found is not None
         curves = {}
         for k, name in enumerate(names):
             own = {

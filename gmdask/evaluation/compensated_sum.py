@@ -24,7 +24,7 @@ def once(index: Index) -> Index:
     return index[np.sort(np.unique(index, return_index=True)[1])]
 
 
-def scattered_sum(parts: Iterable[tuple[Index, Array | None]], n: int) -> Array:
+def scattered_sum(parts: Iterable[tuple[Index, Array]], n: int) -> Array:
     """Sum of scattered arrays in order, with Neumaier's compensation.
 
     Parameters
@@ -36,7 +36,6 @@ def scattered_sum(parts: Iterable[tuple[Index, Array | None]], n: int) -> Array:
     """
     total: Array | None = None
     for index, part in parts:
-        assert part is not None
         if total is None:
             total, lost = np.zeros((n,) * part.ndim), np.zeros((n,) * part.ndim)
         at = np.ix_(*[index] * part.ndim)

@@ -182,6 +182,20 @@ class Region:
             return None
         return float(one.radius.to_value("deg"))
 
+    @property
+    def required_radius(self) -> float:
+        """Radius in deg of a circle.
+
+        Raises
+        ------
+        InputError
+            If it is anything else.
+        """
+        if self.radius is None:
+            msg = f"{self} is not a circle"
+            raise InputError(msg)
+        return self.radius
+
     @cached_property
     def center(self) -> tuple[float, float]:
         """Centre (longitude, latitude) in ICRS, in deg.

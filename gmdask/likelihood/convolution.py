@@ -42,6 +42,9 @@ class Convolution:
 
     Attributes
     ----------
+    is_identity : bool
+        Whether images stay as they are.
+    kernels : array of shape (plane, n, n)
     size : tuple of int
         Shape of the images padded with zeros, which are transformed.
 
@@ -58,8 +61,10 @@ class Convolution:
         shape: tuple[int, int],
         border: tuple[int, int] = (0, 0),
     ) -> None:
-        self.kernels, self.n_plane, self._shape = kernels, n_plane, shape
-        self._half = 0 if kernels is None else kernels.shape[-1] // 2
+        self.is_identity = kernels is None
+        self.kernels: Array = np.ones((n_plane, 1, 1)) if kernels is None else kernels
+        self.n_plane, self._shape = n_plane, shape
+        self._half = self.kernels.shape[-1] // 2
         y, x = (
             fft.next_fast_len(n + max(self._half - zeros, 0), real=True)
             for n, zeros in zip(shape, border, strict=True)
@@ -75,7 +80,6 @@ class Convolution:
     @cached_property
     def transform(self) -> Array:
         """Transforms of the kernels, centred on pixel 0, without what exceeds the image."""
-        assert self.kernels is not None
         (n_y, n_x), size, half = self._shape, self.size, self._half
         quarter = self.kernels[:, half : half + n_y, half : half + n_x]
         along_y = _cosines(size[0], quarter.shape[1])
@@ -85,13 +89,13 @@ class Convolution:
 
     def apply(self, images: Array) -> Array:
         """Convolve one image (lat, lon), or one per plane, to (plane, lat, lon)."""
-        if self.kernels is None:
+        if self.is_identity:
             return np.broadcast_to(images, (self.n_plane, *self._shape))
         return self.back(fft.rfft2(images, s=self.size) * self.transform)
 
     def adjoint_sum(self, images: Array) -> Array:
         """Sum over planes of the adjoint of `apply`: shape (lat, lon)."""
-        if self.kernels is None:
+        if self.is_identity:
             return np.asarray(images.sum(axis=0))
         return self.back((fft.rfft2(images, s=self.size) * self.transform).sum(axis=0))
 
@@ -134,7 +138,7 @@ class SampledConvolution:
         self._convolution, self._y, self._x, self._needed = convolution, y, x, needed
         self.weights, self._whole = weights, np.zeros(0, dtype=np.intp)
         self._summed = np.zeros(convolution.n_plane, dtype=bool)
-        if convolution.kernels is not None:
+        if not convolution.is_identity:
             if not per_plane:
                 self._summed = self._cheaper_as_sums()
             self._whole = np.flatnonzero(~self._summed & needed.any(axis=1))
@@ -159,7 +163,7 @@ class SampledConvolution:
         sums : array of shape (I, plane)
         """
         own, n_image = self._convolution, len(images.values)
-        if own.kernels is None:
+        if own.is_identity:
             return self._unconvolved(images.values)
         values = np.zeros((n_image, own.n_plane, len(self._y)))
         sums = np.zeros((n_image, own.n_plane))
@@ -213,7 +217,6 @@ class SampledConvolution:
     def _halves(self) -> Index:
         """Half the width of each kernel, without zeros at its border."""
         kernels = self._convolution.kernels
-        assert kernels is not None
         half = kernels.shape[-1] // 2
         distance = np.abs(np.arange(-half, half + 1))
         return np.asarray(np.where(kernels.any(axis=1), distance, 0).max(axis=1))
@@ -236,7 +239,6 @@ class SampledConvolution:
     def _sums_at(self, images: Array, pixels: Index) -> Iterator[Array]:
         """Convolve each image (lat, lon) with the kernels of some planes, at pixels: (plane, pixel)."""
         kernels, planes = self._convolution.kernels, self._summed
-        assert kernels is not None
         y, x, whole = self._y[pixels], self._x[pixels], kernels.shape[-1] // 2
         half = int(self._halves[planes].max())
         cut = slice(whole - half, whole + half + 1)

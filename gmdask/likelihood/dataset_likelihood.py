@@ -97,7 +97,7 @@ class _Part(NamedTuple):
     operator: Operator
     bins: Places
     f: Array
-    df: Array | None
+    df: Array
     seen: Linear
 
 
@@ -249,7 +249,7 @@ class CompiledDataset:
             spectrum = term.spectral.internal(values)
             f, df = source.spectrum(self._energy_grid, spectrum, cache, derivatives=derivatives)
             if df is None:
-                seen = _plain(*operator.forward(f))
+                seen, df = _plain(*operator.forward(f)), np.zeros((0, len(f)))
             else:
                 places, factors = term.spectral.places, term.spectral.free_factors
                 seen = operator.linear(f, np.ascontiguousarray((df[places] * factors[:, None]).T))
@@ -344,9 +344,9 @@ class CompiledDataset:
 
     def _profile(self, values: Array, source: Array, source_sum: float) -> Array:
         """Values with the local parameters, all of the background, at their optimum."""
-        assert self._background is not None
-        assert self._norm is not None
         background, slot = self._background, self._norm
+        if background is None or slot is None:
+            return values
         moving = np.flatnonzero(self.local[slot.index])
         places, factors = slot.index[moving], slot.factors[moving]
         at, order = slot.internal(values), np.searchsorted(self._own, places)
@@ -426,7 +426,6 @@ class CompiledDataset:
 
     def _source_second(self, values: Array, part: _Part, terms: Terms, observed: Array) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
-        assert part.df is not None
         w, w_sum = terms.first[part.bins], terms.first_sum
         spectral, spatial = part.term.spectral, part.term.spatial
         bent = part.operator.bent(part.f, w, w_sum)

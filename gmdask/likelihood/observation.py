@@ -347,19 +347,26 @@ class Observation:
         npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]
         return npix[0], npix[1]
 
-    def _kernel(
-        self, position: tuple[float, float] | None, frame: str, target: WcsGrid | None = None
-    ) -> PSFKernel | None:
-        psf = self.psf
-        if psf is None:
-            return None
-        axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
-        return psf.kernel(*self._in_psf(position, frame), axis.center, target or self.grid)
+    def _kernel(self, position: tuple[float, float] | None, frame: str) -> PSFKernel | None:
+        return None if self.psf is None else self.kernel_on(position, frame, self.grid)
+
+    @property
+    def required_psf(self) -> PSFMap:
+        """The PSF of a dataset that has one.
+
+        Raises
+        ------
+        InputError
+            If it has none.
+        """
+        if self.psf is None:
+            msg = f"dataset {self.name!r}: there is no PSF"
+            raise InputError(msg)
+        return self.psf
 
     def _in_psf(self, position: tuple[float, float] | None, frame: str) -> tuple[float, float]:
         """Where the PSF map is looked at for a position."""
-        assert self.psf is not None
-        grid = self.psf.grid
+        grid = self.required_psf.grid
         if position is None or grid.shape == (1, 1):  # one kernel for the field
             own = grid if position is None else self.grid
             position, frame = own.center, own.frame
@@ -378,9 +385,9 @@ class Observation:
         target : `WcsGrid`
             Pixels.
         """
-        kernel = self._kernel(position, frame, target)
-        assert kernel is not None
-        return kernel
+        psf = self.required_psf
+        axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
+        return psf.kernel(*self._in_psf(position, frame), axis.center, target)
 
     def edisp_at(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
         """Energy dispersion (energy_true, energy) at a position.

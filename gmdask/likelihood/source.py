@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.corners import point_corners
 from gmdask.likelihood.exact.operator import ExactOperator
-from gmdask.likelihood.exact.region import ExactRegion, is_exact_region
+from gmdask.likelihood.exact.region import ExactRegion, exact_region
 from gmdask.likelihood.exact.source import ExactSource, is_exact
 from gmdask.likelihood.extended import ExtendedResponse
 from gmdask.likelihood.gti_norm import GtiNorm
@@ -86,8 +86,8 @@ class Source:
         self.exact: ExactSource | ExactRegion | None = None
         if response == EXACT and is_exact(observation, spatial, self._apply):
             self.exact = ExactSource(observation, bins, spatial, self._apply, free, keep)
-        elif response == EXACT and is_exact_region(observation, spatial, self._apply):
-            self.exact = ExactRegion(observation, bins, spatial, self._apply, free)
+        elif response == EXACT:
+            self.exact = exact_region(observation, bins, spatial, self._apply, free)
 
     @property
     def nbytes(self) -> int:

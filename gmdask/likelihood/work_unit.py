@@ -183,8 +183,8 @@ class RunResult:
         Parameters of the datasets, one after the other, local ones at their optimum.
     shared : array of shape (S,)
         Which shared parameters the sums are over: those that anything depends on.
-    gradient, hessian, observed : array of shape (S,), (S, S), (S, S), or None
-        Of the profile likelihood.
+    gradient, hessian, observed : array of shape (S,), (S, S), (S, S)
+        Of the profile likelihood; those that were not asked for are empty.
     blocks : tuple of `LocalBlock`
         One per dataset, in order 2.
     block_shared : tuple of array
@@ -195,9 +195,9 @@ class RunResult:
     floors: Index
     values: Array
     shared: Index
-    gradient: Array | None
-    hessian: Array | None
-    observed: Array | None
+    gradient: Array
+    hessian: Array
+    observed: Array
     blocks: tuple[LocalBlock, ...]
     block_shared: tuple[Index, ...]
 
@@ -251,14 +251,14 @@ class _CompiledRun:
         stats = np.array([e.stat for e in evaluations])
         floors = np.array([e.n_floor for e in evaluations], dtype=np.intp)
         if order == 0:
-            nothing = np.zeros(0, dtype=np.intp)
-            return RunResult(stats, floors, values, nothing, None, None, None, (), ())
+            nothing, none = np.zeros(0, dtype=np.intp), np.zeros((0, 0))
+            return RunResult(stats, floors, values, nothing, np.zeros(0), none, none, (), ())
         found = np.concatenate([e.values for e in evaluations])
         return RunResult(stats, floors, found, *self._sums(evaluations, order))
 
     def _sums(
         self, evaluations: Sequence[Evaluation], order: int
-    ) -> tuple[Index, Array, Array, Array | None, tuple[LocalBlock, ...], tuple[Index, ...]]:
+    ) -> tuple[Index, Array, Array, Array, tuple[LocalBlock, ...], tuple[Index, ...]]:
         """Gradient and Hessians of the profile likelihood, and in order 2 the local blocks."""
         reached = [
             spec.shared[_known(e.used)[~local]]
@@ -286,7 +286,7 @@ class _CompiledRun:
                 blocks.append(block)
             gradient[place] += own_gradient
         if order < 2:
-            return shared, gradient, hessian, None, (), ()
+            return shared, gradient, hessian, np.zeros((0, 0)), (), ()
         return shared, gradient, hessian, observed, tuple(blocks), tuple(reached)
 
 

@@ -327,15 +327,17 @@ def _found(table: Table, sed_type: str) -> dict[str, Array]:
     """Value, errors to both sides, and upper limit; nan where there is none."""
     unit = SED_UNITS[sed_type]
 
-    def column(name: str) -> Array | None:
-        if name not in table.colnames:
-            return None
+    def column(name: str) -> Array:
         return np.ma.filled(np.asarray(table[name].quantity.to_value(unit)), np.nan)
 
+    def optional(name: str) -> Array | None:
+        return column(name) if name in table.colnames else None
+
     value = column(sed_type)
-    assert value is not None
     none = np.full(value.shape, np.nan)
-    err, errn, errp, limit = (column(f"{sed_type}_{key}") for key in ("err", "errn", "errp", "ul"))
+    err, errn, errp, limit = (
+        optional(f"{sed_type}_{key}") for key in ("err", "errn", "errp", "ul")
+    )
     err, limit = none if err is None else err, none if limit is None else limit
     bound = np.zeros(value.shape, bool)
     if "is_ul" in table.colnames:

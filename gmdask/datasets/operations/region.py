@@ -178,11 +178,9 @@ def _without(cube: xr.Dataset, key: str) -> xr.Dataset:
 def _contained(cube: xr.Dataset, region: Region, exposure: xr.Variable) -> xr.Variable:
     """Exposure times the share of the PSF in a circle."""
     observation = Observation(cube)
-    psf = observation.psf
-    assert psf is not None
-    assert region.radius is not None
+    psf, radius = observation.required_psf, region.required_radius
     lon, lat = rotate(*region.center, "icrs", psf.grid.frame)
-    share = psf.containment(float(lon), float(lat), observation.energy_true.center, region.radius)
+    share = psf.containment(float(lon), float(lat), observation.energy_true.center, radius)
     result = exposure * xr.Variable(("energy_true",), share)
     result.attrs = dict(exposure.attrs)
     return result

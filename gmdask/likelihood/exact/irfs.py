@@ -78,8 +78,7 @@ class PsfTable:
     """
 
     def __init__(self, observation: Observation) -> None:
-        psf = observation.psf
-        assert psf is not None
+        psf = observation.required_psf
         self._observation, self._psf = observation, psf
         self.table: RadialTable = radial_table(tuple(psf.rad.center.tolist()))
         self._flux = flux_weights(self.table)

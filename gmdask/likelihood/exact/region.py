@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window
+from gmdask.geometry.regions import Region
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.footprints import footprints, pairs, rows
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
@@ -25,7 +26,7 @@ from gmdask.likelihood.operators import MatrixOperator
 from gmdask.models import SpatialModel
 from gmdask.sums import matmul
 
-__all__ = ["ExactRegion", "is_exact_region"]
+__all__ = ["ExactRegion", "exact_region"]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
@@ -41,29 +42,26 @@ class _Jet(NamedTuple):
     second: Array
 
 
-def is_exact_region(
-    observation: Observation, spatial: SpatialModel, apply_irf: dict[str, bool]
-) -> bool:
-    """Whether the exact response serves a model in a dataset of one region.
+def exact_region(
+    observation: Observation, bins: Bins, spatial: SpatialModel,
+    apply_irf: dict[str, bool], free: list[int],
+) -> ExactRegion | None:  # fmt: skip
+    """Exact response of a dataset of one region to a model, None where it does not apply.
 
     There has to be a PSF in true energy, a shape whose transform is known, and a region of those
     of `region_nodes`.
     """
-    if observation.region is None or observation.psf_energy != "energy_true":
-        return False
-    if not (apply_irf["psf"] and has_transform(spatial)) or observation.region.is_point:
-        return False
-    return _nodes_of(observation) is not None
-
-
-def _nodes_of(observation: Observation) -> Array | None:
-    """Nodes of the region of a dataset, looked for once."""
-    assert observation.region is not None
-    if "region nodes" not in observation.made:
-        core = psf_table(observation).core
-        observation.made["region nodes"] = region_nodes(observation.region, core)
-    found: Array | None = observation.made["region nodes"]
-    return found
+    region = observation.region
+    if region is None or region.is_point or observation.psf_energy != "energy_true":
+        return None
+    if not (apply_irf["psf"] and has_transform(spatial)):
+        return None
+    if "region nodes" not in observation.made:  # looked for once
+        observation.made["region nodes"] = region_nodes(region, psf_table(observation).core)
+    nodes: Array | None = observation.made["region nodes"]
+    if nodes is None:
+        return None
+    return ExactRegion(observation, region, nodes, bins, spatial, apply_irf, free)
 
 
 class ExactRegion:
@@ -73,19 +71,22 @@ class ExactRegion:
     ----------
     observation : `Observation`
         Of one region.
+    region : `Region`
+    nodes : array
+        See `region_nodes`.
     bins : `Bins`
     spatial : `SpatialModel`
-        For which `is_exact_region`.
     apply_irf : dict
     free : list of int
         Which parameters of the spatial model are free.
     """
 
     def __init__(
-        self, observation: Observation, bins: Bins, spatial: SpatialModel,
-        apply_irf: dict[str, bool], free: list[int],
+        self, observation: Observation, region: Region, nodes: Array, bins: Bins,
+        spatial: SpatialModel, apply_irf: dict[str, bool], free: list[int],
     ) -> None:  # fmt: skip
         self._observation, self._bins, self._spatial = observation, bins, spatial
+        self._region, self._nodes = region, nodes
         self._apply, self._free = apply_irf, free
         self._psf = psf_table(observation)
         names, sizes = spatial.parameter_names, size_names(spatial)
@@ -135,8 +136,7 @@ class ExactRegion:
                 first_sums[s] += more_sums
 
         def second(f: Array, w: Array, w_sum: float) -> Array:
-            bent = self._share(values, 2)
-            assert bent is not None
+            bent = self._share(values, 2) or share
 
             def total(matrix: Array, held: Array) -> float:
                 m, c = seen(matrix, held)
@@ -152,11 +152,6 @@ class ExactRegion:
 
         return MatrixOperator(value, sums, first, first_sums, second), slice(None)
 
-    def _position(self, values: Array) -> tuple[float, float]:
-        position = self._spatial.center(values)
-        assert position is not None
-        return position
-
     def _by_shape(self, jet: Jet) -> _Jet:
         """Derivatives by longitude and latitude as those by the shape parameters."""
         n_s, shape = len(self._moves), jet.value.shape
@@ -168,7 +163,7 @@ class ExactRegion:
         return _Jet(jet.value, by_first, np.einsum("si,uj,ij...->su...", move, move, second))
 
     def _edisp(self, values: Array) -> _Jet:
-        position, frame = self._position(values), self._spatial.frame
+        position, frame = self._spatial.position_at(values), self._spatial.frame
         return self._by_shape(
             edisp_jet(self._observation, position, frame, apply=self._apply["edisp"])
         )
@@ -178,7 +173,7 @@ class ExactRegion:
         weights = self._weights(values, order)
         if weights is None:
             return None
-        psf = self._by_shape(self._psf.at(self._position(values), self._spatial.frame))
+        psf = self._by_shape(self._psf.at(self._spatial.position_at(values), self._spatial.frame))
 
         def of(table: Array, weight: Array) -> Array:
             result: Array = (table * weight).sum(axis=1)
@@ -233,16 +228,13 @@ class ExactRegion:
 
     def _footprints(self, values: Array, matrices: ShapeMatrices, order: int) -> Array:
         """Integrals (row, M, n + 4) of what the coefficients stand for; angles in deg."""
-        region, nodes = self._observation.region, _nodes_of(self._observation)
-        assert region is not None
-        assert nodes is not None
-        position = self._position(values)
-        axes = source_axes(position, self._spatial.frame, region.grid())
+        position = self._spatial.position_at(values)
+        axes = source_axes(position, self._spatial.frame, self._region.grid())
         grid = matrices.grid.at_latitude(position[1])
         n_m, n_coefficients = matrices.value.shape[0], matrices.value.shape[2]
         n_s = len(self._free) if order else 0
         out = np.zeros((rows(n_s, order), n_m, n_coefficients))
         phi = 0.0 if self._phi is None else float(values[self._phi]) * DEG
         moves, turns = self._moves[:n_s] * DEG, self._turns[:n_s] * DEG
-        footprints(nodes, axes, grid, phi, moves, turns, order, out)
+        footprints(self._nodes, axes, grid, phi, moves, turns, order, out)
         return out

@@ -104,7 +104,7 @@ class ExactSource:
         self._patch: Patch | None = None
         self._places: Places = slice(None)
         self._around = ((0.0, 0.0), 0.0)  # circle that the patch holds, in deg
-        self._stored: NDArray[Any] | None = None  # exposure of the patch
+        self._stored: NDArray[Any] = np.zeros((0, 0, 0))  # exposure of the patch
         # where the PSF is of reconstructed energies, the exposure comes before it
         self._exposed = apply_irf["exposure"] and observation.psf_energy != "energy"
         self._exposure, self._unit = Exposure.none(observation.energy_true.nbin), 1.0
@@ -140,15 +140,10 @@ class ExactSource:
             self._found_reach = sizes, 2 * math.degrees(math.asin(min(end * DEG / 2, 1.0)))
         return self._found_reach[1]
 
-    def _position(self, values: Array) -> tuple[float, float]:
-        position = self._spatial.center(values)
-        assert position is not None
-        return position
-
     def _patch_at(self, values: Array) -> Patch | None:
         """Pixels that hold all that is seen of the source; None where it is outside."""
         grid, frame = self._observation.grid, self._spatial.frame
-        position, reach = self._position(values), self._reach(values)
+        position, reach = self._spatial.position_at(values), self._reach(values)
         if self._field.is_beyond(position, frame, reach):
             return None
         held = self._patch is not None and self._field.holds(position, frame)
@@ -177,7 +172,7 @@ class ExactSource:
             self._stored = keep(np.array(self._observation.read(window)[0]))
 
     def _irfs(self, values: Array) -> tuple[Jet, Jet]:
-        position, frame = self._position(values), self._spatial.frame
+        position, frame = self._spatial.position_at(values), self._spatial.frame
         edisp = edisp_jet(self._observation, position, frame, apply=self._apply["edisp"])
         return self._psf.at(position, frame), edisp
 
@@ -211,12 +206,12 @@ class ExactSource:
         if self._observation.psf_energy != "energy":
             kind, response = ExactOperator, self._by_shape(edisp, free)
         else:  # the exposure comes before the PSF
-            folded = product(edisp, self._exposure_at(values))
+            folded = product(edisp, self._exposure_at(values, patch))
             kind, response = RecoOperator, self._by_shape(folded, free)
         return kind(sight, patch, self._shares, response, tables, moved, second), self._places
 
     def _sight(self, values: Array, matrices: ShapeMatrices, moving: list[int]) -> Sight:
-        position, frame = self._position(values), self._spatial.frame
+        position, frame = self._spatial.position_at(values), self._spatial.frame
         axes = source_axes(position, frame, self._observation.grid)
         moves = np.array(self._moves[moving] * DEG).reshape(-1, 2)
         turns = np.array(self._turns[moving] * DEG)
@@ -235,14 +230,14 @@ class ExactSource:
                     second[s, u] = jet.second[i][j]
         return ByShape(jet.value, first, second)
 
-    def _exposure_at(self, values: Array) -> Jet:
+    def _exposure_at(self, values: Array, patch: Patch) -> Jet:
         """Exposure (T,) in cm2 s at the source."""
-        blend = blend_at(self._observation.grid, *self._position(values), self._spatial.frame)
+        blend = blend_at(
+            self._observation.grid, *self._spatial.position_at(values), self._spatial.frame
+        )
         if not self._apply["exposure"]:
             return jet_of(blend, np.ones((self._observation.energy_true.nbin, 4, 4)))
-        assert self._patch is not None
-        assert self._stored is not None
-        y, x = blend.y - self._patch.y0, blend.x - self._patch.x0
+        y, x = blend.y - patch.y0, blend.x - patch.x0
         nodes = self._stored[:, y][:, :, x].astype(np.float64)
         np.nan_to_num(nodes, copy=False, posinf=0.0, neginf=0.0)
         return jet_of(blend, nodes * self._observation.exposure_unit)

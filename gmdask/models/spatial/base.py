@@ -158,6 +158,20 @@ class SpatialModel(ModelBase):
             return None
         return float(values[names.index("lon_0")]), float(values[names.index("lat_0")])
 
+    def position_at(self, values: Array) -> tuple[float, float]:
+        """Centre (lon, lat) in deg of a model that has one, see `center`.
+
+        Raises
+        ------
+        ModelError
+            If it has none.
+        """
+        center = self.center(values)
+        if center is None:
+            msg = f"{type(self).__name__} has no centre, expected a shape with a position"
+            raise ModelError(msg)
+        return center
+
     @property
     def is_energy_dependent(self) -> bool:
         """Whether the density depends on the true energy."""
