@@ -18,6 +18,7 @@ FILES = {
     "datasets.json": "datasets.yaml",
     "models.json": "models.yaml",
     "simulation.json": "configuration of gmdask simulate",
+    "reduction.json": "configuration of gmdask reduce",
     "result.json": "result.json",
     "checkpoint.json": "checkpoint.json",
 }

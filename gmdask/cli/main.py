@@ -12,6 +12,7 @@ from gmdask.cli.collection_commands import append, compact, cutout, export, ls, 
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.flux_commands import flux_points, light_curve
+from gmdask.cli.reduce_command import reduce_command
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
 from gmdask.cli.terminal import echo, one_line, patient, volume_options
@@ -41,7 +42,7 @@ def cli() -> None:
 
 
 for _command in (
-    demo, simulate, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
+    demo, simulate, reduce_command, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status, versions,
     report, dashboard,
     flux_points, light_curve,

@@ -22,6 +22,7 @@ from gmdask.events import (
 __all__ = ["Progress"]
 
 
+PACE_S = 3.0  # of work, after which its pace is known
 OFTEN = (FitPass, DatasetsProgress)
 SHOWN = (CheckpointFailed, CompileEnd, DatasetsProgress, FitEnd, FitPass, WorkerLost)
 
@@ -39,10 +40,15 @@ class Progress:
         self._terminal, self._volume = sys.stderr.isatty(), volume()
         self._every, self._start, self._last = every, time.monotonic(), -math.inf
         self._width, self._shown = 0, ""
+        self._works: dict[
+            str, tuple[float, int]
+        ] = {}  # when each was first told, and how far it was
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         text = _text(event, everything=self._volume is Volume.VERBOSE)
+        if text is not None and isinstance(event, DatasetsProgress):
+            text += self._time_left(event)
         if text is None or text == self._shown or self._volume is Volume.QUIET:
             return
         self._shown = text
@@ -51,6 +57,15 @@ class Progress:
             self._write_over(text, final=lasting or isinstance(event, FitEnd))
         else:
             self._log(text, always=not isinstance(event, OFTEN) or _is_last(event))
+
+    def _time_left(self, event: DatasetsProgress) -> str:
+        """Time that is left at the pace until now; nothing while it is short or not known."""
+        now = time.monotonic()
+        start, first = self._works.setdefault(event.work, (now, event.done))
+        if now - start < PACE_S or event.done == first or event.done == event.total:
+            return ""
+        left = (now - start) / (event.done - first) * (event.total - event.done)
+        return f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"
 
     def _write_over(self, text: str, *, final: bool) -> None:
         sys.stderr.write("\r" + text.ljust(self._width) + ("\n" if final else ""))

@@ -25,7 +25,8 @@ def run_tasks(
     ----------
     function : callable
     items : sequence
-        Plain data, one per task.
+        Plain data, one per task. What is appended to a list while its results are taken is done,
+        too.
     client : `distributed.Client` or None
         None runs them here, one after the other.
     in_flight : int
@@ -48,24 +49,27 @@ def _run_there(
     function: Callable[[S], T], items: Sequence[S], client: Client, in_flight: int
 ) -> Iterator[tuple[int, T]]:
     threads = max(sum(client.nthreads().values()), 1)
-    waiting = list(enumerate(items))[::-1]
-    index_of = {}
+    index_of: dict[str, int] = {}
     running = as_completed(loop=client.loop)
+    submitted = 0
 
     def submit() -> None:
-        index, item = waiting.pop()
-        future = client.submit(tell, function, item, pure=False)
-        index_of[future.key] = index
-        running.add(future)
+        nonlocal submitted
+        while submitted < len(items) and submitted - given < threads * in_flight:
+            future = client.submit(tell, function, items[submitted], pure=False)
+            index_of[future.key] = submitted
+            running.add(future)
+            submitted += 1
 
-    while waiting and len(index_of) < threads * in_flight:
-        submit()
+    given = 0
+    submit()
     try:
         for future in running:
             result = raise_told(future.result())
-            if waiting:
-                submit()
-            yield index_of[future.key], result
+            given += 1
+            submit()
+            yield index_of.pop(future.key), result
+            submit()  # what was appended
     finally:
         if client.status == "running":
             client.cancel(list(running.futures))

@@ -39,7 +39,7 @@ class DatasetsProgress(Event):
 
     Attributes
     ----------
-    work : {"check", "import", "simulate", "write", "stack", "export", "compile"}
+    work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile"}
         What is done with them.
     done, total : int
         How many of how many.

@@ -51,7 +51,8 @@ def line_of(record: Mapping[str, Any]) -> str | None:
     """
     kind = record["event"]
     if kind == "DatasetsProgress":
-        return f"{record['work']}: {record['done']} of {counted(record['total'], 'dataset')}"
+        what = "observation" if record["work"] == "reduce" else "dataset"
+        return f"{record['work']}: {record['done']} of {counted(record['total'], what)}"
     if kind == "RunStart":
         return f"started on host {record['host']}, process {record['pid']}"
     if kind == "FitStart":

@@ -49,6 +49,17 @@ def test_every_item_once(n, two_workers):
     assert at_rest(two_workers)
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_appended_is_done_too(there, two_workers):
+    items = [(0, 0)]
+    found = []
+    for index, result in run_tasks(late, items, two_workers if there else None):
+        found.append((index, result))
+        if len(items) < 20:
+            items += [(len(items), 0), (len(items) + 1, 0)]
+    assert sorted(found) == [(i, i) for i in range(21)]
+
+
 def test_on_all_workers(two_workers):
     found = {pid for _, pid in run_tasks(pid_of, list(range(20)), two_workers)}
     assert len(found) == 2

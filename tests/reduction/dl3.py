@@ -19,6 +19,7 @@ from regions import CircleSkyRegion
 
 CRAB = SkyCoord(83.633, 22.014, unit="deg")
 CRAB_RUNS = (23523, 23526, 23559, 23592)
+PKS_RUNS = (47802, 47803, 47804, 47827, 47828, 47829)
 ENERGY_TRUE = MapAxis.from_energy_bounds("0.3 TeV", "60 TeV", nbin=24, name="energy_true")
 
 

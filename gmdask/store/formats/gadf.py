@@ -29,7 +29,7 @@ from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.ogip import is_ogip, read_ogip
 from gmdask.store.formats.validity import check_values
 
-__all__ = ["COUNTS_LIKE", "read_content", "read_map_dataset"]
+__all__ = ["COUNTS_LIKE", "open_fits", "read_content", "read_map_dataset"]
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
         The file is damaged, or holds something else than is expected.
     """
     path = Path(path)
-    with _open(fits_content(path), str(path)) as hdus:
+    with open_fits(fits_content(path), str(path)) as hdus:
         if is_ogip(hdus):
             return read_ogip(path, hdus, name)
         return _read(hdus, str(path), name, _stem(path))
@@ -93,7 +93,7 @@ def read_content(content: bytes, file: str, name: str | None, default: str) -> x
     InputError
         The file is damaged, or holds something else than is expected.
     """
-    with _open(content, file) as hdus:
+    with open_fits(content, file) as hdus:
         return _read(hdus, file, name, default)
 
 
@@ -141,7 +141,7 @@ def _stem(path: Path) -> str:
 
 
 @contextmanager
-def _open(content: bytes, file: str) -> Iterator[fits.HDUList]:
+def open_fits(content: bytes, file: str) -> Iterator[fits.HDUList]:
     """Open a FITS file; what astropy warns of is logged or, if truncated, raised."""
     with caught_warnings(AstropyWarning) as caught:
         try:
