@@ -185,10 +185,15 @@ def test_configurations_that_cannot_be_used(
     for name in key[:-1]:
         place = place[name]
     place[key[-1]] = value
+    path = write(tmp_path, content)
     with pytest.raises(InputError, match=message):
-        config = reduction.read_config(write(tmp_path, content))
-        reduction.reduce(reduction.select_observations(config), config, tmp_path / "a.zarr")
+        _reduce(path, tmp_path / "a.zarr")
     assert not (tmp_path / "a.zarr").exists()
+
+
+def _reduce(path: Path, store: Path) -> reduction.Reduction:
+    config = reduction.read_config(path)
+    return reduction.reduce(reduction.select_observations(config), config, store)
 
 
 def test_another_configuration_needs_another_store(shared: Path, tmp_path: Path) -> None:
