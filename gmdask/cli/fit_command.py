@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from gmdask.cli.output import OutputFolder
 from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
 from gmdask.cli.terminal import echo
-from gmdask.errors import FitInterrupted, InputError
+from gmdask.errors import FitInterrupted, GmdaskError, InputError
 from gmdask.events import EventFile, FitFailed, RunStart
 from gmdask.lock import Holder
 from gmdask.paths import expanded
@@ -27,6 +28,7 @@ __all__ = ["fit"]
 
 NOT_CONVERGED = 3
 CLUSTER = ("cluster", "workers", "memory_limit")
+KEPT = ("store", "store_digest", "models", "models_digest", "backend", "where", "response")
 
 
 @click.command()
@@ -115,13 +117,14 @@ def _run(
 
     if resume:
         asked = _kept(Checkpoint(folder.checkpoint), asked.get("response")) | asked
-    opened = Store.open(asked["store"])
-    asked["store"] = opened.url
-    _same("store", asked, opened.digest)
-    _same("models", asked, _sha256(asked["models"]))
-    datasets, global_models = datasets_and_models(
-        *(asked[key] for key in ("store", "models", "where", "response"))
-    )
+    with _of_checkpoint(folder.checkpoint) if resume else nullcontext():
+        opened = Store.open(asked["store"])
+        asked["store"] = opened.url
+        _same("store", asked, opened.digest)
+        _same("models", asked, _sha256(asked["models"]))
+        datasets, global_models = datasets_and_models(
+            *(asked[key] for key in ("store", "models", "where", "response"))
+        )
     asked["response"] = datasets.response
     datasets.set_models(global_models)
     progress = Progress()
@@ -188,7 +191,7 @@ def _kept(checkpoint: Checkpoint, response: str | None) -> dict[str, Any]:
     from gmdask.fit.checkpoint import unlike
 
     asked = checkpoint.asked
-    if not {"store", "models", "backend", "where", "response", *CLUSTER} <= asked.keys():
+    if not {*KEPT, *CLUSTER} <= asked.keys():
         msg = f"{checkpoint.path}: is not the checkpoint of a fit that gmdask fit began"
         raise InputError(msg)
     if response not in (None, asked["response"]):
@@ -196,10 +199,20 @@ def _kept(checkpoint: Checkpoint, response: str | None) -> dict[str, Any]:
     return asked
 
 
+@contextmanager
+def _of_checkpoint(path: Path) -> Iterator[None]:
+    """Name the checkpoint in an error about the store and the models that it names."""
+    try:
+        yield
+    except GmdaskError as error:
+        msg = f"{path}: the fit cannot go on: {error}"
+        raise InputError(msg) from error
+
+
 def _same(what: str, asked: dict[str, Any], digest: str) -> None:
     """Keep the digest of an input, which has to be the one that was kept before."""
     if asked.setdefault(f"{what}_digest", digest) != digest:
-        msg = f"{asked[what]}: the {what} changed since the fit began, which cannot be resumed with it"
+        msg = f"{asked[what]}: the {what} changed since the fit began, or are others than those it began with"
         raise InputError(msg)
 
 

@@ -9,6 +9,7 @@ import click
 
 from gmdask.cli.choosing import datasets_and_models, response_option, where_option
 from gmdask.cli.fit_command import NOT_CONVERGED
+from gmdask.cli.progress import Progress
 from gmdask.cli.store_commands import cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
@@ -92,8 +93,10 @@ def _run(
         list(sources), edges, selection_optional=asked["selection"], reoptimize=asked["reoptimize"],
         response=asked["response"], **more
     )  # fmt: skip
+    progress = Progress()
     with connected(asked["cluster"], asked["workers"], asked["memory_limit"]) as client:
-        found = estimation.run(datasets, models, client)
+        found = estimation.run(datasets, models, client, on_event=progress)
+    progress.close()
     for name, path in paths.items():
         path.parent.mkdir(exist_ok=True)
         found[name].write(path, sed_type, overwrite=asked["overwrite"])

@@ -20,7 +20,7 @@ from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.reoptimized import estimate_reoptimized
 from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
-from gmdask.events import counted
+from gmdask.events import Listener, counted
 from gmdask.models import Models, SkyModel
 
 __all__ = ["FluxPointsEstimator"]
@@ -96,6 +96,8 @@ class FluxPointsEstimator(KnownAttributes):
         datasets: Datasets | MapDataset | Iterable[MapDataset],
         models: Models,
         client: Client | None = None,
+        *,
+        on_event: Listener | None = None,
     ) -> FluxPoints | dict[str, FluxPoints]:
         """Estimate the flux points.
 
@@ -106,6 +108,8 @@ class FluxPointsEstimator(KnownAttributes):
             The global models, which stay as they are.
         client : `distributed.Client`, optional
             Cluster to work on; by default this process. Numbers are the same to the last bit.
+        on_event : callable, optional
+            Gets a `DatasetsProgress` while the datasets are compiled.
 
         Returns
         -------
@@ -127,7 +131,7 @@ class FluxPointsEstimator(KnownAttributes):
         bins = bins_of(datasets, self.energy_edges)
         labels = [np.zeros(len(datasets), dtype=np.intp)]
         labels += [np.arange(len(datasets))] if self.per_dataset else []
-        found = self._estimate(datasets, models, names, bins, labels, client)
+        found = self._estimate(datasets, models, names, bins, labels, client, on_event)
         points = {
             name: _points(self._options, models[name], bins, datasets, k, *found)
             for k, name in enumerate(names)
@@ -148,9 +152,10 @@ class FluxPointsEstimator(KnownAttributes):
         bins: EnergyBins,
         labels: Sequence[NDArray[np.intp]],
         client: Client | None,
+        on_event: Listener | None,
     ) -> list[dict[str, Array]]:
         """Estimate for several ways to group the datasets."""
-        likelihood = NormLikelihood(datasets, models, names, bins, client)
+        likelihood = NormLikelihood(datasets, models, names, bins, client, on_event)
         found: list[dict[str, Array]] = []
         try:
             for label in labels:

@@ -20,6 +20,7 @@ from gmdask.errors import InputError
 from gmdask.estimators.estimation import bins_of, source_names
 from gmdask.estimators.flux_points_estimator import PER_DATASET, FluxPointsEstimator, dataset_of
 from gmdask.estimators.light_curve import LightCurve
+from gmdask.events import Listener
 from gmdask.models import Models
 
 __all__ = ["LightCurveEstimator"]
@@ -70,6 +71,8 @@ class LightCurveEstimator(FluxPointsEstimator):
         datasets: Datasets | MapDataset | Iterable[MapDataset],
         models: Models,
         client: Client | None = None,
+        *,
+        on_event: Listener | None = None,
     ) -> LightCurve | dict[str, LightCurve]:
         """Estimate the light curve.
 
@@ -80,6 +83,8 @@ class LightCurveEstimator(FluxPointsEstimator):
             The global models, which stay as they are.
         client : `distributed.Client`, optional
             Cluster to work on; by default this process. Numbers are the same to the last bit.
+        on_event : callable, optional
+            Gets a `DatasetsProgress` while the datasets are compiled.
 
         Returns
         -------
@@ -98,7 +103,7 @@ class LightCurveEstimator(FluxPointsEstimator):
         names = source_names(models, self.source)
         bins = bins_of(datasets, self.energy_edges)
         label, low, high = self._points(datasets)
-        found = self._estimate(datasets, models, names, bins, [label], client)[0]
+        found = self._estimate(datasets, models, names, bins, [label], client, on_event)[0]
         curves = {}
         for k, name in enumerate(names):
             own = {

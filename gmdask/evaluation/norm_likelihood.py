@@ -13,6 +13,7 @@ from gmdask.cluster import Engine
 from gmdask.datasets import Datasets
 from gmdask.evaluation.compensated_sum import add_compensated
 from gmdask.evaluation.partition import cube_of, deal, gather, n_groups, own_models, plan_of
+from gmdask.events import Listener
 from gmdask.likelihood.norms import (
     NormGroup,
     NormGroupSpec,
@@ -66,6 +67,8 @@ class NormLikelihood:
     bins : `EnergyBins`
     client : `distributed.Client`, optional
         Cluster to evaluate on. Numbers are the same to the last bit.
+    on_event : callable, optional
+        Gets a `DatasetsProgress` while the datasets are compiled.
 
     Attributes
     ----------
@@ -80,6 +83,7 @@ class NormLikelihood:
         sources: Sequence[str],
         bins: EnergyBins,
         client: Client | None = None,
+        on_event: Listener | None = None,
     ) -> None:
         self.shape = len(sources), len(bins.low)
         self.n_datasets = len(datasets)
@@ -111,7 +115,9 @@ class NormLikelihood:
         ]
         self._engine: Engine[
             NormGroupSpec, NormGroup, list[Array] | None, list[Array] | list[NormLimits]
-        ] = Engine(compile_norms, evaluate_norms, described, client)
+        ] = Engine(
+            compile_norms, evaluate_norms, described, client, on_event, list(map(len, self._groups))
+        )
         self.limits = self._limits()
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ that hold counts, and the sums over the others. All norms are then evaluated in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -279,15 +279,30 @@ class NormGroup(DescribedGroup[NormGroupSpec]):
     @cached_property
     def datasets(self) -> list[CompiledNorms]:
         """Norms of each."""
-        models = Models.from_dict(self.spec.models)
-        return [CompiledNorms(dataset, models, self.memory) for dataset in self.spec.datasets]
+        return self._compiled(lambda _: None)
+
+    def compile(self, on_made: Callable[[int], None]) -> None:
+        """Compile the datasets, and tell how many there are so far."""
+        self.datasets = self._compiled(on_made)
+
+    def _compiled(self, on_made: Callable[[int], None]) -> list[CompiledNorms]:
+        models, made = Models.from_dict(self.spec.models), []
+        for dataset in self.spec.datasets:
+            made.append(CompiledNorms(dataset, models, self.memory))
+            on_made(len(made))
+        return made
 
 
-def compile_norms(spec: NormGroupSpec, folder: str | None = None) -> NormGroup:
-    """Compile a group from its description, on one thread."""
+def compile_norms(
+    spec: NormGroupSpec,
+    folder: str | None = None,
+    *,
+    on_made: Callable[[int], None] = lambda _: None,
+) -> NormGroup:
+    """Compile a group from its description, on one thread; see `compile_group`."""
     group = NormGroup(spec, folder)
     with one_thread():
-        _ = group.datasets
+        group.compile(on_made)
     return group
 
 

@@ -39,6 +39,8 @@ def test_flux_points_and_light_curves(survey_store, models_file, tmp_path):
         "flux-points", survey_store, models_file, *sources, "--energy-edges", edges, "-o", folder
     )
     assert told.exit_code == 0
+    n = len(gm.Datasets.read(survey_store))
+    assert f"compile: {n} of {n} datasets" in told.stderr
     points = gm.FluxPoints.read(folder / "two.fits")
     fluxes = [
         [f"{v:.3g}" for v in points.quantity(key).value] for key in ("dnde", "dnde_err", "dnde_ul")

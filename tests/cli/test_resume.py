@@ -16,6 +16,7 @@ from synthetic import models, write_survey
 
 import gmdask as gm
 from gmdask.cli.main import main
+from gmdask.store.checksums import decode_sealed, encode_sealed
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +154,39 @@ def test_changed_inputs_are_refused(folder: Path, run: Any) -> None:
     assert refused.returncode == 1
     assert "survey.zarr: the store changed" in refused.stderr
     assert (folder / "out" / "checkpoint.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (
+            {"models": "other.yaml"},
+            "other.yaml: the models changed since the fit began, or are others",
+        ),
+        ({"models": "/dev/zero"}, "/dev/zero"),
+        ({"models": "gone.yaml"}, "gone.yaml"),
+        ({"store": "gone.zarr"}, "gone.zarr"),
+        ({"models": "other.yaml", "models_digest": None}, "is not the checkpoint of a fit"),
+    ],
+)
+def test_a_checkpoint_that_names_other_inputs_is_refused(
+    change: dict[str, str | None], word: str, folder: Path, run: Any
+) -> None:
+    """One that was changed and sealed again: the message says which file is at fault."""
+    assert run("fit", "survey.zarr", "start.yaml", "--max-passes", "2").returncode == 3
+    (folder / "other.yaml").write_text((folder / "start.yaml").read_text() + "\n")
+    path = folder / "out" / "checkpoint.json"
+    document = decode_sealed(path.read_bytes(), str(path))
+    asked = {**document["asked"], **change}
+    gone = {key for key, value in change.items() if value is None}
+    document["asked"] = {key: value for key, value in asked.items() if key not in gone}
+    path.write_bytes(encode_sealed(document, allow_nan=True))
+    before = path.read_bytes()
+    refused = run("fit", "--resume", "out")
+    assert refused.returncode == 1
+    assert "out/checkpoint.json: " in refused.stderr
+    assert word in refused.stderr
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("again", [(), ("--response", "gammapy")])

@@ -157,8 +157,10 @@ def test_refused(datasets, tmp_path):
     with pytest.raises(InputError, match="is a FluxPointsDataset, expected one of MapDataset"):
         gm.from_gammapy(FluxPointsDataset.__new__(FluxPointsDataset))
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InputError, match="expected a new folder"):
+    with pytest.raises(InputError, match=r"holds thesis\.tex; choose a folder that is not there"):
         gm.export_datasets(datasets, tmp_path)
+    with pytest.raises(InputError, match=r"thesis\.tex: is a file; choose a folder"):
+        gm.export_datasets(datasets, tmp_path / "thesis.tex")
     with pytest.raises(StoreError, match="cannot be written"):
         gm.export_datasets(datasets, tmp_path / "no" / "folder")
     store = datasets.write(tmp_path / "s.zarr")
@@ -167,3 +169,16 @@ def test_refused(datasets, tmp_path):
     with pytest.raises(CorruptStoreError, match="array psf"):
         gm.export_datasets(gm.Datasets.from_store(store), tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.zarr", "thesis.tex"]
+
+
+def test_the_second_of_two_exports_at_once_is_told_what_is_there(datasets, tmp_path):
+    folder = tmp_path / "out"
+
+    def another(event):
+        if event.done == 1 and not folder.exists():
+            gm.export_datasets(datasets, folder)
+
+    with pytest.raises(InputError, match=r"out: holds datasets\.yaml, .*, \.\.\.; choose a folder"):
+        gm.export_datasets(datasets, folder, on_event=another)
+    assert len(gm.Datasets.read(folder / "datasets.yaml")) == len(datasets)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import gmdask as gm
 from gmdask.errors import InputError, ModelError, UnknownNameError
 from gmdask.estimators.estimation import bins_of
 from gmdask.evaluation.partition import own_models
+from gmdask.events import DatasetsProgress
 from gmdask.likelihood.norms import NormGroupSpec, NormSpec, compile_norms, evaluate_norms
 from gmdask.optimize.convex_1d import crossings, minimise
 
@@ -99,7 +101,12 @@ def test_bits_do_not_depend_on_workers(survey_store, two_workers):
     estimator = gm.FluxPointsEstimator(
         "source", [0.5, 2, 10] * u.TeV, selection_optional="all", per_dataset=True
     )
-    here, there = estimator.run(datasets, models), estimator.run(datasets, models, two_workers)
+    told: list[list[Any]] = [[], []]
+    here = estimator.run(datasets, models, on_event=told[0].append)
+    there = estimator.run(datasets, models, two_workers, on_event=told[1].append)
+    for events in told:
+        compiled = [event for event in events if isinstance(event, DatasetsProgress)]
+        assert compiled[-1] == DatasetsProgress("compile", len(datasets), len(datasets))
     assert here.data.identical(there.data)
     assert here.per_dataset.data.identical(there.per_dataset.data)
 

@@ -248,6 +248,27 @@ def test_whole_figure(with_models) -> None:
     figure.canvas.draw()
 
 
+def test_spectra_are_drawn_as_spectra(with_models) -> None:
+    spectra = gm.Datasets([spectrum_of(d).copy(name=f"s-{d.name}") for d in with_models])
+    figure = plot.plot_residuals(spectra)
+    n = len(spectra)
+    assert len(figure.axes) == 2 * n  # no map of a pixel
+    for upper, spectrum in zip(figure.axes[::2], spectra, strict=True):
+        bars = upper.containers[0].lines[0].get_ydata()
+        inside = spectrum.mask.values[:, 0, 0]
+        assert_allclose(bars, spectrum.counts.values[:, 0, 0] * inside)
+        assert_allclose(
+            upper.patches[0].get_data().values, spectrum.npred().values[:, 0, 0] * inside
+        )
+    figure.canvas.draw()
+    mixed = plot.plot_residuals([with_models[0], spectra[0]])
+    mixed.canvas.draw()
+    assert len(mixed.axes) == 9 + 2
+    many = plot.plot_residuals([spectra[0].copy(name=f"n{k}") for k in range(26)])
+    assert len(many.axes) == 48
+    assert many.get_suptitle() == "24 of 26 spectra"
+
+
 def estimated(spectral) -> gm.FluxPoints:
     data = {
         "norm": 1.1 * np.ones(3), "norm_err": 0.1 * np.ones(3), "norm_ul": 1.5 * np.ones(3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -69,9 +70,7 @@ def export_datasets(
     check_client(client)
     datasets = as_datasets(datasets)
     folder = expanded(folder).absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        msg = f"{folder}: there is something of this name already, expected a new folder"
-        raise InputError(msg)
+    _refuse_taken(folder)
     made = folder.with_name(f".{folder.name}-{uuid4().hex}")
     try:
         made.mkdir()
@@ -80,11 +79,25 @@ def export_datasets(
     except GmdaskError:
         raise
     except OSError as error:
-        msg = f"{folder}: cannot be written ({error})"
+        _refuse_taken(folder)  # which another export may have written meanwhile
+        msg = f"{folder}: cannot be written ({error.strerror or error})"
         raise StoreError(msg) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder / "datasets.yaml"
+
+
+def _refuse_taken(folder: Path) -> None:
+    """Refuse a folder in which there is anything, and what is no folder."""
+    if not os.path.lexists(folder):
+        return
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if names or not folder.is_dir():
+        shown = (
+            f"holds {', '.join(names[:3])}{', ...' if names[3:] else ''}" if names else "is a file"
+        )
+        msg = f"{folder}: {shown}; choose a folder that is not there, or is empty"
+        raise InputError(msg)
 
 
 # --- Gammapy's objects --------------------------------------------------------------------
