@@ -1,7 +1,7 @@
-"""The exceptions of gmdask, grouped by what the caller would do about them.
+"""The exceptions of gmdask, grouped by what the caller can do about them.
 
-Each is also a fitting builtin, so that code which knows nothing of gmdask can
-still catch it.
+Each is also a subclass of a fitting builtin exception, so that code which does not know
+gmdask can still catch it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class GmdaskError(Exception):
 
 
 class InputError(GmdaskError, ValueError):
-    """A file, array or argument is not what was expected; nothing was changed."""
+    """A file, array or argument is invalid; nothing was changed."""
 
 
 class InputNotFoundError(InputError, FileNotFoundError):
@@ -45,31 +45,31 @@ class InputNotFoundError(InputError, FileNotFoundError):
 
 
 class ModelError(InputError):
-    """A model, or a file of models, is not valid."""
+    """A model or a models file is invalid."""
 
 
 class DuplicateNameError(InputError):
-    """A name that must be unique is there already."""
+    """A name that must be unique is already in use."""
 
 
 class UnknownNameError(InputError, KeyError):
-    """A dataset, model or parameter of this name does not exist."""
+    """There is no dataset, model or parameter of this name."""
 
     def __str__(self) -> str:  # KeyError would show the repr of the message
         return str(self.args[0]) if self.args else ""
 
 
 class UnknownAttributeError(InputError, AttributeError):
-    """An object has no such attribute, or it cannot be set."""
+    """An object has no such attribute, or the attribute cannot be set."""
 
 
 def described(value: object) -> str:
-    """Say what a value is, in a message about one that is of the wrong kind.
+    """Describe a value in an error message about its type.
 
     Parameters
     ----------
     value : object
-        Any value; of one of Gammapy's the text says how to convert it.
+        Any value; for a Gammapy object the text says how to convert it.
     """
     kind = type(value).__name__
     if any(base.__module__.partition(".")[0] == "gammapy" for base in type(value).__mro__):
@@ -79,19 +79,19 @@ def described(value: object) -> str:
 
 
 def check_kind(value: object, kinds: Any, expected: str) -> None:
-    """Refuse a value of another kind.
+    """Raise an error if a value is not of the expected type.
 
     Parameters
     ----------
     value : object
     kinds : type or tuple of types
     expected : str
-        What these are in words.
+        Description of these types in words.
 
     Raises
     ------
     InputError
-        If the value is an instance of none of them.
+        If the value is not an instance of any of them.
     """
     if not isinstance(value, kinds):
         msg = f"expected {expected}, got {described(value)}"
@@ -110,43 +110,43 @@ class StoreNotFoundError(StoreError, FileNotFoundError):
 
 
 class StoreExistsError(StoreError, FileExistsError):
-    """There is a store (or something else) at this place already."""
+    """A store, or something else, already exists at this place."""
 
 
 class CorruptStoreError(StoreError):
-    """Bytes of a store are not those that were written."""
+    """The content of a store differs from what was written."""
 
 
-# --- change the plan ---------------------------------------------------------
+# --- change the resources ----------------------------------------------------
 
 
 class PlanError(GmdaskError, MemoryError):
-    """What was asked for does not fit the memory or the workers at hand."""
+    """The request does not fit the available memory or workers."""
 
 
 # --- look at the fit ---------------------------------------------------------
 
 
 class FitError(GmdaskError, RuntimeError):
-    """A fit cannot be started or went wrong."""
+    """A fit could not be started, or failed."""
 
 
 class ClusterLostError(FitError, ConnectionError):
-    """The scheduler, or all workers, of a cluster are gone; a checkpoint stays as it was."""
+    """The scheduler, or every worker, of a cluster is gone; the last checkpoint is kept."""
 
 
 # --- stopped by the user -----------------------------------------------------
 
 
 class FitInterrupted(KeyboardInterrupt):
-    """A fit was interrupted; the models hold the best point it came to.
+    """A fit was interrupted; the models hold the best point found so far.
 
-    It is a `KeyboardInterrupt`, so that what comes after the fit does not run as if it had ended.
+    It is a `KeyboardInterrupt`, so that code after the fit does not run as if the fit had finished.
 
     Attributes
     ----------
     result : `gmdask.fit.FitResult`
-        Not successful, without errors.
+        The result so far: not successful, and without errors.
     """
 
     def __init__(self, result: Any) -> None:

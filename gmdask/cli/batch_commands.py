@@ -26,12 +26,12 @@ SETTINGS = (
     "jobs", "cores", "memory", "walltime", "queue", "account", "interface", "directives", "prologue",
     "driver-memory", "before-end",
 )  # fmt: skip
-SILENT_S = 600.0  # after which a fit without a batch job is not taken to be running any more
+SILENT_S = 600.0  # a fit without a batch job and without events for this long is taken as stopped
 
 
 @click.group()
 def batch() -> None:
-    """Write, and submit, jobs of a batch system (SLURM)."""
+    """Write and submit jobs for a batch system (SLURM)."""
 
 
 @batch.command("fit")
@@ -44,30 +44,30 @@ def batch() -> None:
     show_default=True,
     type=click.Path(),
     metavar="FOLDER",
-    help="Where to write.",
+    help="Output folder.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Jobs with workers.")
-@click.option("--cores", type=click.IntRange(min=1), help="Workers of each job, one per core.")
-@click.option("--memory", metavar="SIZE", help="Memory of each job, such as 4GB.")
-@click.option("--walltime", metavar="TIME", help="Of each job, such as 02:00:00.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Number of worker jobs.")
+@click.option("--cores", type=click.IntRange(min=1), help="Workers per job, one per core.")
+@click.option("--memory", metavar="SIZE", help="Memory per job, such as 4GB.")
+@click.option("--walltime", metavar="TIME", help="Walltime per job, such as 02:00:00.")
 @click.option("--queue", metavar="NAME", help="Partition.")
-@click.option("--account", metavar="NAME", help="Whom it is charged to.")
+@click.option("--account", metavar="NAME", help="Account that the jobs are charged to.")
 @click.option(
     "--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True
 )
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
 @where_option
 @response_option
-@click.option("--submit", is_flag=True, help="Submit it, too.")
+@click.option("--submit", is_flag=True, help="Also submit the job.")
 def batch_fit(
     store: str, models: str, output: str, backend: str, max_passes: int, where: tuple[str, ...],
     response: str | None, submit: bool, **slurm: Any,
 ) -> None:  # fmt: skip
-    """Fit MODELS to the datasets of a STORE in jobs of SLURM.
+    """Fit MODELS to the datasets of a STORE in SLURM jobs.
 
-    Writes FOLDER/job.sh, a script for sbatch that can be read and changed. The job starts others with
-    workers, fits, and queues itself again where its walltime ends before the fit does. What is not
-    told is taken from the settings gmdask.slurm. See gmdask status FOLDER.
+    Writes FOLDER/job.sh, an sbatch script that can be read and edited. The job starts the worker
+    jobs, runs the fit, and queues itself again if its walltime ends before the fit does. Options that
+    are not given are taken from the settings gmdask.slurm. See gmdask status FOLDER.
     """
     from gmdask.cluster.settings import setting, size_of
     from gmdask.datasets.base import chosen_response
@@ -102,19 +102,19 @@ def _sbatch(script: Path) -> str:
 
 
 def _said(*command: str) -> str:
-    """Output of a command of SLURM.
+    """Run a SLURM command and return its output.
 
     Raises
     ------
     InputError
-        If there is none, or it does not take what it is given.
+        If the command does not exist, or rejects its arguments.
     """
     try:
         done = subprocess.run(  # noqa: S603  (commands of SLURM)
             command, capture_output=True, text=True, timeout=60, check=True
         )
     except FileNotFoundError:
-        msg = f"there is no SLURM on this machine (no command {command[0]})"
+        msg = f"SLURM was not found on this machine (no command {command[0]})"
         raise InputError(msg) from None
     except subprocess.CalledProcessError as error:
         raise InputError(error.stderr.strip()) from None
@@ -125,20 +125,20 @@ def _said(*command: str) -> str:
 @click.argument("folder", type=click.Path(), metavar="FOLDER", default="out")
 @json_option
 def status(folder: str, as_json: bool) -> None:
-    """Say how the fit of an output FOLDER is getting on."""
+    """Show the progress of the fit in the output FOLDER."""
     out = OutputFolder(folder, resume=True)
     if not out.path.is_dir():
-        msg = f"{folder}: there is no such folder"
+        msg = f"{folder}: no such folder"
         raise InputNotFoundError(msg)
     events, _ = read_events(out.events)
     job = _job(out.path)
     if not events and job is None and not (out.path / "result.json").is_file():
-        msg = f"{folder}: holds no fit (no events.jsonl, no result.json)"
+        msg = f"{folder}: contains no fit (no events.jsonl, no result.json)"
         raise InputError(msg)
     try:
         found = _found(out, events, job)
     except (KeyError, TypeError, ValueError) as error:
-        msg = f"{out.events}: holds an event that is not whole ({error!r})"
+        msg = f"{out.events}: contains an incomplete event ({error!r})"
         raise InputError(msg) from error
     if as_json:
         echo_json(found)
@@ -149,7 +149,7 @@ def status(folder: str, as_json: bool) -> None:
 def _found(
     out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str] | None
 ) -> dict[str, Any]:
-    """What is known of a fit."""
+    """Collect what is known about a fit."""
     state, _, message = _state(out, events, job).partition(": ")
     found = {"state": state, "message": message, **_progress(events)}
     if job is not None:
@@ -180,7 +180,7 @@ def _echo_status(found: dict[str, Any]) -> None:
 
 
 def _job(folder: Path) -> tuple[str, str] | None:
-    """Number of the batch job of a fit, and its state there."""
+    """Number of the batch job of a fit, and its state in the queue."""
     if not (folder / "job.json").is_file():
         return None
     from gmdask.inputs import load_json, read_bytes
@@ -188,12 +188,12 @@ def _job(folder: Path) -> tuple[str, str] | None:
     path = folder / "job.json"
     content = load_json(read_bytes(path), str(path))
     if not isinstance(content, dict) or "job" not in content:
-        msg = f"{path}: does not hold the number of a job"
+        msg = f"{path}: does not contain the number of a job"
         raise InputError(msg)
     number = str(content["job"])
     try:
         found = _said("squeue", "--noheader", f"--jobs={number}", "--format=%T")
-    except InputError:  # unknown there, some time after its end
+    except InputError:  # SLURM forgets a job some time after its end
         found = ""
     return number, found or "not in the queue"
 
@@ -204,27 +204,27 @@ def _state(out: OutputFolder, events: list[dict[str, Any]], job: tuple[str, str]
     waits = job is not None and job[1] in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD")
     runs = job is not None and job[1] in ("RUNNING", "COMPLETING")
     if waits:
-        return "waits in the queue" + (", to go on" if out.checkpoint.is_file() else "")
+        return "waiting in the queue" + (", to resume" if out.checkpoint.is_file() else "")
     if last is not None and last["event"] == "FitFailed":
         return f"failed: {last['error']}"
     if last is not None and last["event"] == "FitEnd" and not out.checkpoint.is_file():
         return f"{'done' if last['success'] else 'ended without success'}: {last['message']}"
     if runs or _runs(out, last, events, job):
         is_fitting = last is not None and last["event"] != "RunStart"
-        return "running" if is_fitting else "running: waits for workers"
+        return "running" if is_fitting else "running: waiting for workers"
     if out.checkpoint.is_file():
-        return f"stopped: go on with gmdask fit --resume {out.path}"
+        return f"stopped: resume with gmdask fit --resume {out.path}"
     return (
         "done"
         if (out.path / "result.json").is_file()
-        else "not begun, or stopped before its first point"
+        else "not started, or stopped before its first point"
     )
 
 
 def _runs(
     out: OutputFolder, last: dict[str, Any] | None, events: list[dict[str, Any]], job: Any
 ) -> bool:
-    """Whether a process holds the folder; by the age of the last event where that is not known."""
+    """Whether a process holds the folder; if that is unknown, judge by the age of the last event."""
     holder = out.lock.holder()
     runs = None if holder is None else holder.runs()
     if runs is None and job is None and last is not None:
@@ -233,7 +233,7 @@ def _runs(
 
 
 def _progress(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Passes, statistic and workers by the last events of their kind."""
+    """Passes, statistic and workers, from the last event of each kind."""
     last = {event["event"]: event for event in events}
     found: dict[str, Any] = {}
     if response := last.get("FitStart", {}).get("response"):

@@ -1,4 +1,4 @@
-"""The script of a batch job that fits."""
+"""The script of a batch job that runs a fit."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SCRIPT = """#!/usr/bin/env bash
 # Fits {models}
 # to {store}
 # into {output}
-# with {jobs} job(s) of workers, which this one starts. Before its walltime ends it stops, is queued
-# again and goes on from where it was. Submit it with: sbatch {script}
+# with {jobs} job(s) of workers, which this one starts. Before its walltime ends, the job stops the
+# fit, queues itself again and later resumes the fit. Submit it with: sbatch {script}
 {directives}
 set -u
 cd {folder}
 {settings}
 
 output={output}
-stopped= told= fit=
+stopped= signalled= fit=
 stop() {{
     stopped=yes
-    if [ -n "$fit" ] && [ -z "$told" ]; then
-        told=yes
+    if [ -n "$fit" ] && [ -z "$signalled" ]; then
+        signalled=yes
         kill -TERM "$fit"
     fi
 }}
-again() {{ # unless it was stopped time and again before its first point
+again() {{ # unless it was stopped repeatedly before its first point
     [ -e "$output/checkpoint.json" ] || [ "${{SLURM_RESTART_COUNT:-0}}" -lt 3 ]
 }}
 trap stop USR1
@@ -62,18 +62,18 @@ exit "$code"
 
 @dataclass(frozen=True)
 class Job:
-    """A fit as a job of SLURM.
+    """A fit as a SLURM job.
 
     Attributes
     ----------
     store, models : str
-        Inputs; paths are absolute.
+        Inputs, as absolute paths.
     output : `~pathlib.Path`
-        Folder of the fit, absolute.
+        Output folder of the fit, as an absolute path.
     options : tuple of str
-        Further options of gmdask fit.
+        Further options for gmdask fit.
     slurm : mapping
-        Settings ``gmdask.slurm``.
+        The settings ``gmdask.slurm``.
     """
 
     store: str
@@ -88,7 +88,7 @@ class Job:
         Raises
         ------
         InputError
-            If a path or a setting holds a line break or another control character.
+            If a path or a setting contains a line break or another control character.
         """
         self._check()
         return SCRIPT.format(
@@ -106,7 +106,7 @@ class Job:
         )
 
     def _check(self) -> None:
-        """Refuse what would become a line of its own, and so a command."""
+        """Reject text that would become a line of its own, and so a command."""
         words = {
             "store": self.store, "models": self.models, "output": self.output, "folder": Path.cwd(),
             "python": sys.executable, "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
@@ -115,7 +115,7 @@ class Job:
         settings = set(self.slurm) - {"directives", "prologue"}
         for what, word in {**words, **{key: self.slurm[key] for key in settings}}.items():
             if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in str(word)):
-                msg = f"{what} {str(word)!r}: control characters cannot stand in a batch script"
+                msg = f"{what} {str(word)!r}: control characters are not allowed in a batch script"
                 raise InputError(msg)
 
     def _directives(self) -> list[str]:
@@ -136,7 +136,7 @@ class Job:
         ]
 
     def _settings(self) -> list[str]:
-        """What the fit and its workers find in their environment."""
+        """Environment variables of the fit and its workers."""
         told = {
             f"DASK_GMDASK__SLURM__{key.upper()}": self.slurm[key]
             for key in ("jobs", "cores", "memory", "walltime", "queue", "account", "interface")

@@ -1,4 +1,4 @@
-"""Datasets of a store that fulfil the conditions of ``--where``, and the models of these."""
+"""Select the datasets of a store with ``--where``, and the models that belong to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from gmdask.errors import InputError
 
-if TYPE_CHECKING:  # commands that need none of these start without them
+if TYPE_CHECKING:  # imported late, for a quick start of commands that do not need them
     from gmdask.datasets import Datasets
     from gmdask.models import Models
 
@@ -17,23 +17,24 @@ __all__ = ["chosen_datasets", "datasets_and_models", "response_option", "where_o
 
 where_option = click.option(
     "--where", multiple=True, metavar="CONDITION",
-    help="Only datasets such as 'livetime > 1000' or 'name ~ hess-*'; all of several must hold.",
+    help="Use only datasets that fulfil a condition such as 'livetime > 1000' or 'name ~ hess-*'; "
+    "may be repeated, and then all conditions must hold.",
 )  # fmt: skip
 
 response_option = click.option(
     "--response", type=click.Choice(["exact", "gammapy"]),
-    help="How sources become counts: exact, or with Gammapy's numbers bin by bin. "
+    help="How predicted counts are computed: exact, or with Gammapy's numbers bin by bin. "
     "[default: the setting gmdask.response, exact]",
 )  # fmt: skip
 
 
 def chosen_datasets(store: str, where: Sequence[str]) -> Datasets:
-    """Datasets of a store that fulfil all conditions.
+    """Return the datasets of a store that fulfil all conditions.
 
     Raises
     ------
     InputError
-        If a condition is not valid, or no dataset fulfils them.
+        If a condition is invalid, or no dataset fulfils them all.
     """
     from gmdask.datasets import Datasets
     from gmdask.store import Store, chosen_rows
@@ -52,16 +53,16 @@ def chosen_datasets(store: str, where: Sequence[str]) -> Datasets:
 def datasets_and_models(
     store: str, models: str, where: Sequence[str], response: str | None = None
 ) -> tuple[Datasets, Models]:
-    """Datasets that fulfil all conditions, and the models of a file without those of other datasets.
+    """Return the datasets that fulfil all conditions, and the models that apply to them.
 
     Parameters
     ----------
     store, models : str
-        Store, and file of models.
+        Store, and models file.
     where : sequence of str
         Conditions.
     response : {"exact", "gammapy"}, optional
-        How sources become counts in the datasets.
+        How predicted counts are computed.
     """
     from gmdask.models import Models
     from gmdask.store import Store

@@ -1,4 +1,4 @@
-"""Commands that make stores of stores: append, compact, stack, cutout; and ls, export."""
+"""Commands that derive stores from stores (append, compact, stack, cutout), ls and export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gmdask.errors import InputError
 from gmdask.events import counted
 from gmdask.paths import expanded
 
-if TYPE_CHECKING:  # commands that need none of these start without them
+if TYPE_CHECKING:  # imported late, for a quick start of commands that do not need them
     from gmdask.store import Store
 
 DAY = 86400.0  # s
@@ -29,7 +29,7 @@ DAY = 86400.0  # s
 __all__ = ["append", "compact", "cutout", "export", "ls", "stack"]
 
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace the datasets of a store that is there."
+    "--overwrite", is_flag=True, help="Replace the datasets of an existing store."
 )
 
 
@@ -38,7 +38,7 @@ overwrite_option = click.option(
 @click.argument("sources", type=click.Path(), nargs=-1, required=True)
 @cluster_options
 def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
-    """Add to a STORE the datasets of SOURCES: other stores, or Gammapy's datasets.yaml."""
+    """Add the datasets of SOURCES (stores, or Gammapy's datasets.yaml) to a STORE."""
     from gmdask.datasets import Datasets, import_datasets
     from gmdask.store import Store
 
@@ -57,12 +57,12 @@ def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
 @click.argument("store", type=click.Path())
 @click.option(
     "--remove-old", is_flag=True,
-    help="Then remove blocks that are not in use any more, and what killed writers left a day ago or "
-    "earlier; nobody may be reading the store.",
+    help="Then remove blocks that are no longer in use, and files that killed writers left more than "
+    "a day ago; nobody may be reading the store.",
 )  # fmt: skip
 @cluster_options
 def compact(store: str, remove_old: bool, **where_to: Any) -> None:
-    """Merge the small blocks of a STORE, such as many appends leave."""
+    """Merge the small blocks of a STORE, as left by many appends."""
     from gmdask.datasets import compact as run
 
     progress = Progress()
@@ -94,13 +94,13 @@ def ls(store: str, where: tuple[str, ...], as_json: bool) -> None:
 @click.argument("store", type=click.Path())
 @click.argument("out", type=click.Path())
 @where_option
-@click.option("--name", help="Name of the sum (default: that of OUT).")
+@click.option("--name", help="Name of the stacked dataset (default: that of OUT).")
 @overwrite_option
 @cluster_options
 def stack(
     store: str, out: str, where: tuple[str, ...], name: str | None, overwrite: bool, **where_to: Any
 ) -> None:  # fmt: skip
-    """Stack the datasets of a STORE onto the pixels of the first, into the store OUT."""
+    """Stack the datasets of a STORE onto the pixel grid of the first one, into the store OUT."""
     from gmdask.datasets import Datasets
     from gmdask.datasets.io.importing import refuse_existing
 
@@ -122,7 +122,7 @@ def stack(
     "--lat", type=click.FloatRange(-90, 90), required=True, help="Latitude of the centre in deg."
 )
 @click.option("--frame", type=click.Choice(["icrs", "galactic"]), default="icrs", show_default=True)
-@click.option("--width", type=click.FloatRange(min=0, min_open=True), required=True, help="Sides in deg.")  # fmt: skip
+@click.option("--width", type=click.FloatRange(min=0, min_open=True), required=True, help="Width in deg.")  # fmt: skip
 @where_option
 @overwrite_option
 @cluster_options
@@ -130,7 +130,7 @@ def cutout(
     store: str, out: str, lon: float, lat: float, frame: str, width: float, where: tuple[str, ...],
     overwrite: bool, **where_to: Any,
 ) -> None:  # fmt: skip
-    """Cut a square of the sky out of the datasets of a STORE, into the store OUT."""
+    """Cut out a square of the sky from the datasets of a STORE, into the store OUT."""
     from astropy.coordinates import SkyCoord
 
     progress = Progress()
@@ -148,7 +148,7 @@ def cutout(
 @where_option
 @cluster_options
 def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> None:
-    """Export the datasets of a STORE into a new FOLDER, as Gammapy's FITS files and datasets.yaml."""
+    """Export the datasets of a STORE to a new FOLDER, as Gammapy's FITS files and datasets.yaml."""
     from gmdask.datasets import export_datasets
 
     progress = Progress()
@@ -159,7 +159,7 @@ def export(store: str, folder: str, where: tuple[str, ...], **where_to: Any) -> 
 
 
 def _refuse_input(store: str, out: str) -> None:
-    """Refuse to replace the store that is read."""
+    """Refuse to overwrite the input store."""
     if expanded(out).exists() and expanded(out).samefile(expanded(store)):
         msg = f"{out}: is the input and would be replaced by the output; choose another place"
         raise InputError(msg)

@@ -1,4 +1,4 @@
-"""The command ``gmdask demo``: a small survey, simulated, stored, fitted and reported."""
+"""The command ``gmdask demo``: a small survey is simulated, stored, fitted and reported."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SEED = 22
     "--output",
     type=click.Path(),
     metavar="FOLDER",
-    help="Where to write (default: gmdask-demo, or the next free name).",
+    help="Output folder (default: gmdask-demo, or the next free name).",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Local workers."
 )
 def demo(output: str | None, workers: int) -> None:
-    """Simulate a small survey, store it, fit it on a local cluster, and report."""
+    """Simulate a small survey, store it, fit it on a local cluster, and print the result."""
     start = time.perf_counter()
     folder = _new_folder(output)
     from gmdask.cluster import connect
@@ -70,7 +70,7 @@ def demo(output: str | None, workers: int) -> None:
             f"   {result.message}: {result.passes} passes, {result.wall_s:.1f} s, statistic {result.total_stat:.2f}"
         )
         out.write(result, models, datasets, store)
-    echo("3. fitted against true values\n")
+    echo("3. compare the fitted values with the true ones\n")
     _report(result, truth)
     echo(_next_steps(folder, time.perf_counter() - start))
 
@@ -86,7 +86,7 @@ def _new_folder(output: str | None) -> Path:
     try:
         folder.mkdir()
     except FileExistsError:
-        msg = f"{folder}: there is something of this name already"
+        msg = f"{folder}: already exists"
         raise InputError(msg) from None
     except FileNotFoundError:
         msg = f"{folder}: its parent is not a folder"
@@ -121,7 +121,7 @@ def _observed(number: int) -> Observed:
 
 
 def _sky() -> Models:
-    """Make the true sources: a point, a Gaussian, a faint point beside it."""
+    """Create the true sources: a point, a Gaussian, and a faint point beside it."""
     from gmdask import models as m
 
     lon, lat = CENTRE
@@ -172,7 +172,7 @@ def _report(result: FitResult, truth: Models) -> None:
                 f"   {name:<28} {parameter.value:12.5g} {parameter.error:10.2g} {true:12.5g} {pull:6.2f}"
             )
     echo(
-        f"\n   and {sum(n.startswith('obs-') for n in result.parameters.free.names)} parameters of the backgrounds; "
+        f"\n   and {sum(n.startswith('obs-') for n in result.parameters.free.names)} background parameters; "
         f"all {len(pulls)} pulls: mean {np.mean(pulls):.2f}, width {np.std(pulls):.2f}"
     )
 
@@ -185,8 +185,8 @@ def _next_steps(folder: Path, seconds: float) -> str:
         f"   {folder}/models_start.yaml      the models the fit started from\n"
         f"   {folder}/fit/residuals.png      counts, model and residuals\n"
         f"   {folder}/fit/models.yaml        the fitted models, with covariance\n"
-        f"   {folder}/fit/result.json        all numbers\n"
-        f"   {folder}/fit/events.jsonl       what happened in the fit, which the live view shows\n"
+        f"   {folder}/fit/result.json        the numbers of the result\n"
+        f"   {folder}/fit/events.jsonl       the log of the fit, which the live view shows\n"
         "Try next:\n"
         f"   gmdask info {folder}/survey.zarr\n"
         f"   gmdask report {folder}/fit\n"

@@ -21,7 +21,7 @@ from gmdask.events import EventFile, FitFailed, RunStart
 from gmdask.lock import Holder
 from gmdask.paths import expanded
 
-if TYPE_CHECKING:  # the other commands start without it
+if TYPE_CHECKING:  # imported late, for a quick start of the other commands
     from gmdask.fit import Checkpoint
 
 __all__ = ["fit"]
@@ -41,20 +41,22 @@ KEPT = ("store", "store_digest", "models", "models_digest", "backend", "where", 
     show_default=True,
     type=click.Path(),
     metavar="FOLDER",
-    help="Where to write.",
+    help="Output folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output folder if it exists.")
 @click.option(
     "--resume",
     type=click.Path(),
     metavar="FOLDER",
-    help="Go on with the fit of this output folder, from its checkpoint, to the same bits.",
+    help="Resume the fit of this output folder from its checkpoint; the result is the same to the last bit.",
 )
 @click.option(
     "--backend", type=click.Choice(["newton", "minuit"]), default="newton", show_default=True
 )
 @click.option("--max-passes", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option("--time-limit", metavar="TIME", help="Stop with the best point after, say, '30 min'.")
+@click.option(
+    "--time-limit", metavar="TIME", help="Stop at the best point after a time such as '30 min'."
+)
 @where_option
 @response_option
 @cluster_options
@@ -66,11 +68,12 @@ def fit(
 ) -> None:  # fmt: skip
     """Fit MODELS (Gammapy's YAML) to the datasets of a STORE.
 
-    Writes models.yaml with its covariance, result.json, residuals.png, and events.jsonl with what
-    happened; and, until then, what a fit that was stopped or killed goes on from: gmdask fit
-    --resume FOLDER. Cluster, passes and time that are given again then replace what was kept; the
-    response stays the one that the fit began with. Ctrl-C keeps the best point. Of a fit that came to
-    its end, the result is shown again.
+    Writes models.yaml (with its covariance), result.json, residuals.png and the log events.jsonl.
+    Until the fit has finished, the output folder also holds a checkpoint, from which a stopped or
+    killed fit is resumed with gmdask fit --resume FOLDER. Options for the cluster, passes and time
+    limit that are given with --resume replace the saved ones; the response stays the one that the fit
+    was started with. Ctrl-C stops at the best point so far. If the fit has already finished, --resume
+    shows its result.
     """
     places = {"cluster": cluster, "workers": workers, "memory_limit": memory_limit}
     if resume is None:
@@ -88,7 +91,7 @@ def fit(
         return
     given = [key for key in ("output", "overwrite", "backend", "where") if _told(context, key)]
     if store is not None or given:
-        msg = f"--resume goes on with the fit of {resume} as it is: {'STORE' if store else given[0]} cannot be given"
+        msg = f"--resume continues the fit of {resume} unchanged: {'STORE' if store else given[0]} cannot be given"
         raise click.UsageError(msg)
     again: dict[str, Any] = places if any(_told(context, key) for key in CLUSTER) else {}
     if response is not None:
@@ -97,7 +100,7 @@ def fit(
 
     folder = OutputFolder(resume, resume=True)
     if (ended := folder.ended()) is not None:
-        echo(f"{shown(ended)}\n\nthe fit of {folder.path} came to its end before")
+        echo(f"{shown(ended)}\n\nthe fit of {folder.path} had already finished")
         context.exit(0 if ended["success"] else NOT_CONVERGED)
     with _held(folder):
         _run(context, folder, again, max_passes, time_limit, resume=True)
@@ -111,7 +114,7 @@ def _run(
     context: click.Context, folder: OutputFolder, asked: dict[str, Any], max_passes: int,
     time_limit: str | None, *, resume: bool,
 ) -> None:  # fmt: skip
-    """Start a fit, or go on, in a folder that is held."""
+    """Start or resume a fit in a locked folder."""
     from gmdask.fit import Checkpoint, Fit
     from gmdask.store import Store
 
@@ -154,17 +157,20 @@ def _run(
 
 @contextmanager
 def _held(folder: OutputFolder) -> Iterator[None]:
-    """Hold the output folder, and let SIGTERM do what Ctrl-C does."""
+    """Lock the output folder, and handle SIGTERM like Ctrl-C."""
     with _interrupted_by(signal.SIGTERM), folder.begun():
         if folder.lock.taken_over is not None:
             gone = folder.lock.taken_over
-            echo(f"gmdask: {folder.path}: took over from a fit that is gone ({gone})", err=True)
+            echo(
+                f"gmdask: {folder.path}: took over from a fit that no longer runs ({gone})",
+                err=True,
+            )
         yield
 
 
 @contextmanager
 def _told_connected(asked: dict[str, Any], tell: EventFile) -> Iterator[Any]:
-    """Client of the cluster; its start, or what stood against it, is an event of the fit."""
+    """Client of the cluster; its start, or the error that prevented it, is recorded as an event."""
     here = Holder.here()
     tell(RunStart(here.host, here.pid))
     with ExitStack() as stack:
@@ -178,7 +184,7 @@ def _told_connected(asked: dict[str, Any], tell: EventFile) -> Iterator[Any]:
 
 @contextmanager
 def _interrupted_by(number: signal.Signals) -> Iterator[None]:
-    """Let a signal do what Ctrl-C does."""
+    """Handle a signal like Ctrl-C."""
     before = signal.signal(number, signal.default_int_handler)
     try:
         yield
@@ -187,12 +193,12 @@ def _interrupted_by(number: signal.Signals) -> Iterator[None]:
 
 
 def _kept(checkpoint: Checkpoint, response: str | None) -> dict[str, Any]:
-    """What the fit was asked for, which goes on with the response that it began with."""
+    """Return the saved options of a fit that resumes, with the response that it was started with."""
     from gmdask.fit.checkpoint import unlike
 
     asked = checkpoint.asked
     if not {*KEPT, *CLUSTER} <= asked.keys():
-        msg = f"{checkpoint.path}: is not the checkpoint of a fit that gmdask fit began"
+        msg = f"{checkpoint.path}: is not the checkpoint of a fit started by gmdask fit"
         raise InputError(msg)
     if response not in (None, asked["response"]):
         raise InputError(f"{checkpoint.path}: {unlike('response', asked['response'], response)}")
@@ -201,18 +207,18 @@ def _kept(checkpoint: Checkpoint, response: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _of_checkpoint(path: Path) -> Iterator[None]:
-    """Name the checkpoint in an error about the store and the models that it names."""
+    """Name the checkpoint in an error about the store or the models that it refers to."""
     try:
         yield
     except GmdaskError as error:
-        msg = f"{path}: the fit cannot go on: {error}"
+        msg = f"{path}: the fit cannot be resumed: {error}"
         raise InputError(msg) from error
 
 
 def _same(what: str, asked: dict[str, Any], digest: str) -> None:
-    """Keep the digest of an input, which has to be the one that was kept before."""
+    """Save the digest of an input, and reject an input that differs from the saved digest."""
     if asked.setdefault(f"{what}_digest", digest) != digest:
-        msg = f"{asked[what]}: the {what} changed since the fit began, or are others than those it began with"
+        msg = f"{asked[what]}: the {what} changed since the fit was started, or is not the one that it was started with"
         raise InputError(msg)
 
 

@@ -27,22 +27,22 @@ def _options(command: Any) -> Any:
         cluster_options,
         where_option,
         response_option,
-        click.option("--overwrite", is_flag=True, help="Replace files that are there."),
-        click.option("--sed-type", type=click.Choice(KINDS), help="Which flux is written."),
-        click.option("--reoptimize", is_flag=True, help="Fit the other models along, in each bin."),
+        click.option("--overwrite", is_flag=True, help="Replace existing files."),
+        click.option("--sed-type", type=click.Choice(KINDS), help="Flux quantity to write."),
+        click.option("--reoptimize", is_flag=True, help="Also refit the other models in each bin."),
         click.option(
             "--select", "selection", multiple=True, type=click.Choice([*OPTIONAL, "all"]),
-            default=("errn-errp", "ul"), show_default=True, help="What is estimated, too; may be repeated.",
+            default=("errn-errp", "ul"), show_default=True, help="Optional quantities to estimate; may be repeated.",
         ),
         click.option(
             "-o", "--output", required=True, type=click.Path(), metavar="FILE",
-            help=".fits, .fits.gz or .ecsv; of several sources a folder, with a file each.",
+            help="File .fits, .fits.gz or .ecsv; for several sources a folder, with one file each.",
         ),
         click.option(
-            "--energy-edges", required=True, metavar="EDGES", help="Such as '0.5 1 3 10 TeV'."
+            "--energy-edges", required=True, metavar="EDGES", help="Edges of the energy bins, such as '0.5 1 3 10 TeV'."
         ),
         click.option(
-            "--source", "sources", required=True, multiple=True, metavar="NAME", help="Which; may be repeated."
+            "--source", "sources", required=True, multiple=True, metavar="NAME", help="Source name; may be repeated."
         ),
         click.argument("models", type=click.Path()),
         click.argument("store", type=click.Path()),
@@ -68,7 +68,7 @@ def flux_points(sources: tuple[str, ...], **asked: Any) -> None:
     multiple=True,
     nargs=2,
     metavar="BEGIN END",
-    help="Times (UTC) of one point; may be repeated. By default there is one per observation.",
+    help="Time interval (UTC) of one point; may be repeated. By default there is one point per observation.",
 )
 def light_curve(
     sources: tuple[str, ...], intervals: tuple[tuple[str, str], ...], **asked: Any
@@ -83,7 +83,7 @@ def light_curve(
 def _run(
     estimator: Any, sources: tuple[str, ...], asked: dict[str, Any], written: str, shown: str, **more: Any
 ) -> None:  # fmt: skip
-    """Estimate, write and print fluxes; those written and shown are of these types by default."""
+    """Estimate, write and print fluxes, by default in the given SED types."""
     sed_type = asked["sed_type"] or written
     shown = shown if sed_type == "likelihood" else sed_type
     paths = _paths(asked["output"], sources, overwrite=asked["overwrite"])
@@ -109,7 +109,7 @@ def _run(
 
 
 def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[str, Path]:
-    """File of each source."""
+    """Return the output file of each source."""
     from gmdask.datasets.io.fits_files import file_names
     from gmdask.estimators.flux_files import check_ending
 
@@ -117,7 +117,7 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
     if len(sources) == 1 and given.suffix:
         paths = {sources[0]: given}
     elif given.suffix:
-        msg = f"{given}: of several sources the output is a folder"
+        msg = f"{given}: for several sources the output must be a folder"
         raise InputError(msg)
     else:
         files = file_names(sources)
@@ -125,7 +125,7 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
     for path in paths.values():
         check_ending(path)
         if path.exists() and not overwrite:
-            msg = f"{path}: there is a file of this name already (--overwrite replaces it)"
+            msg = f"{path}: already exists (--overwrite replaces it)"
             raise InputError(msg)
     if not given.absolute().parent.is_dir():
         msg = f"{given}: its parent is not a folder"
@@ -134,7 +134,7 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
 
 
 def _edges(text: str) -> Any:
-    """Energies of a text such as "0.5 1 3 TeV"."""
+    """Parse energies from a text such as "0.5 1 3 TeV"."""
     from astropy import units as u
 
     *numbers, unit = text.replace(",", " ").split() or [""]
@@ -146,7 +146,7 @@ def _edges(text: str) -> Any:
 
 
 def _echo(name: str, found: Any, sed_type: str) -> None:
-    """Table of the norms and fluxes of a source."""
+    """Print a table of the norms and fluxes of a source."""
     import numpy as np
 
     from gmdask.datasets.operations.gti import utc_text

@@ -24,7 +24,7 @@ __all__ = ["cli", "main"]
 
 BAD_INPUT, INTERRUPTED = 1, 130
 COMPLETION = """\b
-For completion with the tab key, put this line into the file of your shell:
+For completion with the tab key, add this line to the configuration file of your shell:
   ~/.bashrc                                eval "$(_GMDASK_COMPLETE=bash_source gmdask)"
   ~/.zshrc                                 eval "$(_GMDASK_COMPLETE=zsh_source gmdask)"
   ~/.config/fish/completions/gmdask.fish   _GMDASK_COMPLETE=fish_source gmdask | source
@@ -36,8 +36,8 @@ For completion with the tab key, put this line into the file of your shell:
 def cli() -> None:
     """Fit one global sky model to many gamma-ray datasets.
 
-    Exit codes: 0 done; 1 bad input; 2 wrong usage; 3 the fit did not converge or was stopped, or no flux is known;
-    130 interrupted before there was anything.
+    Exit codes: 0 success; 1 bad input; 2 wrong usage; 3 the fit did not converge or was stopped, or no
+    flux could be determined; 130 interrupted before there was any result.
     """
 
 
@@ -52,7 +52,7 @@ volume_options(cli)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is told in one line on stderr."""
+    """Run the command line; a user's mistake is reported in one line on stderr."""
     sys.stdout, sys.stderr = patient(sys.stdout), patient(sys.stderr)
     try:
         code = cli.main(prog_name="gmdask", standalone_mode=False)

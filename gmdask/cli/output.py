@@ -1,4 +1,4 @@
-"""The folder a fit is written to."""
+"""The output folder of a fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gmdask.lock import Lock
 from gmdask.own_files import LIST, OwnFiles
 from gmdask.paths import expanded
 
-if TYPE_CHECKING:  # commands that need none of these start without them
+if TYPE_CHECKING:  # imported late, for a quick start of commands that do not need them
     from gmdask.datasets import Datasets
     from gmdask.fit import FitResult
     from gmdask.models import Models
@@ -35,11 +35,11 @@ LOCK = f".{CHECKPOINT}.lock"
 EVENTS = "events.jsonl"
 REPORT = "report.html"
 JOB = "job.sh"
-JOB_FILES = {JOB, "job.json", "logs/"}  # of a fit on a batch system
+JOB_FILES = {JOB, "job.json", "logs/"}  # files of a fit on a batch system
 
 
 def result_document(result: FitResult, store: Store) -> dict[str, Any]:
-    """Content of ``result.json``; its schema is ``data_schemas/1.0/result.json``.
+    """Return the content of ``result.json``; its schema is ``data_schemas/1.0/result.json``.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def result_document(result: FitResult, store: Store) -> dict[str, Any]:
 
 
 class OutputFolder:
-    """The folder of a fit: its checkpoint while it runs, its files once it ended.
+    """The output folder of a fit: its checkpoint during the fit, its result files afterwards.
 
-    A lock keeps other fits out while one runs, and only files that gmdask wrote itself are replaced
+    A lock excludes other fits while one runs, and only files that gmdask itself wrote are replaced
     or removed.
 
     Parameters
@@ -70,12 +70,12 @@ class OutputFolder:
     overwrite : bool
         Whether the files of an earlier fit may be replaced.
     resume : bool
-        Whether it is the folder of a fit that goes on.
+        Whether the folder is that of a fit to be resumed.
 
     Raises
     ------
     InputError
-        If there are files in it that may not be replaced, or its parent is not a folder.
+        If the folder contains files that may not be replaced, or its parent is not a folder.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -86,11 +86,11 @@ class OutputFolder:
         if not self.path.absolute().parent.is_dir():
             msg = f"{self.path}: its parent is not a folder"
             raise InputError(msg)
-        if os.path.lexists(self.path) and not resume:  # that is checked once it is locked
+        if os.path.lexists(self.path) and not resume:  # a resumed folder is checked after locking
             self._check()
 
     def _check(self) -> None:
-        """Refuse a folder in which the fit would have to replace what is not gmdask's."""
+        """Reject a folder in which the fit would have to replace files that gmdask did not write."""
         if self._resume or (self._awaits_job() and not self._overwrite):
             self._refuse_foreign([name for name in RESULTS if self._is_foreign(name)])
             return
@@ -100,16 +100,16 @@ class OutputFolder:
             msg = f"{self.path}: another fit is running here ({held})"
             raise InputError(msg)
         if not self.path.is_dir() or self.path.is_symlink():
-            msg = f"{self.path}: there is something of this name already, which is not a folder"
+            msg = f"{self.path}: already exists, and is not a folder"
             raise InputError(msg)
         if not self._overwrite and (found or not self.lock.in_place()):
-            also = f", or go on: gmdask fit --resume {self.path}" if CHECKPOINT in found else ""
-            msg = f"{self.path}: there is something of this name already (--overwrite replaces it{also})"
+            also = f", or resume it: gmdask fit --resume {self.path}" if CHECKPOINT in found else ""
+            msg = f"{self.path}: already exists (--overwrite replaces it{also})"
             raise InputError(msg)
         self._refuse_foreign([name for name in self._own.foreign() if name.split("/")[0] in found])
 
     def _found(self) -> set[str]:
-        """Names in the folder, but for those of temporary files and the lock."""
+        """Names in the folder, except temporary files and the lock."""
         if not self.path.is_dir():
             return set()
         names = {file.name for file in self.path.iterdir()}
@@ -122,18 +122,18 @@ class OutputFolder:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             msg = (
-                f"{self.path}: holds {', '.join(names[:3])}{more}, which gmdask did not write, or not "
-                "as it is now; choose another folder, or move it away"
+                f"{self.path}: contains {', '.join(names[:3])}{more}, which gmdask did not write, or "
+                "which changed since; choose another folder, or move it away"
             )
             raise InputError(msg)
 
     def refuse_input(self, path: str | Path) -> None:
-        """Refuse a file that is read by the fit, and would be replaced by its result.
+        """Raise an error if an input file of the fit would be replaced by its output.
 
         Parameters
         ----------
         path : str or path
-            The file.
+            The input file.
         """
         where = expanded(path).resolve()
         if where in {self.path.resolve() / name for name in RESULTS}:
@@ -142,16 +142,16 @@ class OutputFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """File from which a fit that did not end goes on."""
+        """File from which an unfinished fit is resumed."""
         return self.path / CHECKPOINT
 
     @property
     def events(self) -> Path:
-        """File of the events of the fit; see `gmdask.events.read_events`."""
+        """Log of the events of the fit; see `gmdask.events.read_events`."""
         return self.path / EVENTS
 
     def ended(self) -> dict[str, Any] | None:
-        """Result of the fit that came to its end here, None if there is none or it may go on.
+        """Return the result of a finished fit, None if there is none or the fit can be resumed.
 
         Raises
         ------
@@ -175,12 +175,12 @@ class OutputFolder:
             raise InputError(msg) from error
 
     def _awaits_job(self) -> bool:
-        """Whether it was made for a batch job that has not written a checkpoint or a result."""
+        """Whether it was made for a batch job that has written neither a checkpoint nor a result."""
         written = any(os.path.lexists(self.path / name) for name in (*RESULTS, CHECKPOINT))
         return JOB in self._own.names() and not written
 
     def write_job(self, script: str) -> Path:
-        """Make the folder of a batch job.
+        """Create the folder of a batch job.
 
         Parameters
         ----------
@@ -190,12 +190,12 @@ class OutputFolder:
         Returns
         -------
         path
-            Of the script.
+            Path of the script.
 
         Raises
         ------
         InputError
-            If there is a script that was changed since gmdask wrote it.
+            If the script in the folder was edited since gmdask wrote it.
         """
         self._refuse_foreign([name for name in (JOB,) if self._is_foreign(name)])
         (self.path / "logs").mkdir(parents=True, exist_ok=True)
@@ -207,17 +207,17 @@ class OutputFolder:
 
     @contextmanager
     def begun(self) -> Iterator[None]:
-        """Make the folder and lock it; it goes again if the fit leaves nothing in it.
+        """Create and lock the folder; it is removed again if the fit leaves nothing in it.
 
         Raises
         ------
         InputError
-            If another fit runs there.
+            If another fit runs in it.
         InputNotFoundError
-            If a fit shall go on, and there is no such folder.
+            If a fit is to be resumed and the folder does not exist.
         """
         if self._resume and not self.path.is_dir():
-            msg = f"{self.checkpoint}: there is no checkpoint to go on from"
+            msg = f"{self.checkpoint}: there is no checkpoint to resume from"
             raise InputNotFoundError(msg)
         is_new = not os.path.lexists(self.path)
         self.path.mkdir(exist_ok=True)
@@ -233,7 +233,7 @@ class OutputFolder:
                         self._own.remove([EVENTS, CHECKPOINT])
         finally:
             if is_new:
-                with suppress(OSError):  # it holds something
+                with suppress(OSError):  # the folder is not empty
                     self.path.rmdir()
 
     def _remove_temporary(self, path: Path) -> None:
@@ -243,19 +243,19 @@ class OutputFolder:
             path.unlink(missing_ok=True)
 
     def prepare(self) -> None:
-        """List the files that the fit writes while it runs, and remove those of the fit before.
+        """List the files that the fit writes while it runs, and remove those of the previous fit.
 
-        Results that are there stay until there are others.
+        Previous results stay until they are replaced by new ones.
         """
         if self._overwrite:
             self._own.remove([CHECKPOINT, EVENTS])
         self._own.add(CHECKPOINT, EVENTS)
 
     def write(self, result: FitResult, models: Models, datasets: Datasets, store: Store) -> Path:
-        """Write models, result and figure, in place of those of the fit before.
+        """Write models, result and figure, replacing those of the previous fit.
 
-        The checkpoint goes last, so that a fit that is killed while it writes can still go on. Where
-        the fit did not come to an end, it stays, and there is no figure.
+        The checkpoint is removed last, so that a fit that is killed while writing can still be
+        resumed. If the fit did not finish, the checkpoint is kept and no figure is drawn.
 
         Parameters
         ----------
@@ -267,8 +267,8 @@ class OutputFolder:
         Returns
         -------
         path
-            The folder: a new one beside it, if it was removed or replaced while the fit ran, or
-            somebody else's files of the same names are in it now.
+            The folder, or a new one beside it if the folder was removed or replaced during the fit,
+            or now contains files of the same names that gmdask did not write.
         """
         from gmdask.plot import plot_residuals
 
@@ -293,7 +293,7 @@ class OutputFolder:
         return folder
 
     def _place(self) -> Path:
-        """Return the folder if it is still ours, else a new one beside it."""
+        """Return the folder if gmdask still owns it, else a new one beside it."""
         if self.lock.in_place() and not any(map(self._is_foreign, RESULTS)):
             return self.path
         for number in count(1):
@@ -303,13 +303,13 @@ class OutputFolder:
             except FileExistsError:
                 continue
             except OSError as error:
-                msg = f"{self.path}: is gone, and no other folder can be made beside it: {error.strerror}"
+                msg = f"{self.path}: was removed, and no other folder can be created beside it: {error.strerror}"
                 raise InputError(msg) from error
             return path
         raise AssertionError
 
     def _goes_on(self) -> bool:
-        """Whether the checkpoint is that of a fit that did not come to an end."""
+        """Whether the checkpoint is that of an unfinished fit."""
         from gmdask.fit import Checkpoint
 
         return self.checkpoint.is_file() and not Checkpoint(self.checkpoint).done

@@ -1,4 +1,4 @@
-"""Progress of long work: one line that changes on a terminal, log lines elsewhere."""
+"""Progress of long work: one changing line on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Progress:
     Parameters
     ----------
     every : float
-        Seconds between log lines where stderr is not a terminal; ends are always told.
+        Seconds between log lines if stderr is not a terminal; the end of the work is always logged.
     """
 
     def __init__(self, every: float = 1.0) -> None:

@@ -14,7 +14,7 @@ from gmdask.cli.store_commands import check_cluster, cluster_options, connected
 from gmdask.cli.terminal import echo
 from gmdask.events import counted
 
-if TYPE_CHECKING:  # the other commands start without it
+if TYPE_CHECKING:  # imported late, for a quick start of the other commands
     from gmdask.datasets.simulation.survey import Survey
 
 __all__ = ["simulate"]
@@ -28,9 +28,9 @@ GB = 1e9
 @click.option(
     "--events",
     is_flag=True,
-    help="Draw photons one by one, with continuous energies and directions, then count them.",
+    help="Draw photons one by one, with continuous energies and directions, and bin them into counts.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would take, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Estimate size and time, and write nothing.")
 @response_option
 @cluster_options
 def simulate(
@@ -39,14 +39,15 @@ def simulate(
 ) -> None:  # fmt: skip
     """Simulate the survey of a CONFIG (YAML) into a STORE.
 
-    CONFIG names the models of the true sky, pixels, energies, pointings, livetimes, zenith
-    angles and the background; data_schemas/1.0/simulation.json says how. Everything drawn depends on
-    its seed alone. Beside the STORE goes <STORE stem>-truth.yaml: the true models, with the
-    background of every dataset. Run it again after an interruption: finished blocks are kept.
+    CONFIG specifies the models of the true sky, pixels, energies, pointings, livetimes, zenith
+    angles and the background; its format is data_schemas/1.0/simulation.json. All random numbers
+    depend on its seed alone. The true models, with the background of every dataset, are written to
+    <STORE stem>-truth.yaml beside the STORE. Run the command again after an interruption: finished
+    blocks are kept.
     """
     check_cluster(cluster, workers, memory_limit)
     if events and response is not None:
-        msg = "--events and --response are both given, expected one of them"
+        msg = "--events and --response exclude each other"
         raise click.UsageError(msg)
     from gmdask.datasets import simulate as run
     from gmdask.datasets.simulation.survey_file import read_survey
@@ -78,6 +79,6 @@ def _told(survey: Survey, store: str, events: bool, workers: int) -> str:
         f"{store} would hold {counted(plan.datasets, 'dataset')} in {counted(plan.blocks, 'block')}:\n"
         f"  uncompressed {plan.nbytes / GB:9.3f} GB\n"
         f"  on disk      {plan.stored / GB:9.3f} GB (estimated)\n"
-        f"  time         {minutes:9.1f} min of one processor, {minutes / workers:.1f} min on {workers} (estimated)\n"
+        f"  time         {minutes:9.1f} min on one processor, {minutes / workers:.1f} min on {workers} (estimated)\n"
         f"true models would go to {truth_path(store)}; nothing was written"
     )

@@ -1,4 +1,4 @@
-"""Commands about stores: import, info, verify."""
+"""Commands for stores: import, info, verify."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gmdask.cli.progress import Progress
 from gmdask.cli.terminal import echo, echo_json, printable
 from gmdask.events import counted
 
-if TYPE_CHECKING:  # commands that need none of these start without them
+if TYPE_CHECKING:  # imported late, for a quick start of commands that do not need them
     from gmdask.store import Row, Store
 
 __all__ = [
@@ -34,14 +34,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def cluster_options(command: Any) -> Any:
-    """Options that say where to compute."""
+    """Add the options that choose where to compute."""
     for option in (
         click.option("--memory-limit", metavar="SIZE", help="Memory per local worker, such as 2GB."),
         click.option("--workers", type=click.IntRange(min=1), help="Number of local workers (default: one per core)."),
         click.option(
             "--cluster", default="none", show_default=True, metavar="WHERE",
-            help="none: in this process; local: workers on this machine; slurm: workers as jobs; "
-            "a scheduler's address or file; or a file of settings (.yaml).",
+            help="none: this process; local: workers on this machine; slurm: workers as SLURM jobs; "
+            "a scheduler's address or scheduler file; or a settings file (.yaml).",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -49,7 +49,7 @@ def cluster_options(command: Any) -> Any:
 
 
 def check_cluster(cluster: str, workers: int | None, memory_limit: str | None) -> None:
-    """Refuse options for local workers where there are none."""
+    """Reject options for local workers without a local cluster."""
     if cluster != "local" and (workers is not None or memory_limit is not None):
         need = "need" if cluster == "none" else "are for"
         msg = f"--workers and --memory-limit {need} --cluster local"
@@ -59,7 +59,7 @@ def check_cluster(cluster: str, workers: int | None, memory_limit: str | None) -
 def connected(
     cluster: str, workers: int | None, memory_limit: str | None
 ) -> AbstractContextManager[Any]:
-    """Client of the cluster that was asked for, or None."""
+    """Client of the requested cluster, or None."""
     check_cluster(cluster, workers, memory_limit)
     if cluster == "none":
         return nullcontext(None)
@@ -74,8 +74,8 @@ def connected(
 @click.command("import")
 @click.argument("datasets", type=click.Path())
 @click.argument("store", type=click.Path())
-@click.option("--overwrite", is_flag=True, help="Replace the datasets of a store that is there.")
-@click.option("--append", is_flag=True, help="Add to a store that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the datasets of an existing store.")
+@click.option("--append", is_flag=True, help="Add to an existing store.")
 @cluster_options
 def import_command(
     datasets: str,
@@ -105,7 +105,7 @@ def import_command(
 @click.argument("store", type=click.Path())
 @json_option
 def info(store: str, as_json: bool) -> None:
-    """Say what is in a STORE."""
+    """Show the content of a STORE."""
     from gmdask.store import Store
 
     opened = Store.open(store)
@@ -140,7 +140,7 @@ def _echo_document(opened: Store, blocks: int) -> None:
 
 
 def row_document(row: Row) -> dict[str, Any]:
-    """Row of a store as plain data: lon and lat in deg, livetime in s."""
+    """Return a row of a store as plain data: lon and lat in deg, livetime in s."""
     where = row.pointing
     return {
         "name": row.name, "kind": row.kind, "block": row.block, "lon": where.lon, "lat": where.lat,
@@ -189,4 +189,4 @@ def verify(context: click.Context, store: str) -> None:
     if problems:
         echo(f"gmdask: error: {store}: {counted(len(problems), 'problem')}", err=True)
         context.exit(DAMAGED)
-    echo(f"{store}: every file is as it was written")
+    echo(f"{store}: all files are intact")

@@ -1,4 +1,4 @@
-"""Text for the terminal: control characters are escaped, and a reader that went away is no error."""
+"""Terminal output: control characters are escaped, and a closed pipe is not an error."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
 # control characters, format characters that change the direction of text, surrogates, line separators
 ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 VOLUME = "gmdask.volume"
-LONGEST = 1000  # characters of the line of an error; its middle is left out beyond
+LONGEST = 1000  # characters of an error line; the middle of longer ones is left out
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Escape characters that are invisible or that would control the terminal.
+    """Escape characters that are invisible or would control the terminal.
 
     Parameters
     ----------
     text : str
-        Names and paths may hold anything.
+        Any text; names and paths may contain anything.
     keep : str
         Characters that are not escaped.
     """
@@ -52,7 +52,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def one_line(text: object) -> str:
-    """Text of an error in one line."""
+    """Return the text of an error as one line."""
     line = printable(" ".join(str(text).split()))
     if len(line) <= LONGEST:
         return line
@@ -67,7 +67,7 @@ def echo(text: object = "", *, err: bool = False) -> None:
     text : object
         Line breaks and tabs are kept, other control characters are escaped.
     err : bool
-        Whether it goes to standard error.
+        Whether to print to standard error.
     """
     click.echo(printable(str(text), keep="\n\t"), err=err)
 
@@ -78,7 +78,7 @@ def echo_json(document: Any) -> None:
     Parameters
     ----------
     document : list or dict
-        Plain data; a number that is not finite becomes null.
+        Plain data; numbers that are not finite become null.
     """
     click.echo(json.dumps(_finite(document), indent=1, allow_nan=False))
 
@@ -91,11 +91,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# --- how much is said ------------------------------------------------------------------
+# --- verbosity -------------------------------------------------------------------------
 
 
 class Volume(IntEnum):
-    """How much a command says beside its results and errors."""
+    """Verbosity of a command beyond its results and errors."""
 
     QUIET = 0
     NORMAL = 1
@@ -103,7 +103,7 @@ class Volume(IntEnum):
 
 
 def volume() -> Volume:
-    """How much the command that runs was asked to say."""
+    """Verbosity that was requested for the running command."""
     context = click.get_current_context(silent=True)
     return Volume.NORMAL if context is None else context.meta.get(VOLUME, Volume.NORMAL)
 
@@ -111,8 +111,8 @@ def volume() -> Volume:
 def volume_options(command: click.Command) -> click.Command:
     """Add ``--quiet`` and ``--verbose`` to a command."""
     for name, value, words in (
-        ("quiet", Volume.QUIET, "No progress: only results and errors."),
-        ("verbose", Volume.VERBOSE, "Show every event: plan of the memory, checkpoints, workers."),
+        ("quiet", Volume.QUIET, "Print only results and errors, no progress."),
+        ("verbose", Volume.VERBOSE, "Show every event: memory plan, checkpoints, workers."),
     ):
         option = click.Option(
             [f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, help=words,
@@ -134,7 +134,7 @@ def _sets(value: Volume) -> Callable[[click.Context, Any, bool], None]:
 
 
 class _Patient(io.FileIO):
-    """A file whose reader may have gone; what is written after that is dropped."""
+    """A file that may lose its reader; whatever is written after that is dropped."""
 
     def write(self, data: Any) -> int:
         """Write bytes."""
@@ -145,18 +145,18 @@ class _Patient(io.FileIO):
 
 
 def patient(stream: TextIO | None) -> TextIO:
-    """Standard output, or error, that neither ends the work when its reader goes nor fails at a character.
+    """Wrap a standard stream, so that neither a closed pipe nor an unencodable character is an error.
 
     Parameters
     ----------
     stream : file or None
-        None where it is closed.
+        None if the stream is closed.
     """
     if stream is None:
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  (as long as the process)
     try:
         number = stream.fileno()
-    except (AttributeError, io.UnsupportedOperation):  # not of the system
+    except (AttributeError, io.UnsupportedOperation):  # not a stream of the operating system
         return stream
     stream.flush()
     raw = io.BufferedWriter(_Patient(number, "w", closefd=False))

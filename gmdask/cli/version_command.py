@@ -13,7 +13,7 @@ __all__ = ["versions"]
 @click.command()
 @json_option
 def versions(as_json: bool) -> None:
-    """Print what a bug report needs: versions, processor, BLAS, settings."""
+    """Print what a bug report needs: versions, processor, BLAS and settings."""
     from gmdask.versions import describe_installation, show_versions
 
     if as_json:

@@ -1,4 +1,4 @@
-"""The commands that show a fit: report, dashboard."""
+"""The commands that display a fit: report and dashboard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from gmdask.cli.terminal import echo
 
-if TYPE_CHECKING:  # the other commands start without it
+if TYPE_CHECKING:  # imported late, for a quick start of the other commands
     from gmdask.dashboard import Dashboard
 
 __all__ = ["dashboard", "report"]
@@ -23,9 +23,9 @@ __all__ = ["dashboard", "report"]
     metavar="FILE",
     help="HTML file to write (default: report.html in OUT).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def report(out: str, output: str | None, overwrite: bool) -> None:
-    """Write a report of the fit in the folder OUT: one HTML file that needs nothing else."""
+    """Write a report of the fit in the folder OUT, as one self-contained HTML file."""
     from gmdask.plot.report import write_report
 
     echo(f"written to {write_report(out, output, overwrite=overwrite)}")
@@ -42,11 +42,12 @@ def report(out: str, output: str | None, overwrite: bool) -> None:
 )
 @click.option("--open", "open_", is_flag=True, help="Open it in a browser.")
 def dashboard(out_or_address: str, address: str, port: int, open_: bool) -> None:
-    """Show a fit in the browser, while it runs and after.
+    """Show a fit in the browser, during the fit and afterwards.
 
-    OUT is the output folder of a fit; ADDRESS that of a scheduler (tls://host:port, or
-    tcp://127.0.0.1:port on this machine), or a scheduler file (.json). Ends with Ctrl-C, which the fit does not feel.
-    Whoever has the whole URL, with its token, sees it; beyond this machine (--address) it goes unencrypted.
+    OUT is the output folder of a fit; ADDRESS is that of a scheduler (tls://host:port, or
+    tcp://127.0.0.1:port on this machine), or a scheduler file (.json). Ctrl-C ends the view and does
+    not affect the fit. Anyone who has the complete URL, with its token, can see the view; beyond this
+    machine (--address) it is not encrypted.
     """
     from gmdask.dashboard import ClusterFeed, Dashboard, FolderFeed
 
@@ -60,7 +61,7 @@ def dashboard(out_or_address: str, address: str, port: int, open_: bool) -> None
 
 
 def _show(view: Dashboard, *, open_: bool) -> None:
-    echo(f"live view at {view.url} (Ctrl-C ends it)")
+    echo(f"live view at {view.url} (Ctrl-C to stop)")
     if open_:
         click.launch(view.url)
     try:

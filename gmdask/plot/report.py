@@ -119,7 +119,7 @@ def write_report(
         raise InputError(f"{target}: a report is a file .html")
     is_ours = target.absolute() == (folder / REPORT).absolute() and own.owns(REPORT)
     if os.path.lexists(target) and not is_ours and not overwrite:
-        msg = f"{target}: there is a file of this name already (--overwrite replaces it)"
+        msg = f"{target}: already exists (--overwrite replaces it)"
         raise StoreExistsError(msg)
     result, models = read_result(folder), Models.read(folder / "models.yaml")
     history = History()

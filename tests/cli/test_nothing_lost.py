@@ -118,8 +118,8 @@ def call(*arguments: object) -> int:
         ("fit --resume half", ("half/residuals.png",), "residuals.png"),
         ("fit --resume half", ("half/models.yaml",), "models.yaml"),
         ("fit --resume mine", ("mine/checkpoint.json", "mine/events.jsonl"), "not a checkpoint"),
-        ("batch fit s.zarr m.yaml -o out", ("out/job.sh",), "something of this name"),
-        ("demo -o out", ("out/notes.txt",), "something of this name"),
+        ("batch fit s.zarr m.yaml -o out", ("out/job.sh",), "already exists"),
+        ("demo -o out", ("out/notes.txt",), "already exists"),
     ],
 )
 def test_refused(
@@ -245,11 +245,11 @@ def test_a_lock_of_a_process_that_is_gone(
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     assert call("status", "new") == 0
-    assert "state       stopped: go on with" in capsys.readouterr().out
+    assert "state       stopped: resume with" in capsys.readouterr().out
     put(folder, "new/.tmp-mine")
     (folder / "new" / f".tmp-{'0' * 32}-result").mkdir()  # as if it had been killed later
     assert call("fit", "--resume", "new") == 0
-    assert f"took over from a fit that is gone (host {os.uname().nodename}, process {process.pid})" in (
+    assert f"took over from a fit that no longer runs (host {os.uname().nodename}, process {process.pid})" in (
         capsys.readouterr().err
     )  # fmt: skip
     assert {path.name for path in (folder / "new").iterdir()} == {
@@ -290,7 +290,7 @@ def test_everything_is_removed_while_a_fit_runs(folder: Path, running: Any) -> N
     code, out, err = ended(process)
     assert code == 1
     assert "Traceback" not in err, err
-    assert "no other folder can be made beside it" in err
+    assert "no other folder can be created beside it" in err
     assert "source.spatial.lon_0" in out  # the result, printed
 
 
@@ -312,20 +312,20 @@ background: {rate: 10 s-1 sr-1 TeV-1}
 @pytest.mark.parametrize(
     ("arguments", "users", "word"),
     [
-        ("report half", ("half/report.html",), "report.html: there is a file"),
-        ("report out -o thesis.html", ("thesis.html",), "thesis.html: there is a file"),
-        ("export s.zarr mine", ("mine/notes.txt",), "mine: there is something"),
-        ("export s.zarr m.yaml", (), "m.yaml: there is"),
+        ("report half", ("half/report.html",), "report.html: already exists"),
+        ("report out -o thesis.html", ("thesis.html",), "thesis.html: already exists"),
+        ("export s.zarr mine", ("mine/notes.txt",), "mine: already exists"),
+        ("export s.zarr m.yaml", (), "m.yaml: already exists"),
         ("simulate survey.yaml mine", ("mine/notes.txt",), "mine: "),
         ("simulate survey.yaml new.zarr", ("new-truth.yaml",), "new-truth.yaml"),
         ("simulate survey.yaml empty.zarr", ("empty-truth.yaml",), "empty-truth.yaml"),
-        ("simulate survey.yaml s.zarr", (), "s.zarr: there is a store"),
+        ("simulate survey.yaml s.zarr", (), "s.zarr: a store"),
         ("import data/datasets.yaml mine --overwrite", ("mine/notes.txt",), "mine: "),
-        ("import data/datasets.yaml s.zarr", (), "s.zarr: there is a store"),
+        ("import data/datasets.yaml s.zarr", (), "s.zarr: a store"),
         ("append s.zarr s.zarr", (), "there is a dataset named"),
         ("stack s.zarr s.zarr --overwrite", (), "s.zarr: is the input"),
         ("cutout s.zarr out/../s.zarr --lon 83.6 --lat 22 --width 1 --overwrite", (), "is the input"),
-        ("simulate survey.yaml .", ("mine/notes.txt",), "not empty"),
+        ("simulate survey.yaml .", ("mine/notes.txt",), "neither empty"),
         ("simulate survey.yaml /", (), "/: is no place"),
         ("stack s.zarr mine --overwrite", ("mine/notes.txt",), "mine: "),
         ("cutout s.zarr mine --lon 83.6 --lat 22 --width 1 --overwrite", ("mine/a",), "mine: "),
@@ -333,7 +333,7 @@ background: {rate: 10 s-1 sr-1 TeV-1}
         ("flux-points s.zarr m.yaml --source source --energy-edges 1,10,TeV -o m.yaml --overwrite",
          (), "m.yaml"),
         ("flux-points s.zarr m.yaml --source source --energy-edges 1,10,TeV -o f.fits",
-         ("f.fits",), "f.fits: there is a file"),
+         ("f.fits",), "f.fits: already exists"),
     ],
 )  # fmt: skip
 def test_other_commands_refuse(

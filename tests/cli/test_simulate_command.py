@@ -52,7 +52,7 @@ def test_it_is_not_made_twice(made: tuple[Path, subprocess.CompletedProcess[str]
     before = (made[0] / "survey-truth.yaml").read_bytes()
     again = run("simulate", "config.yaml", "survey.zarr", cwd=made[0])
     assert again.returncode == 1
-    assert "there is a store of 8 datasets" in again.stderr
+    assert "a store with 8 datasets" in again.stderr
     assert (made[0] / "survey-truth.yaml").read_bytes() == before
 
 
