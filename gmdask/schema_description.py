@@ -1,4 +1,4 @@
-"""The layout of a store in words, from its schemas: ``python -m gmdask.schema_description``."""
+"""Description of the file formats, made from their schemas: ``python -m gmdask.schema_description``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = {
     "result.json": "result.json",
     "checkpoint.json": "checkpoint.json",
 }
-DEEPEST = {"models.json": 1}  # which say of each class what it has
+DEEPEST = {"models.json": 1}  # depth of the description; deeper keys differ between classes
 
 
 def describe() -> str:
@@ -30,7 +30,7 @@ def describe() -> str:
     lines = [
         f"# Files of gmdask, schemas {SCHEMA_VERSION}",
         "",
-        "Made of the schemas beside it by `python -m gmdask.schema_description`; a key in brackets may be left out.",
+        "Made from the schemas beside it by `python -m gmdask.schema_description`; keys in brackets are optional.",
     ]
     for name, place in FILES.items():
         schema = read_schema(name)
@@ -44,7 +44,7 @@ def describe() -> str:
 def _members(
     schema: dict[str, Any], root: dict[str, Any], deepest: int, depth: int = 0
 ) -> Iterator[str]:
-    """One line per key, deeper ones below it."""
+    """Yield one line per key, with its members below it."""
     required = schema.get("required", ())
     for key, given in schema.get("properties", {}).items():
         member = _resolved(given, root)
@@ -56,7 +56,7 @@ def _members(
 
 
 def _below(member: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    """Schema of a member, of its items, or of the values of its keys."""
+    """Return the schema of a member, of its items, or of the values of its keys."""
     for key in ("items", "additionalProperties"):
         if "properties" not in member and isinstance(member.get(key), dict):
             return _resolved(member[key], root)
@@ -64,7 +64,7 @@ def _below(member: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
-    """Schema with what it refers to, beneath what it says itself."""
+    """Return a schema merged with the definition it refers to; its own keys take precedence."""
     if not isinstance(schema, dict):
         return {}
     own = {key: value for key, value in schema.items() if key != "$ref"}
@@ -77,7 +77,7 @@ def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(schema: dict[str, Any], root: dict[str, Any]) -> str:
-    """Return what a value is, in a few words."""
+    """Describe the type of a value in a few words."""
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:
