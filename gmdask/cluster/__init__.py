@@ -1,4 +1,4 @@
-"""The cluster: all that knows of `distributed`. It moves callables, descriptions and arrays."""
+"""Distributed computing: the only part that knows `distributed`."""
 
 from gmdask.cluster.connect import check_client, connect
 from gmdask.cluster.engine import Engine

@@ -29,11 +29,11 @@ KINDS = ("local", "slurm")
 
 
 class Workers(LocalCluster):  # type: ignore[misc]
-    """Workers on this machine, started again each time they are lost."""
+    """Workers on this machine, which are restarted whenever they are lost."""
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        # not SpecCluster's: some time after a loss it ends what watches over the worker, if the worker is not
-        # there at that moment, be it that it was lost once more and is about to be back
+        # replaces SpecCluster's method, which some time after a loss removes the nanny of the worker if the
+        # worker is not connected at that moment, even if it was lost again and is about to be restarted
         super(SpecCluster, self)._update_worker_status(op, msg)
 
 
@@ -51,22 +51,22 @@ def connect(
     ----------
     address : str or path, optional
         "local" starts workers on this machine, with one thread each, that listen on
-        loopback only and stop with the client. "slurm" starts them as jobs of SLURM that end
-        with the client; this needs the extra ``hpc``. Both speak TLS with a certificate of
-        their own, so that nobody else on these machines can reach them. A file
-        ".yaml" holds settings of Dask and gmdask, ``gmdask.cluster`` among them. Anything else is
+        loopback only and stop with the client. "slurm" starts them as SLURM jobs that end
+        with the client; this needs the extra ``hpc``. Both use TLS with a certificate of
+        their own, so that nobody else on these machines can connect. A file
+        ".yaml" contains settings of Dask and gmdask, among them ``gmdask.cluster``. Anything else is
         the address of a scheduler ("tls://host:port") or the path of a scheduler file (".json").
-        By default what ``gmdask.cluster`` says, which is "local".
+        The default is the setting ``gmdask.cluster``, which is "local" unless changed.
     workers : int, optional
         Number of local workers; by default one per core.
     memory_limit : str or int, optional
         Memory limit per local worker, such as "2GB".
     security : `distributed.Security`, optional
-        Certificates. By default those of Dask's configuration; workers that are started get a
-        new one where there are none.
+        Certificates. By default those of Dask's configuration; if it has none, workers that
+        are started get a new one.
     **kwargs
-        For "slurm", settings in place of those of ``gmdask.slurm``: jobs, cores, memory, walltime,
-        queue, account, interface. Else passed to `distributed.Client`, such as ``timeout``.
+        For "slurm", settings that replace those of ``gmdask.slurm``: jobs, cores, memory, walltime,
+        queue, account, interface. Otherwise passed to `distributed.Client`, such as ``timeout``.
 
     Returns
     -------
@@ -77,15 +77,15 @@ def connect(
     ------
     InputError
         If `address` is none of these; if workers or memory limit are given for a cluster that is
-        not local, or are not valid; or if the scheduler is on another machine and without TLS.
+        not local, or are invalid; or if the scheduler is on another machine and does not use TLS.
     InputNotFoundError
         If there is no such file.
     ClusterLostError
-        If jobs of SLURM end before they are of use.
+        If all SLURM jobs end before a worker has started.
 
     Notes
     -----
-    The defaults are in ``gmdask.yaml`` in the package, with what they mean.
+    The defaults are listed and explained in ``gmdask.yaml`` in the package.
     """
     address = str(setting("cluster") if address is None else address)
     if address.endswith((".json", *SETTINGS)):
@@ -99,7 +99,7 @@ def connect(
         limit = setting("local.memory-limit") if memory_limit is None else memory_limit
         return _local(workers, limit, {"security": security, **kwargs})
     if workers is not None or memory_limit is not None:
-        msg = f"workers and memory limit are for the cluster 'local', not for {address!r}"
+        msg = f"workers and memory limit apply only to the cluster 'local', not to {address!r}"
         raise InputError(msg)
     if address == "slurm":
         return _slurm(security, kwargs)
@@ -109,38 +109,38 @@ def connect(
 
 
 def _check_place(address: str) -> None:
-    """Refuse what is neither a kind of cluster, nor an address, nor a file."""
+    """Reject an address that is neither a kind of cluster, nor a scheduler address, nor a file."""
     if address in KINDS or ":" in address or address.endswith((".json", *SETTINGS)):
         return
     near = get_close_matches(address.lower(), KINDS, 1)
     meant = f" (did you mean {near[0]!r}?)" if near else ""
     msg = (
         f"there is no cluster {address!r}{meant}: expected {' or '.join(map(repr, KINDS))}, the address "
-        "of a scheduler (tls://host:port), its file (.json), or a file of settings (.yaml)"
+        "of a scheduler (tls://host:port), a scheduler file (.json), or a settings file (.yaml)"
     )
     raise InputError(msg)
 
 
 def check_client(client: object) -> None:
-    """Refuse what is neither a client that waits for its answers, nor None.
+    """Reject anything but a synchronous client or None.
 
     Raises
     ------
     InputError
-        If it is something else.
+        If it is anything else.
     """
     if isinstance(client, Client):
         if client.asynchronous:
-            msg = "the client is asynchronous, expected one that waits for its answers"
+            msg = "the client is asynchronous, expected a synchronous one"
             raise InputError(msg)
     elif client is not None:
-        msg = f"expected a client of dask.distributed, as gmdask.connect gives it, got {described(client)}"
+        msg = f"expected a client of dask.distributed, as returned by gmdask.connect, got {described(client)}"
         raise InputError(msg)
 
 
 @contextmanager
 def _settings_of(path: str) -> Iterator[None]:
-    """Settings of a file above all others."""
+    """Use the settings of a file, which take precedence over all others."""
     with dask.config.set(dask.config.merge(dask.config.config, read_settings(path))):
         if str(setting("cluster")).endswith(SETTINGS):
             msg = f"{path}: gmdask.cluster names another configuration file"
@@ -158,7 +158,7 @@ def _slurm(security: Security | None, options: dict[str, Any]) -> Client:
 
 
 def _scheduler(address: str) -> str:
-    """Address of the scheduler, from its file where it is one."""
+    """Return the address of a scheduler, read from its scheduler file if one is given."""
     if not address.endswith(".json"):
         return address
     try:
@@ -166,7 +166,7 @@ def _scheduler(address: str) -> str:
     except InputNotFoundError:
         raise
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"{address}: is not the file of a scheduler"
+        msg = f"{address}: is not a scheduler file"
         raise InputError(msg) from error
 
 
@@ -178,8 +178,8 @@ def _check_encrypted(address: str, security: Security | None) -> None:
         and not dask.config.get("distributed.comm.tls.ca-file")
     ):
         msg = (
-            f"{address} asks for a certificate: expected security=, as of client.security of its owner, or "
-            "Dask's settings distributed.comm.tls (gmdask's own clusters take these, too)"
+            f"{address} requires a certificate: expected security=, such as client.security of its owner, or "
+            "Dask's settings distributed.comm.tls (gmdask's own clusters use these, too)"
         )
         raise InputError(msg)
     if protocol in ("tls", "wss", "inproc") or setting("allow-unencrypted"):
@@ -187,11 +187,11 @@ def _check_encrypted(address: str, security: Security | None) -> None:
     host = place.rpartition(":")[0].strip("[]")
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
+    except ValueError:  # a host name
         loopback = False
     if not loopback:
         msg = (
-            f"{address} is not on this machine, and what goes there would not be encrypted: expected "
+            f"{address} is not on this machine, and the connection would not be encrypted: expected "
             "tls://host:port (or the setting gmdask.allow-unencrypted)"
         )
         raise InputError(msg)
@@ -205,7 +205,7 @@ def _local(workers: int | None, memory_limit: str | int, kwargs: dict[str, Any])
     pages = setting("dashboard-address")
     of_client = {key: kwargs.pop(key) for key in [*kwargs] if key in signature(Client).parameters}
     of_client["security"] = of_client["security"] or own_certificates()
-    # for this cluster, not for others of the process
+    # set for this cluster, not for others in this process
     with dask.config.set(cluster_settings()), ExitStack() as stack:
         cluster = Workers(
             security=of_client["security"],
@@ -213,7 +213,7 @@ def _local(workers: int | None, memory_limit: str | int, kwargs: dict[str, Any])
             threads_per_worker=1,
             processes=True,
             memory_limit=limit,
-            config=deepcopy(dask.config.config),  # of workers that are started again, too
+            config=deepcopy(dask.config.config),  # also for workers that are restarted
             host=LOOPBACK,
             protocol="tls://",
             dashboard_address=pages or f"{LOOPBACK}:0",

@@ -1,4 +1,4 @@
-"""Events of a fit on a topic of Dask, for those who watch the cluster from elsewhere."""
+"""Events of a fit on a Dask topic, for observers in other processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_S = 1.0
 
 
 class Topic:
-    """Listener that logs events with the scheduler, at most once a second and at the end.
+    """Listener that logs events with the scheduler, at most once per second and at the end.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Topic:
         self._next = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Keep an event, and send what is kept if it is time."""
+        """Store an event, and send the stored events if it is time."""
         self._waiting.append(record(event))
         now = time.monotonic()
         if now >= self._next or isinstance(event, FitEnd | FitFailed):
@@ -40,20 +40,20 @@ class Topic:
 
 
 def read_topic(client: Client, seen: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Events that fits on a cluster have logged.
+    """Read the events that fits have logged on a cluster.
 
     Parameters
     ----------
     client : `distributed.Client`
     seen : int
-        Messages that were read before.
+        Number of messages read before.
 
     Returns
     -------
     events : list of dict
         See `gmdask.events.record`.
     seen : int
-        Messages read now.
+        Number of messages read so far.
     """
     messages = client.get_events(TOPIC)
     new = messages[seen:] if len(messages) >= seen else messages

@@ -1,4 +1,4 @@
-"""The engine of a fit: groups are built once, where they stay, and evaluated at each pass."""
+"""The engine of a fit: groups are built once, stay on their worker, and are evaluated in every pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gmdask.events import DatasetsProgress, Listener
 
 __all__ = ["Engine"]
 
-TELL_S = 1.0  # between messages on how many datasets of a group are compiled
+TELL_S = 1.0  # interval of messages about how many datasets of a group are compiled
 
 Spec = TypeVar("Spec")
 Group = TypeVar("Group")
@@ -28,32 +28,32 @@ Result = TypeVar("Result")
 
 
 class Engine(Generic[Spec, Group, Payload, Result]):
-    """Groups built from plain descriptions, and evaluated together.
+    """Groups that are built from plain descriptions and evaluated together.
 
     Parameters
     ----------
     build : callable
-        Makes a group from its description, and a folder for scratch files (None for the
-        system's). With `sizes` it gets ``on_made`` too, to be called with the number of datasets made
-        so far.
+        Builds a group from its description and a folder for scratch files (None for the
+        system's). With `sizes` it also gets ``on_made``, to be called with the number of datasets
+        built so far.
     evaluate : callable
-        Takes a group and a payload, gives a small result.
+        Evaluates a group with a payload and returns a small result.
     specs : sequence
         Descriptions, one per group.
     client : `distributed.Client` or None
         None keeps the groups in this process.
     on_event : callable, optional
-        Gets `Workers` and `WorkerLost` while groups are evaluated.
+        Receives `Workers` and `WorkerLost` while groups are evaluated.
     sizes : sequence of int, optional
-        Datasets of each group, of which `on_event` gets a `DatasetsProgress` while they are built.
+        Number of datasets per group; `on_event` then receives a `DatasetsProgress` while they are built.
 
     Notes
     -----
-    A group is a plain future: when its worker is lost, Dask builds it again elsewhere. An
+    A group is an ordinary future: if its worker is lost, Dask builds it again elsewhere. An
     evaluation depends on one future, and its payload travels inside the task; a task
-    that depended on several would pull groups over the wire.
+    that depended on several would transfer groups between workers.
 
-    A worker that hangs while it is waited for is given up after half a minute; see `Watch`.
+    A worker that hangs during an evaluation is given up after half a minute; see `Watch`.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         Raises
         ------
         ClusterLostError
-            If the scheduler is gone, or workers end time and again.
+            If the scheduler is gone, or workers die repeatedly.
         """
         if len(payloads) != len(self._specs):
             msg = f"{len(payloads)} payloads for {len(self._specs)} groups"
@@ -121,13 +121,13 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         with cluster_there(client):
             self._swap_moved()
             number = next(self._keys)
-            # a task group of its own each: many tasks in one group that depend on few others are
-            # taken for the roots of a graph, and placed without regard to where the groups are
+            # each task has a task group of its own: Dask takes many tasks in one group that depend on few
+            # others for the roots of a graph, and places them regardless of where the groups are
             keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
             evaluate = partial(_evaluate_there, self._evaluate)
             futures = client.map(evaluate, self._futures, payloads, key=keys, pure=False)
-            # those before are released when these were sent: the other way round, these would wait for 10 ms,
-            # the pause between two messages of Dask's client
+            # the previous results are released after these tasks are sent: in the opposite order, the tasks
+            # would wait for 10 ms, the interval between two messages of Dask's client
             self._release()
             self._last = futures
             try:
@@ -140,10 +140,10 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             self._all_built()
         return [raise_told(result) for _, result in answers]
 
-    # --- how many datasets are built ---------------------------------------------------
+    # --- progress of the build ---------------------------------------------------------
 
     def _topic(self, number: int) -> tuple[str, int] | None:
-        """Topic of Dask on which a worker tells of a group, and the number of the group."""
+        """Dask topic on which a worker reports the progress of a group, and the number of the group."""
         return None if self._sizes is None else (f"gmdask-built-{self._run}", number)
 
     def _built_here(self) -> list[Group]:
@@ -162,7 +162,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
             self._on_event(DatasetsProgress("compile", before + built, sum(self._sizes)))
 
     def _tell_built(self) -> None:
-        """Tell what the workers have told."""
+        """Report the progress that the workers have logged."""
         if self._sizes is None or self._client is None:
             return
         built: Counter[int] = Counter()
@@ -171,7 +171,7 @@ class Engine(Generic[Spec, Group, Payload, Result]):
         self._tell(built.total())
 
     def _all_built(self) -> None:
-        """Tell that all are there, and nothing from then on."""
+        """Report that all groups are built, and nothing after that."""
         if self._sizes is not None:
             self._tell(sum(self._sizes))
             self._sizes = None
@@ -179,9 +179,9 @@ class Engine(Generic[Spec, Group, Payload, Result]):
     # --- groups that move ----------------------------------------------------------------
 
     def _even_out(self, places: Sequence[str]) -> None:
-        """Build groups again on other workers where one has two more than another.
+        """Rebuild groups on other workers if one worker has two more than another.
 
-        After a worker was lost, what it held stays with those that took over for good.
+        Without this, the groups of a lost worker stay with those that took over.
         """
         assert self._client is not None
         workers = list(self._client.nthreads())
@@ -201,10 +201,10 @@ class Engine(Generic[Spec, Group, Payload, Result]):
                 )
 
     def _swap_moved(self) -> None:
-        """Take groups that were built again in place of the old ones.
+        """Replace groups by their copies that were rebuilt elsewhere.
 
-        They may be anywhere from then on: where all workers are lost, what prefers one of them would
-        wait for it for ever.
+        From then on they may be placed anywhere: if all workers were lost, a task bound to one of
+        them would wait for it forever.
         """
         assert self._client is not None
         for index, future in list(self._moving.items()):
@@ -214,28 +214,28 @@ class Engine(Generic[Spec, Group, Payload, Result]):
                 self._futures[index] = future
                 del self._moving[index]
             elif future.status in ("error", "cancelled", "lost"):
-                self._unmovable.add(index)  # the old one goes on
+                self._unmovable.add(index)  # the old one stays in use
                 del self._moving[index]
 
     def _release(self) -> None:
-        """Let go of the results of the last pass."""
+        """Release the results of the previous pass."""
         for future in self._last:
             future.release()
         self._last = []
 
     def close(self) -> None:
-        """Let the groups go."""
+        """Release the groups."""
         self._release()
         if self._client is not None and self._client.status == "running":
             futures = [*self._futures, *self._moving.values()]
             self._client.cancel(futures)
-            for future in futures:  # what was cancelled before it was known to the scheduler, too
+            for future in futures:  # including those cancelled before the scheduler knew them
                 future.release()
         self._groups, self._futures, self._moving = [], [], {}
 
 
 class _Paced:
-    """Callable that passes a number on at most once a second."""
+    """Callable that passes on a number at most once per second."""
 
     def __init__(self, tell: Callable[[int], None]) -> None:
         self._tell, self._next = tell, 0.0
@@ -248,7 +248,7 @@ class _Paced:
 
 
 def _build_there(build: Callable[..., Any], spec: Any, topic: tuple[str, int] | None) -> Any:
-    """Build on a worker, with its folder for scratch files."""
+    """Build a group on a worker, with the worker's folder for scratch files."""
     worker = get_worker()
     if topic is None:
         return build(spec, worker.local_directory)
@@ -260,6 +260,6 @@ def _build_there(build: Callable[..., Any], spec: Any, topic: tuple[str, int] | 
 def _evaluate_there(
     evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
 ) -> tuple[str, Any]:
-    """Evaluate on a worker, and say on which."""
+    """Evaluate on a worker, and return the worker's address as well."""
     result = group if isinstance(group, RemoteError) else tell(evaluate, group, payload)
     return get_worker().address, result

@@ -1,4 +1,4 @@
-"""What is raised where a cluster is gone, as the error of gmdask that says so."""
+"""Translates the exceptions of a lost cluster into gmdask's error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LOST = "the connection to the scheduler of the cluster is lost"
 
 @contextmanager
 def cluster_there(client: Client) -> Iterator[None]:
-    """Work on a cluster.
+    """Run code that uses a cluster.
 
     Raises
     ------
     ClusterLostError
-        If the client is closed, the scheduler goes meanwhile, or workers end time and again.
+        If the client is closed, the scheduler is lost meanwhile, or workers die repeatedly.
     """
     if client.status != "running":
         raise ClusterLostError(LOST)
@@ -33,8 +33,8 @@ def cluster_there(client: Client) -> Iterator[None]:
         raise
     except KilledWorker as error:
         msg = (
-            f"{error.allowed_failures + 1} workers ended one after the other while they worked on the same "
-            "datasets: too little memory for them, or a fault of the machines"
+            f"{error.allowed_failures + 1} workers died one after the other while working on the same "
+            "datasets: they have too little memory, or the machines are faulty"
         )
         raise ClusterLostError(msg) from error
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How much memory a computation may take on the workers of a cluster."""
+"""How much memory a computation may use on the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from gmdask.likelihood.memory import trim_heap
 
 __all__ = ["MemoryPlan", "WorkerMemory", "plan_memory", "room_on_workers"]
 
-SHARE = 0.7  # of a worker's limit that may be filled
-KEPT = 0.6  # of what is left: what is held is a little more than its arrays
-ROUND = 16_000_000  # bytes
-PATIENCE_S = 30.0  # for an answer of any worker, where those that were there are lost
+SHARE = 0.7  # fraction of a worker's limit that may be used
+KEPT = 0.6  # fraction of the remainder for kept arrays, which take a little more than their size
+ROUND = 16_000_000  # bytes; memory sizes are rounded to multiples of this
+PATIENCE_S = 30.0  # how long to wait for an answer from any worker after those known were lost
 
-_first: list[int] = []  # what this process held when it was asked first
+_first: list[int] = []  # bytes that this process held when it was first asked
 
 
 @dataclass(frozen=True)
 class WorkerMemory:
-    """Memory of the worker that has least of it.
+    """Memory of the worker that has the least.
 
     Attributes
     ----------
     limit : int
-        Bytes at which Dask kills it.
+        Bytes at which Dask kills the worker.
     usable : int
-        Bytes it may fill before Dask begins to move data to disk, or pauses it.
+        Bytes it may use before Dask starts to spill data to disk, or pauses it.
     base : int
-        Bytes it holds before it has done anything, its libraries being loaded; or, where it has, without what
-        any computation leaves, which is needed in any case.
+        Bytes it holds before any computation, with its libraries loaded; after computations, without
+        the memory that any of them keeps in any case.
     workers, threads : int
-        Number of workers, and of threads of each.
+        Number of workers, and of threads per worker.
     """
 
     limit: int
@@ -51,14 +51,14 @@ class WorkerMemory:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What each worker may hold.
+    """Memory that each worker may use.
 
     Attributes
     ----------
     budget : int
-        Bytes of what is kept from pass to pass; the rest is kept in files.
+        Bytes for what is kept from pass to pass; the rest is kept in files.
     projected : int
-        Bytes that a worker holds at most, all together.
+        Largest number of bytes that a worker will hold in total.
     room : `WorkerMemory`
     """
 
@@ -70,15 +70,15 @@ class MemoryPlan:
 def room_on_workers(
     client: Client, function: Callable[..., Any], fixed: int
 ) -> WorkerMemory | None:
-    """Memory of the worker that has least, None if no worker has a limit.
+    """Memory of the worker that has the least, None if no worker has a limit.
 
     Parameters
     ----------
     client : `distributed.Client`
     function : callable
-        What will run there: its libraries are loaded first.
+        The function that will run on the workers: its libraries are loaded before the measurement.
     fixed : int
-        Bytes that a process needs in any case, and keeps from one computation to the next.
+        Bytes that a process needs in any case, and keeps between computations.
     """
     found = _answers(client, function, fixed)
     limited = [worker for worker in found if worker[0]]
@@ -91,12 +91,12 @@ def room_on_workers(
 def _answers(
     client: Client, function: Callable[..., Any], fixed: int
 ) -> list[tuple[int, float, int, int]]:
-    """What workers say of themselves; one that is lost meanwhile is passed over.
+    """Measurements of all workers, except those that are lost meanwhile.
 
     Raises
     ------
     ClusterLostError
-        If none answers for half a minute.
+        If no worker answers for half a minute.
     """
     end = time.monotonic() + PATIENCE_S
     while True:
@@ -104,7 +104,7 @@ def _answers(
             found = list(client.run(_measure, function, fixed, on_error="return").values())
         faults = [answer for answer in found if isinstance(answer, BaseException)]
         for fault in faults:
-            if not isinstance(fault, OSError):  # Dask's errors of connections are such
+            if not isinstance(fault, OSError):  # Dask's connection errors are OSErrors
                 raise fault
         answers = [answer for answer in found if not isinstance(answer, BaseException)]
         if answers or not faults:
@@ -118,8 +118,8 @@ def _answers(
 def _measure(
     function: Callable[..., Any], fixed: int, dask_worker: Worker
 ) -> tuple[int, float, int, int]:
-    """Limit of this worker, share of it that may be filled, bytes held, and threads; Dask gives `dask_worker`."""
-    del function  # that it came here has loaded what it needs
+    """Return this worker's limit, the usable fraction of it, the bytes held, and the threads; Dask sets `dask_worker`."""
+    del function  # unpickling it has loaded its libraries
     _tidy()
     memory = dask_worker.memory_manager
     marks = memory.memory_target_fraction, memory.memory_spill_fraction
@@ -131,7 +131,7 @@ def _measure(
 
 
 def _tidy() -> None:
-    """Give back to the system what was freed: it is room, not what a worker holds."""
+    """Return freed memory to the system, so that it does not count as held by the worker."""
     gc.collect()
     trim_heap()
 
@@ -139,7 +139,7 @@ def _tidy() -> None:
 def plan_memory(
     room: WorkerMemory, fixed: int, per_task: int, per_item: int, items: int
 ) -> MemoryPlan:
-    """Share the memory of a worker out.
+    """Plan how the memory of a worker is used.
 
     Parameters
     ----------
@@ -147,16 +147,16 @@ def plan_memory(
     fixed : int
         Bytes that a process needs in any case.
     per_task : int
-        Bytes that a task needs while it runs, at its peak.
+        Peak bytes of a running task.
     per_item : int
-        Bytes that are held for each item in any case.
+        Bytes that every item needs in any case.
     items : int
         Number of items on all workers.
 
     Raises
     ------
     PlanError
-        If a worker cannot hold what is needed in any case; it tells what would fit.
+        If a worker cannot hold what is needed in any case; the message names a sufficient limit.
     """
     own = -(-items // room.workers) * per_item
     needed = room.base + fixed + room.threads * per_task + own
@@ -166,8 +166,8 @@ def plan_memory(
         text = (
             f"the workers have too little memory: each holds {_mb(room.base)} before it begins and needs "
             f"{_mb(needed - room.base)} for its share of {items} datasets ({_mb(per_task)} while it works "
-            f"on one), of {_mb(room.usable)} that may be filled ({share:.0%} of its limit of "
-            f"{_mb(room.limit)}); a limit of {_mb(int(enough))} would do"
+            f"on one), of {_mb(room.usable)} that may be used ({share:.0%} of its limit of "
+            f"{_mb(room.limit)}); a limit of {_mb(int(enough))} would be sufficient"
         )
         if own > per_task:
             text += ", or more workers"

@@ -1,7 +1,8 @@
-"""Errors that are told to the user, brought home from workers as results.
+"""Errors for the user, sent from workers as results.
 
-An exception in a task makes the worker print its traceback. What gmdask raises on purpose is a word
-to the user, not a fault of the worker: it travels as a result and is raised where the user is.
+An exception in a task makes the worker print its traceback. An error that gmdask raises on purpose
+is a message to the user, not a fault of the worker: it travels as a result and is raised in the
+user's process.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ T = TypeVar("T")
 
 
 class RemoteError:
-    """An error in place of a result."""
+    """An error that stands in place of a result."""
 
     def __init__(self, error: GmdaskError) -> None:
         self.error = error
 
 
 def tell(function: Callable[..., T], *arguments: Any) -> T | RemoteError:
-    """Call a function; an error of gmdask becomes the result."""
+    """Call a function and return its result, or the gmdask error that it raised."""
     try:
         return function(*arguments)
     except GmdaskError as error:
@@ -32,7 +33,7 @@ def tell(function: Callable[..., T], *arguments: Any) -> T | RemoteError:
 
 
 def raise_told(result: T | RemoteError) -> T:
-    """Give the result back, or raise the error that stands in its place."""
+    """Return the result, or raise the error that stands in its place."""
     if isinstance(result, RemoteError):
         raise result.error
     return result

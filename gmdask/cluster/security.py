@@ -1,4 +1,4 @@
-"""What keeps a cluster from the other users of its machines: certificates, and folders of its own."""
+"""Protection of a cluster from other users of its machines: certificates and private folders."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOCK = "lock"
 
 
 class OwnClient(Client):  # type: ignore[misc]
-    """Client whose cluster ends with it, without warnings of workers that take long to end.
+    """Client that closes its cluster with itself, without warnings about workers that end slowly.
 
     Parameters
     ----------
     cluster : `distributed.deploy.Cluster`
     with_it : `~contextlib.ExitStack`
-        What else is closed with it, the cluster among it.
+        Everything that is closed with the client, including the cluster.
     **kwargs
         Passed to `distributed.Client`.
     """
@@ -47,7 +47,7 @@ class OwnClient(Client):  # type: ignore[misc]
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Drop what Dask logs, whose levels change as a cluster closes."""
+    """Drop Dask's log records, whose levels vary, while a cluster closes."""
 
     def critical(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.CRITICAL
@@ -63,7 +63,7 @@ def _unheard() -> Iterator[None]:
 
 
 def own_certificates() -> Security:
-    """Certificates of Dask's configuration, or a new one that is in memory only."""
+    """Return the certificates of Dask's configuration, or a new one that is kept in memory only."""
     if dask.config.get("distributed.comm.tls.ca-file"):
         return Security(require_encryption=True)
     return Security.temporary()
@@ -73,10 +73,10 @@ def own_certificates() -> Security:
 
 
 def scratch_folder() -> Path:
-    """Folder for scratch files of workers, in which nobody else can put, or rename, anything.
+    """Return a folder for workers' scratch files, in which no other user can create or rename anything.
 
-    Dask's own, "dask-scratch-space", is shared by all users of a machine, whoever made it; a worker imports
-    modules from its folder there.
+    Dask's own folder, "dask-scratch-space", is shared by all users of a machine, whoever created it; a
+    worker imports modules from its folder there.
     """
     base = Path(dask.config.get("temporary-directory") or tempfile.gettempdir())
     path = base / f"gmdask-{os.getuid()}"
@@ -90,20 +90,20 @@ def scratch_folder() -> Path:
 
 @contextmanager
 def certificate_files(folder: Path) -> Iterator[Security]:
-    """Certificates of Dask's configuration, or a new one in files that last as long as the cluster.
+    """Provide the certificates of Dask's configuration, or a new one in files that exist as long as the cluster.
 
-    What clients that were killed have left in the folder is removed.
+    Files left in the folder by clients that were killed are removed.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
-        A folder that jobs on other machines see.
+        A folder that jobs on other machines can read.
     """
     _sweep(folder)
     if dask.config.get("distributed.comm.tls.ca-file"):
         yield own_certificates()
         return
-    made = own_certificates().get_tls_config_for_role("worker")  # the same for all
+    made = own_certificates().get_tls_config_for_role("worker")  # the same for all roles
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder) as place, _locked(Path(place)):
         for name in ("cert", "key"):
             (Path(place) / name).touch(mode=0o600)
@@ -116,24 +116,24 @@ def certificate_files(folder: Path) -> Iterator[Security]:
 
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which the system lets go when this process ends, however it does.
+    """Hold the lock of a folder, which the system releases however this process ends.
 
-    It is taken before it has its name: a lock that can be taken is that of a client that ended.
+    The lock is taken before the folder gets its name: if a lock can be taken, its client has ended.
     """
     (place / f"{LOCK}.new").touch(mode=0o600)
     with (place / f"{LOCK}.new").open("w") as file:
-        with suppress(OSError):  # a file system without locks, where nothing is swept either
+        with suppress(OSError):  # a file system without locks, where nothing is swept
             fcntl.flock(file, fcntl.LOCK_EX)
         (place / f"{LOCK}.new").rename(place / LOCK)
         yield
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the folders with certificates of clients that ended without doing so."""
+    """Remove the certificate folders of clients that ended without cleaning up."""
     for lock in folder.glob(f"{PREFIX}*/{LOCK}"):
         with (
             suppress(OSError),
             lock.open("r+") as file,
-        ):  # in use, gone meanwhile, or of someone else
+        ):  # in use, removed meanwhile, or owned by another user
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.parent)

@@ -1,4 +1,4 @@
-"""Settings of clusters: the defaults of ``gmdask.yaml`` below those of the user."""
+"""Settings of clusters: the user's settings on top of the defaults of ``gmdask.yaml``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ dask.config.update_defaults(DEFAULTS)
 
 SCHEDULER = {
     "distributed.scheduler.work-stealing": False,  # groups stay where they were compiled
-    "distributed.scheduler.worker-ttl": "30 s",  # a worker that hangs is given up within a minute
+    "distributed.scheduler.worker-ttl": "30 s",  # a hanging worker is given up within a minute
     "distributed.worker.multiprocessing-method": "spawn",  # forking after Zarr was used deadlocks
-    # memory is planned: groups that do not fit are in files already, moving them helps nobody
+    # memory is planned: groups that do not fit are already in files, and moving them does not help
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
-    # arrays of a pass are of the heap, which is kept from one to the next: given back to the system at once, as is
-    # the default, they cost a fault for each of their pages every time
+    # the arrays of a pass are allocated on the heap, which is kept for the next pass: Dask's default returns them
+    # to the system at once, and each of their pages costs a page fault every time
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 22,
 }
@@ -37,7 +37,7 @@ NO_PAGES: dict[str, list[str]] = {
 
 
 def cluster_settings() -> dict[str, Any]:
-    """Settings of Dask for a cluster of gmdask, whose pages are off unless they are asked for."""
+    """Return Dask's settings for a gmdask cluster; Dask's dashboard is off unless it is requested."""
     return SCHEDULER if setting("dashboard-address") else {**SCHEDULER, **NO_PAGES}
 
 
@@ -47,18 +47,18 @@ def setting(key: str) -> Any:
         return dask.config.get(f"gmdask.{key}")
     except (
         KeyError
-    ):  # the end of a ``with dask.config.set`` around the import took the defaults along
+    ):  # leaving a ``with dask.config.set`` around the import has removed the defaults
         dask.config.update_defaults(DEFAULTS)
         return dask.config.get(f"gmdask.{key}")
 
 
 def read_settings(path: str) -> dict[str, Any]:
-    """Settings in a file of Dask's configuration.
+    """Read settings from a file in the format of Dask's configuration.
 
     Raises
     ------
     InputError
-        If there is none, or it holds something else.
+        If the file does not exist, or contains something else.
     """
     found = load_yaml(read_bytes(path, "configuration file"), path)
     if not isinstance(found, dict):
@@ -68,12 +68,12 @@ def read_settings(path: str) -> dict[str, Any]:
 
 
 def size_of(memory: str | int, what: str = "memory limit") -> int:
-    """Bytes of a size such as "2GB".
+    """Return the number of bytes of a size such as "2GB".
 
     Raises
     ------
     InputError
-        If it is none, or not positive.
+        If it is not a size, or not positive.
     """
     try:
         size = int(dask.utils.parse_bytes(memory))

@@ -1,4 +1,4 @@
-"""Workers as jobs of SLURM, with TLS between all that takes part."""
+"""Workers as SLURM jobs, with TLS on all connections."""
 
 from __future__ import annotations
 
@@ -25,37 +25,35 @@ from gmdask.errors import ClusterLostError, InputError
 _ctrl_c = signal.getsignal(signal.SIGINT)
 from dask_jobqueue import SLURMCluster  # noqa: E402
 
-signal.signal(
-    signal.SIGINT, _ctrl_c
-)  # dask-jobqueue gives Ctrl-C another meaning as it is imported
+signal.signal(signal.SIGINT, _ctrl_c)  # importing dask-jobqueue changes the handling of Ctrl-C
 
 __all__ = ["slurm_client"]
 
 OPTIONS = ("jobs", "cores", "memory", "walltime", "queue", "account", "interface")
-SETTLE_S = 10.0  # after a worker is gone, until SLURM knows what became of its job
-DEATH_S = 60  # after which a worker without its scheduler ends
-LOOK_S = 2.0  # between looks for workers that arrive
-AGAIN_S = 20.0  # between looks for jobs that ended before
-NO_PORT = "127.0.0.1:0"  # where Dask's server of pages listens that has none
-# as `scratch_folder`, on the machine of a job
+SETTLE_S = 10.0  # wait after a worker is lost, until SLURM knows what became of its job
+DEATH_S = 60  # a worker that has lost its scheduler ends after this time
+LOOK_S = 2.0  # interval of checks for arriving workers
+AGAIN_S = 20.0  # interval of checks for jobs that ended early
+NO_PORT = "127.0.0.1:0"  # where Dask's HTTP server listens if the dashboard is off
+# the equivalent of `scratch_folder` on the machine of a job
 SCRATCH = """scratch=${TMPDIR:-/tmp}/gmdask-$(id -u)
 mkdir -m 700 "$scratch" 2>/dev/null
 [ -O "$scratch" ] && [ ! -L "$scratch" ] && chmod 700 "$scratch" || scratch=$(mktemp -d)"""
 
 
 class Jobs(SLURMCluster):  # type: ignore[misc]
-    """Jobs with workers; one that ended before its time is submitted again."""
+    """Jobs that run workers; a job that ends early is submitted again."""
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        # not SpecCluster's: it knows nothing of the queue, and cancels what still waits there
+        # replaces SpecCluster's method, which does not know the queue and cancels jobs that still wait in it
         super(SpecCluster, self)._update_worker_status(op, msg)
         if op == "remove" and self.status is Status.running:
             loop = asyncio.get_running_loop()
             loop.call_later(SETTLE_S, lambda: asyncio.ensure_future(self.replace()))
 
     async def replace(self) -> None:
-        """Submit those again that are in the queue no more."""
-        known = {name: job.job_id for name, job in self.workers.items()}  # before it is asked
+        """Submit jobs again that are no longer in the queue."""
+        known = {name: job.job_id for name, job in self.workers.items()}  # before the queue is read
         there = await asyncio.to_thread(queued)
         if there is None or self.status is not Status.running:
             return
@@ -67,15 +65,15 @@ class Jobs(SLURMCluster):  # type: ignore[misc]
 
     async def _close(self) -> None:
         if self.status is Status.running:
-            async with self._lock:  # what was interrupted may be about to submit jobs
+            async with self._lock:  # an interrupted call may be about to submit jobs
                 pass
-        for job in self._created:  # nobody else says so, and it is asked for in the end
+        for job in self._created:  # their status is checked at the end, and nothing else sets it
             job.status = Status.closing
         await super()._close()
 
 
 def queued() -> set[str] | None:
-    """Jobs that wait or run, None where SLURM does not say."""
+    """Return the jobs that wait or run, None if SLURM does not answer."""
     try:
         found = subprocess.run(
             ["squeue", "--noheader", "--me", "--format=%A"],  # noqa: S607
@@ -92,24 +90,24 @@ def slurm_client(security: Security | None = None, **options: Any) -> Client:
     Parameters
     ----------
     security : `distributed.Security`, optional
-        By default the certificates of Dask's configuration, or a new one.
+        By default the certificates of Dask's configuration, or else a new one.
     **options
-        Settings in place of those of ``gmdask.slurm``: jobs, cores, memory, walltime, queue,
+        Settings that replace those of ``gmdask.slurm``: jobs, cores, memory, walltime, queue,
         account, interface.
 
     Raises
     ------
     InputError
-        If there is no SLURM here, or a setting is not valid.
+        If SLURM is not available, or a setting is invalid.
     ClusterLostError
-        If SLURM does not take the jobs, or they end before a worker is there.
+        If SLURM rejects the jobs, or they end before a worker has started.
     """
     unknown = sorted(options.keys() - set(OPTIONS))
     if unknown:
-        msg = f"{unknown[0]!r} is no option of a cluster on SLURM, expected some of {OPTIONS}"
+        msg = f"{unknown[0]!r} is not an option of a SLURM cluster, expected some of {OPTIONS}"
         raise InputError(msg)
     if shutil.which("sbatch") is None:
-        msg = "there is no SLURM on this machine (no command sbatch)"
+        msg = "SLURM was not found on this machine (no command sbatch)"
         raise InputError(msg)
     chosen = {key: setting(f"slurm.{key}") for key in OPTIONS} | options
     for key in ("jobs", "cores"):
@@ -158,7 +156,7 @@ def _start(chosen: dict[str, Any], folder: Path, security: Security) -> Jobs:
 
 
 def _environment() -> list[str]:
-    """Shell commands that give workers the modules and settings of this process."""
+    """Return shell commands that give workers the modules and settings of this process."""
     found = {
         key.rpartition(".")[2]
         if "environ" in key
@@ -175,16 +173,16 @@ def _submit(jobs: Jobs, number: int) -> None:
         jobs.worker_spec.update(jobs.new_worker_spec())
     try:
         jobs.sync(jobs._correct_state)
-    except RuntimeError as error:  # with the whole output of sbatch
+    except RuntimeError as error:  # its text is the whole output of sbatch
         words = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
-        msg = f"SLURM does not take the jobs: {'; '.join(words) or error}"
+        msg = f"SLURM rejected the jobs: {'; '.join(words) or error}"
         raise ClusterLostError(msg) from error
 
 
 def _wait(client: Client, jobs: Jobs, workers: int) -> None:
-    """Wait for the first worker as long as jobs are in the queue, for the others some time.
+    """Wait for the first worker as long as jobs are in the queue, and for the others a limited time.
 
-    Once there is one, the others that ended before theirs was there are submitted again.
+    Once the first worker has started, jobs that ended before theirs did are submitted again.
     """
     end, again = float("inf"), 0.0
     wait = dask.utils.parse_timedelta(setting("slurm.wait"))
@@ -196,6 +194,6 @@ def _wait(client: Client, jobs: Jobs, workers: int) -> None:
             again = now + AGAIN_S
         ids = {job.job_id for job in jobs.workers.values()}
         if not n and (there := queued()) is not None and not ids & there:
-            msg = f"all jobs ended before a worker was there: see the logs in {jobs._dummy_job.log_directory}"
+            msg = f"all jobs ended before a worker started: see the logs in {jobs._dummy_job.log_directory}"
             raise ClusterLostError(msg)
         time.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""Independent tasks, on a cluster or in this process."""
+"""Independent tasks, run on a cluster or in this process."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def run_tasks(
         Plain data, one per task. What is appended to a list while its results are taken is done,
         too.
     client : `distributed.Client` or None
-        None runs them here, one after the other.
+        None runs the tasks here, one after the other.
     in_flight : int
-        Tasks submitted per worker thread at one time.
+        Number of submitted tasks per worker thread.
 
     Yields
     ------
     index, result
-        In the order of completion. The first error is raised and the rest cancelled.
+        In order of completion. The first error is raised, and the other tasks are cancelled.
     """
     if client is None:
         for index, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""Many items reduced to one result, as a tree whose shape depends on their number alone."""
+"""Reduction of many items to one result, in a tree whose shape depends only on their number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["reduce_tree"]
 
 T = TypeVar("T")
 S = TypeVar("S")
-Node = tuple[int, int]  # level, and number in it; the leaves are level 0
+Node = tuple[int, int]  # level, and number within the level; the leaves are level 0
 
 
 def reduce_tree(
@@ -25,30 +25,30 @@ def reduce_tree(
     client: Client | None,
     on_leaf: Callable[[int], None] | None = None,
 ) -> T:
-    """Make a result of each item, and merge neighbours until one is left.
+    """Compute a result for each item, and merge neighbours until one result is left.
 
-    Two results are merged only if they are neighbours of one level, so that what is added to what
-    depends neither on the cluster nor on which task ends first. What waits to be merged stays on the
-    workers, and is the less of it the deeper it goes: about one result per level of the tree, and
-    two per thread.
+    Two results are merged only if they are neighbours on one level, so that the order of summation
+    depends neither on the cluster nor on which task ends first. Results that wait to be merged stay
+    on the workers; as deeper nodes run first, there are about one per level of the tree and two per
+    thread.
 
     Parameters
     ----------
     leaf : callable
-        Makes a result of an item.
+        Computes the result of an item.
     merge : callable
-        Makes one result of two, the earlier first.
+        Merges two results into one, the earlier one given first.
     items : sequence
-        Plain data, at least one.
+        Plain data, at least one item.
     client : `distributed.Client` or None
-        None works here.
+        None computes in this process.
     on_leaf : callable, optional
-        Gets the number of each item that is done.
+        Receives the number of each finished item.
 
     Returns
     -------
     result
-        The first error of gmdask is raised instead, and the rest cancelled.
+        The first gmdask error is raised instead, and the other tasks are cancelled.
     """
     done = on_leaf if on_leaf is not None else _nothing
     if client is None:
@@ -79,7 +79,7 @@ def _locally(
 
 
 def _parent(node: Node, n: int) -> Node | None:
-    """The node above, None for the root."""
+    """Return the parent node, None for the root."""
     level, index = node
     return None if (1 << level) >= n else (level + 1, index // 2)
 
@@ -103,7 +103,7 @@ def _on_worker(
     n, submitted, leaves = len(items), 0, 0
 
     def submit(node: Node, *task: object) -> None:
-        # deeper ones first, so that little waits to be merged
+        # deeper nodes first, so that few results wait to be merged
         future = client.submit(*task, pure=False, priority=node[0])
         node_of[future.key] = node
         running.add(future)

@@ -1,4 +1,4 @@
-"""Waiting for tasks while workers may hang, and the cluster may be lost."""
+"""Wait for tasks while workers may hang and the cluster may be lost."""
 
 from __future__ import annotations
 
@@ -15,36 +15,38 @@ from gmdask.events import Listener, WorkerLost, Workers
 
 __all__ = ["Watch"]
 
-LOOK_S = 2.0  # between looks at the workers, while tasks are not done
-SILENT_S = 30.0  # without a sign of life: a worker that hangs
-TELL_S = 1.0  # between events about the workers
-ALONE_S = 300.0  # without any worker, where there were some
+LOOK_S = 2.0  # interval of checks of the workers, while tasks are not done
+SILENT_S = 30.0  # a worker without a heartbeat for this long is taken to hang
+TELL_S = 1.0  # interval of events about the workers
+ALONE_S = 300.0  # a cluster that has had no worker for this long is taken as lost
 
 
 class Watch:
-    """Waits for tasks, and gives up workers that hang, so that others take over.
+    """Waits for tasks, and gives up hanging workers, so that others take over.
 
-    A worker that is gone is found by Dask at once. One that hangs keeps its connection: Dask's
-    own time for it is five minutes, or none, as the scheduler was started.
+    Dask notices at once that a worker is gone. A hanging worker keeps its connection: Dask's own
+    timeout is five minutes, or none, depending on how the scheduler was started.
 
     Parameters
     ----------
     client : `distributed.Client`
     mark : str
-        What the keys of the tasks have in common.
+        Common part of the keys of the tasks.
     on_event : callable, optional
-        Gets `Workers`, at most once a second, and `WorkerLost`.
+        Receives `Workers`, at most once per second, and `WorkerLost`.
     """
 
     def __init__(self, client: Client, mark: str, on_event: Listener | None = None) -> None:
         self._client, self._mark, self._on_event = client, mark, on_event
         self._told, self._known = -TELL_S, set[str]()
-        self._seen: dict[str, tuple[float, float]] = {}  # by the scheduler's clock, and by ours
+        self._seen: dict[
+            str, tuple[float, float]
+        ] = {}  # last heartbeat, by the scheduler's clock and ours
         there = bool(client.scheduler_info()["workers"])
         self._last_worker = time.monotonic() if there else float("nan")
 
     def wait(self, futures: Sequence[Future], on_look: Callable[[], None]) -> None:
-        """Wait until all are done, well or not.
+        """Wait until all tasks have ended, successfully or not.
 
         Parameters
         ----------
@@ -55,12 +57,12 @@ class Watch:
         Raises
         ------
         ClusterLostError
-            If there was no worker for five minutes.
+            If there has been no worker for five minutes.
         """
         done = not futures
         while not done:
             try:
-                # on the loop of this client: wait() takes that of the last one that was made, where futures
+                # on the loop of this client: wait() uses that of the most recent client, where the futures
                 # of this one wake nobody, and cannot be waited for again
                 self._client.sync(_wait, futures, timeout=LOOK_S)
                 done = True
@@ -71,7 +73,7 @@ class Watch:
             self._tell(self._client.scheduler_info()["workers"])
 
     def _tell(self, workers: dict[str, Any]) -> None:
-        """Tell of the workers, and of those that are gone since it was told last."""
+        """Report the workers, and those that were lost since the last report."""
         if self._on_event is None:
             return
         for address in sorted(self._known - workers.keys()):
@@ -104,7 +106,7 @@ class Watch:
         return any(self._mark in str(key) for key in keys)
 
     def _give_up(self, workers: list[str]) -> None:
-        """Have workers restarted where something watches over them, or else forgotten."""
+        """Have workers restarted by their nanny, or else removed from the scheduler."""
         if workers:
             self._client.sync(
                 self._client.scheduler.restart_workers,

@@ -1,7 +1,7 @@
-"""What happens during long work, as plain data for whoever wants to show or keep it.
+"""Events of long work, as plain data that any listener can show or store.
 
-Nothing that sends an event knows of a screen, a file or a notebook. All that is told of a fit goes
-over one `Bus`, to which progress, the file of events and the live view subscribe.
+The code that emits an event knows nothing of terminals, files or notebooks. All events of a fit go
+through one `Bus`, to which the progress display, the event file and the live view subscribe.
 """
 
 from gmdask.events.files import (

@@ -1,4 +1,4 @@
-"""Events in a file, a line of JSON each."""
+"""Events in a file, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ logger = logging.getLogger(__name__)
 
 
 class EventFile:
-    """Listener that appends every event to a file, as a line of JSON.
+    """Listener that appends every event to a file, as one line of JSON.
 
     Parameters
     ----------
     path : str or path
-        In a folder that exists.
+        Its folder must exist.
 
     Raises
     ------
     InputError
-        If there is a file of this name that holds something else.
+        If the file already exists and contains something else.
 
     Notes
     -----
-    Where it cannot be written any more, that is logged once, and whoever sends the events goes on.
+    If the file can no longer be written, that is logged once, and the sender of the events is not affected.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -50,7 +50,7 @@ class EventFile:
         return f"<EventFile {self.path}>"
 
     def __call__(self, event: Event) -> None:
-        """Append an event; after the first of a command and the last of a fit the file is closed."""
+        """Append an event; the file is closed after a command's first event and a fit's last."""
         line = json.dumps(record(event), allow_nan=False) + "\n"
         try:
             if self._file is None:
@@ -59,7 +59,7 @@ class EventFile:
             _append(self._file, line.encode())
         except (OSError, InputError) as error:
             if not self._failed:
-                logger.warning("%s: events are not written any more (%s)", self.path, error)
+                logger.warning("%s: events can no longer be written (%s)", self.path, error)
             self._failed = True
         if self._file is not None and isinstance(event, RunStart | FitEnd | FitFailed):
             self._file.close()
@@ -67,7 +67,7 @@ class EventFile:
 
 
 def _append(file: BinaryIO, line: bytes) -> None:
-    """Append a line as a whole, or nothing of it where there is no space."""
+    """Append a line completely, or not at all if the disk is full."""
     end = file.seek(0, os.SEEK_END)
     if file.write(line) != len(line):
         file.truncate(end)
@@ -75,7 +75,7 @@ def _append(file: BinaryIO, line: bytes) -> None:
 
 
 def _check_events(path: Path) -> None:
-    """Refuse a file whose first line, as far as it was written, is no event."""
+    """Reject a file whose first line, as far as it was written, is not an event."""
     head = b'{"event": "'
     try:
         with path.open("rb") as file:
@@ -86,12 +86,12 @@ def _check_events(path: Path) -> None:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise InputError(msg) from error
     if not head.startswith(begin):
-        msg = f"{path}: there is a file of this name already, which holds no events of a fit"
+        msg = f"{path}: already exists, and does not contain events of a fit"
         raise InputError(msg)
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a file to append to, without what a writer that was killed has left of a line."""
+    """Open a file for appending, and remove the partial line that a killed writer may have left."""
     file = path.open("a+b", buffering=0)
     end = file.seek(0, os.SEEK_END)
     while end:
@@ -104,24 +104,24 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Events that were added to a file.
+    """Read the events that were added to a file.
 
     Parameters
     ----------
     path : str or path
-        Of an `EventFile`; it need not be there yet.
+        The file of an `EventFile`; it need not exist yet.
     offset : int
-        Bytes that were read before; all is read again if the file is shorter.
+        Number of bytes read before; if the file is shorter, it is read from the beginning.
 
     Returns
     -------
     events : list of dict
-        See `record`. A last line that is not whole is left for the next time.
+        See `record`. An incomplete last line is left for the next call.
     offset : int
-        Bytes read now.
+        Number of bytes read so far.
     """
     try:
-        # should it be a pipe, nobody waits for its other end
+        # non-blocking, so that a pipe does not wait for its writer
         handle = os.open(expanded(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if file.seek(0, os.SEEK_END) < offset:
@@ -134,7 +134,7 @@ def read_events(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]]
     try:
         return [_event_in(line) for line in whole.splitlines()], offset + len(whole)
     except (ValueError, RecursionError) as error:
-        msg = f"{path}: holds a line that is no event of a fit ({error})"
+        msg = f"{path}: contains a line that is not an event of a fit ({error})"
         raise InputError(msg) from error
 
 

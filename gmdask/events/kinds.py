@@ -1,4 +1,4 @@
-"""The events of long work, and the bus that passes them on."""
+"""The events of long work, and the bus that distributes them."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events."""
+    """Base class of all events."""
 
 
 @dataclass(frozen=True)
 class DatasetsProgress(Event):
-    """Some datasets of a collection went through long work.
+    """Long work on a collection of datasets has progressed.
 
     Attributes
     ----------
     work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile"}
-        What is done with them.
+        The kind of work.
     done, total : int
-        How many of how many.
+        Number of finished datasets, and of all datasets.
     """
 
     work: str
@@ -52,13 +52,13 @@ class DatasetsProgress(Event):
 
 @dataclass(frozen=True)
 class RunStart(Event):
-    """A command begins a fit, before there are workers.
+    """A command starts a fit, before there are workers.
 
     Attributes
     ----------
     host : str
     pid : int
-        Number of the process.
+        Process number.
     """
 
     host: str
@@ -67,20 +67,20 @@ class RunStart(Event):
 
 @dataclass(frozen=True)
 class FitStart(Event):
-    """A fit begins, or goes on.
+    """A fit starts or resumes.
 
     Attributes
     ----------
     parameters, units : tuple of str
         Full names and units of the shared free parameters, in the order of `Accepted`.
     store : str or None
-        Place of the store, None where the datasets are not of one store.
+        URL of the store, None if the datasets do not come from one store.
     datasets : tuple of str
         Names, in the order of `Accepted`.
     passes : int
-        Passes that were made before, where the fit goes on.
+        Passes made before the fit was resumed.
     response : {"exact", "gammapy", "mixed"}
-        How sources become counts.
+        How predicted counts are computed.
     """
 
     parameters: tuple[str, ...]
@@ -93,15 +93,15 @@ class FitStart(Event):
 
 @dataclass(frozen=True)
 class Planned(Event):
-    """The memory of the workers was shared out; not sent where it has no limit.
+    """The use of the workers' memory was planned; not sent if they have no memory limit.
 
     Attributes
     ----------
     workers, threads : int
-        Number of workers, and of threads of each.
+        Number of workers, and of threads per worker.
     limit, projected, budget : int
-        Bytes of each worker: its limit, what it holds at most, and what of it is kept from
-        pass to pass.
+        Bytes per worker: its limit, the most it will hold, and the part of that which is kept
+        from pass to pass.
     """
 
     workers: int
@@ -121,7 +121,7 @@ class CompileEnd(Event):
 
 @dataclass(frozen=True)
 class FitPass(Event):
-    """One evaluation over all data ended.
+    """An evaluation over all data has finished.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class FitPass(Event):
     edm : float
         Expected distance to the minimum, nan where it is not known.
     accepted : bool
-        Whether the fit goes on from this point.
+        Whether the fit continues from this point.
     """
 
     number: int
@@ -146,7 +146,7 @@ class FitPass(Event):
 
 @dataclass(frozen=True)
 class Accepted(Event):
-    """The fit goes on from another point; or, the last, it ended there with these errors.
+    """The fit moved to this point; or, for the last such event, it ended here with these errors.
 
     Attributes
     ----------
@@ -157,12 +157,12 @@ class Accepted(Event):
     values : tuple of float
         Shared free parameters, in their units.
     errors : tuple of float, or None
-        Their errors by the Gauss-Newton Hessian, 0 where there is none; None where there are
-        too many of them.
+        Their errors from the Gauss-Newton Hessian, 0 if not determined; None if there are
+        too many parameters.
     stats : tuple of float
         Statistic per dataset.
     local : tuple of float or None, or None
-        Background norm per dataset, None where it has none; None if no dataset has one.
+        Background norm per dataset, None if it has none; None if no dataset has one.
     """
 
     number: int
@@ -175,7 +175,7 @@ class Accepted(Event):
 
 @dataclass(frozen=True)
 class CheckpointWritten(Event):
-    """The fit can go on from its file.
+    """A checkpoint was written, from which the fit can be resumed.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class CheckpointWritten(Event):
 
 @dataclass(frozen=True)
 class CheckpointFailed(Event):
-    """The file to go on from could not be written; the fit runs on without.
+    """The checkpoint could not be written; the fit continues without it.
 
     Attributes
     ----------
@@ -203,13 +203,13 @@ class CheckpointFailed(Event):
 
 @dataclass(frozen=True)
 class Workers(Event):
-    """The workers of the cluster, at most once a second.
+    """The workers of the cluster; sent at most once per second.
 
     Attributes
     ----------
     addresses : tuple of str
     memory, limit : tuple of int
-        Bytes that each holds, and may hold (0: without limit).
+        Bytes that each worker holds, and may hold (0: no limit).
     """
 
     addresses: tuple[str, ...]
@@ -219,14 +219,14 @@ class Workers(Event):
 
 @dataclass(frozen=True)
 class WorkerLost(Event):
-    """A worker is gone; others take over, or it is started again at another address."""
+    """A worker was lost; others take over, or it is restarted at another address."""
 
     address: str
 
 
 @dataclass(frozen=True)
 class FitEnd(Event):
-    """A fit ended."""
+    """A fit has ended."""
 
     success: bool
     message: str
@@ -235,7 +235,7 @@ class FitEnd(Event):
 
 @dataclass(frozen=True)
 class FitFailed(Event):
-    """A fit ended by an error, without a result."""
+    """A fit failed with an error, without a result."""
 
     error: str
 
@@ -244,16 +244,16 @@ Listener = Callable[[Event], None]
 
 
 class Bus:
-    """Passes events on to those that subscribed.
+    """Distributes events to its subscribers.
 
     Parameters
     ----------
     listeners : iterable of callable
-        First subscribers.
+        The first subscribers.
 
     Notes
     -----
-    An exception in a subscriber is logged, the first time, and hurts nobody else.
+    An exception in a subscriber is logged the first time and does not affect the others.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
@@ -264,15 +264,15 @@ class Bus:
         return f"<Bus with {len(self._listeners)} listeners>"
 
     def subscribe(self, listener: Listener) -> None:
-        """Have a callable get all events from now on."""
+        """Let a callable receive all events from now on."""
         self._listeners.append(listener)
 
     def unsubscribe(self, listener: Listener) -> None:
-        """Let a callable that subscribed get no more events."""
+        """Stop sending events to a subscriber."""
         self._listeners.remove(listener)
 
     def __call__(self, event: Event) -> None:
-        """Pass an event on."""
+        """Send an event to all subscribers."""
         for listener in tuple(self._listeners):
             try:
                 listener(event)

@@ -1,4 +1,4 @@
-"""Events as plain data, and in words."""
+"""Events as plain data, and as text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 
 
 def record(event: Event) -> dict[str, Any]:
-    """An event as plain data, as in a line of ``events.jsonl``.
+    """Return an event as plain data, as in a line of ``events.jsonl``.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def record(event: Event) -> dict[str, Any]:
     Returns
     -------
     record : dict
-        "event", the name of its class; "time", now, as ISO 8601 in UTC; and its attributes. What is
-        not finite is None.
+        "event", the class name; "time", the current time as ISO 8601 in UTC; and its attributes.
+        Values that are not finite become None.
     """
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     content = {field.name: _plain(getattr(event, field.name)) for field in fields(event)}
@@ -42,7 +42,7 @@ def _plain(value: Any) -> Any:
 
 
 def line_of(record: Mapping[str, Any]) -> str | None:
-    """An event in a line; None for one that is not worth one.
+    """Describe an event in one line; None for an event that is not worth one.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def line_of(record: Mapping[str, Any]) -> str | None:
         return f"started on host {record['host']}, process {record['pid']}"
     if kind == "FitStart":
         where = record["store"] or "memory"
-        going = f", goes on after pass {record['passes']}" if record.get("passes") else ""
+        going = f", resumed after pass {record['passes']}" if record.get("passes") else ""
         datasets = counted(len(record["datasets"]), "dataset")
         parameters = counted(len(record["parameters"]), "shared parameter")
         return f"fit of {where}: {datasets}, {parameters}{going}"
@@ -81,7 +81,7 @@ def line_of(record: Mapping[str, Any]) -> str | None:
 
 
 def counted(number: int, thing: str) -> str:
-    """Number of things, such as "1 dataset" or "2 datasets"."""
+    """Return a number with its noun, such as "1 dataset" or "2 datasets"."""
     if number == 1:
         return f"1 {thing}"
     return f"{number} {thing}es" if thing.endswith("s") else f"{number} {thing}s"
@@ -90,4 +90,4 @@ def counted(number: int, thing: str) -> str:
 def _pass_text(record: Mapping[str, Any]) -> str:
     stat = math.inf if record["stat"] is None else record["stat"]
     distance = "" if record["edm"] is None else f", edm {record['edm']:.1e}"
-    return f"pass {record['number']}: statistic {stat:.4f}{distance}{'' if record['accepted'] else ' (refused)'}"
+    return f"pass {record['number']}: statistic {stat:.4f}{distance}{'' if record['accepted'] else ' (rejected)'}"

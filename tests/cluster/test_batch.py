@@ -58,7 +58,7 @@ def test_a_fit_that_meets_its_walltime(slurm, run, tmp_path, survey_store):  # n
     assert f"job         {job} (RUNNING)" in run("status", "out")
     said("scancel", "--batch", "--signal=USR1", job)  # as SLURM does before the walltime ends
     until(lambda: said("squeue", "-h", "-j", job, "-o", "%T") == "PENDING")
-    assert "waits in the queue, to go on" in run("status", "out")
+    assert "waiting in the queue, to resume" in run("status", "out")
     said("scontrol", "update", f"JobId={job}", "StartTime=now")
     until(lambda: not said("squeue", "-h", "-j", job))
     told = run("status", "out")

@@ -113,7 +113,7 @@ def test_workers_that_end_time_and_again(two_workers, engines):  # noqa: F811
     two_workers.run_on_scheduler(allow, 0)
     lost = pids(two_workers)
     try:
-        with pytest.raises(ClusterLostError, match="1 workers ended"):
+        with pytest.raises(ClusterLostError, match="1 workers died"):
             engines([(1, 0)], end_worker)([-1.0])
     finally:
         two_workers.run_on_scheduler(allow, before)

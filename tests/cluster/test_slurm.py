@@ -137,7 +137,7 @@ def test_a_job_that_is_cancelled(client, survey_store, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"nodes": 2}, InputError, "'nodes' is no option"),
+        ({"nodes": 2}, InputError, "'nodes' is not an option"),
         ({"jobs": 0}, InputError, "jobs is 0"),
         ({"memory": "much"}, InputError, "memory 'much'"),
         ({"queue": "nothere"}, ClusterLostError, "invalid partition specified: nothere"),
@@ -151,5 +151,5 @@ def test_mistakes(options, error, words, slurm, folder):  # noqa: F811
 
 def test_no_slurm(folder, monkeypatch):
     monkeypatch.setenv("PATH", str(folder))
-    with pytest.raises(InputError, match="no SLURM"):
+    with pytest.raises(InputError, match="SLURM was not found"):
         gm.connect("slurm")
