@@ -1,4 +1,4 @@
-"""Axes as coordinates of a cube: centres with their scale and unit, and edges beside them."""
+"""Axes as coordinates of a cube: bin centres with their scale and unit, and the edges."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ AXIS_RTOL = 1e-6
 
 
 def axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
-    """Coordinates of a dimension.
+    """Return the coordinates of a dimension.
 
     Parameters
     ----------
     dim : str
         Name of the dimension, which may differ from that of the axis.
     axis : Axis
-        With its unit.
+        The axis, with its unit.
 
     Returns
     -------
     dict
-        `dim`, the centres, and of an axis of edges ``<dim>_edges``.
+        `dim`, the centres, and ``<dim>_edges`` if the axis has edges.
     """
     attrs = {"unit": axis.unit, "interp": axis.interp, "node_type": axis.node_type}
     coords = {dim: xr.Variable((dim,), axis.center, attrs)}
@@ -36,13 +36,13 @@ def axis_coords(dim: str, axis: Axis) -> dict[str, xr.Variable]:
 
 
 def cube_axis(cube: xr.Dataset | xr.DataArray, dim: str, unit: str | None = None) -> Axis:
-    """Axis of a dimension of a cube.
+    """Return the axis of a dimension of a cube.
 
     Parameters
     ----------
     cube : xarray.Dataset or xarray.DataArray
     dim : str
-        Dimension, by which the axis is named.
+        The dimension; the axis is named after it.
     unit : str, optional
         Unit of its nodes; by default that of the cube.
     """

@@ -1,4 +1,4 @@
-"""Where a store keeps its files: a directory, or memory.
+"""Storage backends of a store: a directory, or memory.
 
 Paths are strings relative to the store, with ``/`` between their parts.
 """
@@ -28,7 +28,7 @@ MEMORY_URL = "memory:"
 
 
 class Files(Protocol):
-    """What a store asks of the place it is kept at."""
+    """Operations that a store needs from its backend."""
 
     url: str
 
@@ -36,47 +36,49 @@ class Files(Protocol):
         """Return a file's bytes; FileNotFoundError if there is none."""
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
-        """Return some bytes of a file, fewer where it ends."""
+        """Return some bytes of a file, fewer if it ends before."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Write a whole file durably, unless it is there: then return False."""
+        """Write a whole file durably and return True; if it exists already, return False."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what is directly in a folder, sorted."""
+        """Return the sorted names of the direct members of a folder."""
 
     def walk(self, folder: str) -> list[str]:
-        """Return the paths (from the folder on) of all files below it, sorted."""
+        """Return the sorted paths (from the folder on) of all files below it."""
 
     def sync(self, folder: str) -> None:
-        """Make everything below a folder survive a power cut."""
+        """Flush everything below a folder to disk, so that it survives a power failure."""
 
     def age(self, path: str) -> float:
-        """Return the seconds since something below a path was last changed."""
+        """Return the seconds since anything below a path was last changed."""
 
     def touch(self, folder: str) -> None:
-        """Make a folder young again."""
+        """Refresh the modification time of a folder."""
 
     def remove(self, path: str) -> None:
-        """Remove a file or a folder with everything below it."""
+        """Remove a file, or a folder with everything below it."""
 
     def zarr_store(self, folder: str, read_only: bool) -> zarr.abc.store.Store:
         """Return a folder as a Zarr store."""
 
 
 def files_at(url: str | os.PathLike[str]) -> Files:
-    """Return the directory a URL (a path or ``file://``) stands for.
+    """Return the directory that a URL (a path or ``file://``) refers to.
 
     Raises
     ------
     StoreError
-        The URL is of another scheme.
+        If the URL has another scheme.
     """
     text = os.fspath(url)
     scheme, separator, rest = text.partition("://")
     if separator and scheme != "file":
         raise StoreError(f"{text}: a store is a directory; {scheme}:// is not supported yet")
     if text.startswith(MEMORY_URL):
-        raise StoreError(f"{text}: a memory store is known to the process only that made it")
+        raise StoreError(
+            f"{text}: a memory store can only be opened in the process that created it"
+        )
     return LocalFiles(Path(rest) if separator else expanded(text))
 
 
@@ -92,13 +94,13 @@ class LocalFiles:
         return read_bytes(self.root / path, error=StoreError)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
-        """Return some bytes of a file, fewer where it ends."""
+        """Return some bytes of a file, fewer if it ends before."""
         with open(f"{self.url}/{path}", "rb", buffering=0, opener=_at_once) as file:
             file.seek(start)
             return file.read(end - start)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Write a whole file durably, unless it is there: then return False."""
+        """Write a whole file durably and return True; if it exists already, return False."""
         target = self.root / path
         temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
         self._make_folder(target.parent)
@@ -122,12 +124,12 @@ class LocalFiles:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise StoreExistsError(f"{self.url}: there is a file, not a directory") from error
+            raise StoreExistsError(f"{self.url}: is a file, not a directory") from error
         except OSError as error:
             _fail(folder, error)
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what is directly in a folder, sorted."""
+        """Return the sorted names of the direct members of a folder."""
         try:
             return sorted(os.listdir(self.root / folder))  # noqa: PTH208  (names are all we need)
         except (FileNotFoundError, NotADirectoryError):
@@ -136,12 +138,12 @@ class LocalFiles:
             _fail(self.root / folder, error)
 
     def walk(self, folder: str) -> list[str]:
-        """Return the paths (from the folder on) of all files below it, sorted."""
+        """Return the sorted paths (from the folder on) of all files below it."""
         base = self.root / folder
         return sorted(p.relative_to(base).as_posix() for p in base.rglob("*") if not p.is_dir())
 
     def sync(self, folder: str) -> None:
-        """Make everything below a folder survive a power cut."""
+        """Flush everything below a folder to disk, so that it survives a power failure."""
         base = self.root / folder
         for path in sorted(base.rglob("*")):
             if path.is_dir():
@@ -153,7 +155,7 @@ class LocalFiles:
         _sync_folder(base.parent)
 
     def age(self, path: str) -> float:
-        """Return the seconds since something below a path was last changed."""
+        """Return the seconds since anything below a path was last changed."""
         base = self.root / path
         times = [0.0]
         for item in (base, *base.rglob("*")):
@@ -162,11 +164,11 @@ class LocalFiles:
         return time.time() - max(times)
 
     def touch(self, folder: str) -> None:
-        """Make a folder young again."""
+        """Refresh the modification time of a folder."""
         os.utime(self.root / folder)
 
     def remove(self, path: str) -> None:
-        """Remove a file or a folder with everything below it."""
+        """Remove a file, or a folder with everything below it."""
         target = self.root / path
         try:
             if target.is_dir():
@@ -185,7 +187,7 @@ class LocalFiles:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open a file without waiting for the other end, should it be a pipe."""
+    """Open a file without blocking, in case it is a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -202,7 +204,7 @@ def _fail(path: Path, error: OSError) -> NoReturn:
 
 
 class MemoryFiles:
-    """Memory of this process."""
+    """Files in the memory of this process."""
 
     def __init__(self) -> None:
         self.url = f"{MEMORY_URL}{uuid.uuid4().hex}"
@@ -224,11 +226,11 @@ class MemoryFiles:
             raise FileNotFoundError(path) from error
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
-        """Return some bytes of a file, fewer where it ends."""
+        """Return some bytes of a file, fewer if it ends before."""
         return self.read(path)[start:end]
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Write a whole file, unless it is there: then return False."""
+        """Write a whole file and return True; if it exists already, return False."""
         with self._lock:
             if path in self._files:
                 return False
@@ -237,11 +239,11 @@ class MemoryFiles:
             return True
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what is directly in a folder, sorted."""
+        """Return the sorted names of the direct members of a folder."""
         return sorted({path.split("/", 1)[0] for path in self.walk(folder)})
 
     def walk(self, folder: str) -> list[str]:
-        """Return the paths (from the folder on) of all files below it, sorted."""
+        """Return the sorted paths (from the folder on) of all files below it."""
         paths = list(self._files)
         for name, store in self._folders.items():
             paths += [f"{name}/{key}" for key in store._store_dict]
@@ -249,18 +251,18 @@ class MemoryFiles:
         return sorted(path.removeprefix(prefix) for path in paths if path.startswith(prefix))
 
     def sync(self, folder: str) -> None:
-        """Do nothing: memory does not survive a power cut."""
+        """Do nothing: memory does not survive a power failure."""
 
     def age(self, path: str) -> float:
-        """Return the seconds since a path was made."""
+        """Return the seconds since a path was created."""
         return time.time() - self._changed.get(path, 0.0)
 
     def touch(self, folder: str) -> None:
-        """Make a folder young again."""
+        """Refresh the modification time of a folder."""
         self._changed[folder] = time.time()
 
     def remove(self, path: str) -> None:
-        """Remove a file or a folder with everything below it."""
+        """Remove a file, or a folder with everything below it."""
         with self._lock:
             self._folders.pop(path, None)
             for key in [key for key in self._files if key == path or key.startswith(f"{path}/")]:

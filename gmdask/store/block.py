@@ -1,4 +1,4 @@
-"""Reading one block: each of its datasets as a lazy `xarray.Dataset`."""
+"""Read a block: each of its datasets as a lazy `xarray.Dataset`."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ __all__ = ["Block"]
 
 
 class Block:
-    """A sealed block, opened; pickles as where it is.
+    """An open sealed block; it is pickled as its location.
 
     Parameters
     ----------
     files : Files
         The store.
     name : str
-        Of the block.
+        Name of the block.
     digest : str
-        SHA-256 of its manifest.
+        SHA-256 of the manifest.
 
     Raises
     ------
     CorruptStoreError
-        Its manifest or metadata are missing or damaged.
+        If its manifest or metadata are missing or damaged.
     """
 
     def __init__(self, files: Files, name: str, digest: str) -> None:
@@ -47,7 +47,7 @@ class Block:
         try:
             self._open()
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            self._fail(f"its metadata are not what was expected ({error!r})", error)
+            self._fail(f"its metadata are invalid ({error!r})", error)
 
     def _open(self) -> None:
         files, name = self.files, self.name
@@ -73,11 +73,11 @@ class Block:
             size for key in self._arrays if key not in self._sharded for size in self._sizes(key)
         ]
         if len(set(sizes)) != len(dict(sizes)):
-            raise ValueError("arrays of different sizes along one dimension")
+            raise ValueError("arrays differ in size along one dimension")
         n_rows = len(self.manifest.rows)
         for key in self._attributes.keys() - (RESERVED - {META}):
             if len(self._attributes[key]) != n_rows:
-                raise ValueError(f"attribute {key!r} is not of {n_rows} datasets")
+                raise ValueError(f"attribute {key!r} does not have {n_rows} entries")
 
     def _sizes(self, key: str) -> list[tuple[str, int]]:
         return list(zip(_dims(self._arrays[key]), self._arrays[key].shape, strict=True))
@@ -94,7 +94,7 @@ class Block:
 
     @cached_property
     def coords(self) -> xr.Coordinates:
-        """The axes, which all datasets share (in memory)."""
+        """The axes, in memory; all datasets share them."""
         coords = {
             key: xr.Variable(_dims(array), array[...], dict(array.attrs))
             for key, array in self._arrays.items()
@@ -104,7 +104,7 @@ class Block:
 
     @cached_property
     def gti(self) -> dict[str, Any] | None:
-        """The good time intervals: two arrays, and where each dataset's are."""
+        """The good time intervals: two arrays, and the range that belongs to each dataset."""
         if GTI_DIM not in self.group:
             return None
         group: Any = self.group[GTI_DIM]
@@ -113,20 +113,20 @@ class Block:
         return parts
 
     def open_row(self, row: int) -> xr.Dataset:
-        """Return one dataset; nothing but the axes is read.
+        """Return one dataset; only the axes are read.
 
         Parameters
         ----------
         row : int
-            Its row.
+            Its row in the block.
 
         Returns
         -------
         xarray.Dataset
-            Lazy: an array is read where it is used.
+            Lazy: an array is read when it is used.
         """
         if not 0 <= row < len(self.manifest.rows):
-            self._fail(f"there is no row {row}, it holds {len(self.manifest.rows)} datasets")
+            self._fail(f"there is no row {row} among its {len(self.manifest.rows)} datasets")
         variables: dict[str, xr.Variable] = {}
         meta = json.loads(self._attributes[META][row])
         for key in self._sharded:
@@ -152,12 +152,12 @@ class Block:
         return attrs
 
     def attribute(self, row: int, key: str) -> Any:
-        """Return an attribute of a dataset, None if it has none of this name; nothing is opened.
+        """Return an attribute of a dataset, None if it has no attribute of this name; no array is opened.
 
         Parameters
         ----------
         row : int
-            Its row.
+            Its row in the block.
         key : str
             Name of the attribute.
         """
@@ -170,15 +170,15 @@ class Block:
         return set(self._sharded)
 
     def array(self, key: str) -> ShardedArray:
-        """Return an array of the block, to be read by datasets."""
+        """Return an array of the block, which can be read dataset by dataset."""
         return self._sharded[key]
 
     def _read_row(self, key: str, row: int, index: tuple[Any, ...]) -> NDArray[Any]:
-        """One dataset's part of an array."""
+        """Read one dataset's part of an array."""
         return self.array(key).read(row, index)
 
     def _read_gti(self, key: str, row: int, index: tuple[Any, ...]) -> NDArray[Any]:
-        """One dataset's good time intervals."""
+        """Read one dataset's good time intervals."""
         parts = self.gti or {}
         start = int(parts["offset"][row])
         return np.asarray(parts[key][start : start + int(parts["length"][row])][index])

@@ -1,4 +1,4 @@
-"""Checksums, and JSON files that carry their own."""
+"""Checksums, and JSON files that contain their own checksum."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def crc32c(data: bytes) -> int:
 
 
 def input_digest(inputs: Iterable[tuple[str, str | Path]]) -> str:
-    """Return a digest that stands for the input of a block.
+    """Return a digest that identifies the input of a block.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def input_digest(inputs: Iterable[tuple[str, str | Path]]) -> str:
     Raises
     ------
     InputNotFoundError
-        A file does not exist.
+        If a file does not exist.
     InputError
-        A file cannot be read.
+        If a file cannot be read.
     """
     total = hashlib.sha256(f"layout {LAYOUT_VERSION}".encode())
     for name, path in inputs:
@@ -70,11 +70,11 @@ def decode_sealed(data: bytes, where: str) -> dict[str, Any]:
     Raises
     ------
     CorruptStoreError
-        The checksum does not fit the content.
+        If the checksum does not match the content.
     """
     start = len(_HEAD) + _DIGEST_LENGTH
     digest, tail = data[len(_HEAD) : start], data[start : start + len(_TAIL)]
     body = b"{" + data[start + len(_TAIL) :]
     if not data.startswith(_HEAD) or tail != _TAIL or sha256(body).encode() != digest:
-        raise CorruptStoreError(f"{where}: damaged, its checksum does not fit its content")
+        raise CorruptStoreError(f"{where}: damaged, its checksum does not match its content")
     return dict(load_json(body, where, CorruptStoreError))

@@ -1,4 +1,4 @@
-"""Numbered commits: which blocks and datasets a store has."""
+"""Numbered commits, which list the blocks and datasets of a store."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class Commit:
     Attributes
     ----------
     version : int
-        Its number; the highest counts.
+        Its number; the commit with the highest number is the current one.
     parent : str
-        SHA-256 of the commit before, ``""`` for the first.
+        SHA-256 of the previous commit, ``""`` for the first.
     blocks : dict of str to str
-        SHA-256 of the manifest, by name of the block.
+        SHA-256 of the manifest of each block, by name of the block.
     rows : tuple of Row
         The datasets.
     digest : str
-        SHA-256 of the file of the commit.
+        SHA-256 of the commit's file.
     """
 
     version: int
@@ -69,12 +69,12 @@ class Commit:
 
 
 def commit_path(number: int) -> str:
-    """Return where a commit is."""
+    """Return the path of a commit."""
     return f"commits/{number:08d}.json"
 
 
 def commit_numbers(files: Files) -> list[int]:
-    """Return the numbers of the commits that are there, in order."""
+    """Return the numbers of the existing commits, in order."""
     matches = (_FILE_NAME.fullmatch(name) for name in files.names("commits"))
     return sorted(int(match[1]) for match in matches if match)
 
@@ -85,9 +85,9 @@ def read_commit(files: Files, number: int) -> Commit:
     Raises
     ------
     CorruptStoreError
-        It is missing or damaged.
+        If it is missing or damaged.
     StoreError
-        A newer version of gmdask wrote it.
+        If it was written by a newer version of gmdask.
     """
     where = f"{files.url}: file {commit_path(number)}"
     try:
@@ -115,12 +115,12 @@ def read_commit(files: Files, number: int) -> Commit:
     if len({row.name for row in commit.rows}) != len(commit.rows):
         raise CorruptStoreError(f"{where}: not a commit (two datasets have the same name)")
     if commit.version != number:
-        raise CorruptStoreError(f"{where}: not the commit of this number")
+        raise CorruptStoreError(f"{where}: contains a commit of another number")
     return commit
 
 
 def _blocks(content: dict[str, Any]) -> dict[str, str]:
-    """Manifests by name of the block, of a commit's content."""
+    """Return the manifests, by name of the block, from a commit's content."""
     found = dict(zip(content["blocks"]["id"], content["blocks"]["manifest"], strict=True))
     for block, manifest in found.items():
         if not isinstance(block, str) or not isinstance(manifest, str) or not is_block_name(block):
@@ -129,25 +129,25 @@ def _blocks(content: dict[str, Any]) -> dict[str, str]:
 
 
 def mark_path(number: int) -> str:
-    """Return where the mark of a commit is: a file that tells, if the commit is lost, that it was there."""
+    """Return the path of a commit's mark: a file that proves that the commit existed, should it be lost."""
     return f"commits/{number:08d}.mark"
 
 
 def lost_commit(files: Files) -> int | None:
-    """Return the number of the newest commit if its file is lost, as far as that can be known."""
+    """Return the number of the newest commit if its file is known to be lost."""
     newest = max(commit_numbers(files), default=0)
     marked = max(mark_numbers(files), default=0)
     return marked if marked > newest else None
 
 
 def mark_numbers(files: Files) -> list[int]:
-    """Return the numbers of the commits that have a mark: the newest, and none in a store of old."""
+    """Return the numbers of the commits with a mark: the newest only, and none in old stores."""
     matches = (_MARK_NAME.fullmatch(name) for name in files.names("commits"))
     return sorted(int(match[1]) for match in matches if match)
 
 
 def held_blocks(files: Files) -> set[str]:
-    """Return the names of all blocks that any commit holds, or held; damaged commits are passed over."""
+    """Return the names of all blocks that any commit holds or held; damaged commits are skipped."""
     held: set[str] = set()
     for number in commit_numbers(files):
         with suppress(CorruptStoreError, OSError, KeyError, TypeError, ValueError):
@@ -156,14 +156,14 @@ def held_blocks(files: Files) -> set[str]:
 
 
 def _published(files: Files, number: int, data: bytes) -> bool:
-    """Whether a commit could be given its number; it is marked then."""
+    """Try to give a commit its number, and mark it on success."""
     if number > LAST:
-        raise StoreError(f"{files.url}: there is no number left for another commit")
+        raise StoreError(f"{files.url}: no number is left for another commit")
     if not files.put_if_absent(commit_path(number), data):
         return False
-    with suppress(StoreError):  # the store is what it should be without its mark, too
+    with suppress(StoreError):  # the store is valid without its mark, too
         mark = sha256(data).encode()
-        if not files.put_if_absent(mark_path(number), mark):  # of a commit that was lost
+        if not files.put_if_absent(mark_path(number), mark):  # the mark of a lost commit
             files.remove(mark_path(number))
             files.put_if_absent(mark_path(number), mark)
         for old in mark_numbers(files):
@@ -173,14 +173,14 @@ def _published(files: Files, number: int, data: bytes) -> bool:
 
 
 def newest_commit(files: Files) -> Commit:
-    """Read the commit that counts.
+    """Read the current commit.
 
     Raises
     ------
     StoreNotFoundError
-        There is none.
+        If there is no commit.
     CorruptStoreError
-        It is damaged; the one before is not taken in its place.
+        If it is damaged; the previous one is not used instead.
     """
     numbers = commit_numbers(files)
     if lost := lost_commit(files):
@@ -193,7 +193,7 @@ def newest_commit(files: Files) -> Commit:
 
 
 def write_first(files: Files) -> None:
-    """Write the Zarr group and a commit without datasets, unless they are there."""
+    """Write the Zarr group and a commit without datasets, unless they exist."""
     files.put_if_absent(GROUP_PATH, GROUP_JSON)
     _published(files, FIRST, _encode(FIRST, "", {}, ()))
 
@@ -208,7 +208,7 @@ def publish(files: Files, records: Sequence[BlockRecord], replaced: int | None =
     records : sequence of BlockRecord
         The blocks, in order.
     replaced : int, optional
-        Commits up to this number are left out: their datasets leave the store.
+        Commits up to this number are not carried over: their datasets leave the store.
 
     Returns
     -------
@@ -218,9 +218,9 @@ def publish(files: Files, records: Sequence[BlockRecord], replaced: int | None =
     Raises
     ------
     DuplicateNameError
-        A dataset of this name is there already.
+        If the store already has a dataset of this name.
     CorruptStoreError
-        The newest commit or the manifest of a block is missing or damaged.
+        If the newest commit or the manifest of a block is missing or damaged.
     """
     for record in records:
         _check_sealed(files, record)
@@ -237,26 +237,26 @@ def publish(files: Files, records: Sequence[BlockRecord], replaced: int | None =
 def replace_blocks(
     files: Files, replacements: Sequence[tuple[Sequence[str], BlockRecord]]
 ) -> Commit:
-    """Put finished blocks in the place of others that hold the same datasets.
+    """Replace blocks by finished blocks with the same datasets.
 
     Parameters
     ----------
     files : Files
         The store.
     replacements : sequence
-        Names of the blocks that go, and the block that comes in the place of their first dataset.
+        Names of the blocks to be replaced, and the block that takes the place of their first dataset.
 
     Returns
     -------
     Commit
-        The new state; what others added meanwhile is part of it.
+        The new state, including what others added meanwhile.
 
     Raises
     ------
     StoreError
-        A block that shall go is not there any more.
+        If a block to be replaced no longer exists.
     CorruptStoreError
-        The newest commit or the manifest of a block is missing or damaged.
+        If the newest commit or the manifest of a block is missing or damaged.
     """
     for _, record in replacements:
         _check_sealed(files, record)
@@ -264,7 +264,7 @@ def replace_blocks(
     while True:
         commit = newest_commit(files)
         if gone := set(comes) - set(commit.blocks):
-            raise StoreError(f"{files.url}: block {min(gone)} was replaced by somebody else")
+            raise StoreError(f"{files.url}: block {min(gone)} was replaced by another process")
         rows: dict[str, Row] = {}
         blocks: dict[str, str] = {}
         for block, manifest in commit.blocks.items():
@@ -274,7 +274,9 @@ def replace_blocks(
             added = comes[row.block].rows if row.block in comes else (row,)
             rows |= {one.name: one for one in added if one.name not in rows}
         if len(rows) != len(commit.rows):
-            raise StoreError(f"{files.url}: the new blocks hold other datasets than the old ones")
+            raise StoreError(
+                f"{files.url}: the datasets of the new blocks differ from those of the old ones"
+            )
         data = _encode(commit.version + 1, commit.digest, blocks, tuple(rows.values()))
         if _published(files, commit.version + 1, data):
             return read_commit(files, commit.version + 1)
@@ -296,14 +298,14 @@ def _check_sealed(files: Files, record: BlockRecord) -> None:
     except FileNotFoundError as error:
         raise CorruptStoreError(f"{files.url}: file {path} is missing") from error
     if found != record.manifest:
-        raise CorruptStoreError(f"{files.url}: file {path} is not the one that was written")
+        raise CorruptStoreError(f"{files.url}: file {path} was changed since it was written")
 
 
 def _check_names(rows: Iterable[Row], added: Iterable[Row], url: str) -> None:
     seen = {row.name for row in rows}
     for row in added:
         if row.name in seen:
-            raise DuplicateNameError(f"{url}: a dataset {row.name!r} is there already")
+            raise DuplicateNameError(f"{url}: a dataset {row.name!r} already exists")
         seen.add(row.name)
 
 
@@ -323,5 +325,5 @@ def _encode(number: int, parent: str, blocks: dict[str, str], rows: Sequence[Row
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from a checkout
+    except PackageNotFoundError:  # gmdask is run from a source tree
         return "unknown"

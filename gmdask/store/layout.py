@@ -1,4 +1,4 @@
-"""How cubes are cut into blocks, shards and chunks, and how these are coded."""
+"""Layout of cubes in blocks, shards and chunks, and their codecs."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ BLOSC_BYTES = 2**31
 
 @dataclass(frozen=True)
 class CubeShape:
-    """What decides on the block of a cube.
+    """Properties of a cube that decide in which block it is stored.
 
     Attributes
     ----------
     signature : str
-        Digest of axes, shapes, dtypes, units and of which arrays there are; only
-        cubes of one signature share a block.
+        Digest of the axes, shapes, dtypes, units and names of its arrays; only
+        cubes with the same signature share a block.
     nbytes : int
-        Bytes of its arrays.
+        Total size of its arrays in bytes.
     """
 
     signature: str
@@ -46,17 +46,17 @@ class CubeShape:
 
 
 def describe(cube: xr.Dataset) -> CubeShape:
-    """Return the shape of a cube, to plan its block by.
+    """Return the properties of a cube that decide its block.
 
     Parameters
     ----------
     cube : xarray.Dataset
-        One observation.
+        One dataset.
 
     Returns
     -------
     CubeShape
-        Of this cube.
+        Properties of this cube.
     """
     arrays = {}
     nbytes = 0
@@ -76,19 +76,19 @@ def describe(cube: xr.Dataset) -> CubeShape:
 
 
 def plan_blocks(shapes: Sequence[CubeShape], max_bytes: int = BLOCK_BYTES) -> list[range]:
-    """Cut a sequence of cubes into blocks.
+    """Divide a sequence of cubes into blocks.
 
     Parameters
     ----------
     shapes : sequence of CubeShape
-        Of all cubes, in the order they shall have.
+        Properties of all cubes, in the order in which they will be stored.
     max_bytes : int
-        A block holds no more, unless a single cube does.
+        Largest size of a block, unless a single cube is larger.
 
     Returns
     -------
     list of range
-        The cubes of each block: consecutive runs of one signature.
+        The cubes of each block: consecutive runs with the same signature.
     """
     blocks: list[range] = []
     start, size = 0, 0
@@ -105,32 +105,32 @@ def plan_blocks(shapes: Sequence[CubeShape], max_bytes: int = BLOCK_BYTES) -> li
 
 @dataclass(frozen=True)
 class Grid:
-    """Shape of the shards and inner chunks of one array (leading dim: dataset)."""
+    """Shape of the shards and inner chunks of one array (first dimension: dataset)."""
 
     shard: tuple[int, ...]
     chunk: tuple[int, ...]
 
 
 def shard_grid(dims: Sequence[str], shape: Sequence[int], dtype: np.dtype[Any], rows: int) -> Grid:
-    """Choose shards and inner chunks of an array.
+    """Choose the shards and inner chunks of an array.
 
     Parameters
     ----------
     dims : sequence of str
-        Of one dataset's array, so without ``dataset``.
+        Dimensions of one dataset's array, without ``dataset``.
     shape : sequence of int
-        Likewise.
+        Shape of one dataset's array.
     dtype : numpy.dtype
-        Of the array.
+        Type of the array.
     rows : int
         Number of datasets.
 
     Returns
     -------
     Grid
-        A shard holds all of as many datasets as fit in 64 MB; an inner chunk holds
-        a tile of one dataset, about 100 pixels wide for maps, and about 5 for IRF
-        maps, which a fit reads near one position only.
+        A shard holds as many complete datasets as fit in 64 MB; an inner chunk holds
+        a tile of one dataset, about 100 pixels wide for maps and about 5 for IRF
+        maps, of which a fit reads only the surroundings of one position.
     """
     chunk = list(shape)
     sky = [axis for axis, dim in enumerate(dims) if dim.endswith(("lat", "lon"))]
@@ -142,7 +142,7 @@ def shard_grid(dims: Sequence[str], shape: Sequence[int], dtype: np.dtype[Any], 
         tile = int(np.clip(sqrt(CHUNK_BYTES / max(per_pixel, 1)), MIN_SKY_TILE, SKY_TILE * 1.2))
     for axis in sky:
         chunk[axis] = ceil(shape[axis] / ceil(shape[axis] / tile))
-    for axis in range(len(shape)):  # split energy only where a tile alone is too large
+    for axis in range(len(shape)):  # split in energy only if a tile is too large
         excess = ceil(prod(chunk) * dtype.itemsize / CHUNK_BYTES)
         if excess > 1 and axis not in sky:
             chunk[axis] = ceil(chunk[axis] / min(excess, chunk[axis]))
@@ -153,9 +153,9 @@ def shard_grid(dims: Sequence[str], shape: Sequence[int], dtype: np.dtype[Any], 
 
 
 def check_array(key: str, array: Any, manifest: Any, *, is_sharded: bool) -> None:
-    """Check what an array of a block claims to be against the files that there are.
+    """Compare the metadata of an array of a block with the files that exist.
 
-    Nothing is allocated by what metadata alone say.
+    Nothing is allocated on the word of the metadata alone.
 
     Parameters
     ----------
@@ -163,14 +163,14 @@ def check_array(key: str, array: Any, manifest: Any, *, is_sharded: bool) -> Non
         Path of the array in the block.
     array : zarr.Array
     manifest : Manifest
-        Of the block.
+        Manifest of the block.
     is_sharded : bool
         Whether its first dimension is the dataset.
 
     Raises
     ------
     ValueError
-        If it is not cut as the writer of blocks cuts it, or chunks are missing.
+        If its shards or chunks differ from those that the writer makes, or chunks are missing.
     """
     counts = [ceil(n / c) for n, c in zip(array.shape, array.shards or array.chunks, strict=True)]
     files = [p for p in manifest.files if p == f"{key}/c" or p.startswith(f"{key}/c/")]
@@ -188,11 +188,11 @@ def check_array(key: str, array: Any, manifest: Any, *, is_sharded: bool) -> Non
     is_small = prod(array.chunks) * array.dtype.itemsize < BLOSC_BYTES
     has_indices = all(manifest.files[path].size >= 16 * prod(grid) for path in files)
     if array.shape[0] != len(manifest.rows) or not (is_cut and is_small and has_indices):
-        raise ValueError(f"array {key} of shape {array.shape} is not cut as blocks are")
+        raise ValueError(f"array {key} of shape {array.shape} does not have the chunks of a block")
 
 
 def flat_codecs(dtype: np.dtype[Any]) -> list[Any]:
-    """Return the codecs of a chunk: Blosc (zstd) and crc32c last."""
+    """Return the codecs of a chunk: Blosc (zstd), and crc32c as the last."""
     shuffle: Literal["shuffle", "bitshuffle"] = "shuffle" if dtype.kind == "f" else "bitshuffle"
     return [
         BytesCodec(endian="little" if dtype.itemsize > 1 else None),

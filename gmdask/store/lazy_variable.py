@@ -1,4 +1,4 @@
-"""Arrays that are read, or computed, where they are indexed."""
+"""Arrays that are read or computed when they are indexed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["lazy_variable"]
 
 
 class _ReadWhenIndexed(BackendArray):
-    """An array known by its shape, its type, and a way to read parts of it."""
+    """An array given by its shape, its type, and a function that reads parts of it."""
 
     def __init__(
         self,
@@ -40,16 +40,16 @@ def lazy_variable(
     dtype: np.dtype[Any],
     attrs: dict[str, Any] | None = None,
 ) -> xr.Variable:
-    """Variable of which nothing is read before it is used.
+    """Return a variable that is read only when it is used.
 
     Parameters
     ----------
     dims : tuple of str
         Dimensions.
     read : callable
-        Takes a tuple of integers, slices and index arrays (outer indexing), gives the values.
+        Takes a tuple of integers, slices and index arrays (outer indexing) and returns the values.
     shape, dtype
-        Of the whole array.
+        Shape and type of the whole array.
     attrs : dict, optional
         Attributes.
     """

@@ -1,4 +1,4 @@
-"""The manifest of a block: checksums of every byte of it, and its rows."""
+"""The manifest of a block: checksums of all its bytes, and its rows."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class FileSums:
     size : int
         In bytes.
     sha256 : str
-        Of the whole file.
+        SHA-256 of the whole file.
     array : str
         The array it belongs to, or ``""``.
     ends : list of int
-        Where its pieces (inner chunks, and last the index of the shard) end; they
-        follow one upon the other.
+        End of each of its consecutive pieces (inner chunks, and last the index of the
+        shard).
     crc32c : list of int
-        Of each piece; of chunks and indices, which end in their own CRC-32C, without
-        that (with it, the CRC-32C of all of them is one and the same number).
+        CRC-32C of each piece; for chunks and indices, which end with their own CRC-32C,
+        without those bytes (with them, the CRC-32C is the same number for all).
     rows : list of int
-        The dataset of each piece; -1 if it is of several.
+        The dataset of each piece; -1 if it belongs to several.
     """
 
     size: int
@@ -64,18 +64,18 @@ class FileSums:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a sealed block holds.
+    """The content of a sealed block.
 
     Attributes
     ----------
     block : str
         Its name.
     source_digest : str
-        Digest of the input it was made from.
+        Digest of the input from which it was made.
     rows : tuple of Row
         Its datasets.
     files : dict of str to FileSums
-        By path within the block.
+        Checksums, by path within the block.
     """
 
     block: str
@@ -95,11 +95,11 @@ class Manifest:
         return encode_sealed(content)
 
     def record(self, digest: str) -> BlockRecord:
-        """Return what a commit needs to know of the block."""
+        """Return the information that a commit needs about the block."""
         return BlockRecord(self.block, digest, self.source_digest, self.rows)
 
     def describe(self, path: str, piece: int | None = None) -> tuple[str, str]:
-        """Return the names of the datasets and the array that a (piece of a) file is of."""
+        """Return the names of the datasets, and the array, that a file or a piece of it belongs to."""
         sums = self.files[path]
         row = NO_ROW if piece is None else sums.rows[piece]
         if row != NO_ROW:
@@ -109,7 +109,7 @@ class Manifest:
 
 
 def is_piece_sound(path: str, piece: bytes, expected: int) -> bool:
-    """Whether a piece of a file is what was written.
+    """Whether a piece of a file is unchanged.
 
     Parameters
     ----------
@@ -131,12 +131,12 @@ def _is_chunk(path: str) -> bool:
 
 
 def is_block_name(name: str) -> bool:
-    """Whether a name is one that gmdask gives to a block."""
+    """Whether a name has the form of the block names of gmdask."""
     return _BLOCK_NAME.fullmatch(name) is not None
 
 
 def manifest_path(block: str) -> str:
-    """Return where the manifest of a block is."""
+    """Return the path of the manifest of a block."""
     return f"manifests/{block}.json"
 
 
@@ -150,19 +150,19 @@ def read_manifest(files: Files, block: str, digest: str | None = None) -> tuple[
     block : str
         Name of the block.
     digest : str, optional
-        The SHA-256 its file must have.
+        The SHA-256 that its file must have.
 
     Returns
     -------
     manifest : Manifest
-        What the block holds.
+        Content of the block.
     digest : str
         SHA-256 of its file.
 
     Raises
     ------
     CorruptStoreError
-        It is missing or damaged.
+        If it is missing or damaged.
     """
     path = manifest_path(block)
     where = f"{files.url}: file {path}"
@@ -172,7 +172,7 @@ def read_manifest(files: Files, block: str, digest: str | None = None) -> tuple[
         raise CorruptStoreError(f"{where} is missing") from error
     found = sha256(data)
     if digest is not None and found != digest:
-        raise CorruptStoreError(f"{where}: damaged, its SHA-256 is not that of the commit")
+        raise CorruptStoreError(f"{where}: damaged, its SHA-256 differs from that of the commit")
     content = decode_sealed(data, where)
     try:
         manifest = Manifest(
@@ -190,40 +190,38 @@ def read_manifest(files: Files, block: str, digest: str | None = None) -> tuple[
 
 
 def _check_sums(manifest: Manifest) -> None:
-    """Raise a ValueError where the sums of a file contradict each other, or it lies outside the block."""
+    """Raise a ValueError if the checksums of a file are inconsistent, or it lies outside the block."""
     n_rows = len(manifest.rows)
     for path, sums in manifest.files.items():
         ends, crcs, rows = (np.asarray(x) for x in (sums.ends, sums.crc32c, sums.rows))
         fits = len({ends.shape, crcs.shape, rows.shape, (len(sums.ends),)}) == 1
         whole = all(x.dtype.kind in "iu" for x in (ends, crcs, rows)) and isinstance(sums.size, int)
         if not (fits and whole and ends.size and ends[-1] == sums.size):
-            raise ValueError(f"sums of {path} do not fit together")
+            raise ValueError(f"checksums of {path} are inconsistent")
         if (np.diff(ends, prepend=0) < 0).any() or rows.min() < NO_ROW or rows.max() >= n_rows:
-            raise ValueError(
-                f"pieces of {path} are not in order, or of datasets that are not there"
-            )
+            raise ValueError(f"pieces of {path} are not in order, or belong to missing datasets")
         if path.startswith("/") or ".." in path.split("/"):
             raise ValueError(f"{path} lies outside of the block")
 
 
 def seal(files: Files, block: str, source_digest: str, rows: Sequence[Row]) -> BlockRecord:
-    """Take the checksums of a written block and write its manifest.
+    """Compute the checksums of a written block and write its manifest.
 
     Parameters
     ----------
     files : Files
         The store.
     block : str
-        Name of the block; all its files are written.
+        Name of the block; all its files are complete.
     source_digest : str
-        Digest of the input it was made from.
+        Digest of the input from which it was made.
     rows : sequence of Row
         Its datasets.
 
     Returns
     -------
     BlockRecord
-        To be committed.
+        Record for a commit.
     """
     folder = f"blocks/{block}"
     files.sync(folder)
@@ -262,11 +260,11 @@ def _file_sums(files: Files, folder: str, path: str) -> FileSums:
 
 
 def _cut_shard(data: bytes, grid: tuple[int, ...], first: int) -> tuple[list[int], list[int]]:
-    """Return the bounds of the pieces of a shard and the dataset of each."""
+    """Return the ends of the pieces of a shard, and the dataset of each piece."""
     index_start = len(data) - 16 * prod(grid) - CHECKSUM_BYTES
     index = np.frombuffer(data, "<u8", 2 * prod(grid), index_start).reshape(-1, 2)
     order = np.argsort(index[:, 0])
-    order = order[index[order, 0] != NO_CHUNK]  # beyond the last dataset
+    order = order[index[order, 0] != NO_CHUNK]  # without places beyond the last dataset
     starts = index[order, 0].tolist()
     ends = index[order].sum(axis=1).tolist()
     if [*starts, index_start] != [0, *ends]:

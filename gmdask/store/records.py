@@ -1,4 +1,4 @@
-"""The rows of a store and the record of a finished block: plain data."""
+"""The rows of a store, and the record of a finished block, as plain data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 __all__ = ["BlockRecord", "Pointing", "Row", "rows_from_columns", "rows_to_columns", "summarise"]
 
 
-# types and least values of the columns of rows
+# types and smallest allowed values of the columns of rows
 _NUMBER, _PERHAPS = (int, float), (int, float, type(None))
 _COLUMNS: dict[str, tuple[type | tuple[type, ...], int | None]] = {
     "name": (str, None), "kind": (str, None), "block": (int, 0), "row": (int, 0),
@@ -27,12 +27,12 @@ _COLUMNS: dict[str, tuple[type | tuple[type, ...], int | None]] = {
 
 @dataclass(frozen=True)
 class Pointing:
-    """Centre of the map of counts.
+    """Centre of the counts map.
 
     Attributes
     ----------
     lon, lat : float or None
-        In deg; None where the projection has no sky at the centre.
+        In deg; None if the centre of the projection is not on the sky.
     frame : str
         ``icrs``, ``fk5``, ``galactic``, ...
     """
@@ -55,13 +55,13 @@ class Row:
     block : str
         Its block.
     row : int
-        Its row there.
+        Its row in the block.
     pointing : Pointing
         Centre of its map.
     livetime : float or None
-        In s, where the file gives it.
+        In s, None if the file does not give it.
     counts : float
-        Total over the map, masked or not.
+        Total over the map, regardless of masks.
     """
 
     name: str
@@ -84,7 +84,7 @@ class BlockRecord:
     manifest : str
         SHA-256 of its manifest.
     source_digest : str
-        Digest of the input it was made from.
+        Digest of the input from which it was made.
     rows : tuple of Row
         Its datasets.
     """
@@ -95,7 +95,7 @@ class BlockRecord:
     rows: tuple[Row, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the record as a dictionary that JSON can represent."""
         return asdict(self)
 
     @classmethod
@@ -111,11 +111,11 @@ def summarise(cube: xr.Dataset, block: str, row: int) -> Row:
     Parameters
     ----------
     cube : xarray.Dataset
-        One observation.
+        One dataset.
     block : str
-        Its block.
+        Name of its block.
     row : int
-        Its row there.
+        Its row in the block.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def _livetime(cube: xr.Dataset) -> float | None:
 
 
 def rows_to_columns(rows: Sequence[Row], blocks: Sequence[str]) -> dict[str, list[Any]]:
-    """Return rows as columns, blocks as indices into `blocks`."""
+    """Return rows as columns, with blocks as indices into `blocks`."""
     number = {block: index for index, block in enumerate(blocks)}
     return {
         "name": [row.name for row in rows],
@@ -178,21 +178,21 @@ def rows_to_columns(rows: Sequence[Row], blocks: Sequence[str]) -> dict[str, lis
 
 
 def rows_from_columns(columns: dict[str, list[Any]], blocks: Sequence[str]) -> tuple[Row, ...]:
-    """Undo `rows_to_columns`.
+    """Invert `rows_to_columns`.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a column is missing, or holds what it cannot hold.
+        If a column is missing, or contains an invalid value.
     """
     for key, (kinds, least) in _COLUMNS.items():
         for value in columns[key]:
             if not isinstance(value, kinds) or isinstance(value, bool):
-                raise ValueError(f"{key} {value!r} is of another type than expected")
+                raise ValueError(f"{key} {value!r} has another type than expected")
             if isinstance(value, int) and least is not None and value < least:
                 raise ValueError(f"{key} {value!r} is below {least}")
     if any(block >= len(blocks) for block in columns["block"]):
-        raise ValueError(f"block {max(columns['block'])} of {len(blocks)}, counted from 0")
+        raise ValueError(f"block {max(columns['block'])} does not exist, there are {len(blocks)}")
     return tuple(
         Row(name, kind, blocks[block], row, Pointing(lon, lat, frame), livetime, counts)
         for name, kind, block, row, lon, lat, frame, livetime, counts in zip(

@@ -1,4 +1,4 @@
-"""Rows of a store that fulfil conditions, such as ``livetime > 1000``."""
+"""Select the rows of a store that fulfil conditions such as ``livetime > 1000``."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def chosen_rows(rows: Sequence[Row], conditions: Iterable[str]) -> list[bool]:
     ----------
     rows : sequence of `Row`
     conditions : iterable of str
-        Each a column, a comparison (``< <= > >= = !=``, and ``~`` for names with ``*`` and ``?``) and a
-        value: lon and lat are in deg, livetime in s. Where a number is not known none holds.
+        Each consists of a column, a comparison (``< <= > >= = !=``, and ``~`` for names with ``*`` and
+        ``?``) and a value: lon and lat in deg, livetime in s. A row without the number fulfils none.
 
     Raises
     ------
     InputError
-        A condition is none.
+        If a condition is invalid.
     """
     tests = [_read(condition) for condition in conditions]
     return [all(test(row) for test in tests) for row in rows]
@@ -52,7 +52,7 @@ def _read(condition: str) -> Callable[[Row], bool]:
     column, sign, text = match.groups()
     value: str | float = text
     if (column in TEXTS and sign[0] in "<>") or (column not in TEXTS and sign == "~"):
-        raise InputError(f"condition {condition!r}: {sign!r} does not compare a {column}")
+        raise InputError(f"condition {condition!r}: {sign!r} cannot be used with {column}")
     if column not in TEXTS:
         try:
             value = float(text)
@@ -61,7 +61,7 @@ def _read(condition: str) -> Callable[[Row], bool]:
                 f"condition {condition!r}: {text!r}, expected a number (lon, lat in deg, livetime in s)"
             ) from error
         if math.isnan(value):
-            raise InputError(f"condition {condition!r}: nothing compares with {text!r}")
+            raise InputError(f"condition {condition!r}: nothing can be compared with {text!r}")
     compare = _COMPARISONS[sign]
 
     def test(row: Row) -> bool:

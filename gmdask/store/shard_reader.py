@@ -1,7 +1,7 @@
-"""Reading one dataset's tiles straight from its shards.
+"""Read one dataset's tiles directly from its shards.
 
-Zarr reads the same bytes to the same arrays, in three times the time: what it costs
-per chunk (its event loop, threads and copies) is more than decoding it.
+Zarr reads the same bytes into the same arrays, but takes three times as long: its overhead
+per chunk (event loop, threads and copies) exceeds the time of decoding.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ShardedArray:
     checked : CheckedFiles
         Files of the block.
     array : zarr.Array
-        As the writer of blocks makes it: sharded, each inner chunk of one dataset,
-        coded by Blosc and CRC-32C.
+        As written by gmdask: sharded, with each inner chunk belonging to one dataset and
+        encoded by Blosc and CRC-32C.
     """
 
     def __init__(self, checked: CheckedFiles, array: zarr.Array[Any]) -> None:
@@ -58,8 +58,8 @@ class ShardedArray:
         row : int
             The dataset's row in the block.
         key : tuple
-            For each dimension an integer, a slice or an array of integers, each taken
-            by itself (outer indexing).
+            For each dimension an integer, a slice or an array of integers, applied
+            independently (outer indexing).
 
         Returns
         -------
@@ -69,7 +69,7 @@ class ShardedArray:
         Raises
         ------
         CorruptStoreError
-            A chunk it needs is not what was written.
+            If a chunk is damaged.
         """
         indices = [_positions(part, size) for part, size in zip(key, self.shape, strict=True)]
         drop = tuple(axis for axis, part in enumerate(key) if isinstance(part, int | np.integer))
@@ -87,7 +87,7 @@ class ShardedArray:
         return part if part.flags.c_contiguous else part.copy()
 
     def _box(self, row: int, tiles: list[range]) -> NDArray[Any]:
-        """Return the part of a dataset that some chunks hold."""
+        """Read the part of a dataset that is covered by some chunks."""
         if prod(len(tile) for tile in tiles) == 1:
             return self._chunk(row, tuple(tile.start for tile in tiles))
         shape = [len(tile) * size for tile, size in zip(tiles, self.chunk, strict=True)]
@@ -104,9 +104,9 @@ class ShardedArray:
         offset, size = self._index(file)[(depth, *position)].tolist()
         out = np.empty(self.chunk, self.dtype.newbyteorder("<"))
         data = self._checked.read(file, offset, offset + size)
-        if int.from_bytes(data[4:8], "little") != out.nbytes:  # as the head of Blosc says
+        if int.from_bytes(data[4:8], "little") != out.nbytes:  # size in the header of Blosc
             raise CorruptStoreError(
-                f"file {file}: a chunk of dataset {row} is of another size than {self.chunk}"
+                f"file {file}: a chunk of dataset {row} does not have the shape {self.chunk}"
             )
         blosc.decompress(data[:-CHECKSUM_BYTES], out)
         return out.astype(self.dtype, copy=False)
@@ -130,7 +130,7 @@ def _positions(part: Any, size: int) -> NDArray[np.intp]:
 
 
 def _outer(box: NDArray[Any], indices: list[NDArray[np.intp]]) -> NDArray[Any]:
-    """Index each dimension by itself; by slices, so without a copy, where that is possible."""
+    """Index each dimension independently; by slices, and so without a copy, if possible."""
     for axis, index in enumerate(indices):
         step = int(index[1] - index[0]) if len(index) > 1 else 1
         start, stop = int(index[0]), int(index[-1]) + 1

@@ -41,17 +41,17 @@ FILE_ENDINGS = (".yaml", ".yml", ".fits", ".gz", ".csv", ".ecsv", ".json", ".h5"
 
 
 class Store(KnownAttributes):
-    """Datasets on disk (or in memory) at the state of one commit.
+    """Datasets on disk (or in memory) in the state of one commit.
 
-    Made by `Store.create`, `Store.open` or `Store.memory`. It pickles as its URL, so
-    the process that receives it sees the newest commit there.
+    Created by `Store.create`, `Store.open` or `Store.memory`. It is pickled as its URL, so
+    that the process that receives it sees the newest commit there.
 
     Parameters
     ----------
     files : Files
-        Where it is kept; there is a commit.
+        Backend that contains the store; it must have a commit.
     replaced : int, optional
-        The first commit made here replaces the datasets of commits up to this number.
+        The first commit of this object replaces the datasets of commits up to this number.
     """
 
     def __init__(self, files: Files, replaced: int | None = None) -> None:
@@ -62,16 +62,16 @@ class Store(KnownAttributes):
 
     @classmethod
     def create(cls, url: str | os.PathLike[str], overwrite: bool = False) -> Store:
-        """Make a new store.
+        """Create a new store.
 
         Parameters
         ----------
         url : str or path
             A directory that does not exist or is empty, or a store without datasets
-            (an import that never came to its end), whose finished blocks can be
-            taken up.
+            (left by an unfinished import), whose finished blocks can be
+            reused.
         overwrite : bool
-            A store that is there may have datasets. They stay until the first
+            Whether an existing store may have datasets. They stay until the first
             `commit`, which replaces them in one step; `gc` then frees their space.
 
         Returns
@@ -82,22 +82,24 @@ class Store(KnownAttributes):
         Raises
         ------
         StoreExistsError
-            There is a store with datasets, or something that is no store.
+            If there is a store with datasets, or something that is not a store.
         CorruptStoreError
-            There is a store that is damaged, and overwrite is not set.
+            If there is a damaged store, and overwrite is False.
         InputError
-            The name is that of a file of another kind, such as "x.yaml".
+            If the name has the ending of another kind of file, such as "x.yaml".
         """
         ending = os.path.splitext(str(url))[1].lower()  # noqa: PTH122  (of URLs, too)
         if ending in FILE_ENDINGS:
             raise InputError(
-                f"{url}: a store is a folder, and {ending!r} is the ending of a file: expected such as .zarr"
+                f"{url}: a store is a folder, but {ending!r} is the ending of a file: expected a name such as x.zarr"
             )
         files = files_at(url)
         numbers = commit_numbers(files)
         foreign = [name for name in files.names("") if name not in ("blocks", "commits")]
         if not numbers and foreign:
-            raise StoreExistsError(f"{files.url}: not empty, and not a store: {foreign[0]!r} found")
+            raise StoreExistsError(
+                f"{files.url}: is neither empty nor a store: {foreign[0]!r} found"
+            )
         if not overwrite and lost_commit(files):
             newest_commit(files)  # raises
         if not numbers:
@@ -107,7 +109,7 @@ class Store(KnownAttributes):
         store = cls(files)
         if store.rows:
             raise StoreExistsError(
-                f"{files.url}: there is a store of {counted(len(store.rows), 'dataset')} already"
+                f"{files.url}: a store with {counted(len(store.rows), 'dataset')} already exists"
             )
         return store
 
@@ -118,22 +120,22 @@ class Store(KnownAttributes):
         Raises
         ------
         StoreNotFoundError
-            There is no store.
+            If there is no store.
         CorruptStoreError
-            The newest commit is damaged.
+            If the newest commit is damaged.
         """
         return cls(files_at(url))
 
     @classmethod
     def memory(cls) -> Store:
-        """Make a store in the memory of this process."""
+        """Create a store in the memory of this process."""
         files = MemoryFiles()
         write_first(files)
         return cls(files)
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """URL of the store."""
         return self._files.url
 
     @property
@@ -148,7 +150,7 @@ class Store(KnownAttributes):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its commit, which stands for all content down to the last bit."""
+        """SHA-256 of its commit, which identifies the whole content down to the last bit."""
         return self._commit.digest if self._commit else ""
 
     def manifest_digest(self, block: str) -> str:
@@ -157,7 +159,7 @@ class Store(KnownAttributes):
         Raises
         ------
         UnknownNameError
-            The store has no such block.
+            If the store has no such block.
         """
         blocks = self._commit.blocks if self._commit else {}
         if block not in blocks:
@@ -165,21 +167,21 @@ class Store(KnownAttributes):
         return blocks[block]
 
     def open_block(self, block: str) -> Block:
-        """Open one of its blocks, or return it as opened before.
+        """Open one of its blocks; a block that was opened before is reused.
 
         Raises
         ------
         UnknownNameError
-            The store has no such block.
+            If the store has no such block.
         CorruptStoreError
-            Its manifest or metadata are missing or damaged.
+            If its manifest or metadata are missing or damaged.
         """
         if block not in self._blocks:
             self._blocks[block] = Block(self._files, block, self.manifest_digest(block))
         return self._blocks[block]
 
     def open_row(self, row: Row) -> xr.Dataset:
-        """Return a dataset, lazily: each array is read where it is used.
+        """Return a dataset, lazily: each array is read when it is used.
 
         Parameters
         ----------
@@ -194,7 +196,7 @@ class Store(KnownAttributes):
         Raises
         ------
         CorruptStoreError
-            Bytes are not those that were written; also later, when arrays are read.
+            If the stored bytes were changed; also raised later, when arrays are read.
         """
         block = self.open_block(row.block)
         there = block.manifest.rows
@@ -205,7 +207,7 @@ class Store(KnownAttributes):
         return block.open_row(row.row)
 
     def write_block(self, cubes: Sequence[xr.Dataset], source_digest: str) -> BlockRecord:
-        """Write cubes of one shape as a block; see `commit`.
+        """Write cubes of the same shape as a block; see `commit`.
 
         Parameters
         ----------
@@ -217,43 +219,43 @@ class Store(KnownAttributes):
         Returns
         -------
         BlockRecord
-            Plain data, to be committed here or elsewhere.
+            Plain data, to be committed in this process or another.
         """
         return write_cubes(self._files, cubes, source_digest)
 
     def commit(self, records: Sequence[BlockRecord]) -> None:
-        """Make finished blocks part of the store, all or none.
+        """Add finished blocks to the store, either all of them or none.
 
         Parameters
         ----------
         records : sequence of BlockRecord
-            In the order the datasets shall have, after those that are there.
+            In the order of the datasets, which follow the existing ones.
 
         Raises
         ------
         DuplicateNameError
-            A dataset of the same name is there already.
+            If a dataset of the same name exists already.
         """
         self._commit = publish(self._files, records, self._replaced)
         self._replaced = None
 
     def replace_blocks(self, replacements: Sequence[tuple[Sequence[str], BlockRecord]]) -> None:
-        """Put finished blocks in the place of others with the same datasets, all or none.
+        """Replace blocks by finished blocks with the same datasets, either all of them or none.
 
         Parameters
         ----------
         replacements : sequence of (sequence of str, BlockRecord)
-            Names of the blocks that go, and the block that comes.
+            Names of the blocks to be replaced, and the block that replaces them.
 
         Raises
         ------
         StoreError
-            A block that shall go is not there any more.
+            If a block to be replaced no longer exists.
         """
         self._commit = replace_blocks(self._files, replacements)
 
     def find_uncommitted(self, source_digest: str) -> BlockRecord | None:
-        """Return a finished, sound block of the same input that was never committed."""
+        """Return a finished, intact block made from the same input that was never committed."""
         committed = self._commit.blocks if self._commit else {}
         for block in self._sealed():
             if block in committed or not block.startswith(source_digest[:16]):
@@ -264,38 +266,38 @@ class Store(KnownAttributes):
                 continue
             if manifest.source_digest != source_digest or block_problems(self._files, manifest):
                 continue
-            self._files.touch(f"blocks/{block}")  # so that nobody's gc sweeps it now
+            self._files.touch(f"blocks/{block}")  # so that a concurrent gc does not remove it
             return manifest.record(digest)
         return None
 
     def gc(self, older_than_s: float, unfinished_older_than_s: float | None = None) -> list[str]:
-        """Remove blocks that the newest commit does not have.
+        """Remove blocks that are not in the newest commit.
 
         Parameters
         ----------
         older_than_s : float
-            Only those unchanged for so many seconds: a younger one may belong to a
-            writer still at work, or to a reader of an older commit.
+            Only blocks that have not changed for this many seconds are removed: a younger one may
+            belong to a running writer, or to a reader of an older commit.
         unfinished_older_than_s : float, optional
-            The same for blocks that no commit ever held; by default it is the same.
+            The same for blocks that were never in a commit; by default the same time.
 
         Returns
         -------
         list of str
-            Names of the blocks removed. What gmdask did not write stays.
+            Names of the removed blocks. Files that gmdask did not write are kept.
 
         Raises
         ------
         StoreError
-            If the newest commit is lost, or may be: there are finished blocks that no commit
-            holds, and nothing that says that none is missing.
+            If the newest commit is lost or may be lost: there are finished blocks that no commit
+            holds, and nothing proves that no commit is missing.
         """
         kept, held = newest_commit(self._files).blocks, held_blocks(self._files)
         never_held = [block for block in self._sealed() if block not in held]
         if never_held and not mark_numbers(self._files):
             raise StoreError(
-                f"{self.url}: no commit holds {len(never_held)} finished blocks ({never_held[0]}, ...): those "
-                "of a writer that was killed, or of a commit that is lost; nothing is removed (see gmdask verify)"
+                f"{self.url}: no commit holds {len(never_held)} finished blocks ({never_held[0]}, ...): either a "
+                "writer was killed or a commit is lost; nothing is removed (see gmdask verify)"
             )
         blocks = {name for name in self._files.names("blocks") if is_block_name(name)}
         removed = []
@@ -320,7 +322,7 @@ class Store(KnownAttributes):
         Returns
         -------
         list of Problem
-            All that is wrong; empty if nothing is.
+            All problems; empty if there are none.
         """
         return verify_files(self._files)
 
@@ -346,7 +348,7 @@ def write_block(
 
 
 def open_block(url: str | os.PathLike[str], block: str, manifest_digest: str) -> Block:
-    """Open a block of a store, whichever commit is the newest there by now.
+    """Open a block of a store, regardless of the current commit.
 
     Parameters
     ----------
@@ -360,7 +362,7 @@ def open_block(url: str | os.PathLike[str], block: str, manifest_digest: str) ->
     Raises
     ------
     CorruptStoreError
-        Its manifest or metadata are missing or damaged.
+        If its manifest or metadata are missing or damaged.
     """
     return Block(files_at(url), block, manifest_digest)
 
@@ -371,12 +373,12 @@ def verify_store(url: str | os.PathLike[str]) -> list[Problem]:
     Returns
     -------
     list of Problem
-        All that is wrong; empty if nothing is.
+        All problems; empty if there are none.
 
     Raises
     ------
     StoreNotFoundError
-        There is no store.
+        If there is no store.
     """
     files = files_at(url)
     if not commit_numbers(files) and not lost_commit(files):

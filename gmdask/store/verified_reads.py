@@ -1,4 +1,4 @@
-"""Reading the files of a block, no byte of which is served unchecked."""
+"""Read the files of a block, with every byte checked."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["CheckedFiles", "CheckedStore"]
 class CheckedFiles:
     """The files of one sealed block, checked at each read.
 
-    Only the manifest says which files there are, and every range served is widened
-    to whole pieces (inner chunks, shard indices, files) whose CRC-32C must be the
+    The manifest alone defines which files exist. Every range that is read is extended
+    to whole pieces (inner chunks, shard indices, files), whose CRC-32C must match the
     recorded one.
 
     Parameters
@@ -35,7 +35,7 @@ class CheckedFiles:
     files : Files
         The store.
     manifest : Manifest
-        Of the block.
+        Manifest of the block.
     """
 
     def __init__(self, files: Files, manifest: Manifest) -> None:
@@ -49,19 +49,19 @@ class CheckedFiles:
         Parameters
         ----------
         key : str
-            Its path within the block; the manifest knows it.
+            Its path within the block, which must be in the manifest.
         start, end : int
-            Of the bytes; not beyond its size.
+            Range of bytes, within the size of the file.
 
         Returns
         -------
         bytes
-            As they were written.
+            The bytes, as they were written.
 
         Raises
         ------
         CorruptStoreError
-            The file is missing, truncated, or its bytes are not those written.
+            If the file is missing, truncated or damaged.
         """
         sums = self.manifest.files[key]
         if not 0 <= start <= end <= sums.size:
@@ -71,7 +71,7 @@ class CheckedFiles:
         begin = sums.ends[first - 1] if first else 0
         stop = sums.ends[last]
         try:
-            # one byte more than the file should have shows that it has grown
+            # one byte more than expected is read, to notice a file that has grown
             more = stop == sums.size
             data = self.files.read_range(f"{self.folder}/{key}", begin, stop + more)
         except FileNotFoundError:
@@ -96,10 +96,10 @@ class CheckedFiles:
 
 
 class CheckedStore(WrapperStore[Store]):
-    """The same for Zarr.
+    """The same checks for reads through Zarr.
 
-    Zarr by itself takes a missing shard for zeros, and does not notice two that
-    were swapped.
+    Zarr by itself takes a missing shard as zeros, and does not notice two swapped
+    shards.
 
     Parameters
     ----------
@@ -119,12 +119,12 @@ class CheckedStore(WrapperStore[Store]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return the asked bytes of a file, None if the block has no such file.
+        """Return the requested bytes of a file, None if the block has no such file.
 
         Raises
         ------
         CorruptStoreError
-            The file is missing, truncated, or its bytes are not those written.
+            If the file is missing, truncated or damaged.
         """
         sums = self._checked.manifest.files.get(key)
         if sums is None:
@@ -147,17 +147,17 @@ class CheckedStore(WrapperStore[Store]):
             yield key, await self.get(key, prototype, byte_range)
 
     async def exists(self, key: str) -> bool:
-        """Whether the manifest knows a file."""
+        """Whether the manifest contains a file."""
         return key in self._checked.manifest.files
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """List the files of the manifest that begin with a prefix."""
+        """List the files of the manifest whose path begins with a prefix."""
         for key in self._checked.manifest.files:
             if key.startswith(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """List what the manifest has directly below a folder."""
+        """List the direct members of a folder, according to the manifest."""
         folder = f"{prefix.rstrip('/')}/" if prefix else ""
         names = self._checked.manifest.files
         below = {key[len(folder) :].split("/", 1)[0] for key in names if key.startswith(folder)}

@@ -1,4 +1,4 @@
-"""Checking every byte of a store."""
+"""Check every byte of a store."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ __all__ = ["Problem", "block_problems", "verify_files"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a store is not what was written.
+    """A deviation of a store from what was written.
 
     Attributes
     ----------
     dataset : str
-        Name, or names with commas; ``""`` if it is of none.
+        Name, or names separated by commas; ``""`` if it concerns no dataset.
     array : str
-        The array; ``""`` if the file is of none.
+        The array; ``""`` if it concerns no array.
     file : str
         Path within the store.
     message : str
-        What is wrong with it.
+        What is wrong.
     """
 
     dataset: str
@@ -68,13 +68,13 @@ def verify_files(files: Files) -> list[Problem]:
     Parameters
     ----------
     files : Files
-        The store, which may be damaged in any way.
+        The store, however damaged.
 
     Returns
     -------
     list of Problem
-        All that was found; empty if the store is sound. What a writer that was
-        killed has left behind is no problem.
+        All problems; empty if the store is intact. Files left by a killed writer are not a
+        problem.
     """
     problems, newest = _commit_problems(files)
     problems += _group_problems(files)
@@ -95,9 +95,7 @@ def verify_files(files: Files) -> list[Problem]:
             problems += _row_problems(rows, manifest, commit_path(newest.version))
         if may_be_lost and block not in held:
             datasets = ", ".join(row.name for row in manifest.rows)
-            message = (
-                "its block is finished, but no commit holds it: one is lost, or a writer was killed"
-            )
+            message = "its block is finished, but no commit holds it: a commit is lost, or a writer was killed"
             problems.append(Problem(datasets, "", path, message))
         found = block_problems(files, manifest)
         if not found:
@@ -107,16 +105,16 @@ def verify_files(files: Files) -> list[Problem]:
 
 
 def _row_problems(rows: Sequence[Row], manifest: Manifest, path: str) -> list[Problem]:
-    """Datasets of a commit that are not those of their block."""
+    """Datasets of a commit that differ from those of their block."""
     return [
-        Problem(row.name, "", path, f"is not what block {row.block} holds in row {row.row}")
+        Problem(row.name, "", path, f"differs from row {row.row} of block {row.block}")
         for row in rows
         if row.row >= len(manifest.rows) or manifest.rows[row.row] != row
     ]
 
 
 def _reading_problems(files: Files, manifest: Manifest, digest: str) -> list[Problem]:
-    """Why a block whose bytes are as they were written cannot be opened."""
+    """Reasons why a block with intact bytes cannot be opened."""
     try:
         block = Block(files, manifest.block, digest)
         for row in range(len(manifest.rows)):
@@ -127,7 +125,7 @@ def _reading_problems(files: Files, manifest: Manifest, digest: str) -> list[Pro
 
 
 def _schema_problems(files: Files, path: str, schema: str) -> list[Problem]:
-    """Where a file that is as it was written is not what its schema expects."""
+    """Deviations of an intact file from its schema."""
     found = schema_problems(json.loads(files.read(path)), schema)
     return [Problem("", "", path, f"{message} ({schema})") for message in found]
 
@@ -156,7 +154,7 @@ def _file_problems(files: Files, manifest: Manifest, path: str) -> list[Problem]
     except OSError as error:
         return [Problem(*manifest.describe(path), file, f"cannot be read ({error})")]
     if len(data) != sums.size:
-        message = f"{len(data)} bytes, where {sums.size} were written"
+        message = f"{len(data)} bytes, but {sums.size} were written"
         return [Problem(*manifest.describe(path), file, message)]
     if sha256(data) == sums.sha256:
         return []
@@ -171,7 +169,7 @@ def _file_problems(files: Files, manifest: Manifest, path: str) -> list[Problem]
 
 
 def _commit_problems(files: Files) -> tuple[list[Problem], Commit | None]:
-    """Problems of all commits, and the newest if it is sound."""
+    """Return the problems of all commits, and the newest commit if it is intact."""
     problems = []
     newest: Commit | None = None
     before: str | None = ""
@@ -189,19 +187,19 @@ def _commit_problems(files: Files) -> tuple[list[Problem], Commit | None]:
         if newest:
             problems += _schema_problems(files, path, "commit.json")
         if newest and before is not None and newest.parent != before:
-            problems.append(Problem("", "", path, "does not follow the commit before it"))
+            problems.append(Problem("", "", path, "does not follow the previous commit"))
         before = newest.digest if newest else None
     if lost := lost_commit(files):
         return [*problems, _gap(expected, lost)], None
     for number in mark_numbers(files):
         path = mark_path(number)
         if files.read(path) != sha256(files.read(commit_path(number))).encode():
-            problems.append(Problem("", "", path, "is not that of its commit"))
+            problems.append(Problem("", "", path, "does not match its commit"))
     return problems, newest
 
 
 def _gap(first: int, last: int) -> Problem:
-    """Commits that are not there."""
+    """Return the problem of missing commits."""
     more = "" if first == last else f", and so are those up to {commit_path(last)}"
     return Problem("", "", commit_path(first), f"missing{more}")
 
@@ -219,5 +217,5 @@ def _group_problems(files: Files) -> list[Problem]:
 
 
 def _short(error: GmdaskError, path: str) -> str:
-    """Return a message without the path it begins with."""
+    """Return a message without its leading path."""
     return str(error).rpartition(f"file {path}")[2].lstrip(": ")

@@ -1,4 +1,4 @@
-"""Writing one block: a Zarr group that any Zarr reader can open."""
+"""Write one block: a Zarr group that any Zarr reader can open."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ _DIGEST = re.compile(r"[0-9A-Za-z]{16,}")
 
 
 def write_cubes(files: Files, cubes: Sequence[xr.Dataset], source_digest: str) -> BlockRecord:
-    """Write cubes of one shape as a new block, and seal it.
+    """Write cubes of the same shape as a new block, and seal it.
 
     Parameters
     ----------
     files : Files
         The store.
     cubes : sequence of xarray.Dataset
-        In memory, in order.
+        In memory, in the order of the block.
     source_digest : str
-        Digest of the input, by which a later run finds the block; 16 or more
+        Digest of the input, by which a later run finds the block; at least 16
         letters and digits.
 
     Returns
     -------
     BlockRecord
-        To be committed. Without that, the block is not part of the store.
+        Record for a commit. Before it is committed, the block is not part of the store.
 
     Raises
     ------
     InputError
-        The cubes cannot share a block.
+        If the cubes cannot share a block.
     StoreError
-        The files cannot be written.
+        If the files cannot be written.
     """
     _check(cubes, source_digest)
     try:
@@ -88,7 +88,7 @@ def write_cubes(files: Files, cubes: Sequence[xr.Dataset], source_digest: str) -
 
 
 def _give_up(files: Files, block: str) -> None:
-    """Free the space of a block that cannot be written, and that no manifest names."""
+    """Free the space of a block that could not be written and has no manifest."""
     with contextlib.suppress(StoreError):
         files.remove(manifest_path(block))
         files.remove(f"blocks/{block}")
@@ -98,7 +98,7 @@ def _check(cubes: Sequence[xr.Dataset], source_digest: str) -> None:
     if not cubes:
         raise InputError("a block needs at least one cube")
     if not _DIGEST.fullmatch(source_digest):
-        raise InputError(f"{source_digest!r} is not a digest of 16 or more letters and digits")
+        raise InputError(f"{source_digest!r} is not a digest of at least 16 letters and digits")
     signature = describe(cubes[0]).signature
     for cube in cubes[1:]:
         if describe(cube).signature != signature:
@@ -109,7 +109,7 @@ def _check(cubes: Sequence[xr.Dataset], source_digest: str) -> None:
 
 
 def _attributes(cubes: Sequence[xr.Dataset]) -> dict[str, Any]:
-    """Return one list per attribute, one entry per dataset; all but names as JSON text."""
+    """Return one list per attribute, with one entry per dataset; all but names are JSON text."""
     keys = dict.fromkeys(str(key) for cube in cubes for key in cube.attrs)
     if taken := RESERVED & set(keys):
         raise InputError(f"a dataset cannot have attributes named {', '.join(sorted(taken))}")
@@ -130,7 +130,7 @@ def _text(attrs: dict[Any, Any], key: str) -> str | None:
 
 
 def _variable_meta(cube: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Return the attributes of arrays that are a dataset's own, so all but the unit."""
+    """Return the attributes of arrays that differ between datasets: all but the unit."""
     meta = {
         str(name): {key: value for key, value in variable.attrs.items() if key != "unit"}
         for name, variable in cube.data_vars.items()
@@ -202,7 +202,7 @@ def _put_gti(group: zarr.Group, cubes: Sequence[xr.Dataset]) -> None:
 
 
 def _consolidate(store: zarr.abc.store.Store) -> None:
-    """Put the metadata of all members into those of the groups (zarr warns when it does)."""
+    """Copy the metadata of all members into those of the groups (zarr warns when it does so)."""
     prototype = default_buffer_prototype()
 
     async def gather() -> None:

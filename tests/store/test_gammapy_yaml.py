@@ -41,10 +41,10 @@ def test_good(folder):
     ("text", "message"),
     [
         ("a: [", "not YAML"),
-        ("- a", "a mapping with a list 'datasets' is expected"),
-        ("datasets: 3", "a mapping with a list 'datasets' is expected"),
-        ("", "a mapping with a list 'datasets' is expected"),
-        ("datasets: [3]", r"datasets\[0\]: a mapping is expected"),
+        ("- a", "expected a mapping with a list 'datasets'"),
+        ("datasets: 3", "expected a mapping with a list 'datasets'"),
+        ("", "expected a mapping with a list 'datasets'"),
+        ("datasets: [3]", r"datasets\[0\]: expected a mapping"),
         ("datasets: [{type: MapDataset, filename: one.fits}]", r"datasets\[0\]: key 'name'"),
         ("datasets: [{name: a, filename: one.fits}]", "key 'type' is missing"),
         ("datasets: [{name: a, type: MapDataset}]", "key 'filename' is missing"),
@@ -52,7 +52,7 @@ def test_good(folder):
             "datasets: [{name: a, type: MapDatasetOnOff, filename: one.fits}]",
             "dataset 'a' is a MapDatasetOnOff",
         ),
-        ("datasets: [{name: a, type: MapDataset, filename: 3}]", "a string is expected"),
+        ("datasets: [{name: a, type: MapDataset, filename: 3}]", "expected a string"),
         ("!!python/object/apply:os.getcwd []", "not YAML"),
     ],
 )
@@ -64,7 +64,7 @@ def test_bad(folder, text, message):
 
 def test_duplicate(folder):
     entry = "{name: a, type: MapDataset, filename: one.fits}"
-    with pytest.raises(DuplicateNameError, match=r"datasets\[1\]: name 'a' is there already"):
+    with pytest.raises(DuplicateNameError, match=r"datasets\[1\]: name 'a' is already used"):
         read(folder, f"datasets: [{entry}, {entry}]")
 
 

@@ -77,7 +77,7 @@ def test_commits(url):
     assert store.digest != first
     other = Store.open(url)
     assert other.rows == store.rows
-    with pytest.raises(DuplicateNameError, match="a dataset 'a' is there already"):
+    with pytest.raises(DuplicateNameError, match="a dataset 'a' already exists"):
         other.commit([other.write_block([small("a", 3)], "c" * 64)])
     assert names(Store.open(url)) == ["a", "b"]
     record = other.write_block([small("d"), small("d", 1)], "d" * 64)
@@ -97,7 +97,7 @@ def test_commit_needs_the_block(url):
     manifest = url / "manifests" / f"{record.block}.json"
     content = manifest.read_bytes()
     manifest.write_bytes(content.replace(b'"a"', b'"b"'))
-    with pytest.raises(CorruptStoreError, match="not the one that was written"):
+    with pytest.raises(CorruptStoreError, match="was changed since it was written"):
         store.commit([record])
     manifest.unlink()
     with pytest.raises(CorruptStoreError, match="is missing"):
@@ -110,7 +110,7 @@ def test_existing(url, tmp_path):
     again = Store.create(url)  # nothing committed yet: an import that was interrupted
     assert again.find_uncommitted(A) == record
     again.commit([record])
-    with pytest.raises(StoreExistsError, match="a store of 1 dataset"):
+    with pytest.raises(StoreExistsError, match="a store with 1 dataset"):
         Store.create(url)
     foreign = tmp_path / "foreign"
     foreign.mkdir()

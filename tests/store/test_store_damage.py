@@ -193,13 +193,15 @@ def test_commits_far_apart(url):
     (url / "commits/99999999.json").write_bytes((url / "commits/00000003.json").read_bytes())
     files = [problem.file for problem in verify_store(url)]
     assert files[:2] == ["commits/00000004.json", "commits/99999999.json"]
-    with pytest.raises(CorruptStoreError, match=r"commits/99999999\.json: not the commit of this"):
+    with pytest.raises(
+        CorruptStoreError, match=r"commits/99999999\.json: contains a commit of another"
+    ):
         Store.open(url)
     content = json.loads((url / "commits/00000003.json").read_bytes()) | {"version": 99999999}
     del content["sha256"]
     (url / "commits/99999999.json").write_bytes(encode_sealed(content))
     store = Store.open(url)
-    with pytest.raises(StoreError, match="no number left"):
+    with pytest.raises(StoreError, match="no number is left"):
         store.commit([])
 
 
@@ -276,7 +278,7 @@ def test_shapes_sealed_again(array, shape, url):
     assert told
     assert "cannot be opened" in told[-1].message
     opened = Store.open(url)
-    with pytest.raises(CorruptStoreError, match=rf"block {row.block}: its metadata are not"):
+    with pytest.raises(CorruptStoreError, match=rf"block {row.block}: its metadata are invalid"):
         opened.open_row(opened.rows[0]).load()
 
 
@@ -309,7 +311,9 @@ def test_swapped_manifests_and_older_commits(url):
     manifests[1].write_bytes(two)
     commits = url / "commits"
     shutil.copy(commits / "00000002.json", commits / "00000004.json")
-    with pytest.raises(CorruptStoreError, match=r"00000004\.json: not the commit of this number"):
+    with pytest.raises(
+        CorruptStoreError, match=r"00000004\.json: contains a commit of another number"
+    ):
         Store.open(url)
 
 

@@ -1,4 +1,4 @@
-"""Reading the HDUs of one sky map: image, axes, WCS, unit, metadata."""
+"""Read the HDUs of one sky map: image, axes, WCS, unit, metadata."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WCS_RTOL = 1e-9
 
 @dataclass(frozen=True)
 class SkyMap:
-    """A map on a WCS grid, or of a region in one pixel: data in the order (axes reversed, lat, lon)."""
+    """A map on a WCS grid, or of a region as a single pixel; the data have the order (axes reversed, lat, lon)."""
 
     hdu: str
     data: NDArray[Any]
@@ -48,7 +48,7 @@ def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
     name : str
         Name of the HDU.
     where : str
-        File and dataset, to begin messages with.
+        File and dataset, with which messages begin.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
     Raises
     ------
     InputError
-        The HDU is neither an image on a WCS grid nor a table of a region, or its axes do not fit.
+        If the HDU is neither an image on a WCS grid nor a region table, or its axes do not match.
     """
     if name not in hdus:
         return None
@@ -73,8 +73,8 @@ def read_map(hdus: fits.HDUList, name: str, where: str) -> SkyMap | None:
     shape = tuple(axis.nbin for axis in reversed(axes))
     if hdu.data.shape[:-2] != shape or hdu.data.ndim < 2:
         raise InputError(
-            f"{where}: image of shape {hdu.data.shape}, where its axes "
-            f"({', '.join(axis.name for axis in axes)}) ask for {(*shape, 'lat', 'lon')}"
+            f"{where}: image of shape {hdu.data.shape}, expected "
+            f"{(*shape, 'lat', 'lon')} from its axes ({', '.join(axis.name for axis in axes)})"
         )
     data = np.asarray(hdu.data)
     return SkyMap(
@@ -127,18 +127,18 @@ def _read_wcs(header: fits.Header, where: str) -> dict[str, Any]:
 def _read_axes(hdus: fits.HDUList, hdu: Any, where: str) -> tuple[Axis, ...]:
     bands_name = hdu.header.get("BANDSHDU", f"{hdu.name}_BANDS")
     if bands_name not in hdus:
-        raise InputError(f"{where}: its table of axes, HDU {bands_name}, is missing")
+        raise InputError(f"{where}: its axes table, HDU {bands_name}, is missing")
     bands = hdus[bands_name]
     where = f"{where}: HDU {bands_name}"
     if not isinstance(bands, fits.BinTableHDU):
         raise InputError(f"{where} is not a table")
     if "NPIX" in bands.columns.names:
-        raise InputError(f"{where}: grids that change with energy are not supported yet")
+        raise InputError(f"{where}: grids that vary with energy are not supported yet")
     return read_bands(bands, where)
 
 
 def same_wcs(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two sets of WCS cards say the same."""
+    """Whether two sets of WCS cards are equivalent."""
     if one.keys() != other.keys():
         return False
     for key, value in one.items():

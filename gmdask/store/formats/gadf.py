@@ -1,4 +1,4 @@
-"""Gammapy's MapDataset and SpectrumDataset in FITS ("gadf") as one `xarray.Dataset`.
+"""Read Gammapy's MapDataset and SpectrumDataset in FITS ("gadf") as one `xarray.Dataset`.
 
 No Gammapy is needed: the file is read with astropy alone. Arrays are ordered
 (energy, lat, lon), keep their dtype and their units, and come in native byte
@@ -39,7 +39,7 @@ MAPS = (*COUNTS_LIKE, "exposure", "psf", "psf_exposure", "edisp", "edisp_exposur
 TABLES = ("GTI", "META_TABLE")
 STRUCTURAL = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "NAME", "CHECKSUM", "DATASUM", "COMMENT"}
 
-# astropy warns through a process-wide filter: one file at a time may change it.
+# astropy's warnings go through a process-wide filter: only one file at a time may change it
 
 
 def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
@@ -63,9 +63,9 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
     Raises
     ------
     InputNotFoundError
-        There is no such file.
+        If the file does not exist.
     InputError
-        The file is damaged, or holds something else than is expected.
+        If the file is damaged, or its content is not a dataset.
     """
     path = Path(path)
     with open_fits(fits_content(path), str(path)) as hdus:
@@ -80,18 +80,18 @@ def read_content(content: bytes, file: str, name: str | None, default: str) -> x
     Parameters
     ----------
     content : bytes
-        Of the file, not gzipped.
+        Content of the file, not gzipped.
     file : str
-        Its name, to begin messages with.
+        Its name, with which messages begin.
     name : str or None
         Name of the dataset; by default the keyword NAME.
     default : str
-        Its name if there is no such keyword.
+        Name of the dataset if there is no such keyword.
 
     Raises
     ------
     InputError
-        The file is damaged, or holds something else than is expected.
+        If the file is damaged, or its content is not a dataset.
     """
     with open_fits(content, file) as hdus:
         return _read(hdus, file, name, default)
@@ -111,12 +111,12 @@ def _read(hdus: fits.HDUList, file: str, name: str | None, default: str) -> xr.D
 
 
 def _kind(cube: xr.Dataset, where: str) -> dict[str, str]:
-    """Kind of a dataset, and its statistic where it is not the usual one.
+    """Kind of a dataset, and its statistic if it is not the default of the kind.
 
     Raises
     ------
     InputError
-        It has off counts or acceptances, but not all, or is a map.
+        If it has only some of the off counts and acceptances, or has them and is a map.
     """
     spectrum = "region" in cube.attrs and "psf" not in cube
     found = [key for key in OFF if key in cube]
@@ -124,7 +124,7 @@ def _kind(cube: xr.Dataset, where: str) -> dict[str, str]:
         kind = {"kind": "SpectrumDataset" if spectrum else "MapDataset"}
         return kind | ({"stat_type": "cash_weighted"} if "weights" in cube else {})
     if "weights" in cube:
-        msg = f"{where}: a mask has values other than 0 and 1: weights of on/off data are not supported"
+        msg = f"{where}: a mask has values other than 0 and 1, but weights of on/off data are not supported"
         raise InputError(msg)
     if not spectrum:
         msg = f"{where}: HDU {found[0].upper()} found: on/off maps are not supported yet"
@@ -142,7 +142,7 @@ def _stem(path: Path) -> str:
 
 @contextmanager
 def open_fits(content: bytes, file: str) -> Iterator[fits.HDUList]:
-    """Open a FITS file; what astropy warns of is logged or, if truncated, raised."""
+    """Open a FITS file; astropy's warnings are logged or, for a truncated file, raised."""
     with caught_warnings(AstropyWarning) as caught:
         try:
             with fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as hdus:
@@ -150,7 +150,7 @@ def open_fits(content: bytes, file: str) -> Iterator[fits.HDUList]:
                 yield hdus
         except InputError:
             raise
-        except Exception as error:  # whatever astropy makes of damaged bytes
+        except Exception as error:  # astropy raises any exception on damaged bytes
             raise InputError(f"{file}: not a FITS file, or damaged ({error})") from error
     for message in caught:
         log.warning("%s: %s", file, message.message)
@@ -160,7 +160,7 @@ def _check_complete(hdus: fits.HDUList, size: int, file: str) -> None:
     last = hdus[-1].fileinfo()
     end = last["datLoc"] + last["datSpan"]
     if end > size:
-        raise InputError(f"{file}: truncated, {size} bytes where its headers ask for {end}")
+        raise InputError(f"{file}: truncated, {size} bytes instead of the {end} of its headers")
     if end < size:
         raise InputError(f"{file}: damaged, bytes {end} to {size} belong to no HDU")
 
@@ -171,7 +171,7 @@ def _check_hdus(hdus: fits.HDUList, where: str) -> None:
     known |= {f"{key}_{table}" for key in known for table in ("BANDS", "REGION")}
     known |= {hdu.header["BANDSHDU"] for hdu in hdus[1:] if "BANDSHDU" in hdu.header}
     for unknown in (name for name in names if name not in known):
-        log.warning("%s: HDU %s is not known and is left out", where, unknown or "(no name)")
+        log.warning("%s: unknown HDU %s is ignored", where, unknown or "(no name)")
 
 
 def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
@@ -197,7 +197,10 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
                 data = data.astype(bool)
             _put(dataset, key, ("energy", "lat", "lon"), maps[key], data)
     if weights is not None:
-        log.info("%s: its masks have values other than 0 and 1, which weight the statistic", where)
+        log.info(
+            "%s: its masks have values other than 0 and 1, which are used as weights of the statistic",
+            where,
+        )
         dataset["weights"] = xr.Variable(("energy", "lat", "lon"), weights, {"unit": ""})
     exposure = maps["exposure"]
     axis = _expect_axes(exposure, (("energy_true", "energy"),), where)[0]
@@ -208,7 +211,9 @@ def _assemble(maps: dict[str, SkyMap], where: str) -> xr.Dataset:
         if key in maps:
             dataset = _add_irf(dataset, key, maps, where)
         elif f"{key}_exposure" in maps:
-            log.warning("%s: HDU %s_EXPOSURE without %s is left out", where, key.upper(), key)
+            log.warning(
+                "%s: HDU %s_EXPOSURE is ignored, as there is no %s", where, key.upper(), key
+            )
     return dataset
 
 
@@ -260,7 +265,7 @@ def _expect_axes(
     if not fits_:
         wanted = ", ".join(" or ".join(allowed) for allowed in expected)
         raise InputError(
-            f"{where}: HDU {sky_map.hdu} has axes ({', '.join(names)}), expected are ({wanted})"
+            f"{where}: HDU {sky_map.hdu} has axes ({', '.join(names)}), expected ({wanted})"
         )
     return sky_map.axes
 
@@ -270,7 +275,7 @@ def _expect_same_axis(
 ) -> None:
     if not same_axis(axis, expected):
         raise InputError(
-            f"{where}: HDU {sky_map.hdu}: axis {axis.name} ({axis.nbin} bins) is not "
+            f"{where}: HDU {sky_map.hdu}: axis {axis.name} ({axis.nbin} bins) differs from "
             f"that of HDU {reference.hdu} ({expected.nbin} bins)"
         )
 
@@ -279,15 +284,15 @@ def _expect_same_grid(sky_map: SkyMap, reference: SkyMap, where: str) -> None:
     shape, expected = sky_map.data.shape[-2:], reference.data.shape[-2:]
     if shape != expected:
         raise InputError(
-            f"{where}: HDU {sky_map.hdu} has {shape} pixels (lat, lon), where HDU "
+            f"{where}: HDU {sky_map.hdu} has {shape} pixels (lat, lon), but HDU "
             f"{reference.hdu} has {expected}"
         )
     if None not in (sky_map.region, reference.region):
-        return  # a spectrum is of the region of its counts; its background may come from others
+        return  # a spectrum has the region of its counts; its background may come from other regions
     if not same_wcs(sky_map.wcs, reference.wcs):
         raise InputError(
-            f"{where}: HDU {sky_map.hdu} has another WCS than HDU {reference.hdu}; "
-            "they are expected to be the same"
+            f"{where}: the WCS of HDU {sky_map.hdu} differs from that of HDU {reference.hdu}; "
+            "they must be the same"
         )
 
 
@@ -299,7 +304,7 @@ def _add_tables(dataset: xr.Dataset, hdus: fits.HDUList, where: str) -> None:
             dataset[f"gti_{column.lower()}"] = xr.Variable(("gti",), values, {"unit": "s"})
         keys = ("MJDREFI", "MJDREFF", "TIMESYS")
         if any(key not in gti.header for key in keys):
-            raise InputError(f"{where}: HDU GTI: keywords {', '.join(keys)} are expected")
+            raise InputError(f"{where}: HDU GTI: expected the keywords {', '.join(keys)}")
         dataset.attrs["gti"] = {key.lower(): gti.header[key] for key in keys}
     if "META_TABLE" in hdus and hdus["META_TABLE"].data is not None:
         table = hdus["META_TABLE"]
@@ -320,13 +325,13 @@ def _seconds(gti: Any, column: str, where: str) -> Any:
     try:
         factor = Unit(gti.columns[column].unit or "s").to("s")
     except (ValueError, UnitsError) as error:
-        raise InputError(f"{where}: column {column} is not in a unit of time") from error
+        raise InputError(f"{where}: column {column} does not have a unit of time") from error
     values = np.asarray(gti.data[column], dtype=np.float64)
     return values if factor == 1 else values * factor
 
 
 def _plain(value: Any) -> Any:
-    """Return a table cell as what JSON can hold."""
+    """Return a table cell as a value that JSON can represent."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").rstrip()
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""A cube as Gammapy's MapDataset or SpectrumDataset in FITS ("gadf"); no Gammapy is needed."""
+"""Write a cube as Gammapy's MapDataset or SpectrumDataset in FITS ("gadf"), without Gammapy."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["gti_table", "to_hdulist"]
 
 
 def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
-    """HDUs of a dataset, as `read_map_dataset` and Gammapy read them.
+    """Return the HDUs of a dataset, as `read_map_dataset` and Gammapy read them.
 
     Parameters
     ----------
     cube : xarray.Dataset
-        In memory. Arrays keep their dtype, but for masks of maps, which become bytes. Weights are written as
+        In memory. Arrays keep their dtype, except masks of maps, which become bytes. Weights are written as
         the fit mask.
 
     Returns
@@ -39,11 +39,11 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
     primary = fits.PrimaryHDU()
     if cube.attrs[
         "name"
-    ].isascii():  # the only characters of FITS; datasets.yaml has the name in any case
+    ].isascii():  # FITS allows only ASCII; datasets.yaml has the name in any case
         primary.header["NAME"] = cube.attrs["name"]
     primary.header.update(cube.attrs.get("primary", {}))
     hdus = [primary]
-    if "weights" in cube:  # the mask of a fit has them, as in Gammapy
+    if "weights" in cube:  # written as the fit mask, as in Gammapy
         fit = cube["mask_fit"].variable if "mask_fit" in cube else 1.0
         cube = cube.assign(mask_fit=cube["weights"].variable * fit)
     for key in (*COUNTS_LIKE, "exposure"):
@@ -65,7 +65,7 @@ def to_hdulist(cube: xr.Dataset) -> fits.HDUList:
 
 
 def _axis(cube: xr.Dataset, dim: Any) -> Axis:
-    """Axis of a dimension, under the name it has in files."""
+    """Return the axis of a dimension, under the name it has in files."""
     axis = cube_axis(cube, str(dim))
     name = axis.name.removeprefix("psf_").removeprefix("edisp_")
     return Axis(name, axis.nodes, axis.interp, axis.node_type, _fits_unit(axis.unit))
@@ -78,7 +78,7 @@ def _fits_unit(unit: str) -> str:
 def _map_hdus(
     cube: xr.Dataset, key: str, values: NDArray[Any], axes: list[Axis]
 ) -> list[Any]:  # fmt: skip
-    """Values of a map with the table of its axes, the fastest first, and of its region."""
+    """Return the HDUs of a map: its values, its axes table (fastest axis first) and its region."""
     name, attrs = key.upper(), cube[key].attrs
     unit = _fits_unit(attrs.get("unit", ""))
     hdus: list[Any]
@@ -103,7 +103,7 @@ def _map_hdus(
 
 
 def gti_table(cube: xr.Dataset) -> fits.BinTableHDU:
-    """HDU of the good time intervals.
+    """Return the HDU of the good time intervals.
 
     Parameters
     ----------

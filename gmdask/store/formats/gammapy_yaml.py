@@ -1,4 +1,4 @@
-"""Gammapy's list of datasets in YAML."""
+"""Read Gammapy's list of datasets in YAML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DatasetEntry:
     kind : str
         Gammapy's class name, such as ``MapDataset``.
     path : pathlib.Path
-        Its file, seen from the working directory.
+        Path of its file, absolute or relative to the working directory.
     """
 
     name: str
@@ -51,16 +51,16 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
     Raises
     ------
     InputNotFoundError
-        The YAML file, or a file it lists, does not exist.
+        If the YAML file, or a file it lists, does not exist.
     InputError
-        It is not YAML, or not such a list, or lists a kind that cannot be read.
+        If it is not YAML, or not a list of datasets, or lists a kind that cannot be read.
     DuplicateNameError
-        Two datasets have the same name.
+        If two datasets have the same name.
     """
     path = expanded(path)
     content = load_yaml(read_bytes(path, "list of datasets"), str(path))
     if not isinstance(content, dict) or not isinstance(content.get("datasets"), list):
-        raise InputError(f"{path}: a mapping with a list 'datasets' is expected")
+        raise InputError(f"{path}: expected a mapping with a list 'datasets'")
     entries = [
         _entry(item, f"{path}: datasets[{number}]", path.parent)
         for number, item in enumerate(content["datasets"])
@@ -71,7 +71,7 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
     for number, entry in enumerate(entries):
         if entry.name in seen:
             raise DuplicateNameError(
-                f"{path}: datasets[{number}]: name {entry.name!r} is there already"
+                f"{path}: datasets[{number}]: name {entry.name!r} is already used"
             )
         seen.add(entry.name)
     return entries
@@ -79,7 +79,7 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
 
 def _entry(item: Any, where: str, folder: Path) -> DatasetEntry:
     if not isinstance(item, dict):
-        raise InputError(f"{where}: a mapping is expected")
+        raise InputError(f"{where}: expected a mapping")
     for key in ("name", "type", "filename"):
         if key not in item:
             raise InputError(f"{where}: key {key!r} is missing")
@@ -91,7 +91,7 @@ def _entry(item: Any, where: str, folder: Path) -> DatasetEntry:
         )
     filename = item["filename"]
     if not isinstance(filename, str):
-        raise InputError(f"{where}: key 'filename': a string is expected, not {filename!r}")
+        raise InputError(f"{where}: key 'filename': expected a string, not {filename!r}")
     file = folder / expanded(filename)
     if not file.is_file():
         raise InputNotFoundError(f"{where}: key 'filename': no such file: {file}")

@@ -1,4 +1,4 @@
-"""OGIP spectra (PHA) with their background (BKG), effective area (ARF) and energy dispersion (RMF)."""
+"""Read OGIP spectra (PHA) with their background (BKG), effective area (ARF) and energy dispersion (RMF)."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ Array = NDArray[np.float64]
 MATRICES = ("MATRIX", "SPECRESP MATRIX")
 PARTS = {"BACKFILE": "background", "ANCRFILE": "effective area", "RESPFILE": "energy dispersion"}
 DIMS = ("energy", "lat", "lon")
-SAME = 1e-6  # relative difference of edges that are the same
+SAME = 1e-6  # relative difference up to which two edges are taken to be equal
 
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """The SPECTRUM of one file.
+    """The SPECTRUM extension of a file.
 
     Attributes
     ----------
     channel : array of shape (channel,)
     counts, backscal : array of shape (channel,)
     good : boolean array of shape (channel,)
-        Of QUALITY 0.
+        Whether QUALITY is 0.
     exposure : float
         In s.
     """
@@ -54,17 +54,17 @@ class _Spectrum:
 
 
 def is_ogip(hdus: fits.HDUList) -> bool:
-    """Whether an open file holds an OGIP spectrum."""
+    """Whether an open file contains an OGIP spectrum."""
     return "SPECTRUM" in hdus
 
 
 def ogip_files(path: str | Path) -> list[Path]:
-    """The file of a spectrum, and those that it names.
+    """Return the file of a spectrum and those that it refers to.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        Of a FITS file; one that holds no OGIP spectrum stands for itself.
+        Path of a FITS file; if it contains no OGIP spectrum, only this path is returned.
     """
     with open_fits(path) as hdus:
         header = hdus["SPECTRUM"].header if is_ogip(hdus) else fits.Header()
@@ -72,12 +72,12 @@ def ogip_files(path: str | Path) -> list[Path]:
 
 
 def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Dataset:
-    """Read a spectrum and the files that it names, which lie beside it.
+    """Read a spectrum and the files that it refers to, which lie in the same folder.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        Of the spectrum.
+        Path of the spectrum.
     hdus : astropy.io.fits.HDUList
         The open file.
     name : str or None
@@ -91,15 +91,15 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     Raises
     ------
     InputNotFoundError
-        A file that it names does not exist.
+        If a file that it refers to does not exist.
     InputError
-        A file is damaged, or holds something else than is expected.
+        If a file is damaged, or has other content than expected.
 
     Notes
     -----
-    Bins of a QUALITY other than 0 are outside the safe mask. The acceptances are BACKSCAL; that of the
-    background is multiplied with its EXPOSURE in units of that of the spectrum. Where the energies of the
-    effective area are not those of the energy dispersion, its mean over each of these is taken.
+    Bins with a QUALITY other than 0 are excluded from the safe mask. The acceptances are BACKSCAL; that
+    of the background is multiplied by the ratio of its EXPOSURE to that of the spectrum. If the energies
+    of the effective area are not those of the energy dispersion, it is averaged over the latter's bins.
     """
     hdu = hdus["SPECTRUM"]
     header = hdu.header
@@ -110,7 +110,7 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     rmf = _read_rmf(path, header, where) if _named(header, "RESPFILE") else None
     energy = _bounds(hdus["EBOUNDS"], where) if "EBOUNDS" in hdus else rmf and rmf[0]
     if energy is None:
-        msg = f"{where}: no energies: there is neither an HDU EBOUNDS nor a file RESPFILE"
+        msg = f"{where}: no energies: it has no HDU EBOUNDS and refers to no RESPFILE"
         raise InputError(msg)
     energy_true, area = _read_arf(path, header, where)
     cube = xr.Dataset(coords=axis_coords("energy", energy[1]))
@@ -157,7 +157,7 @@ def _companion(path: str | Path, header: fits.Header, key: str) -> Path:
 
 
 def _column(hdu: Any, name: str, where: str, default: float | None = None) -> Array:
-    """Column of a table, or the keyword of this name for all rows."""
+    """Return a column of a table, or else the keyword of this name for all rows."""
     if name in hdu.columns.names:
         return np.asarray(hdu.data[name], dtype=np.float64)
     value = hdu.header.get(name, default)
@@ -170,7 +170,7 @@ def _column(hdu: Any, name: str, where: str, default: float | None = None) -> Ar
 def _spectrum(hdu: Any, where: str) -> _Spectrum:
     header = hdu.header
     if "SPEC_NUM" in hdu.columns.names or str(header.get("HDUCLAS4", "")) == "TYPE:II":
-        msg = f"{where}: HDU SPECTRUM holds several spectra (type II), expected one (type I)"
+        msg = f"{where}: HDU SPECTRUM contains several spectra (type II), expected one (type I)"
         raise InputError(msg)
     if "COUNTS" not in hdu.columns.names:
         msg = f"{where}: HDU SPECTRUM has no column COUNTS: rates are not supported"
@@ -180,10 +180,10 @@ def _spectrum(hdu: Any, where: str) -> _Spectrum:
         raise InputError(msg)
     exposure = header.get("EXPOSURE")
     if not isinstance(exposure, int | float) or not exposure > 0:
-        msg = f"{where}: HDU SPECTRUM: keyword EXPOSURE is {exposure!r}, expected a time above 0"
+        msg = f"{where}: HDU SPECTRUM: keyword EXPOSURE is {exposure!r}, expected a positive time"
         raise InputError(msg)
     if (_column(hdu, "GROUPING", where, 1.0) == -1).any():
-        log.warning("%s: GROUPING is not followed, its bins stay as they are", where)
+        log.warning("%s: GROUPING is ignored, the bins are not grouped", where)
     return _Spectrum(
         _column(hdu, "CHANNEL", where).astype(np.int64),
         _column(hdu, "COUNTS", where),
@@ -194,30 +194,30 @@ def _spectrum(hdu: Any, where: str) -> _Spectrum:
 
 
 def _edges(hdu: Any, names: tuple[str, str], axis: str, where: str) -> Axis:
-    """Axis of the rows of a table, from the columns of their lower and upper ends."""
+    """Return the axis of the rows of a table, from the columns of their lower and upper edges."""
     for column in names:
         if column not in hdu.columns.names:
             msg = f"{where}: HDU {hdu.name}: column {column} is missing"
             raise InputError(msg)
     low, high = (np.asarray(hdu.data[column], dtype=np.float64) for column in names)
     if len(low) == 0 or not np.allclose(high[:-1], low[1:], rtol=SAME, atol=0):
-        msg = f"{where}: HDU {hdu.name}: {names[0]} and {names[1]} are expected to be one row of bins without gaps"
+        msg = f"{where}: HDU {hdu.name}: {names[0]} and {names[1]} must describe consecutive bins without gaps"
         raise InputError(msg)
     unit = hdu.columns[names[0]].unit or "keV"
     return Axis(axis, np.append(low, high[-1]), "log", "edges", str(unit))
 
 
 def _bounds(hdu: Any, where: str) -> tuple[NDArray[np.int64], Axis]:
-    """Channels, and the axis of their energies."""
+    """Return the channels, and the axis of their energies."""
     axis = _edges(hdu, ("E_MIN", "E_MAX"), "energy", where)
     return _column(hdu, "CHANNEL", where).astype(np.int64), axis
 
 
 def _order(spectrum: _Spectrum, channels: NDArray[np.int64], where: str) -> NDArray[np.intp]:
-    """Places of channels in a spectrum."""
+    """Return the positions of channels in a spectrum."""
     place = {int(channel): i for i, channel in enumerate(spectrum.channel)}
     if len(place) != len(channels) or set(place) != set(channels.tolist()):
-        msg = f"{where}: the {len(place)} channels of HDU SPECTRUM are not those of its {len(channels)} energies"
+        msg = f"{where}: the {len(place)} channels of HDU SPECTRUM do not match its {len(channels)} energies"
         raise InputError(msg)
     return np.array([place[int(channel)] for channel in channels], dtype=np.intp)
 
@@ -226,7 +226,7 @@ def _check_channels(
     energy: tuple[NDArray[np.int64], Axis], other: tuple[NDArray[np.int64], Axis], where: str
 ) -> None:
     if not (np.array_equal(energy[0], other[0]) and same_axis(energy[1], other[1])):
-        msg = f"{where}: the energies of its channels are not those of RESPFILE"
+        msg = f"{where}: the energies of its channels do not match those of RESPFILE"
         raise InputError(msg)
 
 
@@ -256,28 +256,28 @@ def _add_background(
 
 
 def _read_arf(path: str | Path, header: fits.Header, where: str) -> tuple[Axis, Array]:
-    """True energies, and the effective area in cm2."""
+    """Return the true energies, and the effective area in cm2."""
     if not _named(header, "ANCRFILE"):
-        msg = f"{where}: keyword ANCRFILE names no file of the effective area"
+        msg = f"{where}: keyword ANCRFILE does not name a file with the effective area"
         raise InputError(msg)
     file = _companion(path, header, "ANCRFILE")
     where = f"{where}: {file}"
     with open_fits(file, "effective area") as hdus:
         if "SPECRESP" not in hdus or "SPECRESP" not in hdus["SPECRESP"].columns.names:
-            msg = f"{where} (ANCRFILE) has no HDU SPECRESP with a column of this name"
+            msg = f"{where} (ANCRFILE) has no HDU SPECRESP with a column SPECRESP"
             raise InputError(msg)
         hdu = hdus["SPECRESP"]
         axis = _edges(hdu, ("ENERG_LO", "ENERG_HI"), "energy_true", where)
         try:
             factor = Unit(hdu.columns["SPECRESP"].unit or "cm2").to("cm2")
         except (ValueError, UnitsError) as error:
-            msg = f"{where}: column SPECRESP is not in a unit of area"
+            msg = f"{where}: column SPECRESP does not have a unit of area"
             raise InputError(msg) from error
         return axis, _column(hdu, "SPECRESP", where) * factor
 
 
 def _mean_area(axis: Axis, area: Array, wanted: Axis) -> Array:
-    """Mean of an effective area over other bins, 0 beyond its own."""
+    """Average an effective area over other bins; it is 0 beyond its own."""
     edges = axis.edges * Unit(axis.unit).to(wanted.unit)
     below = np.concatenate([[0.0], np.cumsum(area * np.diff(edges))])
     total = np.interp(wanted.edges, edges, below)
@@ -287,13 +287,13 @@ def _mean_area(axis: Axis, area: Array, wanted: Axis) -> Array:
 def _read_rmf(
     path: str | Path, header: fits.Header, where: str
 ) -> tuple[tuple[NDArray[np.int64], Axis], Axis, Array]:
-    """Channels with their energies, true energies, and the energy dispersion (energy_true, energy)."""
+    """Return the channels with their energies, the true energies, and the energy dispersion (energy_true, energy)."""
     file = _companion(path, header, "RESPFILE")
     where = f"{where}: {file}"
     with open_fits(file, "energy dispersion") as hdus:
         hdu = next((hdus[key] for key in MATRICES if key in hdus), None)
         if hdu is None or "EBOUNDS" not in hdus:
-            msg = f"{where} (RESPFILE) is expected to have the HDUs MATRIX and EBOUNDS"
+            msg = f"{where} (RESPFILE) must have the HDUs MATRIX and EBOUNDS"
             raise InputError(msg)
         if str(hdu.header.get("HDUCLAS3", "REDIST")).strip() == "FULL":
             msg = f"{where}: HDU {hdu.name} includes an effective area (HDUCLAS3 is FULL), which is not supported"
@@ -304,7 +304,7 @@ def _read_rmf(
 
 
 def _matrix(hdu: Any, first: int, n: int, where: str) -> Array:
-    """Matrix (energy_true, energy), of which each row has groups of consecutive channels."""
+    """Read a matrix (energy_true, energy) whose rows consist of groups of consecutive channels."""
     for column in ("N_GRP", "F_CHAN", "N_CHAN", "MATRIX"):
         if column not in hdu.columns.names:
             msg = f"{where}: HDU {hdu.name}: column {column} is missing"
@@ -319,7 +319,7 @@ def _matrix(hdu: Any, first: int, n: int, where: str) -> Array:
         values, at = np.atleast_1d(values), 0
         for start, length in zip(starts.astype(int) - first, lengths.astype(int), strict=True):
             if start < 0 or length < 0 or start + length > n or at + length > len(values):
-                msg = f"{where}: HDU {hdu.name}: row {row} has channels beyond the {n} there are"
+                msg = f"{where}: HDU {hdu.name}: row {row} has channels beyond the last of {n}"
                 raise InputError(msg)
             matrix[row, start : start + length] = values[at : at + length]
             at += length
@@ -327,7 +327,7 @@ def _matrix(hdu: Any, first: int, n: int, where: str) -> Array:
 
 
 def _with_edisp(cube: xr.Dataset, matrix: Array, true: Axis, exposure: Array) -> xr.Dataset:
-    """Cube with an energy dispersion, the same all over the region."""
+    """Add an energy dispersion that is constant over the region to a cube."""
     dims = ("edisp_energy_true", "energy", "edisp_lat", "edisp_lon")
     cube = cube.assign_coords(axis_coords(dims[0], true)).assign_attrs(
         edisp_wcs=dict(cube.attrs["wcs"])
@@ -338,7 +338,7 @@ def _with_edisp(cube: xr.Dataset, matrix: Array, true: Axis, exposure: Array) ->
 
 
 def _add_times(cube: xr.Dataset, hdus: fits.HDUList) -> None:
-    """Good time intervals, where the file has them with their reference."""
+    """Add the good time intervals, if the file has them with their reference."""
     keys = ("MJDREFI", "MJDREFF", "TIMESYS")
     if "GTI" not in hdus or any(key not in hdus["GTI"].header for key in keys):
         return

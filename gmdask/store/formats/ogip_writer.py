@@ -1,4 +1,4 @@
-"""On/off spectra as OGIP files (PHA, BKG, ARF, RMF), in keV and cm2, as XSPEC and Sherpa expect."""
+"""Write on/off spectra as OGIP files (PHA, BKG, ARF, RMF), in keV and cm2, as XSPEC and Sherpa expect."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ CLASS = {"HDUCLASS": "OGIP", "TELESCOP": "unknown", "INSTRUME": "unknown", "FILT
 
 
 def ogip_contents(cube: xr.Dataset, path: Path, edisp: Array) -> dict[Path, bytes]:
-    """Contents of the files of a spectrum: of PHA, BKG, ARF and RMF, that of the PHA last.
+    """Return the contents of the PHA, BKG, ARF and RMF files of a spectrum, the PHA last.
 
     Parameters
     ----------
     cube : xarray.Dataset
         A SpectrumDatasetOnOff in memory.
     path : pathlib.Path
-        Of the PHA; the others end with _bkg, _arf and _rmf.
+        Path of the PHA file; the names of the others end with _bkg, _arf and _rmf.
     edisp : array of shape (energy_true, energy)
         Energy dispersion.
 
     Raises
     ------
     InputError
-        Without a livetime, which the files have to tell.
+        If there is no livetime, which OGIP files require.
     """
     livetime = cube["exposure"].attrs.get("meta", {}).get("livetime")
     if livetime is None:
-        msg = f"dataset {cube.attrs['name']!r}: there is no livetime, which OGIP files have to tell"
+        msg = f"dataset {cube.attrs['name']!r}: there is no livetime, which OGIP files require"
         raise InputError(msg)
     seconds = float(Quantity(livetime).to_value("s"))
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
@@ -142,14 +142,14 @@ def _area(cube: xr.Dataset, axis: Axis, seconds: float) -> fits.BinTableHDU:
 
 
 def _cells(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
-    """Cells of a column of arrays of any length."""
+    """Return arrays of different lengths as the cells of a column."""
     cells = np.empty(len(arrays), dtype=object)
     cells[:] = arrays
     return cells
 
 
 def _matrix(matrix: Array, axis: Axis) -> fits.BinTableHDU:
-    """Table of the rows of a matrix, each as one group of channels without the zeros at its ends."""
+    """Return the table of a matrix, each row as one group of channels without the zeros at its ends."""
     first, last = np.zeros(len(matrix), dtype=int), np.zeros(len(matrix), dtype=int)
     for row, values in enumerate(matrix):
         filled = np.flatnonzero(values)

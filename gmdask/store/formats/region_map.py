@@ -1,4 +1,4 @@
-"""HDUs of a map of one region: a table of values, its axes, and the region's shapes."""
+"""HDUs of a map of one region: a table of values, an axes table, and a table of the region's shapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gmdask.geometry.regions import Region
 
 __all__ = ["NOWHERE", "is_region_table", "read_region", "read_values", "region_table"]
 
-# a spectrum whose region is not known lies in this pixel
+# pixel of a spectrum whose region is not known
 NOWHERE: dict[str, Any] = {
     "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 1.0, "CRPIX2": 1.0, "CRVAL1": 0.0, "CRVAL2": 0.0,
     "CDELT1": -1.0, "CDELT2": 1.0, "CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS",
@@ -28,21 +28,21 @@ NOWHERE: dict[str, Any] = {
 
 
 def is_region_table(hdu: Any) -> bool:
-    """Whether an HDU is a table of the values of a region."""
+    """Whether an HDU is a region's table of values."""
     return isinstance(hdu, fits.BinTableHDU) and {"CHANNEL", "DATA"} <= set(hdu.columns.names)
 
 
 def read_values(hdu: fits.BinTableHDU, axes: tuple[Axis, ...], where: str) -> NDArray[Any]:
-    """Values of a region, as a map of one pixel.
+    """Return the values of a region, as a map of one pixel.
 
     Parameters
     ----------
     hdu : astropy.io.fits.BinTableHDU
-        With a column DATA.
+        Table with a column DATA.
     axes : tuple of Axis
-        The fastest first.
+        The axes, fastest first.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
@@ -52,12 +52,14 @@ def read_values(hdu: fits.BinTableHDU, axes: tuple[Axis, ...], where: str) -> ND
     shape = tuple(axis.nbin for axis in reversed(axes))
     if values.size != np.prod(shape):
         names = ", ".join(axis.name for axis in axes)
-        raise InputError(f"{where}: {values.size} values, where its axes ({names}) ask for {shape}")
+        raise InputError(
+            f"{where}: {values.size} values, but its axes ({names}) have shape {shape}"
+        )
     return values.astype(values.dtype.newbyteorder("=")).reshape(*shape, 1, 1)
 
 
 def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
-    """Region of a map, from the HDU of its shapes.
+    """Return the region of a map, from the HDU of its shapes.
 
     Parameters
     ----------
@@ -66,17 +68,17 @@ def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
     name : str
         Name of the HDU.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
     Region or None
-        None if the file does not say.
+        None if the file does not contain it.
 
     Raises
     ------
     InputError
-        The shapes cannot be read.
+        If the shapes cannot be read.
     """
     if name not in hdus:
         return None
@@ -87,14 +89,14 @@ def read_region(hdus: fits.HDUList, name: str, where: str) -> Region | None:
     try:
         found = regions.Regions.parse(QTable.read(hdu), format="fits")
         for shape in found:
-            shape.meta["include"] = True  # "+" in the table; needed to turn it into one of the sky
+            shape.meta["include"] = True  # "+" in the table; needed to convert it to a sky region
         return Region([shape.to_sky(wcs) for shape in found], cards)
     except (ValueError, KeyError, TypeError, UnitsError, FITSParserError) as error:
         raise InputError(f"{where}: its shapes cannot be read ({error})") from error
 
 
 def region_table(region: Region, name: str) -> fits.BinTableHDU:
-    """HDU of the shapes of a region, in pixels of its projection.
+    """Return the HDU of the shapes of a region, in pixels of its projection.
 
     Parameters
     ----------
@@ -107,5 +109,5 @@ def region_table(region: Region, name: str) -> fits.BinTableHDU:
     hdu = fits.BinTableHDU(regions.Regions(pixels).serialize(format="fits"), name=name)
     hdu.header.update(region.cards)
     y0, y1, x0, x1 = region.box
-    hdu.header["WCSSHAPE"] = f"({x1 - x0},{y1 - y0})"  # Gammapy asks for it
+    hdu.header["WCSSHAPE"] = f"({x1 - x0},{y1 - y0})"  # required by Gammapy
     return hdu

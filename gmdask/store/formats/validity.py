@@ -1,6 +1,6 @@
-"""What a dataset must be before gmdask takes it: the one check of all data that come from outside.
+"""The single check of all datasets that come from outside.
 
-Files, Gammapy's objects and arrays pass through here before they are evaluated or stored.
+Files, Gammapy's objects and arrays are checked here before they are evaluated or stored.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ KERNEL_SUMS = "kernel_sums"
 AXIS_UNITS = {"energy": "TeV", "energy_true": "TeV", "rad": "deg", "migra": ""}
 UNITS = {"exposure": "cm2 s", "psf": "sr-1", "edisp": ""}
 NUMBERS = ("counts", "background", "counts_off", "acceptance", "acceptance_off", "weights")
-ROUNDING = 1e-6  # of the largest value: how far below zero rounding may reach
-WIGGLE = 1e-3  # the same for responses, which come from interpolated tables
+ROUNDING = 1e-6  # how far below zero values may be by rounding, relative to the largest value
+WIGGLE = 1e-3  # the same for responses, which are interpolated from tables
 TOLERANCE = 0.05  # of the sum of a kernel
-CUT_OFF = (
-    1e-3  # share of an energy dispersion in the first or last bin from which on more may lie beyond
-)
+CUT_OFF = 1e-3  # if the first or last bin of an energy dispersion has more than this, more may lie beyond the axis
 NAMES_SHOWN = 3
 
 Array = NDArray[np.float64]
@@ -42,7 +40,7 @@ Mask = NDArray[np.bool_]
 
 
 def check_values(cube: xr.Dataset, where: str) -> xr.Dataset:
-    """Refuse a dataset that no likelihood could be made of.
+    """Raise an error for a dataset that has no valid likelihood.
 
     Parameters
     ----------
@@ -50,24 +48,24 @@ def check_values(cube: xr.Dataset, where: str) -> xr.Dataset:
         In memory, with ``counts`` and ``exposure``, and perhaps masks, ``background``, ``psf``
         and ``edisp``.
     where : str
-        File and dataset, to begin messages with.
+        File and dataset, with which messages begin.
 
     Returns
     -------
     cube : xarray.Dataset
-        The same; if kernels of its PSF or energy dispersion do not sum to 1, and the end of their
-        axis does not explain it, with the sums in the attribute ``kernel_sums``.
+        The same dataset; if kernels of its PSF or energy dispersion do not sum to 1, and the end of
+        their axis does not explain it, their sums are added as the attribute ``kernel_sums``.
 
     Raises
     ------
     InputError
-        - The name is empty or has characters that cannot be printed.
-        - An array is not of numbers, or its unit of another dimension than it must have.
-        - Energies are not positive and finite, or pixels not on the sky.
-        - Good time intervals or the livetime are no times.
-        - Counts, background, acceptances or weights are not finite or negative in the mask.
-        - Exposure is not finite at pixels of the mask, or negative.
-        - PSF or energy dispersion have negative values, or there are none although there is
+        - The name is empty or contains unprintable characters.
+        - An array is not numeric, or its unit has the wrong dimension.
+        - Energies are not positive and finite, or pixels do not lie on the sky.
+        - Good time intervals or the livetime are not valid times.
+        - Counts, background, acceptances or weights are not finite, or negative, inside the mask.
+        - Exposure is not finite at pixels of the mask, or is negative.
+        - PSF or energy dispersion have negative values, or are missing where there is
           exposure in the mask.
     """
     check_name(cube.attrs.get("name"), where)
@@ -99,21 +97,21 @@ def check_values(cube: xr.Dataset, where: str) -> xr.Dataset:
 
 
 def check_name(name: object, where: str) -> None:
-    """Refuse a name of a dataset that is empty or cannot be printed in one line.
+    """Raise an error if the name of a dataset is empty or cannot be printed in one line.
 
-    Letters of any script are fine; control and formatting characters, line breaks and white space
+    Letters of any script are allowed; control and formatting characters, line breaks, and white space
     at the ends are not.
 
     Parameters
     ----------
     name : object
     where : str
-        To begin the message with.
+        Text with which the message begins.
 
     Raises
     ------
     InputError
-        If it is no such name.
+        If the name is not valid.
     """
     fine = isinstance(name, str) and bool(name) and name == name.strip()
     if not fine or any(unicodedata.category(c)[0] == "C" or c in "\u2028\u2029" for c in str(name)):
@@ -122,17 +120,17 @@ def check_name(name: object, where: str) -> None:
 
 
 def sums_in_words(sums: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Tell which responses of which datasets do not sum to 1.
+    """Describe which responses of which datasets do not sum to 1.
 
     Parameters
     ----------
     sums : mapping
-        Attribute ``kernel_sums`` by name of the dataset.
+        The attributes ``kernel_sums``, by name of the dataset.
 
     Returns
     -------
     words : list of str
-        One sentence for each kind of response.
+        One sentence per kind of response.
     """
     words = []
     for key in ("psf", "edisp"):
@@ -153,7 +151,7 @@ def warn_of_sums(sums: Mapping[str, Mapping[str, float]]) -> None:
         log.warning("%s", words)
 
 
-# --- what is beside the values ------------------------------------------------------------
+# --- names, axes and times ----------------------------------------------------------------
 
 
 def _check_kinds(cube: xr.Dataset, where: str) -> None:
@@ -189,7 +187,7 @@ def _check_times(cube: xr.Dataset, where: str) -> None:
             parts = float(gti["mjdrefi"]), float(gti["mjdreff"])
             Time(*parts, format="mjd", scale=str(gti["timesys"]).lower())
         except (KeyError, TypeError, ValueError, ScaleValueError) as error:
-            msg = f"{where}: the reference of the good time intervals is no time ({error})"
+            msg = f"{where}: the reference time of the good time intervals is invalid ({error})"
             raise InputError(msg) from error
     text = cube["exposure"].attrs.get("meta", {}).get("livetime")
     if text is not None:
@@ -253,7 +251,7 @@ def _mask(cube: xr.Dataset) -> Mask:
 
 
 def _below_zero(values: NDArray[Any], chosen: Mask | bool, share: float) -> Mask:
-    """Where values are negative by more than some share of the largest that is chosen."""
+    """Where values are negative by more than a given fraction of the largest selected value."""
     largest = np.max(values, initial=0.0, where=chosen & np.isfinite(values))
     with np.errstate(invalid="ignore"):
         return np.asarray(values < -share * largest)
@@ -266,7 +264,7 @@ def _refuse(bad: Mask, array: xr.DataArray, what: str, where: str) -> None:
         at = ", ".join(f"{dim} {int(index)}" for dim, index in first)
         raise InputError(
             f"{where}: {array.name} is {what}: {int(bad.sum())} bins at {pixels} pixels, the first at {at}; "
-            "mask them, or set them to what is meant"
+            "mask them, or correct them"
         )
 
 
@@ -274,9 +272,9 @@ def _refuse(bad: Mask, array: xr.DataArray, what: str, where: str) -> None:
 
 
 def _check_kernels(cube: xr.Dataset, key: str, exposed: Mask, where: str) -> float | None:
-    """Refuse kernels that are none, and return their sum where it is not 1.
+    """Raise an error for invalid kernels, and return the kernels' sum if it is not 1.
 
-    A kernel is what one energy and pixel has. One without any value is not known there, which is
+    There is one kernel per energy and pixel. A kernel without any finite value is unknown, which is
     usual outside the field of view.
     """
     array, where = cube[key], f"{where}: {key}"
@@ -284,7 +282,7 @@ def _check_kernels(cube: xr.Dataset, key: str, exposed: Mask, where: str) -> flo
     lowest, highest = 0.0, 0.0
     known = np.zeros(array.shape[0], dtype=bool)
     sums, allowances = np.zeros((2, array.shape[0], *array.shape[2:]))
-    for number, plane in enumerate(array.values):  # one by one, for the sake of memory
+    for number, plane in enumerate(array.values):  # one at a time, to save memory
         finite = np.isfinite(plane)
         known[number] = finite.any()
         values = np.where(finite, plane, 0.0)
@@ -317,9 +315,9 @@ def _check_kernels(cube: xr.Dataset, key: str, exposed: Mask, where: str) -> flo
 
 
 def _weights(cube: xr.Dataset, key: str) -> tuple[Array, float | None]:
-    """Weights with which the bins of a kernel sum to 1; for a PSF also the factor of its last value beyond.
+    """Weights with which the bins of a kernel sum to 1; for a PSF also the factor of its last value.
 
-    That bounds what lies beyond the axis of a profile that falls with the power 2.3 of the offset, or faster.
+    The factor bounds what lies beyond the last bin of a profile that falls at least as offset^-2.3.
     """
     second = str(cube[key].dims[1])
     if second == "rad":
