@@ -1,6 +1,6 @@
 """One global sky model, fitted to more gamma-ray datasets than fit in memory.
 
-The public names and modules; each is imported when it is first used.
+The public names and modules; each is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}(-.*)?")
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a name in the same folder that nothing has yet, with the same suffixes.
+    """Return an unused name in the same folder, with the same suffixes.
 
     Parameters
     ----------
     path : path
-        The file or folder that takes its place in the end.
+        The file or folder that the temporary one will replace.
     """
     return path.with_name(f".tmp-{uuid4().hex}-{path.name}")
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one that gmdask gives to what it has not finished."""
+    """Whether a name is that of a temporary, unfinished file of gmdask."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 @contextmanager
 def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Have a file written under a temporary name, and give it its own when it is complete.
+    """Let a file be written under a temporary name, and rename it when it is complete.
 
     Parameters
     ----------
     path : str or path
         The file.
     overwrite : bool
-        Whether it may replace one that is there.
+        Whether it may replace an existing file.
 
     Yields
     ------
     path
-        Where to write it. If that fails, the temporary file is removed and nothing else changes.
+        Where to write the file. If writing fails, the temporary file is removed and nothing else changes.
 
     Raises
     ------
     StoreExistsError
-        If there is a file of this name, which may not be replaced, or a folder.
+        If there is a file of this name that may not be replaced, or a folder.
     """
     path = expanded(path)
     _refuse(path, taken=path.is_dir() or (not overwrite and os.path.lexists(path)))
@@ -70,21 +70,21 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def write_atomically(path: str | Path, content: bytes, *, overwrite: bool = True) -> None:
-    """Write a file as a whole; see `replacing`.
+    """Write a file completely or not at all; see `replacing`.
 
     Parameters
     ----------
     path : str or path
     content : bytes
     overwrite : bool
-        Whether it may replace one that is there.
+        Whether it may replace an existing file.
     """
     with replacing(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Whether a file could be given a name that was free."""
+    """Give a file an unused name; return whether that succeeded."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -94,5 +94,5 @@ def _link(temporary: Path, path: Path) -> bool:
 
 def _refuse(path: Path, *, taken: bool) -> None:
     if taken:
-        msg = f"{path}: there is something of this name already"
+        msg = f"{path}: already exists"
         raise StoreExistsError(msg)

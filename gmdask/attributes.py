@@ -1,4 +1,4 @@
-"""Attributes that an object does not have: errors that suggest a name, or what to do instead."""
+"""Errors for unknown attributes, which suggest the nearest name or an alternative to Gammapy's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Hinting", "KnownAttributes", "unknown_attribute"]
 
 
 def _instead(kind: type, name: str) -> UnknownAttributeError | None:
-    """Error that says what to do instead of using an attribute that only Gammapy's class has."""
+    """Return an error that suggests an alternative to an attribute that only Gammapy's class has."""
     for base in kind.__mro__:
         if name in vars(base):
             return None
@@ -25,9 +25,9 @@ def _instead(kind: type, name: str) -> UnknownAttributeError | None:
 
 
 class _Hinting(ABCMeta):
-    """Class whose missing attributes are looked for in `INSTEAD`."""
+    """Metaclass that looks up missing class attributes in `INSTEAD`."""
 
-    if not TYPE_CHECKING:  # which would take any attribute for one that is there
+    if not TYPE_CHECKING:  # else type checkers would accept any attribute
 
         def __getattr__(cls, name: str) -> Any:
             if (error := _instead(cls, name)) is not None:
@@ -36,7 +36,7 @@ class _Hinting(ABCMeta):
 
 
 class Hinting(metaclass=_Hinting):
-    """Base of classes that say what to do instead of using an attribute of Gammapy's."""
+    """Base of classes whose errors suggest alternatives to Gammapy's attributes."""
 
     __slots__ = ()
 
@@ -45,19 +45,19 @@ class Hinting(metaclass=_Hinting):
         def __getattr__(self, name: str) -> Any:
             if (error := _instead(type(self), name)) is not None:
                 raise error
-            return object.__getattribute__(self, name)  # the error of a property, or of Python
+            return object.__getattribute__(self, name)  # raises the property's error, or Python's
 
 
 class KnownAttributes(Hinting):
-    """Base of classes whose objects have no other attributes than those ``__init__`` gave them.
+    """Base of classes whose objects have only the attributes that ``__init__`` sets.
 
-    Without it ``model.alfa = 3`` would do nothing, without a word. Properties are set as usual, and
-    names that begin with an underscore are not looked at.
+    Without it, ``model.alfa = 3`` would silently do nothing. Properties can be set as usual, and
+    names that begin with an underscore are not checked.
 
     Attributes
     ----------
     set_otherwise : dict
-        What to do instead of setting an attribute, by its name.
+        What to do instead of setting an attribute, by name of the attribute.
     """
 
     __slots__ = ()
@@ -77,7 +77,7 @@ class KnownAttributes(Hinting):
 
 
 def _finishing(init: Callable[..., None]) -> Callable[..., None]:
-    """``__init__`` that marks the object as made, unless a subclass is still about to go on."""
+    """Wrap ``__init__`` to mark the object as complete, unless a subclass still has to continue."""
 
     @wraps(init)
     def finishing(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -89,12 +89,12 @@ def _finishing(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def _check_name(instance: KnownAttributes, name: str) -> None:
-    """Refuse a name that is no attribute, or one that cannot be set.
+    """Reject a name that is not an attribute, or that cannot be set.
 
     Raises
     ------
     UnknownAttributeError
-        If it is such a name.
+        If the name is rejected.
     """
     if name in instance.set_otherwise:
         msg = f"{type(instance).__name__}.{name} cannot be set: {instance.set_otherwise[name]}"
@@ -106,14 +106,14 @@ def _check_name(instance: KnownAttributes, name: str) -> None:
 
 
 def unknown_attribute(instance: object, name: str) -> UnknownAttributeError:
-    """Error for an attribute that is not there, or that cannot be set.
+    """Return the error for an attribute that does not exist or cannot be set.
 
     Parameters
     ----------
     instance : object
         Object that does not have it.
     name : str
-        Name that was given.
+        The given name.
     """
     if (error := _instead(type(instance), name)) is not None:
         return error

@@ -1,7 +1,7 @@
-"""Python functions compiled to machine code when they are first called, and kept for the next process.
+"""Python functions that are compiled to machine code on their first call and cached on disk.
 
-Sums are not reassociated and products not fused: bits depend on nothing but the input and the
-functions of the mathematical library.
+Sums are not reassociated and products not fused: results depend to the last bit only on the input and
+on the functions of the mathematical library.
 """
 
 from __future__ import annotations
@@ -23,44 +23,46 @@ __all__ = ["bytes_to_compile", "compiled", "inlined"]
 
 logger = logging.getLogger("gmdask")
 
-COMPILER = 150_000_000  # bytes that compiling adds to a process for good; 125 MB were measured
+COMPILER = (
+    150_000_000  # bytes by which compiling enlarges a process permanently; 125 MB were measured
+)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use; the code is kept beside the module, or in the user's cache."""
+    """Compile on first use; the code is cached beside the module, or in the user's cache."""
     return _cached(njit(nogil=True, error_model="numpy")(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile as a part of what calls it: loops over energies, which calls would slow down."""
+    """Compile into the calling function: for loops over energies, which calls would slow down."""
     return njit(nogil=True, error_model="numpy", inline="always")(function)
 
 
 def _cached(dispatcher: Any) -> Any:
-    """Keep machine code on disk where any place can be written to."""
+    """Cache machine code on disk, if any place is writable."""
     # without a home, "~" would be a folder in the current one
     if os.path.expanduser("~") != "~" or "NUMBA_CACHE_DIR" in os.environ:  # noqa: PTH111
-        with suppress(RuntimeError, OSError):  # no place: compiled anew in each process
+        with suppress(RuntimeError, OSError):  # no writable place: each process compiles again
             dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
             _caches.append((dispatcher.__module__, dispatcher._cache))
     return dispatcher
 
 
 class _Cache(FunctionCache):
-    """Machine code on disk, made anew when anything that the function calls has changed.
+    """Machine code on disk, compiled again when anything that the function calls has changed.
 
-    Processes take turns with the files of a function: the names of entries are counted up, and two
-    that add an entry at once would give both the same name.
+    Processes take turns with the files of a function: entries are numbered consecutively, and two
+    processes that add an entry at the same time would use the same name.
     """
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Code of a signature, or None."""
+        """Return the code of a signature, or None."""
         with suppress(OSError, EOFError), self._turn(fcntl.LOCK_SH):
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep code; where that fails, the next process compiles it again."""
+        """Save the code; if that fails, the next process compiles it again."""
         with suppress(OSError):
             self._impl.locator.ensure_cache_path()
             with self._turn(fcntl.LOCK_EX):
@@ -69,7 +71,7 @@ class _Cache(FunctionCache):
     @contextmanager
     def _turn(self, operation: int) -> Iterator[None]:
         with ExitStack() as stack:
-            with suppress(OSError):  # nobody can write there
+            with suppress(OSError):  # the folder is not writable
                 lock = Path(self.cache_path) / f"{self._impl.filename_base}.lock"
                 fcntl.flock(stack.enter_context(lock.open("a")), operation)
             yield
@@ -80,7 +82,7 @@ class _Cache(FunctionCache):
 
 
 def _fingerprint(function: Any) -> str:
-    """Digest of a function and of all that it calls or reads in its module."""
+    """Return a digest of a function and of everything in its module that it calls or reads."""
     code, parts = function.__code__, []
     for name in code.co_names:
         value = function.__globals__.get(name)
@@ -93,28 +95,30 @@ def _fingerprint(function: Any) -> str:
 
 
 def bytes_to_compile(package: str) -> int:
-    """Memory that the compiler will take of this process, none where compiled code is on disk.
+    """Memory that the compiler will need in this process, zero if the compiled code is on disk.
 
     Parameters
     ----------
     package : str
-        Whose functions will run, such as "gmdask.likelihood".
+        Package whose functions will run, such as "gmdask.likelihood".
     """
     places = {cache.cache_path for name, cache in _caches if name.startswith(package)}
     return 0 if any(list(Path(place).glob("*.nbi")) for place in places) else COMPILER
 
 
-_caches: list[tuple[str, _Cache]] = []  # of this process, with the modules of their functions
+_caches: list[
+    tuple[str, _Cache]
+] = []  # the caches of this process, with the modules of their functions
 
 
 class _Notice(event.Listener):
-    """Tells once in a process that code is compiled."""
+    """Logs once per process that code is being compiled."""
 
     def __init__(self) -> None:
         self._told = False
 
     def on_start(self, event: Any) -> None:
-        """Tell that compilation begins."""
+        """Log that compilation begins."""
         module = event.data["dispatcher"].py_func.__module__
         if not self._told and module.startswith("gmdask"):
             self._told = True

@@ -1,4 +1,4 @@
-"""The way from what a user holds up to figures and the live view, which lie on higher floors."""
+"""Access from methods to figures and the live view, which belong to higher layers."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ __all__ = ["draw", "from_above"]
 
 
 def draw(function: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a function of `gmdask.plot`, which is imported only now.
+    """Call a function of `gmdask.plot`, which is imported only at this moment.
 
-    Methods such as ``dataset.peek()`` are drawn by it.
+    Methods such as ``dataset.peek()`` use it.
 
     Parameters
     ----------
     function : str
-        Its name.
+        Name of the function.
     *args, **kwargs
-        Passed on.
+        Arguments of the function.
 
     Returns
     -------
-    What the function returns: axes, or a figure.
+    The result of the function: axes, or a figure.
     """
     return from_above("gmdask.plot", function)(*args, **kwargs)
 
 
 def from_above(module: str, name: str) -> Any:
-    """Import something of a higher floor when a method needs it.
+    """Import an object of a higher layer when a method needs it.
 
-    No floor imports those above it, and this is the one place where a method reaches up.
+    No layer imports those above it; this is the one place where a method calls upwards.
 
     Parameters
     ----------
     module, name : str
-        What to import from where.
+        Module, and name of the object in it.
     """
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""The lock that keeps two fits from writing the same files."""
+"""The lock that prevents two fits from writing the same files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gmdask.errors import InputError
 
 __all__ = ["Holder", "Lock"]
 
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file systems without locks
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Holder:
     host : str
     pid : int
     started : float
-        When the process began, in s of Unix time: process numbers are used again.
+        Start of the process, in s of Unix time, since process numbers are reused.
     """
 
     host: str
@@ -44,7 +44,7 @@ class Holder:
         return cls(socket.gethostname(), process.pid, process.create_time())
 
     def runs(self) -> bool | None:
-        """Whether the process is still there; None if it is of another host, which cannot be seen."""
+        """Whether the process still runs; None if it is on another host, where this cannot be checked."""
         if self.host != socket.gethostname():
             return None
         try:
@@ -57,26 +57,26 @@ class Holder:
 
 
 class Lock:
-    """A file that one process at a time holds, with its host and process number.
+    """A file that one process at a time holds, and that contains its host and process number.
 
-    The system releases the lock when the process ends, however it ends. The file of a process
-    that was killed stays, and the next one takes it over. The same `Lock` may be entered again
-    while it is held. Where a file system has no locks, nobody is kept out.
+    The system releases the lock when the process ends, however it ends. The file of a killed
+    process stays, and the next process takes it over. The same `Lock` may be entered again
+    while it is held. On a file system without locks, nothing is locked.
 
     Parameters
     ----------
     path : str or path
-        The file, in a folder that exists when the lock is taken. It is removed in the end.
+        The file; its folder must exist when the lock is taken. It is removed at the end.
 
     Attributes
     ----------
     taken_over : `Holder` or None
-        A process that held it and is gone without having released it.
+        A process that held the lock and ended without releasing it.
 
     Raises
     ------
     InputError
-        On entry, if another process holds it, or the file is something else.
+        On entry, if another process holds the lock, or the file is something else.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -105,7 +105,7 @@ class Lock:
             self._handle = None
 
     def holder(self) -> Holder | None:
-        """Who holds it, or held it and was killed; None if there is no such file."""
+        """Return the process that holds the lock, or held it and was killed; None if there is no such file."""
         try:
             return _parsed(self.path.read_bytes())
         except OSError:
@@ -131,7 +131,7 @@ class Lock:
         if content and self.taken_over is None:
             os.close(handle)
             self._handle = None
-            msg = f"{self.path}: is not a lock of gmdask; move it away"
+            msg = f"{self.path}: is not a lock file of gmdask; move it away"
             raise InputError(msg)
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(Holder.here())).encode(), 0)

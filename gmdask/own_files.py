@@ -1,4 +1,4 @@
-"""The list of the files that gmdask wrote into a folder, so that no others are touched."""
+"""The list of the files that gmdask wrote into a folder, so that others are left alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = "gmdask files 1.0"
 class OwnFiles:
     """Files that gmdask wrote into a folder, with their checksums.
 
-    A file that was changed since is somebody else's. The list is the file ``.gmdask.json``.
+    A file that was changed since does not count as gmdask's. The list is the file ``.gmdask.json``.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ class OwnFiles:
         self.folder = folder
 
     def names(self) -> dict[str, list[str]]:
-        """SHA-256 of each file, by path within the folder.
+        """Return the SHA-256 of each file, by path within the folder.
 
-        There are two while a file is being replaced, and none for one whose content changes with
-        time. A path that ends in "/" stands for everything below it.
+        There are two while a file is being replaced, and none for a file whose content changes with
+        time. A path that ends with "/" stands for everything below it.
         """
         try:
             found = json.loads((self.folder / LIST).read_bytes())
@@ -44,7 +44,7 @@ class OwnFiles:
         return {name: list(sums) for name, sums in files.items() if isinstance(sums, list)}
 
     def owns(self, name: str) -> bool:
-        """Whether a file is there as gmdask wrote it.
+        """Whether a file exists unchanged since gmdask wrote it.
 
         Parameters
         ----------
@@ -57,9 +57,9 @@ class OwnFiles:
         return name in names and self._is_unchanged(name, names[name])
 
     def foreign(self) -> list[str]:
-        """Paths, from the folder on, of files and folders in it that are not gmdask's.
+        """Return the paths, from the folder on, of files and folders in it that are not gmdask's.
 
-        A folder of which nothing is gmdask's is told by its name, and not looked into.
+        A folder without any gmdask file is listed by its name, without its content.
         """
         names = self.names()
         return list(self._foreign_below(self.folder, names))
@@ -85,7 +85,7 @@ class OwnFiles:
         return not sums or _sha256(path) in sums
 
     def add(self, *names: str) -> None:
-        """List files whose content changes with time.
+        """Add files whose content changes with time to the list.
 
         Parameters
         ----------
@@ -95,12 +95,12 @@ class OwnFiles:
         self._save(self.names() | {name: [] for name in names})
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file of the folder, and list it.
+        """Write a file into the folder, and add it to the list.
 
         Parameters
         ----------
         name : str
-            Path within the folder. What is there is replaced.
+            Path within the folder. An existing file is replaced.
         content : bytes
         """
         names, digest = self.names(), hashlib.sha256(content).hexdigest()
@@ -109,13 +109,13 @@ class OwnFiles:
         self._save(self.names() | {name: [digest]})
 
     def take(self, made: Path) -> list[str]:
-        """Move everything from another folder to here, and list it.
+        """Move everything from another folder here, and add it to the list.
 
         Parameters
         ----------
         made : path
-            On the same file system. Files of the same path are replaced; its ``result.json``
-            comes last.
+            Folder on the same file system. Files of the same path are replaced; its ``result.json``
+            is moved last.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Paths given by users."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["expanded"]
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Path with ``~`` and environment variables (``$GAMMAPY_DATA/...``) replaced.
+    """Expand ``~`` and environment variables (``$GAMMAPY_DATA/...``) in a path.
 
     Parameters
     ----------
     path : str or path
-        Variables that are not set stay as they are.
+        Variables that are not set are left as they are.
 
     Raises
     ------
     InputError
-        If it is empty, which would stand for the folder one is in.
+        If it is empty, which would mean the current folder.
     """
     if not os.fspath(path):
-        msg = "a path is empty (a variable that is not set?)"
+        msg = "a path is empty (is a variable not set?)"
         raise InputError(msg)
     return Path(os.path.expandvars(path)).expanduser()

@@ -1,4 +1,4 @@
-"""Warnings of other libraries, caught in one thread at a time: Python's filters belong to the process."""
+"""Capture of other libraries' warnings, by one thread at a time: Python's filters are process-wide."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def caught_warnings(
     Parameters
     ----------
     category : type of Warning
-        Those that are collected, each time they come; others are treated as before.
+        Category to collect, every time it occurs; others are treated as before.
 
     Yields
     ------
     list of warnings.WarningMessage
-        What came until now.
+        The warnings so far.
     """
     with _FILTERS, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", category)
@@ -33,6 +33,6 @@ def caught_warnings(
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Leave warnings out."""
+    """Ignore warnings."""
     with _FILTERS, warnings.catch_warnings(action="ignore"):
         yield

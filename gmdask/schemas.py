@@ -1,4 +1,4 @@
-"""The JSON Schemas of files: what is wrong with one, and where."""
+"""JSON Schemas of files: find what is wrong with a file, and where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA_VERSION = "1.0"
 
 
 def read_schema(schema: str) -> dict[str, Any]:
-    """One of the schemas.
+    """Read one of the schemas.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def _validator(schema: str) -> Any:
 
 
 def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -> list[str]:
-    """Where plain data are not what a schema expects.
+    """Find where plain data violate a schema.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def schema_problems(data: object, schema: str = "models.json", limit: int = 3) -
     schema : str
         File of the schema in ``data_schemas/1.0``.
     limit : int
-        How many problems to tell at most.
+        Largest number of problems to report.
 
     Returns
     -------
     list of str
-        Each names component, key, and what is expected; empty if all is well.
+        Each names component, key and expectation; empty if the data are valid.
     """
     problems = []
     for error in _validator(schema).iter_errors(data):
@@ -79,7 +79,7 @@ def _either(types: str | list[str]) -> str:
 
 
 def _place(data: Any, path: Iterable[str | int]) -> str:
-    """Path of keys, with names where list items have one."""
+    """Return a path of keys, with names for list items that have one."""
     words = []
     for key in path:
         data = data[key]

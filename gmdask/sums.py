@@ -1,4 +1,4 @@
-"""Products of matrices, summed in an order of their own: the same bits on processors of any kind."""
+"""Matrix products that are summed in a fixed order, with the same bits on every processor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["dots", "gram", "matmul", "times"]
 
 Array = NDArray[np.float64]
 
-FEW = 4  # columns below which sums along rows are faster than those along columns
+FEW = 4  # with fewer columns than this, sums along rows are faster than sums along columns
 
 
 @compiled
 def matmul(a: Array, b: Array) -> Array:
     """Matrix product, summed in the order of the rows of `b`, four at a time.
 
-    Four rows of the product are made at once, so that `b` is read a quarter as often.
+    Four rows of the product are computed at once, so that `b` is read a quarter as often.
     """
     n, m, k = a.shape[0], b.shape[1], b.shape[0]
     out, whole = np.zeros((n, m)), k - k % 4
@@ -53,7 +53,10 @@ def matmul(a: Array, b: Array) -> Array:
 def dots(a: Array, b: Array) -> Array:
     """Products (n, m) of the rows of two matrices (n, k) and (m, k)."""
     n, m, k = a.shape[0], b.shape[0], a.shape[1]
-    out, sums = np.empty((n, m)), np.empty(8)  # eight sums at a time, which processors do at once
+    out, sums = (
+        np.empty((n, m)),
+        np.empty(8),
+    )  # eight sums at a time, for the processor's vector units
     for i in range(n):
         for j in range(m):
             sums[:] = 0.0
@@ -97,7 +100,7 @@ def gram(a: Array, weights: Array) -> Array:
 
 
 def times(a: Array, b: Array) -> Array:
-    """Sum of products over the last axis of `a` and the first of `b`: ``a @ b`` if `b` has at most two axes."""
+    """Sum products over the last axis of `a` and the first of `b`: ``a @ b`` if `b` has at most two axes."""
     if a.ndim > 2 or b.ndim > 2:
         shape, n = a.shape[:-1] + b.shape[1:], len(b)
         if not n:

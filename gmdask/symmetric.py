@@ -1,4 +1,4 @@
-"""Cholesky factors, eigenvalues and inverses of symmetric matrices, the same bits on processors of any kind."""
+"""Cholesky factors, eigenvalues and inverses of symmetric matrices, with the same bits on every processor."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["cholesky", "eigh", "from_eigen", "pseudo_inverse", "solve_factored"]
 
 Array = NDArray[np.float64]
 
-MAX_TURNS = 60  # steps to one eigenvalue; two or three are usual
+MAX_TURNS = 60  # QL steps per eigenvalue; two or three are usual
 
 
 @compiled
 def _factor(matrix: Array, out: Array) -> bool:
-    """Fill the Cholesky factor; False where the matrix is not positive definite."""
+    """Fill the Cholesky factor; return False if the matrix is not positive definite."""
     n = len(matrix)
     out[:] = matrix
     column = np.empty(n)
@@ -53,7 +53,7 @@ def _substitute(factor: Array, x: Array) -> None:
 
 @compiled
 def _mirror(a: Array, k: int, v: Array) -> float:
-    """Vector v of the reflection ``1 - beta v vᵀ`` that clears column k below the diagonals; returns beta."""
+    """Vector v of the Householder reflection ``1 - beta v vᵀ`` that clears column k; returns beta."""
     square = 0.0
     for i in range(k + 1, len(a)):
         v[i] = a[i, k]
@@ -69,7 +69,7 @@ def _mirror(a: Array, k: int, v: Array) -> float:
 
 @compiled
 def _combine(v: Array, rows: Array, start: int, out: Array) -> None:
-    """Fill with ``Σ_i v[i] rows[i]`` from a row on."""
+    """Fill `out` with ``Σ_i v[i] rows[i]``, from row `start` on."""
     out[:] = 0.0
     for i in range(start, len(rows)):
         for j in range(rows.shape[1]):
@@ -78,7 +78,7 @@ def _combine(v: Array, rows: Array, start: int, out: Array) -> None:
 
 @compiled
 def _subtract(v: Array, w: Array, rows: Array, start: int) -> None:
-    """Take ``v[i] w`` from each row i from a row and a column on."""
+    """Subtract ``v[i] w`` from each row i, from row and column `start` on."""
     for i in range(start, len(rows)):
         row, factor, rest = rows[i, start:], v[i], w[start:]
         for j in range(len(row)):
@@ -87,7 +87,7 @@ def _subtract(v: Array, w: Array, rows: Array, start: int) -> None:
 
 @compiled
 def _reflect(a: Array, turned: Array, diagonal: Array, beside: Array) -> None:
-    """Bring a matrix to three diagonals by Householder reflections, gathered in the rows of `turned`."""
+    """Reduce a matrix to tridiagonal form by Householder reflections, accumulated in the rows of `turned`."""
     n = len(a)
     v, w = np.zeros(n), np.zeros(n)
     for k in range(n - 2):
@@ -116,7 +116,7 @@ def _reflect(a: Array, turned: Array, diagonal: Array, beside: Array) -> None:
 
 @compiled
 def _turn(diagonal: Array, beside: Array, low: int, high: int, turned: Array) -> None:
-    """One implicit QL step with Wilkinson's shift on the rows `low` to `high` of three diagonals."""
+    """One implicit QL step with Wilkinson's shift on the rows `low` to `high` of a tridiagonal matrix."""
     half = (diagonal[low + 1] - diagonal[low]) / 2
     root = np.sqrt(half * half + beside[low] * beside[low])
     shift = diagonal[low] - beside[low] * beside[low] / (half + (root if half >= 0 else -root))
@@ -142,7 +142,7 @@ def _turn(diagonal: Array, beside: Array, low: int, high: int, turned: Array) ->
 
 @compiled
 def _diagonalise(diagonal: Array, beside: Array, turned: Array) -> bool:
-    """Turn three diagonals into one; False where that does not end."""
+    """Diagonalise a tridiagonal matrix; return False if the iteration does not converge."""
     n, tiny = len(diagonal), 2.0**-53
     for low in range(n):
         for _ in range(MAX_TURNS):
@@ -162,7 +162,7 @@ def _diagonalise(diagonal: Array, beside: Array, turned: Array) -> bool:
 
 
 def cholesky(matrix: Array) -> Array | None:
-    """Lower triangle L of ``L Lᵀ``; None where the matrix is not positive definite.
+    """Lower triangle L of ``L Lᵀ``; None if the matrix is not positive definite.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def eigh(matrix: Array) -> tuple[Array, Array]:
     Raises
     ------
     numpy.linalg.LinAlgError
-        If it is not finite.
+        If the matrix is not finite.
     """
     n = len(matrix)
     scale = float(np.abs(matrix).max(initial=0.0))
@@ -203,7 +203,7 @@ def eigh(matrix: Array) -> tuple[Array, Array]:
         raise np.linalg.LinAlgError(msg)
     _reflect(np.array(matrix / scale, order="C"), turned, diagonal, beside)
     if not _diagonalise(diagonal, beside, turned):
-        msg = "eigenvalues were not found"
+        msg = "the eigenvalue iteration did not converge"
         raise np.linalg.LinAlgError(msg)
     order = np.argsort(diagonal, kind="stable")
     return diagonal[order] * scale, np.ascontiguousarray(turned[order].T)
@@ -215,13 +215,13 @@ def from_eigen(values: Array, vectors: Array) -> Array:
 
 
 def pseudo_inverse(matrix: Array, flat: float = 1e-15) -> Array:
-    """Inverse of a symmetric matrix, without directions along which it is flat.
+    """Inverse of a symmetric matrix, without the directions along which it is flat.
 
     Parameters
     ----------
     matrix : array of shape (n, n)
     flat : float
-        Size of an eigenvalue, as a share of the largest, that counts as none.
+        Eigenvalues below this fraction of the largest count as zero.
     """
     values, vectors = eigh(matrix)
     usable = np.abs(values) > flat * np.abs(values).max(initial=0.0)

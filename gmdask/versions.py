@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, the machine, and settings on which a fit depends."""
+"""Information for a bug report: versions, machine, and settings that affect a fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DASK = (
 
 
 def describe_installation() -> dict[str, dict[str, Any]]:
-    """Versions, machine, BLAS and settings as plain data, by topic.
+    """Return versions, machine, BLAS and settings as plain data, by topic.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def describe_installation() -> dict[str, dict[str, Any]]:
 
 
 def _versions() -> dict[str, str | None]:
-    """Versions of gmdask, Python, and all that gmdask declares it can use."""
+    """Return the versions of gmdask, Python, and all declared dependencies."""
     found: dict[str, str | None] = {
         "gmdask": version("gmdask"),
         "python": platform.python_version(),
@@ -78,7 +78,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def show_versions() -> None:
-    """Print what a bug report needs: versions, processor, BLAS, settings of gmdask and Dask."""
+    """Print the information for a bug report: versions, processor, BLAS, settings of gmdask and Dask."""
     for topic, entries in describe_installation().items():
         print(topic)
         for key, value in entries.items():

@@ -1,4 +1,4 @@
-"""Who may see the live view: browsers that ask under a name of this machine, and know the token."""
+"""Access control of the live view: a request needs a host name of this machine and the token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tornado.routing import Matcher, Router, Rule, RuleRouter
 
 __all__ = ["guarded"]
 
-# Bokeh's files and icon are no secret; nor is the socket, whose first message is signed by the page that opens it
+# Bokeh's files and icon are not secret; nor is the socket, whose first message is signed by the opening page
 FREE = ("/static/", "/favicon.ico", "/ws")
 
 
@@ -20,8 +20,10 @@ class _Admitted(Matcher):
         self._hosts, self._token = {host.lower() for host in hosts}, token.encode()
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
-        """Give no arguments to the pages; None where they are not to be shown."""
-        if request.host_name not in self._hosts:  # another name that leads here: DNS rebinding
+        """Return no arguments for a page that may be shown, and None for one that may not."""
+        if (
+            request.host_name not in self._hosts
+        ):  # another name that resolves to this machine: DNS rebinding
             return None
         if request.path.startswith(FREE):
             return {}
@@ -30,14 +32,14 @@ class _Admitted(Matcher):
 
 
 def guarded(pages: Router, hosts: Collection[str], token: str) -> Router:
-    """Pages that are shown to those who are admitted; to others there are none (404).
+    """Return routes that serve pages to admitted requests only; all others get a 404.
 
     Parameters
     ----------
     pages : `tornado.routing.Router`
     hosts : collection of str
-        Names under which this machine may be asked.
+        Names under which this machine may be addressed.
     token : str
-        What the address of a page must hold, as ``?token=``.
+        Token that a page's URL must contain, as ``?token=``.
     """
     return RuleRouter([Rule(_Admitted(hosts, token), pages)])

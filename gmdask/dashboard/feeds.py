@@ -1,4 +1,4 @@
-"""Where the live view has its events from, and the datasets it shows maps of."""
+"""Sources of the live view's events, and of the datasets whose maps it shows."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ __all__ = ["BusFeed", "ClusterFeed", "Feed", "FolderFeed"]
 
 
 class Feed(Protocol):
-    """What the live view needs.
+    """Interface that the live view needs.
 
     Attributes
     ----------
     name : str
-        What is watched.
+        Name of the fit that is shown.
     """
 
     name: str
 
     def poll(self) -> list[dict[str, Any]]:
-        """Events that came since the last time; does not wait."""
+        """Return the events since the last call, without waiting."""
 
     def dataset(self, name: str, history: History) -> MapDataset:
-        """Dataset with models at the last accepted point; raises a GmdaskError where there is none."""
+        """Return a dataset with models at the last accepted point; raises a GmdaskError if there is none."""
 
 
 class FolderFeed:
-    """Events of the output folder of a fit, which runs elsewhere or ended.
+    """Events from the output folder of a fit that runs elsewhere or has ended.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class FolderFeed:
     Raises
     ------
     InputNotFoundError
-        If there is no such folder.
+        If the folder does not exist.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -60,28 +60,28 @@ class FolderFeed:
         self.name = str(self._folder)
 
     def poll(self) -> list[dict[str, Any]]:
-        """Events that were added to the file."""
+        """Return the events that were added to the file."""
         events, self._offset = read_events(self._folder / "events.jsonl", self._offset)
         return events
 
     def dataset(self, name: str, history: History) -> MapDataset:
-        """Dataset of the store of the fit, with its models."""
+        """Return a dataset of the fit's store, with its models."""
         checkpoint = self._folder / "checkpoint.json"
         if checkpoint.is_file():
             models = Models.read(Checkpoint(checkpoint).asked["models"])
             _set_values(models, history)
-        else:  # its values are those of the result
+        else:  # the models already have the values of the result
             models = Models.read(self._folder / "models.yaml")
         return _stored(name, models, history)
 
 
 class BusFeed:
-    """Events of a fit of this process.
+    """Events of a fit in this process.
 
     Parameters
     ----------
     datasets : `Datasets`
-        Of the fit, with copies of its models.
+        Datasets of the fit, with copies of its models.
     name : str
     """
 
@@ -90,15 +90,15 @@ class BusFeed:
         self._waiting: deque[dict[str, Any]] = deque()
 
     def __call__(self, event: Event) -> None:
-        """Take an event; all the fit waits for is its place in a queue."""
+        """Put an event into the queue, which is all that the fit waits for."""
         self._waiting.append(record(event))
 
     def poll(self) -> list[dict[str, Any]]:
-        """Events that wait."""
+        """Return the events in the queue."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
     def dataset(self, name: str, history: History) -> MapDataset:
-        """Copy of a dataset of the fit."""
+        """Return a copy of a dataset of the fit."""
         dataset = self._datasets[name].copy()
         models = Models(dataset.models)
         _set_values(models, history)
@@ -119,12 +119,12 @@ class ClusterFeed:
         self.name = str(client.scheduler.address)
 
     def poll(self) -> list[dict[str, Any]]:
-        """Events that were logged."""
+        """Return the events that were logged."""
         events, self._seen = read_topic(self._client, self._seen)
         return events
 
     def dataset(self, name: str, history: History) -> MapDataset:  # noqa: ARG002
-        """Models are not known to the scheduler."""
+        """Raise an error, since the scheduler does not know the models."""
         msg = f"maps of {name!r} need the models of the fit: gmdask dashboard OUT shows them"
         raise InputError(msg)
 
@@ -141,7 +141,7 @@ def _stored(name: str, models: Models, history: History) -> MapDataset:
 
 
 def _set_values(models: Models, history: History) -> None:
-    """Give models the values of the last accepted point, as far as events tell them."""
+    """Set models to the values of the last accepted point, as far as the events contain them."""
     if not history.accepted:
         return
     point, start = history.accepted[-1], history.start

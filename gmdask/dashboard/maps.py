@@ -1,4 +1,4 @@
-"""Maps of one dataset as a picture, made beside the live view."""
+"""Maps of one dataset as an image, drawn in a thread beside the live view."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class MapMaker:
-    """Makes the maps of the dataset that was asked for last, in a thread of its own.
+    """Draws the maps of the most recently requested dataset, in a thread of its own.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class MapMaker:
         self._thread = ThreadPoolExecutor(1, "gmdask-maps")
 
     def ask(self, name: str, history: History) -> Future[str]:
-        """HTML of the maps of a dataset, at the last accepted point, when it is made.
+        """Return the future HTML of the maps of a dataset at the last accepted point.
 
         Parameters
         ----------
@@ -42,7 +42,7 @@ class MapMaker:
         return self._thread.submit(self._html, name, history)
 
     def close(self) -> None:
-        """Begin no more of them."""
+        """Start no further drawings."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _html(self, name: str, history: History) -> str:
@@ -52,10 +52,10 @@ class MapMaker:
             return f"<p>{escape(str(error))}</p>"
         except Exception:
             logger.exception("maps of %s", name)
-            return f"<p>The maps of {escape(name)} could not be made; the log says why.</p>"
+            return f"<p>The maps of {escape(name)} could not be drawn; see the log.</p>"
 
     def _picture(self, name: str, history: History) -> str:
-        # here, not on the cluster, which has a fit to do
+        # drawn here, not on the cluster, which is busy with the fit
         with dask.config.set(scheduler="synchronous"):
             dataset = self._feed.dataset(name, history)
             sums = sum_up(dataset)

@@ -1,4 +1,4 @@
-"""The page of the live view: figures and tables that follow the course of a fit."""
+"""The page of the live view: figures and tables that follow the progress of a fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Page"]
 
 WIDTH, TOP, BELOW = 1240, 300, 380
 THIRD = WIDTH // 3
-EVERY_MS = 2000  # what is new costs 20 ms of this process to show
+EVERY_MS = 2000  # showing an update takes 20 ms of this process
 MAPS_TAB = 1
 WORKERS = "Memory of workers (line: limit)"
 EMPTY = "<p>Click on a dataset in the figure of the statistic per dataset to see its maps.</p>"
@@ -34,10 +34,10 @@ class Page:
     Parameters
     ----------
     history : `History`
-        Which others bring up to date.
+        History of the fit, which is updated by the server.
     maps : `MapMaker`
     name : str
-        What is watched.
+        Name of the fit that is shown.
     """
 
     def __init__(self, history: History, maps: MapMaker, name: str) -> None:
@@ -64,7 +64,7 @@ class Page:
         self._tabs = Tabs(tabs=[])
 
     def add_to(self, document: Document) -> None:
-        """Lay the page out, and let it follow."""
+        """Lay out the page, and update it regularly."""
         self._pass_figure = self._figure_of_passes()
         self._course_figure = self._figure_of_course()
         top = row(
@@ -82,10 +82,10 @@ class Page:
         self.update()
         document.add_periodic_callback(self.update, EVERY_MS)
 
-    # --- what follows the fit ----------------------------------------------------------
+    # --- updates -----------------------------------------------------------------------
 
     def update(self) -> None:
-        """Show what is new."""
+        """Show what has changed."""
         if self._picture is not None and self._picture.done():
             self._map.text, self._picture = self._picture.result(), None
         history = self._history
@@ -104,7 +104,7 @@ class Page:
             self._show_workers()
 
     def _is_new(self, what: str, state: object) -> bool:
-        """Whether something is not what was shown last."""
+        """Whether a state differs from the one shown last."""
         old, self._shown[what] = self._shown.get(what), state
         return old != state
 
@@ -152,7 +152,7 @@ class Page:
         self._show_course()
 
     def _show_course(self) -> None:
-        """Draw the chosen parameter by pass, with its error."""
+        """Draw the chosen parameter against the pass, with its error."""
         names = self._history.start.get("parameters", [])
         if self._select.value not in names:
             return
@@ -187,10 +187,10 @@ class Page:
         self._show_course()
 
     def _tapped(self, attr: str, old: object, new: list[int]) -> None:  # noqa: ARG002
-        """Ask for the maps of the dataset that was clicked on."""
+        """Request the maps of the dataset that was clicked on."""
         if new:
             name = self._stats.data["name"][new[0]]
-            self._map.text = f"<p>The maps of {escape(name)} are being made …</p>"
+            self._map.text = f"<p>Drawing the maps of {escape(name)} …</p>"
             self._tabs.active = MAPS_TAB
             self._picture = self._maps.ask(name, self._history)
             self._stats.selected.indices = []
@@ -209,7 +209,7 @@ class Page:
 
     def _figure_of_passes(self) -> Any:
         drawn = self._figure(
-            "Statistic by pass (orange: refused)", "pass", "statistic", height=TOP,
+            "Statistic by pass (orange: rejected)", "pass", "statistic", height=TOP,
             y_axis_type="log",
         )  # fmt: skip
         drawn.line("number", "rise", source=self._passes, color="#999999")

@@ -23,27 +23,27 @@ POLL_MS = 1000
 class Dashboard:
     """Live view of a fit, served to browsers by a thread of this process.
 
-    Nothing that a browser does, or does not do any more, is waited for by the fit.
+    The fit never waits for a browser.
 
     Parameters
     ----------
     feed : `Feed`
-        Where the events come from.
+        Source of the events.
     address : str
-        Address of this machine that is listened on; by default only it itself sees the view.
+        Address of this machine to listen on; by default only this machine can connect.
     port : int
-        0 takes a free one.
+        Port to listen on; 0 chooses a free one.
 
     Attributes
     ----------
     url : str
-        For the browser. It holds a secret token, without which the view shows nothing; requests
-        under a foreign name of this machine are refused as well.
+        URL for the browser. It contains a secret token, without which the view shows nothing;
+        requests under an unknown host name are refused as well.
 
     Raises
     ------
     InputError
-        If the extra ``dashboard`` is not installed, or the address cannot be listened on.
+        If the extra ``dashboard`` is not installed, or the server cannot listen on the address.
     """
 
     def __init__(self, feed: Feed, *, address: str = LOOPBACK, port: int = 0) -> None:
@@ -63,7 +63,7 @@ class Dashboard:
         try:
             self._started.result()
         except OSError as error:
-            msg = f"{address}:{self._port} cannot be listened on: {error}"
+            msg = f"cannot listen on {address}:{self._port}: {error}"
             raise InputError(msg) from None
 
     def _serve(self) -> None:
@@ -122,7 +122,7 @@ class Dashboard:
             self._thread.join(1.0)
 
     def stop(self) -> None:
-        """Serve no longer."""
+        """Stop serving."""
         if self._thread.is_alive():
             self._loop.add_callback(self._loop.stop)
             self._thread.join()
@@ -139,7 +139,7 @@ class Dashboard:
 
 
 def _free_port(address: str, port: int) -> int:
-    """Port that can be listened on, a free one for 0."""
+    """Return a port that is free to listen on; 0 chooses any."""
     try:
         family = socket.getaddrinfo(address, port)[0][0]
         with socket.socket(family) as one:
@@ -147,17 +147,17 @@ def _free_port(address: str, port: int) -> int:
             one.bind((address, port))
             return int(one.getsockname()[1])
     except OSError as error:
-        msg = f"{address}:{port} cannot be listened on: {error}"
+        msg = f"cannot listen on {address}:{port}: {error}"
         raise InputError(msg) from None
 
 
 def _is_open(address: str) -> bool:
-    """Whether an address stands for all of the machine."""
+    """Whether an address stands for all interfaces of the machine."""
     return address in ("", "0.0.0.0", "::")  # noqa: S104  (told apart, not bound to)
 
 
 def _shown(address: str) -> str:
-    """Name under which a browser finds an address."""
+    """Return the host name by which a browser reaches an address."""
     if _is_open(address):
         return socket.gethostname()
     return f"[{address}]" if ":" in address else address

@@ -1,4 +1,4 @@
-"""What is made of a fit: flux points and light curves."""
+"""Estimators of flux points and light curves."""
 
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.flux_points_estimator import FluxPointsEstimator

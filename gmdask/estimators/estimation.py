@@ -1,4 +1,4 @@
-"""What is estimated of norms: errors, upper limits, significance and scans."""
+"""Estimation of norms: errors, upper limits, significance and scans."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 OPTIONAL = ("errn-errp", "ul", "scan")
-ALIGNED = 0.02  # of a bin: how far apart edges may be that are taken as one, as in Gammapy
+ALIGNED = 0.02  # edges closer than this fraction of a bin are taken as equal, as in Gammapy
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is estimated besides norm, error and significance.
+    """Quantities to estimate besides norm, error and significance.
 
     Attributes
     ----------
     n_sigma, n_sigma_ul : float
-        Standard deviations of errors and upper limits.
+        Number of standard deviations of errors and upper limits.
     chosen : frozenset of str
-        Of "errn-errp", "ul" and "scan".
+        Some of "errn-errp", "ul" and "scan".
     scan : array of shape (K,)
         Norms of the scan.
     """
@@ -49,7 +49,7 @@ class Options:
 
     @property
     def rises(self) -> dict[str, tuple[float, int]]:
-        """Rise of the statistic, and side of the minimum, of each limit that is asked for."""
+        """Rise of the statistic, and side of the minimum, of each requested limit."""
         found: dict[str, tuple[float, int]] = {}
         if "errn-errp" in self.chosen:
             found |= {"norm_errn": (self.n_sigma**2, -1), "norm_errp": (self.n_sigma**2, 1)}
@@ -64,7 +64,7 @@ def options_of(
     selection: str | Collection[str] | None,
     norm_scan: ArrayLike | None,
 ) -> Options:
-    """Check options as users give them."""
+    """Validate the options given by the user."""
     if not (n_sigma > 0 and n_sigma_ul > 0):
         msg = f"n_sigma is {n_sigma} and n_sigma_ul {n_sigma_ul}, expected positive numbers"
         raise InputError(msg)
@@ -81,14 +81,14 @@ def options_of(
 
 
 def source_names(models: Models, source: str | int | Sequence[str | int]) -> list[str]:
-    """Names of sources, given by name or number.
+    """Return the names of sources, given by name or index.
 
     Raises
     ------
     UnknownNameError
         If there is no such model.
     InputError
-        If one is no sky model, or there is none.
+        If one is not a sky model, or no source is given.
     """
     found = [_source(models, key) for key in _listed(source)]
     for model in found:
@@ -102,14 +102,14 @@ def source_names(models: Models, source: str | int | Sequence[str | int]) -> lis
 
 
 def _listed(source: object) -> list[object]:
-    """Names and numbers, where one may have been given by itself."""
+    """Return a list of names and indices, which may have been given as a single one."""
     if isinstance(source, Sequence) and not isinstance(source, str):
         return list(source)
     return [source]
 
 
 def _source(models: Models, key: object) -> Component:
-    """Model of a name or number."""
+    """Return the model of a given name or index."""
     if isinstance(key, bool) or not isinstance(key, str | int):
         msg = f"source is {described(key)}, expected the name of a model, its number, or a list of these"
         raise InputError(msg)
@@ -121,13 +121,13 @@ def _source(models: Models, key: object) -> Component:
 
 
 def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
-    """Bins of each dataset in energy ranges, rounded to edges of its axis as in Gammapy.
+    """Find the bins of each dataset in energy ranges, rounded to edges of its axis as in Gammapy.
 
     Raises
     ------
     InputError
-        If the edges do not increase, no dataset has a bin in one of the ranges, or two that have some
-        there do not share the edges they are rounded to.
+        If the edges do not increase, no dataset has a bin in one of the ranges, or two datasets with
+        bins in a range do not share the edges to which it is rounded.
     """
     try:
         values = np.asarray(u.Quantity(edges).to_value("TeV"), dtype=float)
@@ -135,7 +135,7 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
         msg = f"energy_edges is {edges!r}, expected energies"
         raise InputError(msg) from error
     if values.ndim != 1 or len(values) < 2 or not (np.diff(values) > 0).all():
-        msg = f"energy_edges is {edges!r}, expected at least two that increase"
+        msg = f"energy_edges is {edges!r}, expected at least two increasing values"
         raise InputError(msg)
     n = len(values) - 1
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
@@ -164,7 +164,7 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
 
 
 class _Rounded(NamedTuple):
-    """Axis of a dataset, and its bins in each energy range."""
+    """Energy axis of a dataset, and its bins in each energy range."""
 
     name: str
     axis: Axis
@@ -180,13 +180,13 @@ class _Rounded(NamedTuple):
         return bool(abs(at - np.clip(round(at), 0, self.axis.nbin)) <= ALIGNED)
 
     def cuts(self, energy: float) -> bool:
-        """Whether an energy lies within a bin of the axis."""
+        """Whether an energy lies inside a bin of the axis."""
         inside = self.axis.edges[0] < energy < self.axis.edges[-1]
         return bool(inside and not self.has_edge(energy))
 
 
 def _check_shared_edges(used: list[_Rounded], i: int) -> None:
-    """Refuse an energy range whose bounds in one dataset lie within a bin of another."""
+    """Reject an energy range whose bounds in one dataset lie inside a bin of another."""
     bounds = {end: one for one in used for end in one.ends(i)}
     for end, one in bounds.items():
         for other in used:
@@ -216,28 +216,28 @@ def _range(axis: object, low: float, high: float) -> tuple[int, int]:
 def estimate(
     likelihood: NormLikelihood, label: Index, n_groups: int, options: Options
 ) -> dict[str, Array]:
-    """Estimate norms of sources in energy bins, in each group of datasets.
+    """Estimate the norms of sources in energy bins, for each group of datasets.
 
     Parameters
     ----------
     likelihood : `NormLikelihood`
     label : array of shape (dataset,)
-        Group of each dataset, below zero for none.
+        Group of each dataset, negative for none.
     n_groups : int
     options : `Options`
 
     Returns
     -------
     found : dict
-        Arrays of shape (source, energy, group), those per dataset of shape (source, energy, dataset),
-        and "stat_scan" of shape (source, energy, group, K).
+        Arrays of shape (source, energy, group); those per dataset have the shape (source, energy,
+        dataset), and "stat_scan" has the shape (source, energy, group, K).
 
     Notes
     -----
-    Rules are those of Gammapy's ``FluxPointsEstimator``: predictions are clipped at zero, the
-    null hypothesis is a norm of zero, errors are from the curvature, and asymmetric ones and upper limits
-    from the rise of the statistic. A source in whose bins no count lies has its norm where the first
-    prediction vanishes, without errors.
+    The rules are those of Gammapy's ``FluxPointsEstimator``: predictions are clipped at zero, the
+    null hypothesis is a norm of zero, errors come from the curvature, and asymmetric errors and upper
+    limits from the rise of the statistic. A source without counts in its bins gets the norm at which
+    the first prediction vanishes, without errors.
     """
     shape = (*likelihood.shape, n_groups)
     per_group = [
@@ -285,7 +285,7 @@ def estimate(
 
 
 def _per_dataset(likelihood: NormLikelihood, norm: Array, label: Index) -> dict[str, Array]:
-    """Counts, and predicted ones, of each dataset (source, energy, dataset)."""
+    """Return the observed and predicted counts of each dataset (source, energy, dataset)."""
     used = label >= 0
     own = np.where(used, norm[..., np.maximum(label, 0)], np.nan)
     return {

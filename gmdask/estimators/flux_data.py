@@ -30,7 +30,7 @@ PLAIN = ("ts", "sqrt_ts", "npred", "npred_excess", "stat", "stat_null")
 
 
 def reference_fluxes(model: SpectralModel, low: Array, high: Array) -> dict[str, xr.Variable]:
-    """Energies, and fluxes of a spectrum, in some ranges.
+    """Return the energies, and the fluxes of a spectrum, in energy ranges.
 
     Parameters
     ----------
@@ -55,20 +55,20 @@ def reference_fluxes(model: SpectralModel, low: Array, high: Array) -> dict[str,
 
 
 def ul_confidence(n_sigma: float) -> float:
-    """Confidence of an upper limit at some standard deviations, as files give it."""
+    """Confidence level of an upper limit at a number of standard deviations, as stored in files."""
     return float(np.round(1 - 2 * normal.sf(n_sigma), 7))
 
 
 class FluxData(KnownAttributes):
-    """Norms of a reference spectrum in energy bins, with all that was estimated.
+    """Norms of a reference spectrum in energy bins, with all estimated quantities.
 
     Parameters
     ----------
     data : `xarray.Dataset`
-        ``norm`` and what goes with it, along ``energy`` (and others before it); ``e_ref``, ``e_min``,
+        ``norm`` and the other estimated quantities, along ``energy`` (and dimensions before it); ``e_ref``, ``e_min``,
         ``e_max``, ``ref_dnde``, ``ref_flux``, ``ref_eflux`` along ``energy``. Units are attributes.
     reference_model : `SpectralModel`, optional
-        The spectrum whose norms they are; by default drawn through ``ref_dnde``.
+        The spectrum that the norms refer to; by default interpolated from ``ref_dnde``.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class FluxData(KnownAttributes):
 
     @property
     def reference_model(self) -> SpectralModel:
-        """The spectrum whose norms they are."""
+        """The spectrum that the norms refer to."""
         if self._reference is None:
             energy, dnde = self.quantity("e_ref"), self.quantity("ref_dnde")
             self._reference = TemplateSpectralModel(energy, dnde)
@@ -93,22 +93,22 @@ class FluxData(KnownAttributes):
 
     @property
     def energy_edges(self) -> u.Quantity:
-        """Edges (energy + 1,) in TeV."""
+        """Edges (energy + 1,) of the energy bins, in TeV."""
         low, high = (self.quantity(key).to_value("TeV") for key in ("e_min", "e_max"))
         return u.Quantity([*low, high[-1]], "TeV")
 
     @property
     def n_sigma_ul(self) -> float:
-        """Standard deviations of the upper limits."""
+        """Number of standard deviations of the upper limits."""
         return float(self.data.attrs.get("n_sigma_ul", 2.0))
 
     @property
     def is_ul(self) -> NDArray[np.bool_]:
-        """Where the source is less significant than the limit that stands for it: √ts < 2."""
+        """Where the source is not significant (√ts < 2), so that its upper limit is shown."""
         return np.asarray(~(self.data["sqrt_ts"].values >= 2.0))
 
     def quantity(self, name: str) -> u.Quantity:
-        """Values with their unit: of ``data``, or a flux such as "e2dnde" or "dnde_err".
+        """Return values with their unit: an array of ``data``, or a flux such as "e2dnde" or "dnde_err".
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class FluxData(KnownAttributes):
         Raises
         ------
         InputError
-            If it was not estimated.
+            If the quantity was not estimated.
         """
         if name in self.data.variables:
             array = self.data[name]
@@ -135,7 +135,7 @@ class FluxData(KnownAttributes):
         return (self.data[own].values * reference).to(SED_UNITS[kind])
 
     def columns(self, sed_type: str) -> dict[str, u.Quantity | NDArray[Any]]:
-        """Columns of a table of some kind, in Gammapy's order.
+        """Return the columns of a table of an SED type, in Gammapy's order.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class FluxData(KnownAttributes):
         Raises
         ------
         InputError
-            If it is another one.
+            If the SED type is unknown.
         """
         if sed_type != "likelihood" and sed_type not in SED_UNITS:
             msg = f"sed_type is {sed_type!r}, expected one of likelihood, {', '.join(SED_UNITS)}"
@@ -169,7 +169,7 @@ class FluxData(KnownAttributes):
         return found
 
     def table(self, sed_type: str) -> Table:
-        """Table of some kind, with what belongs to an energy repeated in every element.
+        """Return a table of an SED type; quantities per energy are repeated in every element.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class FluxData(KnownAttributes):
         return table
 
     def _last(self, key: str) -> NDArray[Any]:
-        """Values with what is per dataset in the last place."""
+        """Return values with the dataset, if there is one, as the last dimension."""
         dims = self.data["norm"].dims
         array = self.data[key]
         return np.asarray(array.transpose(*dims, ...).values)
@@ -210,7 +210,7 @@ class FluxData(KnownAttributes):
 
 
 def _reference(variables: Mapping[Any, xr.Variable], kind: str) -> u.Quantity:
-    """Flux (energy,) of some kind at a norm of 1."""
+    """Return the flux (energy,) of an SED type at a norm of 1."""
 
     def quantity(key: str) -> u.Quantity:
         return u.Quantity(variables[key].values, variables[key].attrs.get("units", ""))
@@ -223,7 +223,7 @@ def _reference(variables: Mapping[Any, xr.Variable], kind: str) -> u.Quantity:
 def from_columns(
     table: Mapping[str, Any], sed_type: str, dims: tuple[str, ...], model: SpectralModel | None
 ) -> tuple[dict[str, xr.Variable], SpectralModel | None]:
-    """Arrays of `FluxData` from the columns of a table.
+    """Convert the columns of a table to the arrays of `FluxData`.
 
     Parameters
     ----------
@@ -232,9 +232,9 @@ def from_columns(
     sed_type : str
         See `FluxData.columns`.
     dims : tuple of str
-        Of a norm.
+        Dimensions of a norm.
     model : `SpectralModel`, optional
-        Reference; by default a power law of index 2, unless the table has one.
+        Reference spectrum; by default a power law of index 2, unless the table contains one.
     """
     energy = {
         key: u.Quantity(table[key]).reshape(-1, np.shape(table[key])[-1])[0]

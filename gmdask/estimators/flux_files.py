@@ -1,4 +1,4 @@
-"""Tables of fluxes in files, as Gammapy reads and writes them."""
+"""Files with tables of fluxes, as Gammapy reads and writes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDINGS = (".fits", ".fits.gz", ".ecsv")
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file whose name does not say a format that holds units and metadata.
+    """Reject a file whose ending is not that of a format that stores units and metadata.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ def check_ending(path: Path) -> None:
     Raises
     ------
     InputError
-        If it ends in neither of `ENDINGS`.
+        If it has none of the `ENDINGS`.
     """
     if not path.name.lower().endswith(ENDINGS):
-        msg = f"{path}: fluxes are written as {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, expected such an ending"
+        msg = f"{path}: expected the ending {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]} for a file of fluxes"
         raise InputError(msg)
 
 
@@ -51,14 +51,14 @@ def write_table(
         FITS or ECSV, see `check_ending`.
     overwrite : bool
     more : list of HDU, optional
-        That follow it in FITS.
+        Further HDUs to write to a FITS file.
 
     Raises
     ------
     InputError
         If the path has another ending.
     StoreExistsError
-        If there is a file, and it is not to be overwritten.
+        If the file exists and may not be overwritten.
     """
     check_ending(path)
     if path.name.lower().endswith(".ecsv"):
@@ -80,7 +80,7 @@ def read_table(path: Path) -> Table:
 
 
 def sed_type_of(table: Table, given: str | None, path: str | Path) -> str:
-    """Which flux a table has: what is given, what it says, or what its columns are."""
+    """Determine the SED type of a table: as given, as in its metadata, or from its columns."""
     kinds = ["likelihood", *SED_UNITS]
     kind = given or table.meta.get("SED_TYPE")
     if kind is None:
@@ -94,7 +94,7 @@ def sed_type_of(table: Table, given: str | None, path: str | Path) -> str:
 
 
 def meta_of(table: Table) -> dict[str, Any]:
-    """What the header says of upper limits, and of how sources became counts."""
+    """Read from the header the level of upper limits, and how predicted counts were computed."""
     found: dict[str, Any] = {}
     if (confidence := table.meta.get("UL_CONF")) is not None:
         found["n_sigma_ul"] = float(np.round(normal.isf(0.5 * (1 - float(confidence))), 3))

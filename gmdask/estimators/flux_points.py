@@ -23,13 +23,13 @@ __all__ = ["FluxPoints"]
 class FluxPoints(FluxData):
     """Flux points of one source.
 
-    ``data`` is along ``energy``, and what each dataset gives also along ``dataset``. In
-    `per_dataset`, where it was asked for, everything is along ``dataset`` and ``energy``.
+    ``data`` has the dimension ``energy``, and for quantities per dataset also ``dataset``. In
+    `per_dataset`, if it was requested, all quantities have the dimensions ``dataset`` and ``energy``.
 
     Attributes
     ----------
     per_dataset : `FluxPoints` or None
-        Each dataset by itself.
+        The flux points of each dataset alone.
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class FluxPoints(FluxData):
         self.per_dataset = per_dataset
 
     def to_table(self, sed_type: str = "likelihood") -> Table:
-        """Table in the GADF format of flux points, as Gammapy writes it.
+        """Return a table in the GADF format of flux points, as Gammapy writes it.
 
         Parameters
         ----------
         sed_type : {"likelihood", "dnde", "e2dnde", "flux", "eflux"}
-            Which flux.
+            Flux quantity.
 
         Raises
         ------
         InputError
-            If it is another one.
+            If the SED type is unknown.
         """
         return self.table(sed_type)
 
@@ -67,14 +67,14 @@ class FluxPoints(FluxData):
         sed_type : str
             See `to_table`.
         overwrite : bool
-            Whether to replace a file that is there.
+            Whether to replace an existing file.
 
         Raises
         ------
         InputError
             If the path has another ending.
         StoreExistsError
-            If there is one.
+            If the file exists.
         """
         write_table(self.to_table(sed_type), expanded(path), overwrite)
 
@@ -85,22 +85,22 @@ class FluxPoints(FluxData):
         sed_type: str | None = None,
         reference_model: SpectralModel | None = None,
     ) -> Self:
-        """Read a table in the GADF format: one of `write`, or Gammapy's.
+        """Read a table in the GADF format, written by `write` or by Gammapy.
 
         Parameters
         ----------
         path : str or path
         sed_type : str, optional
-            Which flux it has, where the file does not say.
+            SED type of the table, if the file does not contain it.
         reference_model : `SpectralModel`, optional
-            By default that of the file, or a power law of index 2.
+            By default that of the file, or else a power law of index 2.
 
         Raises
         ------
         InputNotFoundError
-            If there is no file.
+            If the file does not exist.
         InputError
-            If it is no table of fluxes.
+            If it is not a table of fluxes.
         """
         table = read_table(expanded(path))
         kind = sed_type_of(table, sed_type, path)
@@ -111,14 +111,14 @@ class FluxPoints(FluxData):
     def plot_ts_profiles(
         self, ax: Axes | None = None, sed_type: str = "dnde", **kwargs: Any
     ) -> Axes:
-        """Draw the statistic by energy and flux, see `gmdask.plot.plot_ts_profiles`.
+        """Draw the statistic against energy and flux; see `gmdask.plot.plot_ts_profiles`.
 
         Parameters
         ----------
         ax : `matplotlib.axes.Axes`, optional
         sed_type : {"dnde", "e2dnde", "flux", "eflux"}
         **kwargs
-            add_cbar, and what matplotlib's ``pcolormesh`` takes.
+            ``add_cbar``, and options of matplotlib's ``pcolormesh``.
         """
         axes: Axes = draw("plot_ts_profiles", self, ax, sed_type, **kwargs)
         return axes
@@ -131,8 +131,8 @@ class FluxPoints(FluxData):
         ax : `matplotlib.axes.Axes`, optional
         sed_type : {"e2dnde", "dnde", "flux", "eflux"}
         **kwargs
-            See `gmdask.plot.plot_flux_points`: energy_power, label, and what matplotlib's ``errorbar``
-            takes, such as color.
+            Options of `gmdask.plot.plot_flux_points` (energy_power, label) and of matplotlib's
+            ``errorbar``, such as color.
         """
         axes: Axes = draw("plot_flux_points", self, ax, sed_type, **kwargs)
         return axes

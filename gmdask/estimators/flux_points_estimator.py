@@ -31,36 +31,36 @@ PER_DATASET = ("npred", "npred_excess", "counts")
 
 
 class FluxPointsEstimator(KnownAttributes):
-    """Norms of one source or several in energy bins.
+    """Estimator of the norms of one or several sources in energy bins.
 
     Parameters
     ----------
     source : str, int, or list of these
-        Which sky models.
+        Names or indices of sky models.
     energy_edges : Quantity
-        Edges of the energy bins, rounded to those of the datasets.
+        Edges of the energy bins, which are rounded to those of the datasets.
     n_sigma, n_sigma_ul : float
-        Standard deviations of errors, and of upper limits.
+        Number of standard deviations of errors and of upper limits.
     selection_optional : str or list of str, optional
-        Of "errn-errp", "ul", "scan"; or "all".
+        Some of "errn-errp", "ul", "scan"; or "all".
     reoptimize : bool
-        Whether the free parameters of all other models are fitted in each bin, too; those of the source
+        Whether the free parameters of all other models are also fitted in each bin; those of the source
         itself never are.
     norm_scan : array, optional
-        Norms at which the statistic is given with "scan"; by default 11 from 0.2 to 5.
+        Norms at which "scan" evaluates the statistic; by default 11 from 0.2 to 5.
     per_dataset : bool
-        Whether each dataset by itself is estimated, too.
+        Whether each dataset is also estimated alone.
     response : {"exact", "gammapy"}, optional
-        How sources become counts, told to the datasets; by default what each was told before.
+        How predicted counts are computed; set for the datasets. By default their setting is kept.
 
     Notes
     -----
-    Rules and numbers are those of Gammapy's ``FluxPointsEstimator``. Without `reoptimize` each dataset
+    Rules and numbers are those of Gammapy's ``FluxPointsEstimator``. Without `reoptimize`, each dataset
     is folded with the response once, whatever the number of bins and sources, and all norms are
-    found together.
+    solved for together.
 
-    Where the minimum lies at a norm below which predictions are clipped at zero, the curvature there is
-    that of one side only, and so is ``norm_err``: look at the asymmetric errors.
+    If the minimum lies at a norm below which predictions are clipped at zero, the curvature there, and
+    with it ``norm_err``, is one-sided: use the asymmetric errors.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FluxPointsEstimator(KnownAttributes):
         return (
             f"<{type(self).__name__} of {self.source!r}: {counted(max(edges.size - 1, 0), 'energy bin')}, "
             f"{edges.min():.4g} to {edges.max():.4g}{', ' if more else ''}{more}"
-            f"{', other models fitted along' if self.reoptimize else ''}>"
+            f"{', other models fitted too' if self.reoptimize else ''}>"
         )
 
     def run(
@@ -105,22 +105,22 @@ class FluxPointsEstimator(KnownAttributes):
         ----------
         datasets : `Datasets`, or one `MapDataset` or several
         models : `Models`
-            The global models, which stay as they are.
+            The global models; they are not changed.
         client : `distributed.Client`, optional
-            Cluster to work on; by default this process. Numbers are the same to the last bit.
+            Cluster to work on; by default this process. The numbers are the same to the last bit.
         on_event : callable, optional
-            Gets a `DatasetsProgress` while the datasets are compiled.
+            Receives a `DatasetsProgress` while the datasets are compiled.
 
         Returns
         -------
-        points : `FluxPoints`, or dict of them by name where several sources were asked for
+        points : `FluxPoints`, or a dict of them by name if several sources were requested
 
         Raises
         ------
         UnknownNameError
             If there is no such source.
         InputError
-            If one is no sky model, or no dataset has a bin in an energy range.
+            If a source is not a sky model, or no dataset has a bin in an energy range.
         ModelError
             If a source predicts negative counts.
         """
@@ -139,7 +139,7 @@ class FluxPointsEstimator(KnownAttributes):
         return points[names[0]] if isinstance(self.source, str | int) else points
 
     def _begin(self, datasets: Datasets, models: Models) -> None:
-        """Tell the datasets of the response, and of the models."""
+        """Set the response and the models of the datasets."""
         if self.response is not None:
             datasets.set_response(self.response)
         datasets.follow(models)
@@ -154,7 +154,7 @@ class FluxPointsEstimator(KnownAttributes):
         client: Client | None,
         on_event: Listener | None,
     ) -> list[dict[str, Array]]:
-        """Estimate for several ways to group the datasets."""
+        """Estimate for several groupings of the datasets."""
         likelihood = NormLikelihood(datasets, models, names, bins, client, on_event)
         found: list[dict[str, Array]] = []
         try:
@@ -203,18 +203,18 @@ def dataset_of(
     dims: tuple[str, ...],
     datasets: Datasets,
 ) -> xr.Dataset:
-    """Dataset of `FluxData` from what was estimated.
+    """Return the dataset of `FluxData` from the estimated arrays.
 
     Parameters
     ----------
     found : dict
-        Arrays along `dims`; then along the datasets, or the norms of the scan.
+        Arrays along `dims`, followed by the datasets or by the norms of the scan where they apply.
     """
     arrays = reference_fluxes(reference, bins.low, bins.high)
     for key, values in found.items():
         more: tuple[str, ...] = ("scan",) if key == "stat_scan" else ()
         if key in PER_DATASET and "dataset" not in dims:
-            more = ("dataset",)  # beyond those of the norms
+            more = ("dataset",)  # in addition to the dimensions of the norms
         attrs = {} if key == "success" else {"units": ""}
         arrays[key] = xr.Variable((*dims, *more), values, attrs)
     if "stat_scan" in found:

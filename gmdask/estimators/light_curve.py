@@ -30,18 +30,18 @@ MJD_2000 = 51544
 class LightCurve(FluxData):
     """Fluxes of one source over time.
 
-    ``data`` is along ``time`` and ``energy``. Beginnings and ends of the times are ``time_min`` and
+    ``data`` has the dimensions ``time`` and ``energy``. The time intervals are ``time_min`` and
     ``time_max`` along ``time``: MJD in the scale of ``data.attrs["time_scale"]``.
     """
 
     @property
     def time_min(self) -> Time:
-        """Beginnings of the times."""
+        """Start of each time interval."""
         return self._times("time_min")
 
     @property
     def time_max(self) -> Time:
-        """Ends of the times."""
+        """End of each time interval."""
         return self._times("time_max")
 
     def _times(self, key: str) -> Time:
@@ -49,17 +49,17 @@ class LightCurve(FluxData):
         return Time(self.data[key].values, format="mjd", scale=scale)
 
     def to_table(self, sed_type: str = "flux") -> Table:
-        """Table with one row per time, as Gammapy writes it.
+        """Return a table with one row per time, as Gammapy writes it.
 
         Parameters
         ----------
         sed_type : {"likelihood", "dnde", "e2dnde", "flux", "eflux"}
-            Which flux.
+            Flux quantity.
 
         Raises
         ------
         InputError
-            If it is another one.
+            If the SED type is unknown.
         """
         table = self.table(sed_type)
         table.add_columns(
@@ -78,14 +78,14 @@ class LightCurve(FluxData):
         sed_type : str
             See `to_table`.
         overwrite : bool
-            Whether to replace a file that is there.
+            Whether to replace an existing file.
 
         Raises
         ------
         InputError
             If the path has another ending.
         StoreExistsError
-            If there is one.
+            If the file exists.
         """
         write_table(self.to_table(sed_type), expanded(path), overwrite, [self._gti()])
 
@@ -106,22 +106,22 @@ class LightCurve(FluxData):
         sed_type: str | None = None,
         reference_model: SpectralModel | None = None,
     ) -> Self:
-        """Read a table: one of `write`, or Gammapy's.
+        """Read a table, written by `write` or by Gammapy.
 
         Parameters
         ----------
         path : str or path
         sed_type : str, optional
-            Which flux it has, where the file does not say.
+            SED type of the table, if the file does not contain it.
         reference_model : `SpectralModel`, optional
-            By default that of the file, or a power law of index 2.
+            By default that of the file, or else a power law of index 2.
 
         Raises
         ------
         InputNotFoundError
-            If there is no file.
+            If the file does not exist.
         InputError
-            If it is no light curve.
+            If it is not a light curve.
         """
         table = read_table(expanded(path))
         kind = sed_type_of(table, sed_type, path)
@@ -148,7 +148,7 @@ class LightCurve(FluxData):
         ax : `matplotlib.axes.Axes`, optional
         sed_type : {"flux", "eflux", "dnde", "e2dnde"}
         **kwargs
-            What matplotlib's ``errorbar`` takes, such as color.
+            Options of matplotlib's ``errorbar``, such as color.
         """
         axes: Axes = draw("plot_light_curve", self, ax, sed_type, **kwargs)
         return axes

@@ -29,23 +29,23 @@ Index = NDArray[np.intp]
 
 
 class LightCurveEstimator(FluxPointsEstimator):
-    """Norms of one source or several in energy bins, over time.
+    """Estimator of the norms of one or several sources in energy bins, over time.
 
     Parameters
     ----------
     time_intervals : list of pairs of `~astropy.time.Time`, optional
-        Beginning and end of each point; it has the datasets whose good time intervals lie within.
+        Start and end of each point, which uses the datasets whose good time intervals lie within.
         Times given as text are UTC.
     groups : list of list of str, optional
-        Names of the datasets of each point, instead.
+        Names of the datasets of each point, as an alternative to time intervals.
     atol : Quantity or str
-        By how much datasets may lie outside of an interval.
+        Time by which datasets may extend beyond an interval.
     **options
-        Of `FluxPointsEstimator`.
+        Options of `FluxPointsEstimator`.
 
     Notes
     -----
-    By default there is one point per observation; those that overlap in time are one. As in Gammapy,
+    By default there is one point per observation; observations that overlap in time are merged. As in Gammapy,
     intervals without any dataset are left out.
     """
 
@@ -60,7 +60,7 @@ class LightCurveEstimator(FluxPointsEstimator):
         **options: Any,
     ) -> None:
         if time_intervals is not None and groups is not None:
-            msg = "time_intervals and groups are both given, expected one of them"
+            msg = "time_intervals and groups are both given, expected only one of them"
             raise InputError(msg)
         super().__init__(source, energy_edges, **options)
         self.time_intervals, self.groups = time_intervals, groups
@@ -80,15 +80,15 @@ class LightCurveEstimator(FluxPointsEstimator):
         ----------
         datasets : `Datasets`, or one `MapDataset` or several
         models : `Models`
-            The global models, which stay as they are.
+            The global models; they are not changed.
         client : `distributed.Client`, optional
-            Cluster to work on; by default this process. Numbers are the same to the last bit.
+            Cluster to work on; by default this process. The numbers are the same to the last bit.
         on_event : callable, optional
-            Gets a `DatasetsProgress` while the datasets are compiled.
+            Receives a `DatasetsProgress` while the datasets are compiled.
 
         Returns
         -------
-        curve : `LightCurve`, or dict of them by name where several sources were asked for
+        curve : `LightCurve`, or a dict of them by name if several sources were requested
 
         Raises
         ------
@@ -124,7 +124,7 @@ class LightCurveEstimator(FluxPointsEstimator):
         return curves[names[0]] if isinstance(self.source, str | int) else curves
 
     def _points(self, datasets: Datasets) -> tuple[Index, Time, Time]:
-        """Point of each dataset, and beginnings and ends of the points."""
+        """Return the point of each dataset, and the start and end of the points."""
         start, stop = _spans(datasets)
         label = np.full(len(datasets), -1, dtype=np.intp)
         if self.groups is not None:
@@ -133,7 +133,7 @@ class LightCurveEstimator(FluxPointsEstimator):
                     label[datasets.names.index(datasets[name].name)] = g
             used = [np.flatnonzero(label == g) for g in range(len(self.groups))]
             if not used or not all(map(len, used)):
-                msg = "groups: each point needs a dataset of its own"
+                msg = "groups: each point needs datasets that no other point uses"
                 raise InputError(msg)
             return label, Time([start[k].min() for k in used]), Time([stop[k].max() for k in used])
         low, high = _merged(start, stop) if self.time_intervals is None else self._intervals()
@@ -145,7 +145,7 @@ class LightCurveEstimator(FluxPointsEstimator):
                 kept.append((t_min, t_max))
         if not kept:
             span = f"{utc_text(start.min())} to {utc_text(stop.max())}"
-            msg = f"no dataset lies within any of the time intervals: their times are {span}"
+            msg = f"no dataset lies within any of the time intervals: the datasets span {span}"
             raise InputError(msg)
         low, high = (getattr(Time(list(times)), start.scale) for times in zip(*kept, strict=True))
         return label, low, high
@@ -154,7 +154,7 @@ class LightCurveEstimator(FluxPointsEstimator):
         try:
             pairs = [(Time(low), Time(high)) for low, high in self.time_intervals or ()]
         except (TypeError, ValueError) as error:
-            told = str(error).splitlines()[0]  # of astropy, and then each format that does not fit
+            told = str(error).splitlines()[0]  # astropy's message; further lines list all formats
             msg = f"time_intervals is {self.time_intervals!r}, expected pairs of times ({told})"
             raise InputError(msg) from error
         pairs = sorted(pairs, key=lambda pair: float(pair[0].tt.mjd))
@@ -170,12 +170,12 @@ class LightCurveEstimator(FluxPointsEstimator):
 
 
 def _spans(datasets: Datasets) -> tuple[Time, Time]:
-    """Beginning and end of each dataset."""
+    """Return the start and end of each dataset."""
     spans = []
     for dataset in datasets:
         intervals = time_intervals(dataset.cube)
         if intervals is None:
-            msg = f"dataset {dataset.name!r} has no good time intervals to make a light curve of"
+            msg = f"dataset {dataset.name!r} has no good time intervals, which a light curve needs"
             raise InputError(msg)
         spans.append((intervals[0].min(), intervals[1].max()))
     if not spans:
@@ -186,7 +186,7 @@ def _spans(datasets: Datasets) -> tuple[Time, Time]:
 
 
 def _merged(start: Time, stop: Time) -> tuple[Time, Time]:
-    """Spans in order of time, those that overlap being one."""
+    """Return the intervals in order of time, with overlapping ones merged."""
     order = np.argsort(start)
     low, high = [start[order[0]]], [stop[order[0]]]
     for k in order[1:]:
@@ -199,6 +199,6 @@ def _merged(start: Time, stop: Time) -> tuple[Time, Time]:
 
 
 def _per_time(values: NDArray[np.float64], label: Index, n: int) -> NDArray[np.float64]:
-    """Values (energy, dataset) where each dataset has its time, as (time, energy, dataset)."""
+    """Spread values (energy, dataset) over the time of each dataset, as (time, energy, dataset)."""
     mine = np.arange(n)[:, None] == label
     return np.where(mine[:, None, :], values, np.nan)

@@ -1,4 +1,4 @@
-"""Norms with the free parameters of all other models fitted along, in each energy bin."""
+"""Norms in each energy bin, fitted together with the free parameters of all other models."""
 
 from __future__ import annotations
 
@@ -44,28 +44,28 @@ def estimate_reoptimized(
     fixed: dict[str, Array],
     client: Client | None = None,
 ) -> dict[str, Array]:
-    """Estimate norms, all free parameters of the other models being fitted along.
+    """Estimate norms while all free parameters of the other models are fitted, too.
 
     Parameters
     ----------
     datasets : `Datasets`
     models : `Models`
-        The global models, which stay as they are.
+        The global models; they are not changed.
     names : sequence of str
-        Of the sources.
+        Names of the sources.
     bins : `EnergyBins`
     label : array of shape (dataset,)
-        Group of each dataset, below zero for none.
+        Group of each dataset, negative for none.
     options : `Options`
     fixed : dict
-        What was found with all others fixed, whose shapes the result has.
+        Results with all other parameters fixed; the result has the same shapes.
     client : `distributed.Client`, optional
     """
     found = {key: values.copy() for key, values in fixed.items()}
     n_groups = fixed["norm"].shape[2]
     for k, i, g in np.ndindex(len(names), len(bins.low), n_groups):
         if not fixed["success"][k, i, g]:
-            continue  # nothing of the source is seen
+            continue  # the source predicts no counts
         numbers = [int(n) for n in np.flatnonzero(label == g) if bins.bins[n][i][0] < bins.bins[n][i][1]]  # fmt: skip
         part = Datasets(
             datasets[n].slice_by_idx({"energy": slice(*bins.bins[n][i])}) for n in numbers
@@ -82,7 +82,7 @@ def estimate_reoptimized(
 
 
 def _scaled(models: Models, name: str, ranges: dict[str, tuple[int, int]]) -> Models:
-    """Copy of the models for parts of some datasets, the source with a norm as its only free parameter."""
+    """Copy the models for parts of some datasets, with a norm as the source's only free parameter."""
     kept: list[Component] = []
     for model in models.copy():
         bound = (
@@ -112,7 +112,7 @@ def _estimate(
     options: Options,
     client: Client | None,
 ) -> dict[str, Array]:
-    """Estimate the norm of a source that is scaled."""
+    """Estimate the norm of a scaled source."""
     norm = models[name].spectral_model.norm
     norm.value = max(start, 0.1)
     index = models.parameters.index(norm)
@@ -157,7 +157,7 @@ def _estimate(
 def _predicted(
     datasets: Datasets, models: Models, name: str, value: float, client: Client | None
 ) -> dict[str, Array]:
-    """Predicted counts of each dataset, in all its bins."""
+    """Return the predicted counts of each dataset, in all its bins."""
     models[name].spectral_model.norm.value = 1.0
     whole = EnergyBins(np.zeros(1), np.zeros(1), [((0, d.counts.shape[0]),) for d in datasets])
     likelihood = NormLikelihood(datasets, models, [name], whole, client)

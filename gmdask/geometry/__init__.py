@@ -1,4 +1,4 @@
-"""Grids on the sky, energy axes and cutouts: plain numbers, no data."""
+"""Sky grids, axes and cutouts, without data."""
 
 from gmdask.geometry.aligned import downsampled_cards, pixel_offset, shifted_cards
 from gmdask.geometry.axes import Axis

@@ -1,4 +1,4 @@
-"""Grids whose pixels belong together: shifted, or several made one."""
+"""Grids with common pixels: shifted or resampled by whole pixels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gmdask.geometry.wcs import WcsGrid
 
 __all__ = ["downsampled_cards", "pixel_offset", "shifted_cards"]
 
-ALIGNED = 1e-3  # pixels
+ALIGNED = 1e-3  # largest deviation from whole pixels, in pixels
 
 
 def shifted_cards(cards: Mapping[str, Any], y0: int, x0: int) -> dict[str, Any]:
-    """WCS cards of the pixels from row `y0` and column `x0` on.
+    """Return the WCS cards of the grid that starts at row `y0` and column `x0`.
 
     Parameters
     ----------
     cards : mapping
-        FITS WCS cards.
+        First row and column; negative values add pixels.
     y0, x0 : int
         First row and column; negative ones add pixels.
     """
@@ -30,14 +30,14 @@ def shifted_cards(cards: Mapping[str, Any], y0: int, x0: int) -> dict[str, Any]:
 
 
 def downsampled_cards(cards: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """WCS cards of pixels of which each stands for `factor` times `factor` of the old ones.
+    """Return the WCS cards of pixels that each cover `factor` times `factor` of the old ones.
 
     Parameters
     ----------
     cards : mapping
         FITS WCS cards.
     factor : float
-        One over a number for sub-pixels.
+        Less than one, such as 1/n, for sub-pixels.
     """
     scaled = {key: cards[key] * factor for key in cards if key.startswith("CD") and "_" in key}
     if not scaled:
@@ -48,7 +48,7 @@ def downsampled_cards(cards: Mapping[str, Any], factor: float) -> dict[str, Any]
 
 
 def pixel_offset(grid: WcsGrid, other: WcsGrid, other_frame: str) -> tuple[int, int] | None:
-    """Row and column of `grid` at which the first pixel of `other` lies.
+    """Return the row and column of `grid` at which the first pixel of `other` lies.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def pixel_offset(grid: WcsGrid, other: WcsGrid, other_frame: str) -> tuple[int, 
     Returns
     -------
     offset : tuple of int, or None
-        None where the pixels of the two are not the same (to a thousandth of one).
+        None if the pixels of the two grids do not coincide (to a thousandth of a pixel).
     """
     n_y, n_x = other.shape
     y, x = np.array([0.0, 0.0, n_y - 1.0, n_y - 1.0]), np.array([0.0, n_x - 1.0, 0.0, n_x - 1.0])

@@ -25,20 +25,20 @@ class Axis:
     Parameters
     ----------
     name : str
-        Such as "energy", "energy_true", "rad" or "migra".
+        Name such as "energy", "energy_true", "rad" or "migra".
     nodes : array
         The n + 1 edges of the bins, or the n centres if `node_type` is "center".
     interp : {"log", "lin", "sqrt"}
-        In which scale the axis is linear in pixels.
+        Scale in which the axis is linear in pixels.
     node_type : {"edges", "center"}
-        What the nodes are.
+        Whether the nodes are bin edges or centres.
     unit : str
         Unit of the nodes.
 
     Raises
     ------
     InputError
-        If the nodes do not increase, or the scale is another one.
+        If the nodes do not increase, or the scale is unknown.
 
     Notes
     -----
@@ -74,7 +74,7 @@ class Axis:
 
     @property
     def edges(self) -> Array:
-        """Edges of the bins (n + 1); half-way between the nodes for "center"."""
+        """Edges of the bins (n + 1); halfway between the nodes for "center"."""
         if self.node_type == "edges":
             return self.nodes
         return self.from_pix(np.arange(self.nbin + 1.0) - 0.5)
@@ -121,7 +121,7 @@ class Axis:
         return np.asarray(np.sign(scaled) * scaled**2) if self.interp == "sqrt" else scaled
 
     def cell(self, values: ArrayLike) -> tuple[NDArray[np.intp], Array, Array]:
-        """Place coordinates between pixels.
+        """Locate coordinates between pixels.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class Axis:
         Returns
         -------
         low, share, slope : array
-            Lower pixel, the share of the upper one, and its derivative by the coordinate.
+            Lower pixel, weight of the upper one, and its derivative with respect to the coordinate.
         """
         x = np.asarray(values, dtype=float)
         k = np.clip(
@@ -148,7 +148,7 @@ class Axis:
 
 
 def _interpolate(x: Array, xp: Array, fp: Array) -> Array:
-    """Piecewise linear interpolation that continues the end segments."""
+    """Piecewise linear interpolation, extrapolated by the end segments."""
     index = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
     slope = (fp[index + 1] - fp[index]) / (xp[index + 1] - xp[index])
     result: Array = fp[index] + slope * (x - xp[index])

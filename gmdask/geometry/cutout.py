@@ -27,12 +27,12 @@ class Window(NamedTuple):
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def contains(self, other: Window) -> bool:
-        """Whether all pixels of another window are in this one."""
+        """Whether this window contains all pixels of another."""
         rows = self.y0 <= other.y0 and other.y1 <= self.y1
         return rows and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def grown(self, margin: int, shape: tuple[int, int]) -> Window:
-        """With a margin of some pixels, within a grid of a shape."""
+        """Return the window with a margin of some pixels, trimmed to a grid of the given shape."""
         return Window(
             max(self.y0 - margin, 0),
             min(self.y1 + margin, shape[0]),
@@ -41,7 +41,7 @@ class Window(NamedTuple):
         )
 
     def within(self, other: Window) -> Window:
-        """The same pixels, counted from the first ones of another window."""
+        """Return the same pixels, counted from the first ones of another window."""
         y, x = other.y0, other.x0
         return Window(self.y0 - y, self.y1 - y, self.x0 - x, self.x1 - x)
 
@@ -52,14 +52,14 @@ def round_up_to_odd(value: float) -> int:
 
 
 def nearest_pixel(pix: float, n: int) -> int:
-    """Nearest of n pixels; the lower one at the border between two, the middle if there is none."""
+    """Nearest of n pixels; the lower one at the border between two, the middle one if `pix` is not finite."""
     return min(max(math.ceil(pix - 0.5), 0), n - 1) if math.isfinite(pix) else n // 2
 
 
 def cutout_window(
     shape: tuple[int, int], position: tuple[float, float], npix: tuple[int, int]
 ) -> Window | None:
-    """Pixels of a cutout, trimmed at the border of the grid.
+    """Return the pixels of a cutout, trimmed at the border of the grid.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def cutout_window(
     Returns
     -------
     window : `Window` or None
-        None where cutout and grid do not overlap, or the position is not finite.
+        None if cutout and grid do not overlap, or the position is not finite.
 
     Notes
     -----

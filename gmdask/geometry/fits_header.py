@@ -1,7 +1,7 @@
-"""How FITS files of maps say where their pixels are: WCS cards, and tables of axes.
+"""Description of pixels in FITS files of maps: WCS cards, and tables of axes.
 
-The format of Gammapy's maps ("gadf"): the image has two celestial axes, and the further ones stand
-in a table whose rows are the bins of their product, the first axis fastest.
+In the format of Gammapy's maps ("gadf") the image has two celestial axes, and the other axes are in a
+table with one row per bin of their product, the first axis varying fastest.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def vounit(text: str, where: str) -> str:
 
 
 def wcs_cards(header: fits.Header) -> dict[str, Any]:
-    """WCS cards of the two celestial axes of an image.
+    """Return the WCS cards of the two celestial axes of an image.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Of an image with these and further axes.
+        Header of an image that may have further axes.
     """
     cards: dict[str, Any] = {"WCSAXES": 2}
     for key in (f"{card}{axis}" for card in CARDS for axis in (1, 2)):
@@ -59,18 +59,18 @@ def wcs_cards(header: fits.Header) -> dict[str, Any]:
 
 
 def check_wcs(cards: Mapping[str, Any], where: str) -> None:
-    """Refuse WCS cards that do not place two axes on the sky.
+    """Reject WCS cards that do not define two celestial axes.
 
     Parameters
     ----------
     cards : mapping
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------
     InputError
-        If keywords are missing, or not valid.
+        If keywords are missing or invalid.
     """
     missing = [key for key in ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2") if key not in cards]
     if missing:
@@ -82,23 +82,23 @@ def check_wcs(cards: Mapping[str, Any], where: str) -> None:
         reason = " ".join(str(error).split())
         raise InputError(f"{where}: its WCS keywords are not valid ({reason})") from error
     if not wcs.has_celestial:
-        raise InputError(f"{where}: its WCS keywords are not those of the sky")
+        raise InputError(f"{where}: its WCS keywords do not define celestial axes")
 
 
 def read_bands(bands: fits.BinTableHDU, where: str) -> tuple[Axis, ...]:
-    """Axes of a table of them.
+    """Read the axes of an axes table.
 
     Parameters
     ----------
     bands : astropy.io.fits.BinTableHDU
-        With keywords AXCOLSn and INTERPn.
+        Table with keywords AXCOLSn and INTERPn.
     where : str
-        File and HDU, to begin messages with.
+        File and HDU, with which messages begin.
 
     Raises
     ------
     InputError
-        If columns are missing, or are not those of an axis.
+        If columns are missing, or do not define an axis.
     """
     axes = []
     for number in range(1, MAX_AXES + 1):
@@ -120,7 +120,7 @@ def _read_axis(bands: Any, columns: list[str], interp: str, where: str) -> Axis:
     is_center = len(columns) == 1
     nodes = values[0] if is_center else _edges(values[0], values[1], f"{where}: axis {name}")
     if len(nodes) == 0 or not np.all(np.isfinite(nodes)) or (interp == "log" and nodes[0] <= 0):
-        raise InputError(f"{where}: axis {name} is empty, or has values that cannot be")
+        raise InputError(f"{where}: axis {name} is empty, or has invalid values")
     unit = vounit(bands.columns[columns[0]].unit or "", f"{where}: axis {name}")
     try:
         return Axis(name, nodes, interp, "center" if is_center else "edges", unit)
@@ -133,17 +133,17 @@ def _edges(low: Array, high: Array, where: str) -> Array:
         low[1:], high[:-1], rtol=AXIS_RTOL, atol=AXIS_RTOL * float(np.ptp(high))
     )
     if len(low) == 0 or not touching:
-        raise InputError(f"{where}: its bins do not follow one upon the other")
+        raise InputError(f"{where}: its bins are not consecutive")
     return np.append(low, high[-1])
 
 
 def bands_table(axes: Sequence[Axis], name: str) -> fits.BinTableHDU:
-    """Table of axes, as `read_bands` and Gammapy read it.
+    """Return the axes table that `read_bands` and Gammapy read.
 
     Parameters
     ----------
     axes : sequence of Axis
-        The fastest first.
+        The axes, fastest first.
     name : str
         Name of the HDU.
     """

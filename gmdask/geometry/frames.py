@@ -39,7 +39,7 @@ def rotate(lon: Array | float, lat: Array | float, source: str, target: str) -> 
     Returns
     -------
     lon, lat : array
-        Position in `target`, in deg; longitude within 0 to 360 deg.
+        Position in `target`, in deg; longitude from 0 to 360 deg.
     """
     for frame in (source, target):
         if frame not in FRAMES:

@@ -1,7 +1,7 @@
 """Regions on the sky: circles, ellipses, annuli, rectangles, polygons, points, and unions of these.
 
-Shapes are those of the package `regions`, which also reads and writes DS9's text. What is inside is
-decided in the plane of a projection, as in Gammapy's ``RegionGeom``.
+Shapes are those of the package `regions`, which also reads and writes DS9 region strings. Whether a point
+is inside is decided in the plane of a projection, as in Gammapy's ``RegionGeom``.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ __all__ = ["OVERSAMPLING", "Region", "read_region"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-OVERSAMPLING = 10  # of the pixels at the border of a region
-BINSZ = 0.1  # deg, of the plane a region lies in if there is no map
+OVERSAMPLING = 10  # sub-pixels per side of pixels at the border of a region
+BINSZ = 0.1  # deg; pixel size of a region's plane if there is no map
 DIGITS = 13
-MAX_BYTES = 1 << 24  # of a file of regions
+MAX_BYTES = 1 << 24  # largest size of a region file
 
 
 def read_region(region: Any) -> list[Any]:
-    """Shapes of a region.
+    """Return the shapes of a region.
 
     Parameters
     ----------
     region : SkyRegion, SkyCoord, list of SkyRegion, str or path
-        A shape of the package `regions`, which may be a union; a position; several shapes, whose
-        union is meant; text of DS9, or a file of it (".reg").
+        A shape of the package `regions`, which may be a union; a position; several shapes, of
+        which the union is taken; a DS9 region string, or a DS9 file (".reg").
 
     Returns
     -------
     list of SkyRegion
-        None of them compound.
+        The shapes, none of them compound.
 
     Raises
     ------
     InputNotFoundError
-        There is no such file.
+        If the file does not exist.
     InputError
-        It is not a region on the sky, or compound in another way than as a union.
+        If it is not a region on the sky, or is a compound other than a union.
     """
     if isinstance(region, Path) or (isinstance(region, str) and region.endswith(".reg")):
         content = read_bytes(region, "file of regions", limit=MAX_BYTES)
         try:
             region = content.decode()
         except UnicodeDecodeError as error:
-            msg = f"{region}: not a region in DS9's text: {error}"
+            msg = f"{region}: not a region in DS9 format: {error}"
             raise InputError(msg) from error
     if isinstance(region, str):
         region = _read_text(region)
@@ -74,22 +74,22 @@ def read_region(region: Any) -> list[Any]:
         region = shapes.PointSkyRegion(region)
     found = _parts(region)
     if not found:
-        msg = "a region without any shape"
+        msg = "a region has no shape"
         raise InputError(msg)
     return found
 
 
 def _read_text(text: str) -> list[Any]:
-    """Shapes of DS9's text; what the parser would skip with a warning is an error."""
+    """Return the shapes of a DS9 region string; what the parser would skip with a warning is an error."""
     try:
         with caught_warnings(AstropyUserWarning) as caught:
             found = list(shapes.Regions.parse(text, format="ds9"))
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        msg = f"{text!r} is not a region in DS9's text ({error})"
+        msg = f"{text!r} is not a region in DS9 format ({error})"
         raise InputError(msg) from error
     if caught or not found:
-        reason = caught[0].message if caught else "there is no shape in it"
-        msg = f"{text!r} is not a region in DS9's text: {reason}"
+        reason = caught[0].message if caught else "it contains no shape"
+        msg = f"{text!r} is not a region in DS9 format: {reason}"
         raise InputError(msg)
     return found
 
@@ -97,7 +97,7 @@ def _read_text(text: str) -> list[Any]:
 def _parts(region: Any) -> list[Any]:
     if isinstance(region, shapes.CompoundSkyRegion):
         if region.operator is not operator.or_:
-            msg = f"a region compound by {region.operator.__name__!r}, expected unions"
+            msg = f"a region is compound by {region.operator.__name__!r}, expected only unions"
             raise InputError(msg)
         return [*_parts(region.region1), *_parts(region.region2)]
     if isinstance(region, shapes.SkyRegion):
@@ -116,7 +116,7 @@ class Region:
     region
         See `read_region`.
     cards : mapping, optional
-        WCS cards of the projection; by default a tangential one at its centre with
+        WCS cards of the projection; by default a tangential projection at its centre with
         pixels of 0.1 deg.
 
     Attributes
@@ -135,11 +135,11 @@ class Region:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Region of plain data."""
+        """Return a region from plain data."""
         return cls(list(shapes.Regions.parse(data["ds9"], format="ds9")), data["wcs"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: DS9's text, and the cards."""
+        """Return plain data: the DS9 region string, and the cards."""
         text = shapes.Regions(self.shapes).serialize(format="ds9", precision=DIGITS)
         return {"ds9": text, "wcs": self.cards}
 
@@ -147,9 +147,9 @@ class Region:
         return isinstance(self.shapes[index], shapes.PolygonSkyRegion)
 
     def _tangential(self) -> dict[str, Any]:
-        """Cards of a plane that touches the sky at the centre of the region.
+        """Return the cards of a plane that is tangential to the sky at the centre of the region.
 
-        As in Gammapy, the centre is that of a grid of as many pixels as hold the region.
+        As in Gammapy, the centre is that of the smallest grid of pixels that contains the region.
         """
         lon, lat = rotate(*self.center, "icrs", self.frame)
         first, second = ("GLON", "GLAT") if self.frame == "galactic" else ("RA--", "DEC-")
@@ -163,7 +163,7 @@ class Region:
         y0, y1, x0, x1 = _box([shape.to_pixel(WcsGrid(cards, (1, 1)).wcs) for shape in self.shapes])
         return {**cards, "CRPIX1": (x1 - x0 + 1) / 2, "CRPIX2": (y1 - y0 + 1) / 2}
 
-    # --- places ------------------------------------------------------------------------
+    # --- positions ---------------------------------------------------------------------
 
     @cached_property
     def is_point(self) -> bool:
@@ -176,7 +176,7 @@ class Region:
 
     @cached_property
     def radius(self) -> float | None:
-        """Radius in deg of a circle, None for anything else."""
+        """Radius in deg if the region is a circle, otherwise None."""
         one = self.shapes[0]
         if len(self.shapes) > 1 or not isinstance(one, shapes.CircleSkyRegion):
             return None
@@ -200,8 +200,8 @@ class Region:
     def center(self) -> tuple[float, float]:
         """Centre (longitude, latitude) in ICRS, in deg.
 
-        Of a union the position whose distances to the centres of its parts add up to the least;
-        of a polygon the centroid.
+        For a union, the position with the smallest sum of distances to the centres of its parts;
+        for a polygon the centroid.
         """
         centers = np.array([_center(shape) for shape in self.shapes])
         if len(centers) == 1:
@@ -224,16 +224,16 @@ class Region:
 
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
-        """Rows ``y0:y1`` and columns ``x0:x1`` of the plane that hold the region."""
+        """Rows ``y0:y1`` and columns ``x0:x1`` of the plane that contain the region."""
         return _box(self._pixel_shapes)
 
     def grid(self, width: float = 0.0) -> WcsGrid:
-        """Pixels of the plane around the middle of the box.
+        """Return the pixels of the plane around the middle of the box.
 
         Parameters
         ----------
         width : float
-            In deg; at least the box is taken.
+            Width in deg; the grid is at least as large as the box.
         """
         y0, y1, x0, x1 = self.box
         at = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
@@ -244,7 +244,7 @@ class Region:
         return WcsGrid(shifted_cards(self.cards, y, x), (sizes[0], sizes[1]))
 
     def pixel(self) -> dict[str, Any]:
-        """WCS cards of one pixel about as large as the region, at its centre."""
+        """Return the WCS cards of one pixel about as large as the region, at its centre."""
         y0, y1, x0, x1 = self.box
         lon, lat = rotate(*self.center, "icrs", self._grid.frame)
         scales = self._grid.pixel_scales
@@ -260,7 +260,7 @@ class Region:
     # --- pixels ------------------------------------------------------------------------
 
     def mask(self, grid: WcsGrid) -> Mask:
-        """Pixels of a grid whose centres are inside; of points those that a source there is spread over.
+        """Pixels of a grid whose centres are inside; for points, the pixels that share a source there.
 
         Parameters
         ----------
@@ -277,7 +277,7 @@ class Region:
         return inside
 
     def weights(self, grid: WcsGrid) -> Array:
-        """Share of each pixel of a grid that is inside, from sub-pixels.
+        """Fraction of each pixel of a grid that is inside, from sub-pixels.
 
         Parameters
         ----------
@@ -291,7 +291,7 @@ class Region:
 
     @cached_property
     def solid_angle(self) -> float:
-        """Solid angle in sr; of a union that of the pixels inside, ten to a pixel of the plane."""
+        """Solid angle in sr; for a union, that of the pixels inside, ten per pixel of the plane."""
         area = float(proj_plane_pixel_area(self._grid.wcs)) * np.radians(1.0) ** 2
         if len(self.shapes) == 1:
             return float(self._pixel_shapes[0].area * area)
@@ -303,7 +303,7 @@ class Region:
 
 
 def _box(pixel_shapes: list[Any]) -> tuple[int, int, int, int]:
-    """Rows and columns that hold some shapes, one at least."""
+    """Return the rows and columns that contain some shapes, at least one each."""
     boxes = [shape.bounding_box for shape in pixel_shapes]
     y0, x0 = min(b.iymin for b in boxes), min(b.ixmin for b in boxes)
     y1, x1 = max(b.iymax for b in boxes), max(b.ixmax for b in boxes)
@@ -311,7 +311,7 @@ def _box(pixel_shapes: list[Any]) -> tuple[int, int, int, int]:
 
 
 def _center(shape: Any) -> tuple[float, float]:
-    """Centre of a shape in ICRS, in deg; of a polygon the centroid in the plane of its coordinates."""
+    """Return the centre of a shape in ICRS, in deg; for a polygon the centroid in the plane of its coordinates."""
     if not isinstance(shape, shapes.PolygonSkyRegion):
         icrs = shape.center.icrs
         return float(icrs.ra.deg), float(icrs.dec.deg)

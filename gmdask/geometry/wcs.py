@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gmdask.errors import InputError
 
-if TYPE_CHECKING:  # astropy's WCS is heavy, and models know axes without it
+if TYPE_CHECKING:  # astropy's WCS takes long to import, and models that use axes do not need it
     from astropy.wcs import WCS
 
 __all__ = ["CommonGrid", "WcsGrid", "common_grid"]
@@ -73,9 +73,9 @@ class WcsGrid:
 
     @cached_property
     def common(self) -> tuple[CommonGrid, int, int]:
-        """The unbounded grid that this one is cut out of, and the pixel (y, x) it starts at.
+        """The unbounded grid that contains this one, and the pixel (y, x) at which this one starts.
 
-        Grids that differ by whole pixels have it in common.
+        Grids that differ by whole pixels have the same one.
         """
         cards = dict(self.header)
         starts = []
@@ -86,11 +86,11 @@ class WcsGrid:
         return tuple(sorted(cards.items())), starts[1], starts[0]
 
     def to_pixel(self, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
-        """Pixel coordinates (x, y), from 0, of positions in deg in the frame of the grid."""
+        """Return the pixel coordinates (x, y), from 0, of positions in deg in the frame of the grid."""
         return _through(lon, lat, lambda sky: self.wcs.wcs.s2p(sky, 0)["pixcrd"])
 
     def to_sky(self, x: Array | float, y: Array | float) -> tuple[Array, Array]:
-        """Positions (lon, lat) in deg of pixel coordinates from 0."""
+        """Return the positions (lon, lat) in deg of pixel coordinates from 0."""
         return _through(x, y, lambda pixels: self.wcs.wcs.p2s(pixels, 0)["world"])
 
     @cached_property
@@ -113,7 +113,7 @@ class WcsGrid:
     def solid_angles(self, y: slice, x: slice) -> Array:
         """Solid angles of a rectangle of pixels in sr.
 
-        Two planar triangles between the corners, the rule of Gammapy's
+        Each pixel is two planar triangles between its corners, as in Gammapy's
         ``WcsGeom.solid_angle``.
 
         Parameters
@@ -129,7 +129,7 @@ class WcsGrid:
         lon, lat = (np.radians(values) for values in self.to_sky(columns, rows))
         nodes = np.stack([lon, np.sin(lat), np.cos(lat)])
         below, above, left, right = nodes[:, :-1], nodes[:, 1:], nodes[..., :-1], nodes[..., 1:]
-        # sides, and angles along x, belong to two pixels and are computed once
+        # sides, and angles along x, are shared by two pixels and computed once
         along_y, along_x = _separation(below, above), _separation(left, right)
         angle_x = _angle(left, right)
         down, up = _angle(above[..., :-1], below[..., :-1]), _angle(below[..., 1:], above[..., 1:])
@@ -162,7 +162,7 @@ class WcsGrid:
 
 @lru_cache(maxsize=128)
 def _wcs(cards: CommonGrid) -> WCS:
-    """Projection of some cards, which takes milliseconds to make and is the same for many grids."""
+    """Return the projection of some cards; it takes milliseconds to create, and many grids share it."""
     from astropy.io import fits
     from astropy.wcs import WCS
 
@@ -173,14 +173,14 @@ def _wcs(cards: CommonGrid) -> WCS:
 
 @lru_cache(maxsize=128)
 def common_grid(cards: CommonGrid) -> WcsGrid:
-    """The grid of `WcsGrid.common`, of which any pixels may be asked for."""
+    """Return the grid of `WcsGrid.common`, which any pixels can be requested of."""
     return WcsGrid(dict(cards), (1, 1))
 
 
 def _through(
     a: Array | float, b: Array | float, transform: Callable[[Array], Array]
 ) -> tuple[Array, Array]:
-    """Two coordinates through a transform of rows of both; astropy's own way takes ten times as long for one."""
+    """Apply a transform of rows to two coordinates; for one position astropy's own way takes ten times as long."""
     pair = np.broadcast_arrays(np.asarray(a, dtype=float), np.asarray(b, dtype=float))
     rows = np.stack([values.ravel() for values in pair], axis=1)
     found = transform(rows) if len(rows) else rows

@@ -1,7 +1,7 @@
-"""Files that come from outside: opened, unpacked and parsed within bounds.
+"""Safe reading of files from outside: opened, unpacked and parsed within limits.
 
-Whatever others wrote is read through this folder: regular files only, compressed data and aliases
-that do not grow out of proportion, and headers that claim no more than the file holds.
+All files written by others are read here: only regular files, whose compressed data and aliases
+may not expand out of proportion, and whose headers may not claim more than the file contains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""NumPy archives whose arrays are not larger than the file that holds them allows."""
+"""NumPy archives whose arrays may not be larger than the size of the file allows."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ __all__ = ["load_arrays"]
 def load_arrays(
     content: bytes, where: str, error: type[GmdaskError] = InputError
 ) -> dict[str, NDArray[Any]]:
-    """Arrays of a ``.npz`` archive.
+    """Load the arrays of a ``.npz`` archive.
 
     Parameters
     ----------
     content : bytes
-        Of the file.
+        Content of the file.
     where : str
-        File, to begin messages with.
+        File, with which messages begin.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
 
     Raises
     ------
     InputError
-        If it is not such an archive, or an array claims more than there is.
+        If it is not such an archive, or an array claims more than the file contains.
     """
     limit = allowed_size(len(content))
     try:
         with ZipFile(BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > limit:
-                raise error(f"{where}: arrays of more than {limit / MEGABYTE:.0f} MB in it")
+                raise error(f"{where}: contains arrays of more than {limit / MEGABYTE:.0f} MB")
             return {
                 member.filename.removesuffix(".npy"): _array(archive.read(member))
                 for member in archive.infolist()
             }
     except GmdaskError:
         raise
-    # NumPy's parser of headers raises most of these
+    # exceptions of NumPy's header parser
     except (
         BadZipFile, zlib.error, OSError, EOFError, ValueError, LookupError, TypeError, SyntaxError,
         NotImplementedError, RuntimeError,
@@ -55,7 +55,7 @@ def load_arrays(
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """Array of a ``.npy`` file, whose header is compared with its size before it is read."""
+    """Load the array of a ``.npy`` file, after comparing its header with its size."""
     file = BytesIO(content)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
@@ -65,7 +65,7 @@ def _array(content: bytes) -> NDArray[Any]:
     for n in shape:
         size *= n
     if any(n < 0 for n in shape) or size != len(content) - file.tell():
-        raise ValueError(f"array of shape {shape} in {len(content)} bytes")
+        raise ValueError(f"array of shape {shape} in only {len(content)} bytes")
     file.seek(0)
     found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return found

@@ -1,4 +1,4 @@
-"""Bytes of files: regular ones only, and not more than fit into memory."""
+"""Bytes of files: only regular files that fit into memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gmdask.paths import expanded
 __all__ = ["GROWTH", "MEGABYTE", "SMALL", "allowed_size", "read_bytes", "unpack"]
 
 MEGABYTE = 1 << 20
-SMALL = 256 * MEGABYTE  # compressed data may always grow to this size,
-GROWTH = 30  # and beyond it to this multiple of what they take in the file
+SMALL = 256 * MEGABYTE  # compressed data may always expand to this size,
+GROWTH = 30  # and beyond it to this multiple of their size in the file
 _GZIP = b"\x1f\x8b"
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
@@ -37,11 +37,11 @@ def read_bytes(
     path : str or Path
         File.
     what : str
-        What it is, for the message if it does not exist.
+        Description of the file, for the message if it does not exist.
     error : type of GmdaskError
-        What to raise if it cannot be read.
+        Error to raise if the file cannot be read.
     limit : int, optional
-        Largest size in bytes; by default half of the memory of this machine.
+        Largest size in bytes; by default half of this machine's memory.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def read_bytes(
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     path = expanded(path)
     try:
-        # without waiting for the other end of a pipe
+        # non-blocking, so that a pipe does not wait for its writer
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
@@ -77,7 +77,7 @@ def read_bytes(
 
 
 def allowed_size(compressed: int) -> int:
-    """Size in bytes to which compressed data may grow."""
+    """Size in bytes to which compressed data may expand."""
     return max(SMALL, GROWTH * compressed)
 
 
@@ -87,16 +87,16 @@ def unpack(content: bytes, file: str, error: type[GmdaskError] = InputError) -> 
     Parameters
     ----------
     content : bytes
-        Of the file.
+        Content of the file.
     file : str
-        Its name, to begin messages with.
+        Its name, with which messages begin.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
 
     Raises
     ------
     InputError
-        If it is damaged, or grows out of proportion.
+        If it is damaged, or expands out of proportion.
     """
     if not content.startswith(_GZIP):
         return content
@@ -108,7 +108,7 @@ def unpack(content: bytes, file: str, error: type[GmdaskError] = InputError) -> 
                 if unpacked.tell() > limit:
                     raise error(
                         f"{file}: {len(content) / MEGABYTE:.1f} MB that unpack to more than "
-                        f"{limit / MEGABYTE:.0f} MB; if this is meant, unpack the file first"
+                        f"{limit / MEGABYTE:.0f} MB; if this is intended, unpack the file first"
                     )
     except (OSError, EOFError, zlib.error) as failed:
         raise error(f"{file}: cannot be read ({failed})") from failed

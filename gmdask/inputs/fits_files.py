@@ -1,4 +1,4 @@
-"""FITS files whose headers claim no more than the file holds, and tables in FITS or ECSV."""
+"""FITS files whose headers may not claim more than the file contains, and tables in FITS or ECSV."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def fits_content(
     path : str or Path
         File, plain or gzipped.
     what : str
-        What it is, for the message if it does not exist.
+        Description of the file, for the message if it does not exist.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
 
     Raises
     ------
     InputNotFoundError
         If it does not exist.
     InputError
-        If it is no FITS file, or a header claims more than the file holds.
+        If it is not a FITS file, or a header claims more than the file contains.
     """
     content = unpack(read_bytes(path, what, error), str(path), error)
     check_fits(content, str(path), error)
@@ -61,16 +61,16 @@ def fits_content(
 def open_fits(
     path: str | Path, what: str = "file", error: type[GmdaskError] = InputError
 ) -> Iterator[fits.HDUList]:
-    """Open a FITS file, as `fits_content` reads it; whatever it is damaged by is told as one error.
+    """Open a FITS file that was read by `fits_content`; any damage raises the same error.
 
     Parameters
     ----------
     path : str or Path
         File, plain or gzipped.
     what : str
-        What it is, for the message if it does not exist.
+        Description of the file, for the message if it does not exist.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
     """
     with _opened(fits_content(path, what, error), path, error) as hdus:
         yield hdus
@@ -83,8 +83,8 @@ def _opened(content: bytes, path: str | Path, error: type[GmdaskError]) -> Itera
             yield hdus
     except GmdaskError:
         raise
-    except Exception as failed:  # whatever astropy makes of damaged bytes
-        raise error(f"{path}: not such a FITS file, or damaged ({failed})") from failed
+    except Exception as failed:  # astropy raises any exception on damaged bytes
+        raise error(f"{path}: not a FITS file of this kind, or damaged ({failed})") from failed
 
 
 def read_table(
@@ -97,7 +97,7 @@ def read_table(
     path : str or Path
         File.
     hdu : str
-        Name of its HDU; the first table is taken if there is none of this name.
+        Name of its HDU; if there is none of this name, the first table is read.
     what, error
         See `open_fits`.
 
@@ -106,7 +106,7 @@ def read_table(
     InputNotFoundError
         If it does not exist.
     InputError
-        If there is no table in it.
+        If it contains no table.
     """
     from astropy.table import Table
 
@@ -117,7 +117,7 @@ def read_table(
     with _opened(content, path, error) as hdus:
         tables = [one for one in hdus if isinstance(one, fits.BinTableHDU | fits.TableHDU)]
         if not tables:
-            raise error(f"{path}: there is no table in it")
+            raise error(f"{path}: contains no table")
         return Table.read(next((one for one in tables if one.name == hdu), tables[0]))
 
 
@@ -131,7 +131,7 @@ def _read_ecsv(content: bytes, where: str, error: type[GmdaskError]) -> Table:
         return Table.read(lines, format="ascii.ecsv")
     except GmdaskError:
         raise
-    except Exception as failed:  # whatever astropy makes of damaged text
+    except Exception as failed:  # astropy raises any exception on damaged text
         raise error(f"{where}: not a table in ECSV ({failed})") from failed
 
 
@@ -139,21 +139,21 @@ def _read_ecsv(content: bytes, where: str, error: type[GmdaskError]) -> Table:
 
 
 def check_fits(content: bytes, file: str, error: type[GmdaskError] = InputError) -> None:
-    """Compare the sizes that headers claim with the bytes that there are.
+    """Compare the sizes claimed by headers with the size of the file.
 
     Parameters
     ----------
     content : bytes
-        Of the file, not gzipped.
+        Content of the file, not gzipped.
     file : str
-        Its name, to begin messages with.
+        Its name, with which messages begin.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
 
     Raises
     ------
     InputError
-        If it is no FITS file, or a header claims what cannot be.
+        If it is not a FITS file, or a header claims an impossible size.
     """
     if not content.startswith(_START[0]):
         raise error(f"{file}: not a FITS file (plain or gzipped)")
@@ -162,7 +162,7 @@ def check_fits(content: bytes, file: str, error: type[GmdaskError] = InputError)
         where = f"{file}: HDU {number}"
         end = _end_of_header(content, at)
         if end is None:
-            raise error(f"{where}: its header has no end")
+            raise error(f"{where}: its header has no END")
         header = fits.Header.fromstring(content[at:end])
         try:
             size = _data_size(header)
@@ -170,13 +170,13 @@ def check_fits(content: bytes, file: str, error: type[GmdaskError] = InputError)
             raise error(f"{where}: {failed}") from failed
         if end + size > len(content):
             raise error(
-                f"{where}: truncated, {len(content)} bytes where its header asks for {end + size}"
+                f"{where}: truncated, {len(content)} bytes instead of the {end + size} of its header"
             )
         at, number = end + -(-size // BLOCK) * BLOCK, number + 1
 
 
 def _end_of_header(content: bytes, at: int) -> int | None:
-    """Where the data of an HDU begin."""
+    """Return the position at which the data of an HDU begin."""
     for block in range(at, len(content), BLOCK):
         cards = content[block : block + BLOCK]
         if any(cards.startswith(_END, card) for card in range(0, len(cards), CARD)):
@@ -185,34 +185,34 @@ def _end_of_header(content: bytes, at: int) -> int | None:
 
 
 def _data_size(header: fits.Header) -> int:
-    """Bytes of the data of an HDU; ValueError if a keyword is not what it must be."""
+    """Return the size in bytes of the data of an HDU; raises ValueError for an invalid keyword."""
     size = _size(header, "")
     if size and _whole(header, "GCOUNT", 1) != 1:
         raise ValueError(f"keyword GCOUNT is {header['GCOUNT']!r}, expected 1")
     size += _whole(header, "PCOUNT", 0) if header.get("NAXIS") else 0
     if header.get("ZIMAGE") and _size(header, "Z") > allowed_size(size):
-        raise ValueError("the image claims more than its compressed data can hold")
+        raise ValueError("the image claims more than its compressed data can contain")
     if header.get("XTENSION") == "BINTABLE":
         _check_columns(header)
     return size
 
 
 def _check_columns(header: fits.Header) -> None:
-    """Refuse columns of a binary table that do not fit into its rows."""
+    """Reject columns of a binary table that do not fit into its rows."""
     width = 0
     for column in range(1, _whole(header, "TFIELDS", 0) + 1):
         form = header.get(f"TFORM{column}")
         match = _FORM.match(form) if isinstance(form, str) else None
         if match is None:
-            raise ValueError(f"keyword TFORM{column} is {form!r}, expected such as '1D'")
+            raise ValueError(f"keyword TFORM{column} is {form!r}, expected a format such as '1D'")
         repeat = int(match[1] or 1)
         width += -(-repeat // 8) if match[2] == "X" else repeat * _WIDTHS[match[2]]
     if width > _whole(header, "NAXIS1"):
-        raise ValueError(f"columns of {width} bytes in rows of {header['NAXIS1']}")
+        raise ValueError(f"columns of {width} bytes in rows of {header['NAXIS1']} bytes")
 
 
 def _size(header: fits.Header, prefix: str) -> int:
-    """Bytes of an array, the axes and type of which keywords with a prefix give."""
+    """Return the size in bytes of an array, whose axes and type are given by keywords with a prefix."""
     bitpix = header.get(f"{prefix}BITPIX")
     if bitpix not in BITPIX or isinstance(bitpix, bool):
         raise ValueError(f"keyword {prefix}BITPIX is {bitpix!r}, expected one of {BITPIX}")
@@ -228,5 +228,5 @@ def _size(header: fits.Header, prefix: str) -> int:
 def _whole(header: fits.Header, key: str, default: int | None = None) -> int:
     value = header.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"keyword {key} is {value!r}, expected a whole number, at least 0")
+        raise ValueError(f"keyword {key} is {value!r}, expected a non-negative integer")
     return value

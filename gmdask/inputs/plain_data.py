@@ -1,4 +1,4 @@
-"""YAML and JSON as plain data, checked for depth, aliases and repeated keys while they are parsed."""
+"""YAML and JSON as plain data; depth, aliases and repeated keys are checked during parsing."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from gmdask.errors import GmdaskError, InputError
 __all__ = ["check_yaml", "load_json", "load_yaml"]
 
 MAX_DEPTH = 100
-MAX_NODES = 10_000_000  # keys and values of a file
-MAX_REPEATED = 1_000_000  # keys and values that aliases add
+MAX_NODES = 10_000_000  # keys and values in a file
+MAX_REPEATED = 1_000_000  # keys and values added by aliases
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# what constructors of YAML raise at a value that is not of its tag, such as a date 2001-99-99
+# raised by YAML constructors for values that do not match their tag, such as the date 2001-99-99
 _NOT_YAML = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 def load_yaml(content: bytes | str, where: str, error: type[GmdaskError] = InputError) -> Any:
-    """Plain data of one YAML document.
+    """Load the plain data of one YAML document.
 
     Parameters
     ----------
     content : bytes or str
-        UTF-8.
+        Text, as UTF-8 if it is bytes.
     where : str
-        File, to begin messages with.
+        File, with which messages begin.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
 
     Raises
     ------
     InputError
-        If it is not YAML, has a key twice, is nested deeper than 100 levels, or has more keys and
-        values than fit: 10 million, and one million by aliases.
+        If it is not YAML, repeats a key, is nested more than 100 levels deep, or has too many keys
+        and values: more than 10 million, or more than one million added by aliases.
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
@@ -58,12 +58,12 @@ def load_yaml(content: bytes | str, where: str, error: type[GmdaskError] = Input
 
 
 def check_yaml(text: str, where: str, error: type[GmdaskError] = InputError) -> None:
-    """Check a YAML document as `load_yaml` does, and build nothing.
+    """Check a YAML document like `load_yaml`, without building it.
 
     Parameters
     ----------
     text : str
-        Document.
+        The document.
     where, error
         See `load_yaml`.
     """
@@ -83,21 +83,21 @@ def _one_line(failed: Exception) -> str:
 
 
 class _TooMuchError(Exception):
-    """A document that is YAML, but out of bounds."""
+    """Valid YAML, but beyond the limits."""
 
 
 class _Collection:
-    """A sequence or mapping that is not closed yet."""
+    """A sequence or mapping that is still open."""
 
     def __init__(self, event: CollectionStartEvent) -> None:
         self.anchor, self.nodes = event.anchor, 1
         self.is_mapping = isinstance(event, MappingStartEvent)
-        self.is_key = True  # of a mapping: whether a key comes next
+        self.is_key = True  # for a mapping: whether the next node is a key
         self.keys: set[str] = set()
 
 
 def _check_events(events: Iterator[Any]) -> None:
-    """Refuse a document before it is built; aliases count for all that they stand for."""
+    """Check a document before it is built; an alias counts as everything that it stands for."""
     open_ones: list[_Collection] = []
     sizes: dict[str, int] = {}
     total = repeated = 0
@@ -117,7 +117,9 @@ def _check_events(events: Iterator[Any]) -> None:
             elif isinstance(event, AliasEvent):
                 if any(one.anchor == event.anchor for one in open_ones):
                     raise _TooMuchError(f"alias *{event.anchor} {where} is part of itself")
-                size = sizes.get(str(event.anchor), 1)  # unknown ones are refused when it is built
+                size = sizes.get(
+                    str(event.anchor), 1
+                )  # unknown aliases are rejected by the constructor
                 repeated += size
                 _add(open_ones, size)
             else:
@@ -138,33 +140,33 @@ def _add(open_ones: list[_Collection], nodes: int) -> None:
 
 
 def _check_key(open_ones: list[_Collection], event: NodeEvent, where: str) -> None:
-    """Refuse a key that is there already, of which only the last would count."""
+    """Reject a repeated key, of which only the last value would count."""
     if not open_ones or not open_ones[-1].is_mapping:
         return
     mapping = open_ones[-1]
     if mapping.is_key and isinstance(event, ScalarEvent):
         if event.value in mapping.keys:
-            raise _TooMuchError(f"key {event.value!r} is there twice, again {where}")
+            raise _TooMuchError(f"key {event.value!r} is repeated {where}")
         mapping.keys.add(event.value)
     mapping.is_key = not mapping.is_key
 
 
 def load_json(content: bytes, where: str, error: type[GmdaskError] = InputError) -> Any:
-    """Plain data of one JSON document.
+    """Load the plain data of one JSON document.
 
     Parameters
     ----------
     content : bytes
-        UTF-8.
+        Text as UTF-8.
     where : str
-        File, to begin messages with.
+        File, with which messages begin.
     error : type of GmdaskError
-        What to raise.
+        Error to raise.
 
     Raises
     ------
     InputError
-        If it is not JSON, or has a key twice.
+        If it is not JSON, or repeats a key.
     """
     try:
         return json.loads(content.decode(), object_pairs_hook=_unique)
@@ -176,5 +178,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = next(key for key in found if sum(key == name for name, _ in pairs) > 1)
-        raise ValueError(f"key {twice!r} is there twice")
+        raise ValueError(f"key {twice!r} is repeated")
     return found

@@ -1,9 +1,9 @@
 """Smooth interpolation of response maps in position.
 
-Between two nodes of a map the parabolas through three nodes to either side are blended with a
+Between two nodes of a map, the parabolas through three nodes on either side are blended with a
 quintic step. The result passes through every node, reproduces parabolas, needs four nodes per
-direction and is twice continuously differentiable, so that a likelihood does not show where the
-pixels of the response map are.
+direction and is twice continuously differentiable, so that the pixels of the response map do not
+show in the likelihood.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["Blend", "blend_at", "blend_weights"]
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-STENCIL = 1e-3  # deg, of the differences by which pixel coordinates are derived
+STENCIL = 1e-3  # deg; step of the finite differences of pixel coordinates
 NORTH, EAST = STENCIL * (np.indices((3, 3)) - 1.0)
 N_ORDERS = 6  # value, two first and three second derivatives
 
 
 class Blend(NamedTuple):
-    """Nodes of a map around a position, and what each contributes.
+    """Nodes of a map around a position, and their weights.
 
     Attributes
     ----------
     y, x : array of shape (4,)
-        Rows and columns of the nodes; a node beyond the border stands for the one at it.
+        Rows and columns of the nodes; a node beyond the border is replaced by the one at it.
     weights : array of shape (6, 4, 4)
-        Weights (row, column) of the value, of its derivatives by longitude and latitude, and
-        of the second ones (lon lon, lon lat, lat lat), per deg.
+        Weights (row, column) of the value, of its derivatives with respect to longitude and
+        latitude, and of the second derivatives (lon lon, lon lat, lat lat), per deg.
     """
 
     y: Index
@@ -45,7 +45,7 @@ class Blend(NamedTuple):
 
     @property
     def is_constant(self) -> bool:
-        """Whether all nodes are one, so that nothing depends on the position."""
+        """Whether all nodes are the same, so that nothing depends on the position."""
         return len(set(self.y.tolist())) == 1 and len(set(self.x.tolist())) == 1
 
 
@@ -53,7 +53,7 @@ class Blend(NamedTuple):
 def blend_weights(u: float) -> Array:
     """Weights (order, node) of the nodes -1, 0, 1, 2 at `u` between 0 and 1.
 
-    The orders are the value and its first and second derivative by `u`.
+    The orders are the value and its first and second derivative with respect to `u`.
     """
     step = u**3 * (10 - 15 * u + 6 * u * u)
     d_step = 30 * u * u * (1 - u) ** 2
@@ -76,7 +76,7 @@ def blend_weights(u: float) -> Array:
 
 @compiled
 def _combined(wy: Array, wx: Array, py: Array, px: Array, out: Array) -> None:
-    """Fill weights (6, 4, 4) by the sky, from those (3, 4) along the axes and derivatives (5,) of pixels."""
+    """Compute weights (6, 4, 4) on the sky, from weights (3, 4) along the axes and derivatives (5,) of pixels."""
     for i in range(4):
         for j in range(4):
             by_x, by_y = wy[0, i] * wx[1, j], wy[1, i] * wx[0, j]
@@ -104,14 +104,14 @@ def _axis(at: float, n: int) -> tuple[Index, Array]:
 
 
 def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
-    """Nodes and weights of a map at a position.
+    """Return the nodes and weights of a map at a position.
 
     Parameters
     ----------
     grid : `WcsGrid`
         Pixels of the map, whose centres are the nodes.
     lon, lat : float
-        Position in `frame`, in deg; the derivatives are by these.
+        Position in `frame`, in deg; derivatives are with respect to these.
     frame : {"icrs", "galactic"}
         Frame of the position.
     """
@@ -132,7 +132,7 @@ def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
 
 def _differences(p: Array) -> Array:
     """First (lon, lat) and second (lon lon, lon lat, lat lat) derivatives of a 3 x 3 stencil."""
-    if not np.isfinite(p).all() or np.ptp(p) > 1.0:  # the edge of the projection
+    if not np.isfinite(p).all() or np.ptp(p) > 1.0:  # at the edge of the projection
         return np.zeros(5)
     h = STENCIL
     first = [(p[1, 2] - p[1, 0]) / (2 * h), (p[2, 1] - p[0, 1]) / (2 * h)]

@@ -15,7 +15,7 @@ __all__ = ["EDispMap", "overlap_matrix"]
 Array = NDArray[np.float64]
 
 THRESHOLD = 1e-8
-N_CELLS = 16  # sets of pixels between which a source lies whose matrices are kept
+N_CELLS = 16  # number of pixel sets around source positions whose matrices are kept
 
 
 class EDispMap:
@@ -31,11 +31,11 @@ class EDispMap:
     energy_true, energy : array
         Centres of the true and edges of the reconstructed energy bins, in one unit.
     migra : `Axis` or None
-        None where the map holds kernels.
+        None if the map contains kernels.
 
     Notes
     -----
-    The nearest pixel is taken, without interpolation, as in Gammapy 2.1; for
+    The nearest pixel is used, without interpolation, as in Gammapy 2.1; for
     kernels the nearest valid one.
     """
 
@@ -52,7 +52,7 @@ class EDispMap:
         return self._values.nbytes + sum(matrix.nbytes for matrix in self._matrices.values())
 
     def pixel(self, lon: float, lat: float) -> tuple[int, int]:
-        """Pixel (row, column) that serves a position in deg in the frame of the map."""
+        """Return the pixel (row, column) that is used for a position in deg in the frame of the map."""
         if self._migra is None:
             x, y = nearest_valid_pixel(self._values, self.grid, lon, lat)
         else:
@@ -69,7 +69,7 @@ class EDispMap:
         if self._migra is None:
             return filled_nodes(self._values, self.grid, rows, columns)
         key = tuple(rows.tolist()), tuple(columns.tolist())
-        if key not in self._matrices:  # sources look at the same few again and again
+        if key not in self._matrices:  # sources request the same few again and again
             if len(self._matrices) >= N_CELLS:
                 self._matrices.clear()
             values = filled_nodes(self._values, self.grid, rows, columns)
@@ -77,7 +77,7 @@ class EDispMap:
         return self._matrices[key]
 
     def _of_pixels(self, values: Array) -> Array:
-        """Probabilities (energy_true, energy, row, column) from the values of pixels."""
+        """Convert values of pixels to probabilities (energy_true, energy, row, column)."""
         if self._migra is None:
             return values
         flat = np.ascontiguousarray(values.reshape(*values.shape[:2], -1))
@@ -90,7 +90,7 @@ class EDispMap:
 def _probabilities(values: Array, edges: Array, at: Array) -> Array:
     """Probabilities (T, R, pixel) between migrations `at` (T, R + 1), from densities (T, M, pixel) between edges.
 
-    They are differences of the cumulative probability, linear between the edges.
+    They are differences of the cumulative probability, interpolated linearly between the edges.
     """
     n_t, n_m, n = values.shape
     out, total = np.zeros((n_t, at.shape[1] - 1, n)), np.zeros((n_m + 1, n))
@@ -130,7 +130,7 @@ def overlap_matrix(energy_true: Array, energy: Array) -> Array:
     Returns
     -------
     matrix : array of shape (n, m)
-        The share of each true bin that lies within each reconstructed bin,
+        Fraction of each true bin that lies within each reconstructed bin,
         in linear energy (Gammapy's ``get_overlap_fraction``).
     """
     low, high = energy_true[:-1, None], energy_true[1:, None]

@@ -1,4 +1,4 @@
-"""Where the pixels of a response map lie among those of a mask."""
+"""Correspondence between the pixels of a response map and those of a mask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Index = NDArray[np.intp]
 
 
 def nearest_pixels(grid: WcsGrid, target: WcsGrid) -> tuple[Index, NDArray[np.bool_]]:
-    """Pixels of a grid in which the pixel centres of another lie.
+    """Return the pixels of one grid that contain the pixel centres of another.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def nearest_pixels(grid: WcsGrid, target: WcsGrid) -> tuple[Index, NDArray[np.bo
 
 
 def corner_pixels(grid: WcsGrid, target: WcsGrid) -> tuple[Index, Array]:
-    """The four pixels of a grid around the pixel centres of another.
+    """Return the four pixels of one grid around each pixel centre of another.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def corner_pixels(grid: WcsGrid, target: WcsGrid) -> tuple[Index, Array]:
     index : array of shape (4, lat, lon)
         Flat index into `grid`.
     weight : array of shape (4, lat, lon)
-        Of a bilinear interpolation, which extrapolates outside the grid; 0 where there is no sky.
+        Weights of a bilinear interpolation, which extrapolates outside the grid; 0 off the sky.
     """
     x, y = _pixel_centers(grid, target)
     finite = np.isfinite(x) & np.isfinite(y)
@@ -60,7 +60,7 @@ def corner_pixels(grid: WcsGrid, target: WcsGrid) -> tuple[Index, Array]:
 
 
 def serving_pixels(mask: NDArray[np.bool_], grid: WcsGrid, target: WcsGrid) -> NDArray[np.bool_]:
-    """Pixels of a response map from which the response at some pixels of a mask is interpolated.
+    """Return the pixels of a response map from which the response at some pixels of a mask is interpolated.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The pixel of a response map that serves a position."""
+"""The pixel of a response map that is used for a position."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Index = NDArray[np.intp]
 def nearest_valid_pixel(
     values: TiledMap, grid: WcsGrid, lon: float, lat: float
 ) -> tuple[float, float]:
-    """Pixel coordinate (x, y) of a position, or of the nearest valid pixel.
+    """Return the pixel coordinate (x, y) of a position, or of the nearest valid pixel.
 
-    A pixel is valid where any of its values is positive. Where the pixel of
-    the position is not, and any other is, the centre of the valid pixel nearest on the
-    sky is taken (Gammapy's ``IRFMap._get_nearest_valid_position``).
+    A pixel is valid if any of its values is positive. If the pixel of the position is not
+    valid, but any other is, the centre of the valid pixel that is nearest on the
+    sky is used (Gammapy's ``IRFMap._get_nearest_valid_position``).
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ def nearest_valid_pixel(
     if not valid.any():
         if finite:
             return x, y
-        valid = np.ones_like(valid)  # behind the plane of projection: the nearest there is
+        valid = np.ones_like(valid)  # behind the plane of projection: any pixel, the nearest one
     nearest = np.unravel_index(np.argmin(np.where(valid, distance, np.inf)), grid.shape)
     return float(nearest[1]), float(nearest[0])
 
 
 def filled_nodes(values: TiledMap, grid: WcsGrid, rows: Index, columns: Index) -> Array:
-    """Values (..., row, column) of some pixels; an invalid one gives way to the nearest valid one.
+    """Return the values (..., row, column) of some pixels; invalid pixels are replaced by the nearest valid one.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def filled_nodes(values: TiledMap, grid: WcsGrid, rows: Index, columns: Index) -
     grid : `WcsGrid`
         Pixels of the map.
     rows, columns : array
-        Ascending, next to one another where they differ.
+        In ascending order; different ones are adjacent.
     """
     y0, x0 = int(rows.min()), int(columns.min())
     window = values.window(y0, int(rows.max()) + 1, x0, int(columns.max()) + 1)

@@ -24,11 +24,11 @@ CONTAINMENT = 0.999
 PRECISION_FACTOR = 12
 MAX_OVERSAMPLING = 4
 RAD_UPSAMPLING = 20
-SQUARE = 1e-5  # by which sides of pixels may differ for Gammapy, which refuses others
+SQUARE = 1e-5  # relative difference of sides up to which Gammapy takes pixels as square, and below which it fails
 
 
 class PSFKernel(NamedTuple):
-    """Kernels of one position.
+    """Kernels at one position.
 
     Attributes
     ----------
@@ -50,20 +50,20 @@ class PSFMap:
     profiles : `TiledMap`
         Values with axes (energy, rad, lat, lon).
     to_inverse_square_deg : float
-        Factor that turns the values into deg-2.
+        Factor that converts the values to deg-2.
     energy, rad : `Axis`
-        Axes of the map: rad in deg, energy in the unit of the energies asked for.
+        Axes of the map: rad in deg, energy in the unit of the requested energies.
     grid : `WcsGrid`
         Pixels of the map.
 
     Notes
     -----
-    Kernels follow Gammapy 2.1's ``PSFMap.get_psf_kernel`` (irf/psf/map.py): size from
-    the 99.9 % containment radii, oversampling from the 68 % ones, values from linear
+    Kernels follow Gammapy 2.1's ``PSFMap.get_psf_kernel`` (irf/psf/map.py): the size is from
+    the 99.9 % containment radii, the oversampling from the 68 % ones, and the values from linear
     interpolation in pixel space of energy, offset and position. Plane t of a kernel is
-    cut at the containment radius of *node* t of the map, also where the two energy axes
+    cut at the containment radius of *node* t of the map, even if the two energy axes
     differ. The interpolation in offset is a fixed sparse matrix per pixel size, so that a
-    kernel is one product of it with the profiles.
+    kernel is one product of this matrix with the profiles.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class PSFMap:
         return self._profiles.nbytes
 
     def max_width(self, target: WcsGrid) -> float:
-        """Width in deg that no kernel for images of a grid exceeds."""
+        """Return a width in deg that no kernel for images of a grid exceeds."""
         pixel = min(_kernel_pixels(target))
         return round_up_to_odd(2 * float(self._fine_rad.max()) / pixel) * pixel
 
     def kernel(self, lon: float, lat: float, energies: Array, target: WcsGrid) -> PSFKernel:
-        """Kernels at a position.
+        """Return the kernels at a position.
 
         Parameters
         ----------
@@ -135,9 +135,9 @@ class PSFMap:
         return PSFKernel(values, size * pixel)
 
     def containment(self, lon: float, lat: float, energies: Array, radius: float) -> Array:
-        """Share of the flux of a point within a circle around it.
+        """Return the fraction of a point source's flux within a circle around it.
 
-        Gammapy's ``PSFMap.containment``: the cumulative sum over offset, linear between the edges of
+        As Gammapy's ``PSFMap.containment``: the cumulative sum over offset, linear between the edges of
         its bins, in energy and in position.
 
         Parameters
@@ -145,9 +145,9 @@ class PSFMap:
         lon, lat : float
             Position in the frame of the map's grid, in deg.
         energies : array
-            In the unit of the map's energy axis.
+            Energies in the unit of the map's energy axis.
         radius : float
-            Of the circle, in deg.
+            Radius of the circle, in deg.
 
         Returns
         -------
@@ -162,17 +162,17 @@ class PSFMap:
         return _interpolate_rows(within[:, None], self.energy.to_pix(energies))[:, 0]
 
     def containment_radius(self, lon: float, lat: float, energies: Array, fraction: float) -> Array:
-        """Radius of the circle around a point that holds some share of its flux.
+        """Return the radius of the circle around a point source that contains a fraction of its flux.
 
         Parameters
         ----------
         lon, lat : float
-            Position in the frame of the map's grid, in deg; where the PSF is not known there, that
-            of the nearest pixel where it is.
+            Position in the frame of the map's grid, in deg; where the PSF is not known, it is taken
+            from the nearest pixel where it is.
         energies : array
-            In the unit of the map's energy axis.
+            Energies in the unit of the map's energy axis.
         fraction : float
-            Share, between 0 and 1.
+            Fraction between 0 and 1.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class PSFMap:
         return np.where(cumulative.max(axis=1) >= fraction, self._radius(cumulative, fraction), 0.0)
 
     def profiles(self, lon: float, lat: float) -> Array:
-        """Radial profiles (energy, rad) at a position in deg, or at the nearest pixel that has any."""
+        """Return the radial profiles (energy, rad) at a position in deg, or at the nearest valid pixel."""
         return self._at_position(*nearest_valid_pixel(self._profiles, self.grid, lon, lat))
 
     def nodes(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
@@ -203,11 +203,11 @@ class PSFMap:
         return result
 
     def _cumulative(self, nodes: Array) -> Array:
-        """Containment (energy, fine rad) of profiles, on the rad axis upsampled by 20."""
+        """Return the containment (energy, fine rad) of profiles, on the rad axis upsampled by 20."""
         return np.ascontiguousarray((self._to_fine @ np.cumsum(self._ring * nodes, axis=1).T).T)
 
     def _cumulative_at(self, cumulative: Array, energies: Array) -> Array:
-        """Containment at other energies; 0 where they lie outside the axis."""
+        """Return the containment at other energies; 0 outside the energy axis."""
         pix = self.energy.to_pix(energies)
         values = _interpolate_rows(cumulative, pix)
         values[(pix < -0.5) | (pix > self.energy.nbin - 0.5)] = 0.0
@@ -220,7 +220,7 @@ class PSFMap:
     def _images(
         self, planes: Array, projection: str, pixels: Pixels, size: int, half: int, factor: int
     ) -> Array:
-        """Images (plane, size, size): sums over factor² sub-pixels, clipped at 0; right up to `half`."""
+        """Return images (plane, size, size): sums over factor² sub-pixels, clipped at 0; valid up to `half`."""
         table = _radial_table(
             projection,
             pixels,
@@ -256,7 +256,7 @@ def _interpolate_rows(values: Array, pix: Array) -> Array:
 
 
 def _upsampled_center(axis: Axis, factor: int) -> Array:
-    """Centres of the axis with `factor` times more nodes, as Gammapy's ``MapAxis.upsample``."""
+    """Return the centres of the axis with `factor` times more nodes, as Gammapy's ``MapAxis.upsample``."""
     if axis.node_type == "edges":
         pix = np.linspace(-0.5, axis.nbin - 0.5, axis.nbin * factor + 1)
         return Axis(axis.name, axis.from_pix(pix), axis.interp, "edges").center
@@ -266,7 +266,7 @@ def _upsampled_center(axis: Axis, factor: int) -> Array:
 
 @lru_cache(maxsize=16)
 def _fine_axis(nodes: bytes, interp: str, node_type: str) -> tuple[Array, sparse.csr_array]:
-    """Nodes of the upsampled axis, and the matrix (fine, rad) from upper edges to them; 0 beyond these."""
+    """Nodes of the upsampled axis, and the matrix (fine, rad) that interpolates to them from the upper edges."""
     rad = Axis("rad", np.frombuffer(nodes), interp, node_type)
     fine = _upsampled_center(rad, RAD_UPSAMPLING)
     upper = Axis("rad", rad.edges[1:], rad.interp, "center")
@@ -276,7 +276,7 @@ def _fine_axis(nodes: bytes, interp: str, node_type: str) -> tuple[Array, sparse
 
 
 def _linear(pix: Array, row: NDArray[np.intp], shape: tuple[int, int]) -> sparse.csr_array:
-    """Matrix that adds linear interpolations at pixel coordinates, extrapolating, up in some rows."""
+    """Matrix that sums linear interpolations at pixel coordinates, with extrapolation, into some rows."""
     index = np.clip(np.floor(pix).astype(int), 0, max(shape[1] - 2, 0))
     weight = pix - index if shape[1] > 1 else np.zeros(len(pix))
     upper = np.minimum(index + 1, shape[1] - 1)
@@ -285,7 +285,7 @@ def _linear(pix: Array, row: NDArray[np.intp], shape: tuple[int, int]) -> sparse
 
 
 def _kernel_pixels(target: WcsGrid) -> Pixels:
-    """Size (lon, lat) of the pixels of a kernel in deg: square ones where Gammapy takes them for such."""
+    """Pixel size (lon, lat) of a kernel in deg; square if Gammapy takes the pixels as square."""
     largest = target.max_pixel_scale
     square = np.allclose(target.pixel_scales, largest, rtol=SQUARE)
     return (largest, largest) if square else target.pixel_scales
@@ -307,12 +307,12 @@ def _separations(projection: str, pixels: Pixels, size: int, factor: int) -> Arr
 
 
 class _RadialTable(NamedTuple):
-    """How the radial profile is laid out in an image of size² pixels.
+    """Radial interpolation for an image of size² pixels.
 
-    `pix` is the pixel coordinate on the rad axis of every sub-pixel; `inner` the sparse
+    `pix` is the pixel coordinate on the rad axis of every sub-pixel; `inner` is the sparse
     matrix (size², rad) of the interpolation for those up to the last node, `outer` the flat
-    indices of those beyond it, by the distance `outer_half` from the middle, in rows or columns, of
-    the pixels `outer_row` they belong to.
+    indices of those beyond it, sorted by the distance `outer_half` from the middle, in rows or
+    columns, of the pixels `outer_row` that contain them.
     """
 
     pix: Array

@@ -1,4 +1,4 @@
-"""Response maps of which only the tiles near a source are read."""
+"""Response maps that are read only near a source, in tiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Keep = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class ArrayLike(Protocol):
-    """Anything that has a shape and gives arrays when it is sliced."""
+    """Anything that has a shape and returns arrays when it is sliced."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -31,16 +31,16 @@ class TiledMap:
     source : array-like
         Array, or lazily read array, with axes (..., lat, lon).
     tile : int
-        Positions are read in multiples of so many pixels.
+        Positions are read in multiples of this number of pixels.
     n_kept : int
-        Number of rectangles that are kept, those read last.
+        Number of rectangles to keep, the most recently used ones.
     keep : callable, optional
-        Takes an array that is kept, and gives it back from where it is kept.
+        Takes an array that is to be kept, and returns it from where it is kept.
 
     Notes
     -----
-    The rectangles read last are kept: sources that move during a fit stay within theirs.
-    What is returned never depends on what is kept.
+    The most recently used rectangles are kept: sources that move during a fit stay within theirs.
+    The returned values never depend on what is kept.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TiledMap:
         return sum(values.nbytes for values in self._kept.values())
 
     def window(self, y0: int, y1: int, x0: int, x1: int) -> Array:
-        """Values of the pixels ``y0:y1, x0:x1``; what is not finite reads as 0."""
+        """Return the values of the pixels ``y0:y1, x0:x1``; values that are not finite are replaced by 0."""
         key = self._rectangle(y0, y1, x0, x1)
         values = self._kept.pop(key, None)
         if values is None:
@@ -64,16 +64,16 @@ class TiledMap:
             values = self._keep(np.nan_to_num(read, copy=False, posinf=0.0, neginf=0.0))
             if len(self._kept) >= self._n_kept:
                 del self._kept[next(iter(self._kept))]
-        self._kept[key] = values  # the one used last comes last
+        self._kept[key] = values  # the most recently used one is the last
         part = values[..., y0 - key[0] : y1 - key[0], x0 - key[2] : x1 - key[2]]
         return part.astype(np.float64)
 
     def forget(self) -> None:
-        """Let go of what was read."""
+        """Release the kept rectangles."""
         self._kept.clear()
 
     def _rectangle(self, y0: int, y1: int, x0: int, x1: int) -> tuple[int, int, int, int]:
-        """Rectangle of tiles that holds some pixels: one that is kept, if any does."""
+        """Return a rectangle of tiles that contains some pixels: a kept one, if possible."""
         for key in self._kept:
             if key[0] <= y0 and y1 <= key[1] and key[2] <= x0 and x1 <= key[3]:
                 return key
@@ -83,7 +83,7 @@ class TiledMap:
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
-        """Pixels (lat, lon) where any value is positive."""
+        """Pixels (lat, lon) at which any value is positive."""
         values = np.asarray(self._source[..., :, :])
         with np.errstate(invalid="ignore"):
             positive = (values > 0) & np.isfinite(values)

@@ -145,7 +145,7 @@ def test_port_that_is_taken(tmp_path: Path) -> None:
     try:
         assert first.url.startswith("http://127.0.0.1:")
         port = urlsplit(first.url).port
-        with pytest.raises(InputError, match="cannot be listened on"):
+        with pytest.raises(InputError, match="cannot listen on"):
             Dashboard(FolderFeed(tmp_path), port=port)
     finally:
         first.stop()

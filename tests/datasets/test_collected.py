@@ -239,7 +239,7 @@ def test_a_killed_run_is_taken_up(datasets, tmp_path):
 def test_append_and_overwrite(tmp_path):
     url = tmp_path / "s.zarr"
     made("ab").write(url)
-    with pytest.raises(StoreExistsError, match="a store of 2 datasets"):
+    with pytest.raises(StoreExistsError, match="a store with 2 datasets"):
         made("c").write(url)
     with pytest.raises(DuplicateNameError, match="named 'b' already"):
         made("cb").write(url, append=True)
@@ -285,7 +285,7 @@ def test_compact_keeps_what_comes_meanwhile(tmp_path):
     store = gm.compact(url, on_event=append)
     assert [row.name for row in store.rows] == list("abc")
     made("d").write(url, append=True)
-    with pytest.raises(StoreError, match="was replaced by somebody else"):
+    with pytest.raises(StoreError, match="was replaced by another process"):
         gm.compact(url, on_event=lambda event: made("z").write(url, overwrite=True))
     assert gm.Datasets.read(url).names == ["z"]
 

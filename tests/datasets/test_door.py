@@ -273,7 +273,7 @@ def from_arrays(**changes):
         ({"wcs": {**WCS, "CTYPE1": "bananas"}}, "WCS keywords are not valid"),
         ({"wcs": {**WCS, "CDELT1": 0.0}}, "WCS keywords are not valid"),
         ({"wcs": {**WCS, "CRVAL1": np.nan}}, "WCS keywords are not valid"),
-        ({"wcs": {**WCS, "CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}}, "not those of the sky"),
+        ({"wcs": {**WCS, "CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}}, "do not define celestial axes"),
         ({"counts": np.full((1, 2, 2), "a")}, "counts has values of type <U1"),
         ({"counts": np.zeros((1, 2, 2), complex)}, "counts has values of type complex128"),
         ({"counts": np.full((1, 2, 2), None)}, "counts has values of type object"),
@@ -322,7 +322,7 @@ def livetime(cube):
     [
         (gti, "good time intervals must be finite"),
         (gti_backwards, "good time intervals must be finite, and end after they begin"),
-        (gti_scale, "the reference of the good time intervals is no time"),
+        (gti_scale, "the reference time of the good time intervals is invalid"),
         (livetime, "the livetime of exposure is 'long', expected a time"),
     ],
 )

@@ -269,7 +269,7 @@ def test_grouping_is_told(file, caplog):
         )
         fits.HDUList([h.copy() for h in hdus]).writeto(file, overwrite=True)
     gm.MapDataset.read(file)
-    assert "GROUPING is not followed" in caplog.text
+    assert "GROUPING is ignored" in caplog.text
 
 
 def _change(path, hdu, **keywords):
@@ -288,8 +288,8 @@ def _change(path, hdu, **keywords):
         ("", "SPECTRUM", {"TTYPE2": "RATE"}, "no column COUNTS"),
         ("", "SPECTRUM", {"EXPOSURE": 0.0}, "EXPOSURE is 0.0"),
         ("", "SPECTRUM", {"AREASCAL": 0.5}, "AREASCAL"),
-        ("", "SPECTRUM", {"ANCRFILE": "none"}, "ANCRFILE names no file"),
-        ("_arf", "SPECRESP", {"TUNIT3": "s"}, "not in a unit of area"),
+        ("", "SPECTRUM", {"ANCRFILE": "none"}, "ANCRFILE does not name a file"),
+        ("_arf", "SPECRESP", {"TUNIT3": "s"}, "not have a unit of area"),
         ("_arf", "SPECRESP", {"TTYPE1": "LOW"}, "column ENERG_LO is missing"),
         ("_arf", "SPECRESP", {"EXTNAME": "AREA"}, "no HDU SPECRESP"),
         ("_rmf", "MATRIX", {"HDUCLAS3": "FULL"}, "includes an effective area"),
@@ -319,7 +319,7 @@ def test_a_file_that_is_not_there(file, part):
 def test_channels_that_do_not_match(file):
     with fits.open(file.with_name("pha_obs23523_bkg.fits"), mode="update") as hdus:
         hdus["SPECTRUM"].data["CHANNEL"][3] = 500
-    with pytest.raises(InputError, match="channels of HDU SPECTRUM are not those"):
+    with pytest.raises(InputError, match="channels of HDU SPECTRUM do not match"):
         gm.MapDataset.read(file)
 
 

@@ -212,7 +212,7 @@ def test_a_file_of_true_models_is_not_written_over(config, tmp_path):
 
 
 def test_a_store_is_not_written_over(config, store):
-    with pytest.raises(StoreExistsError, match="a store of 8 datasets"):
+    with pytest.raises(StoreExistsError, match="a store with 8 datasets"):
         simulate(config, store.url)
 
 

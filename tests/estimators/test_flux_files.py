@@ -93,7 +93,7 @@ def test_files_that_are_none(tmp_path, points):
 @pytest.mark.parametrize("name", ["points.csv", "points.txt", "points", "points.fits.bz2"])
 def test_other_endings_are_refused_before_anything_is_written(points, curve, tmp_path, name):
     for fluxes in (points, curve):
-        with pytest.raises(InputError, match=r"expected such an ending"):
+        with pytest.raises(InputError, match=r"expected the ending"):
             fluxes.write(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

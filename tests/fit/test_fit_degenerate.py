@@ -230,8 +230,8 @@ def test_limits_of_an_empty_run():
 def test_edges_that_are_none():
     _, ours = runs()
     for edges, words in (
-        (EDGES[::-1], "at least two that increase"),
-        (EDGES[:1], "at least two that increase"),
+        (EDGES[::-1], "at least two increasing values"),
+        (EDGES[:1], "at least two increasing values"),
         ([1, 10], "expected energies"),
         ([100, 200] * u.TeV, "no dataset has an energy bin between 100 and 200 TeV"),
     ):

@@ -58,7 +58,7 @@ def test_the_plan_is_kept_to(many, two_workers):
                 assert refused <= 3  # processes do not hold quite the same at their start
                 keys = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
                 assert not [key for key in keys if "gmdask" in str(key)]
-                text = r"too little memory.*a limit of (\d+) MB would do"
+                text = r"too little memory.*a limit of (\d+) MB would be sufficient"
                 limit = int(re.search(text, str(error))[1]) * 1_000_000
                 continue
             most = max(client.run(peak).values())

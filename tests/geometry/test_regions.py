@@ -132,12 +132,12 @@ def test_text_and_files_of_ds9(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("icrs; foo(1,2)", "not a region in DS9's text"),
-        ("icrs; circle(a,b,c)", "not a region in DS9's text"),
-        ("", "no shape in it"),
+        ("icrs; foo(1,2)", "not a region in DS9 format"),
+        ("icrs; circle(a,b,c)", "not a region in DS9 format"),
+        ("", "contains no shape"),
         ("image; circle(1,2,3)", "not a region on the sky"),
-        (SHAPES["circle"] & SHAPES["annulus"], "compound by 'and_', expected unions"),
-        ([], "without any shape"),
+        (SHAPES["circle"] & SHAPES["annulus"], "compound by 'and_', expected only unions"),
+        ([], "has no shape"),
         (None, "not a region on the sky"),
     ],
 )

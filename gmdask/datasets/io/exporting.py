@@ -88,15 +88,15 @@ def export_datasets(
 
 
 def _refuse_taken(folder: Path) -> None:
-    """Refuse a folder in which there is anything, and what is no folder."""
+    """Reject a folder that is not empty, and anything that is not a folder."""
     if not os.path.lexists(folder):
         return
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if names or not folder.is_dir():
         shown = (
-            f"holds {', '.join(names[:3])}{', ...' if names[3:] else ''}" if names else "is a file"
+            f"contains {', '.join(names[:3])}{', ...' if names[3:] else ''}" if names else "is a file"
         )
-        msg = f"{folder}: {shown}; choose a folder that is not there, or is empty"
+        msg = f"{folder}: already exists and {shown}; choose a new or empty folder"
         raise InputError(msg)
 
 

@@ -87,7 +87,7 @@ def simulate(
         msg = f"{truth} exists already"
         raise StoreExistsError(msg)
     if truth.exists() and not _is_truth_of(truth, survey):
-        msg = f"{truth}: there is a file of this name already, which is not of this survey; move it away"
+        msg = f"{truth}: already exists, and is not of this survey; move it away"
         raise StoreExistsError(msg)
     blocks = _blocks(survey)
     store = Store.create(url)
