@@ -1,6 +1,6 @@
 """Parameters, spectral, spatial and background models, and their containers.
 
-Every model class goes by Gammapy's class name. Models know nothing of data.
+Every model class has the name of Gammapy's class. Models are independent of data.
 """
 
 from gmdask.models.background import BackgroundIRFModel
@@ -88,7 +88,7 @@ from gmdask.models.temporal.light_curve import LightCurveTemplateTemporalModel
 from gmdask.models.temporal.phase_curve import TemplatePhaseCurveTemporalModel
 from gmdask.models.temporal.time_intervals import TimeIntervals
 
-FoVBackgroundModel = BackgroundIRFModel  # its name in Gammapy, and in YAML
+FoVBackgroundModel = BackgroundIRFModel  # the name in Gammapy and in YAML
 
 __all__ = [
     "BackgroundIRFModel",

@@ -1,4 +1,4 @@
-"""The background of one dataset: corrections to a template that stays with the data."""
+"""The background of one dataset: corrections to the background template that is stored with the data."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Array = NDArray[np.float64]
 class BackgroundIRFModel(Component):
     """Norm (as a function of energy) of the background template of one dataset.
 
-    Gammapy's `FoVBackgroundModel`, under which name it is written to YAML.
+    Corresponds to Gammapy's `FoVBackgroundModel`, under whose name it is written to YAML.
 
     Parameters
     ----------
     spectral_model : SpectralModel, optional
         Norm model, by default a `PowerLawNormSpectralModel`.
     spatial_model : SpatialModel, optional
-        Norm on the sky, the unit of which is dropped.
+        Norm on the sky; its unit is dropped.
     dataset_name : str
-        The dataset.
+        Name of the dataset.
     name : str, optional
         Name, by default "<dataset_name>-bkg".
 
@@ -107,7 +107,7 @@ class BackgroundIRFModel(Component):
         *,
         map: Any = None,  # noqa: A002
     ) -> Any:
-        """Norm, or a background with the norm applied.
+        """Evaluate the norm, or apply it to a background.
 
         Parameters
         ----------
@@ -117,8 +117,8 @@ class BackgroundIRFModel(Component):
             Positions in the frame of the spatial model, if there is one; energies and positions
             are broadcast.
         map : `xarray.DataArray`, optional
-            Background instead, with a dimension "energy" and, on a map, "lat" and "lon" and the
-            WCS cards in ``attrs["wcs"]`` (they are needed with a spatial model only). On a
+            A background to apply the norm to, with a dimension "energy" and, for a map, "lat" and "lon" and
+            the WCS cards in ``attrs["wcs"]`` (needed only with a spatial model). On a
             region, without pixels, there is no spatial norm.
 
         Returns
@@ -128,7 +128,7 @@ class BackgroundIRFModel(Component):
         Raises
         ------
         ModelError
-            If positions are needed and missing.
+            If positions are required and missing.
         """
         if map is not None:
             return self._evaluate_map(map)
@@ -143,7 +143,7 @@ class BackgroundIRFModel(Component):
         return norm * values
 
     def factors(self, energy: Array, grid: WcsGrid | None) -> Array:
-        """Norm at energies and, with a spatial model, pixels.
+        """Norm at energies and, with a spatial model, at pixels.
 
         Parameters
         ----------
@@ -187,9 +187,9 @@ class BackgroundIRFModel(Component):
         memo: dict[int, Any] | None = None,
         dataset_name: str | None = None,
     ) -> Self:
-        """Independent copy, of another name or for another dataset if one is given.
+        """Return an independent copy, with another name or for another dataset if one is given.
 
-        A default name follows the dataset.
+        A default name is adapted to the dataset.
         """
         names = self._datasets_names
         if dataset_name is not None:
@@ -201,7 +201,7 @@ class BackgroundIRFModel(Component):
     def to_dict(
         self, full_output: bool = True, links: dict[int, str] | None = None
     ) -> dict[str, Any]:
-        """Plain data, in the form of Gammapy's YAML (with ``name``, if it is not the default)."""
+        """Return plain data in the form of Gammapy's YAML (with ``name``, if it is not the default)."""
         data: dict[str, Any] = {"type": self.tag[0], "datasets_names": [self.dataset_name]}
         if self._name != f"{self.dataset_name}-bkg":
             data["name"] = self._name
@@ -212,7 +212,7 @@ class BackgroundIRFModel(Component):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
-        """Background model from plain data."""
+        """Return a background model from plain data."""
         known = ("name", "type", "datasets_names", "spectral", "spatial")
         check_keys(data, known, required=("datasets_names",))
         names = dataset_names_from(data) or []

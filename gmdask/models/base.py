@@ -1,4 +1,4 @@
-"""What spectral and spatial models have in common: parameters with defaults."""
+"""The common base of spectral and spatial models: parameters with defaults."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ Array = NDArray[np.float64]
 
 
 class ModelBase(HasCovariance):
-    """A model with parameters, which are attributes of it.
+    """A model whose parameters are its attributes.
 
     A parameter is changed by ``model.index.value = 2.2``; assigning another `Parameter`
     of the same name links it: ``model.index = other.index``.
 
-    A class lists its parameters in ``defaults`` (or, as in Gammapy, by class attributes that
-    are `Parameter` objects). Where they differ from model to model, `defaults_for` says which
-    they are and `_set_defaults` gives them to the model. Models inside a model are the
-    attributes named by ``nested``.
+    A class lists its parameters in ``defaults`` (or, as in Gammapy, as class attributes that
+    are `Parameter` objects). If they differ between models of a class, `defaults_for` returns
+    them and `_set_defaults` sets them for the model. Attributes that are models themselves are
+    named in ``nested``.
 
     Parameters
     ----------
     **parameters : float, Quantity, str or Parameter
-        Values that differ from the defaults. A plain number is in the default's unit.
+        Values that differ from the defaults. A number without a unit is in the default's unit.
 
     Raises
     ------
     UnknownNameError
-        If there is no parameter of such a name.
+        If there is no parameter of this name.
     ModelError
-        If a value is not finite or its unit does not fit.
+        If a value is not finite or has an incompatible unit.
     """
 
     kind: ClassVar[str] = ""
@@ -64,19 +64,19 @@ class ModelBase(HasCovariance):
         cls.internal_units = tuple(default.unit for default in cls.defaults)
 
     def _set_defaults(self, defaults: tuple[ParameterDefault, ...]) -> None:
-        """Give this model parameters of its own, before they are set."""
+        """Give this model its own list of parameters, before they are set."""
         self.defaults = defaults
         self.parameter_names = tuple(default.name for default in defaults)
         self.internal_units = tuple(default.unit for default in defaults)
 
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
-        """Parameters of a model that is made with such arguments.
+        """Return the parameters of a model that is created with these arguments.
 
         Parameters
         ----------
         arguments : dict
-            Arguments other than parameters, as of `extra_from_dict`.
+            Arguments other than parameters, as returned by `extra_from_dict`.
         """
         del arguments
         return cls.defaults
@@ -100,9 +100,9 @@ class ModelBase(HasCovariance):
             setattr(self, default.name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if self._is_made and name in self.nested:  # so that no model is inside itself
+        if self._is_made and name in self.nested:  # prevents a model from containing itself
             kind = type(self).__name__
-            msg = f"{kind}.{name} cannot be replaced: make another {kind}"
+            msg = f"{kind}.{name} cannot be replaced: create another {kind}"
             raise ModelError(msg)
         if name in self.parameter_names:
             where = f"{type(self).__name__}.{name}"
@@ -122,11 +122,11 @@ class ModelBase(HasCovariance):
     # --- parameters -----------------------------------------------------------
 
     def parameter(self, name: str) -> Parameter:
-        """Parameter by its name in the class."""
+        """Return a parameter by its name in the class."""
         return self.__dict__[name]  # type: ignore[no-any-return]
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Names in the class and parameters, in the order of the class."""
+        """Return names and parameters, in the order of the class."""
         return [(name, self.__dict__[name]) for name in self.parameter_names]
 
     @property
@@ -136,13 +136,13 @@ class ModelBase(HasCovariance):
 
     @property
     def internal_factors(self) -> Array:
-        """Factors [P] from the units of the parameters to `internal_units`."""
+        """Factors [P] that convert from the units of the parameters to `internal_units`."""
         pairs = zip(self.defaults, self.named_parameters(), strict=True)
         return np.array([default.factor_from(par) for default, (_, par) in pairs], dtype=float)
 
     @property
     def periods(self) -> list[tuple[Parameter, float]]:
-        """Parameters that are angles, each with its period in its own unit."""
+        """Return the parameters that are angles, each with its period in its own unit."""
         return [
             (par, default.period / default.factor_from(par))
             for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True)
@@ -150,7 +150,7 @@ class ModelBase(HasCovariance):
         ]
 
     def domains(self) -> list[tuple[Parameter, float, float]]:
-        """Parameters of which not all values mean something, each with the ends of those that do."""
+        """Return the parameters with a restricted domain, each with its ends."""
         found = []
         for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True):
             if math.isfinite(default.least) or math.isfinite(default.most):
@@ -159,12 +159,12 @@ class ModelBase(HasCovariance):
         return found
 
     def check_values(self) -> None:
-        """Refuse values that mean nothing, as a width below zero.
+        """Raise an error for values outside their domain, such as a negative width.
 
         Raises
         ------
         ModelError
-            Naming the parameter, its value and what is expected.
+            If a value is outside; the message names the parameter, its value and the expectation.
         """
         for model in self.with_nested():
             for par, least, most in model.domains():
@@ -195,32 +195,32 @@ class ModelBase(HasCovariance):
             par.frozen = True
 
     def unfreeze(self) -> None:
-        """Give all parameters back the frozen flag of the class."""
+        """Restore the frozen flags of the class for all parameters."""
         for default, (_, par) in zip(self.defaults, self.named_parameters(), strict=True):
             par.frozen = default.frozen
 
     def with_nested(self) -> Iterator[ModelBase]:
-        """All models inside, and the model itself."""
+        """All nested models, followed by the model itself."""
         for name in self.nested:
             yield from self.__dict__[name].with_nested()
         yield self
 
     def check(self) -> None:
-        """Evaluate the model once, to tell a wrong class before it is used.
+        """Evaluate the model once, to detect an invalid class before it is used.
 
         Raises
         ------
         ModelError
-            Naming the class.
+            If the model is invalid; the message names the class.
         """
         raise NotImplementedError
 
     # --- copies and plain data --------------------------------------------------
 
     def copy(self, memo: dict[int, Any] | None = None) -> Self:
-        """Independent copy; parameters shared under one ``memo`` stay shared.
+        """Return an independent copy; parameters that are shared under the same ``memo`` stay shared.
 
-        The covariance is copied too, unless a ``memo`` says that more is to come.
+        The covariance is copied too, unless a ``memo`` indicates that further copies follow.
         """
         alone, memo = memo is None, {} if memo is None else memo
         new = object.__new__(type(self))
@@ -230,7 +230,7 @@ class ModelBase(HasCovariance):
             new.__dict__[name] = self.__dict__[name].copy(memo)
         for name in self.parameter_names:
             par = self.__dict__.get(name)
-            if par is not None:  # those of models inside have been copied
+            if par is not None:  # parameters of nested models have been copied already
                 copied = memo.get(id(par))
                 new.__dict__[name] = copied if copied is not None else par.__deepcopy__(memo)
         if alone:
@@ -243,12 +243,12 @@ class ModelBase(HasCovariance):
         return new
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return what is written beside the parameters, as plain data."""
+        """Return the plain data that is written in addition to the parameters."""
         return {}
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Read arguments of the class from what is written beside the parameters.
+        """Convert the data that is written in addition to the parameters to arguments of the class.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class ModelBase(HasCovariance):
 
 
 def _check_class(cls: type[ModelBase]) -> None:
-    """Refuse a class that cannot work, when it is defined."""
+    """Raise an error for an invalid class, when it is defined."""
     where = cls.__name__
     given: tuple[Any, ...] = cls.defaults
     for default in given:
@@ -290,7 +290,7 @@ def _check_class(cls: type[ModelBase]) -> None:
             raise ModelError(msg) from error
     names = [default.name for default in cls.defaults]
     if len(set(names)) != len(names):
-        msg = f"{where}: two parameters of one name among {', '.join(names)}"
+        msg = f"{where}: two parameters of the same name among {', '.join(names)}"
         raise ModelError(msg)
     evaluate = cls.__dict__.get("evaluate")
     if evaluate is None:

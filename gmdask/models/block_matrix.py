@@ -1,4 +1,4 @@
-"""A covariance of many parameters in blocks: shared ones, and those of each dataset.
+"""A block covariance of many parameters: a block of shared ones, and one block per dataset.
 
 With C the covariance of the shared parameters, and for each block its own part D and the
 response F of its parameters to the shared ones, the whole matrix is
@@ -25,18 +25,18 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Block:
-    """Local parameters that depend on each other and on some of the shared ones.
+    """Local parameters that are correlated with each other and respond to some shared ones.
 
     Attributes
     ----------
     index : ndarray [m]
-        Their positions.
+        Rows of the parameters.
     own : ndarray [m, m]
         Their covariance at fixed shared parameters.
     shared : ndarray [s]
-        Positions, among the shared ones, of those that they depend on.
+        Positions, among the shared ones, of the parameters that they respond to.
     response : ndarray [m, s]
-        Derivatives of them by those.
+        Their derivatives with respect to those.
     """
 
     index: Index
@@ -63,16 +63,16 @@ class BlockMatrix:
     size : int
         Number of rows.
     shared : array [S]
-        Positions of the shared parameters; -1 for one that has no row, but that blocks follow.
+        Rows of the shared parameters; -1 for a parameter without a row that blocks respond to.
     matrix : array [S, S]
         Their covariance.
     blocks : iterable of Block
-        The others; rows that are in no block are zero.
+        The local parameters; rows that are in no block are zero.
 
     Raises
     ------
     InputError
-        If shapes do not fit, or if a row is in two parts.
+        If shapes are inconsistent, or a row is in two parts.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class BlockMatrix:
         return found
 
     def take(self, rows: Sequence[int] | Index) -> Array:
-        """Dense matrix [n, n] of some rows."""
+        """Return the dense matrix [n, n] of some rows."""
         rows = np.array(rows, dtype=np.intp)
         response = np.zeros((len(rows), len(self.shared)))
         own = np.zeros((len(rows), len(rows)))
@@ -143,17 +143,17 @@ class BlockMatrix:
         return np.asarray(own + times(times(response, self.matrix), response.T))
 
     def to_dense(self) -> Array:
-        """Matrix [size, size]."""
+        """Return the dense matrix [size, size]."""
         return self.take(np.arange(self.size))
 
     def moved(self, positions: Sequence[int] | Index, size: int) -> BlockMatrix:
-        """Matrix with its rows at other positions; those that are negative are left out.
+        """Return the matrix with its rows at other positions; rows with a negative position are removed.
 
         Parameters
         ----------
         positions : array [size]
-            New position of each row. A shared parameter that is left out has no row then, but
-            what follows it still does.
+            New position of each row. A shared parameter that is removed has no row any more, but
+            the blocks still respond to it.
         size : int
             Number of rows of the new matrix.
         """
@@ -170,7 +170,7 @@ class BlockMatrix:
     # --- arrays to store ------------------------------------------------------------------
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Few flat arrays, however many blocks there are."""
+        """Return a few flat arrays, however many blocks there are."""
         blocks = self.blocks
         sizes = np.array([[len(b.index), len(b.shared)] for b in blocks], dtype=np.intp)
 
@@ -191,12 +191,12 @@ class BlockMatrix:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> BlockMatrix:
-        """Matrix from what `to_arrays` gave.
+        """Return the matrix from the arrays of `to_arrays`.
 
         Raises
         ------
         InputError
-            If the arrays do not belong together.
+            If the arrays are inconsistent.
         """
         blocks, at = [], dict.fromkeys(("index", "own", "follows", "response"), 0)
 
@@ -213,5 +213,5 @@ class BlockMatrix:
                 blocks.append(Block(index, own, follows, piece("response", m, s)))
             return cls(int(arrays["size"]), arrays["shared"], arrays["matrix"], blocks)
         except (KeyError, ValueError) as error:
-            msg = f"not a covariance in blocks: {error}"
+            msg = f"not a block covariance: {error}"
             raise InputError(msg) from error

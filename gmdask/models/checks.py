@@ -1,4 +1,4 @@
-"""Checks of a user's model class: what it returns, before it is used."""
+"""Checks of a user's model class: its functions are called once before it is used."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["check_array", "check_parameters"]
 
 
 def check_parameters(model: ModelBase) -> None:
-    """Refuse a model that has no parameters without saying so.
+    """Raise an error for a model that has no parameters and does not declare this.
 
     Raises
     ------
     ModelError
-        Naming the class.
+        If it has none; the message names the class.
     """
     if not model.parameter_names and not model.without_parameters:
         msg = (
@@ -30,7 +30,7 @@ def check_parameters(model: ModelBase) -> None:
 def check_array(
     model: ModelBase, what: str, value: object, shape: tuple[int, ...], unit: u.UnitBase
 ) -> None:
-    """Refuse what an array function returned, if it is not what others rely on.
+    """Check the result of an array function.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def check_array(
     what : str
         Name of the function.
     value : object
-        What it returned.
+        Its result.
     shape : tuple of int
-        Shape that is expected.
+        Expected shape.
     unit : Unit
-        Unit in which a plain array is expected.
+        Expected unit of a plain array.
 
     Raises
     ------
     ModelError
-        Naming the class and the function.
+        If the result is invalid; the message names the class and the function.
     """
     where = f"{type(model).__name__}.{what}"
     text = f"plain numbers in {unit}" if str(unit) else "plain numbers"

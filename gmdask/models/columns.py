@@ -1,4 +1,4 @@
-"""Tables of templates."""
+"""Tables that templates are read from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["read_columns"]
 
 
 def read_columns(filename: str, names: tuple[str, ...]) -> Any:
-    """Read a table, and the columns of such names in any case.
+    """Read a table, and its columns of the given names in upper or lower case.
 
     Raises
     ------
     InputNotFoundError
-        If there is no file.
+        If the file does not exist.
     ModelError
-        If it is no table, or a column is missing.
+        If it is not a table, or a column is missing.
     """
     table = read_table(filename, what="template", error=ModelError)
     try:

@@ -1,4 +1,4 @@
-"""What sky models and background models have in common."""
+"""The common base of sky models and background models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PARTS = ("spectral_model", "spatial_model", "temporal_model", "apply_irf")
 
 
 class Component(HasCovariance):
-    """A named component of the global model, made of models and bound to datasets.
+    """A named component of the global model, which consists of models and is assigned to datasets.
 
     Parameters
     ----------
     name : str
         Name.
     datasets_names : str or list of str, optional
-        Datasets it applies to (exact names), None for all.
+        Datasets it applies to (exact names); None for all.
 
     Raises
     ------
@@ -39,7 +39,7 @@ class Component(HasCovariance):
 
     kind: ClassVar[str] = "component"
     tag: ClassVar[tuple[str, ...]] = ()
-    # counts changes of datasets_names anywhere, so that an index by dataset knows its age
+    # counts changes of datasets_names in all components, so that an index by dataset knows when it is outdated
     assignments: ClassVar[int] = 0
 
     def __init__(self, name: str, datasets_names: str | Iterable[str] | None) -> None:
@@ -60,12 +60,12 @@ class Component(HasCovariance):
 
     @property
     def name(self) -> str:
-        """Name; it stays what it is (``copy(name=...)`` makes another)."""
+        """Name, which cannot be changed (``copy(name=...)`` makes a component of another name)."""
         return self._name
 
     @property
     def datasets_names(self) -> list[str] | None:
-        """Names of the datasets it applies to (a new list), None for all."""
+        """Names of the datasets it applies to, as a new list; None for all."""
         return None if self._datasets_names is None else list(self._datasets_names)
 
     @datasets_names.setter
@@ -85,12 +85,12 @@ class Component(HasCovariance):
         raise NotImplementedError
 
     def _label_parameters(self) -> None:
-        """Let messages of the parameters say where they belong."""
+        """Label the parameters, so that error messages name their model."""
         for name, par in reversed(self.named_parameters()):
             par.where = name
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Full names ("crab.spectral.index") and parameters, shared ones repeated."""
+        """Return full names ("crab.spectral.index") and parameters; shared ones are repeated."""
         return [
             (f"{self._name}.{kind}.{name}", par)
             for kind, model in self.models.items()
@@ -99,19 +99,19 @@ class Component(HasCovariance):
 
     @property
     def parameters(self) -> Parameters:
-        """Parameters, found by short name where it is unique ("index") or full name."""
+        """Parameters, accessible by short name where it is unique ("index"), or by full name."""
         return Parameters.from_names(self.named_parameters())
 
     def _inner(self) -> Iterable[ModelBase]:
         return self.models.values()
 
     def check_values(self) -> None:
-        """Refuse values that mean nothing, as a width below zero.
+        """Raise an error for values outside their domain, such as a negative width.
 
         Raises
         ------
         ModelError
-            Naming the parameter, its value and what is expected.
+            If a value is outside; the message names the parameter, its value and the expectation.
         """
         for model in self.models.values():
             model.check_values()
@@ -127,7 +127,7 @@ class Component(HasCovariance):
             model.freeze()
 
     def unfreeze(self, model_type: str | None = None) -> None:
-        """Give parameters back the frozen flag of their class."""
+        """Restore the frozen flags of the class for all parameters, or for those of one type."""
         for model in self._of_type(model_type):
             model.unfreeze()
 
@@ -140,22 +140,22 @@ class Component(HasCovariance):
     # --- copies and plain data ----------------------------------------------------------
 
     def copy(self, name: str | None = None, memo: dict[int, Any] | None = None) -> Self:
-        """Independent copy; maps are shared.
+        """Return an independent copy; maps are shared.
 
         Parameters
         ----------
         name : str, optional
-            Its name, by default the same.
+            Name of the copy; by default the same.
         memo : dict, optional
-            Parameters that are shared under one ``memo`` stay shared; the covariance is copied
-            without one only.
+            Parameters that are shared under the same ``memo`` stay shared; the covariance is copied
+            only without a memo.
         """
         return self._copied(name, memo, self._datasets_names)
 
     def _copied(
         self, name: str | None, memo: dict[int, Any] | None, datasets_names: list[str] | None
     ) -> Self:
-        """Copy, bound to some datasets; one that is made alone gets the covariance."""
+        """Return a copy that is assigned to some datasets; without a memo, it gets the covariance."""
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new.__dict__.pop("_covariance", None)
@@ -188,7 +188,7 @@ class Component(HasCovariance):
         self._label_parameters()
 
     def _check_models(self) -> None:
-        """Refuse models that are not of the kind that is expected, or do not go together."""
+        """Raise an error for models of a wrong kind, or that cannot be combined."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         new = memo[id(self)] = self.copy(memo=memo)
@@ -198,32 +198,32 @@ class Component(HasCovariance):
     def to_dict(
         self, full_output: bool = True, links: dict[int, str] | None = None
     ) -> dict[str, Any]:
-        """Plain data, in the form of Gammapy's YAML.
+        """Return plain data in the form of Gammapy's YAML.
 
         Parameters
         ----------
         full_output : bool
-            Whether what equals the default is written too.
+            Whether values that equal the default are also written.
         links : dict, optional
-            Label of each shared parameter, by its id.
+            Label of each shared parameter, by the id of the parameter.
         """
         raise NotImplementedError
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
-        """Component from plain data.
+        """Return a component from plain data.
 
         Parameters
         ----------
         data : dict
-            As of `to_dict`.
+            As returned by `to_dict`.
         links : dict, optional
-            Shared parameters by their labels; it is added to.
+            Shared parameters by their labels; new ones are added to it.
 
         Raises
         ------
         ModelError
-            If the data are not what is expected.
+            If the data are invalid.
         """
         raise NotImplementedError
 
@@ -234,7 +234,7 @@ class Component(HasCovariance):
         return models
 
     def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
-        """Copy, bound to other datasets; see `Models.reassign`."""
+        """Return a copy that is assigned to other datasets; see `Models.reassign`."""
         from gmdask.models.models import Models
 
         return Models(self).reassign(old, new)[0]  # type: ignore[no-any-return]

@@ -24,20 +24,20 @@ __all__ = ["Covariance", "HasCovariance", "joined"]
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-DENSE = 1000  # parameters, up to which a matrix that is made here is not held in blocks
+DENSE = 1000  # a matrix of more parameters than this is kept in blocks
 _SHOWN = 50
 
 
 class Covariance(KnownAttributes):
-    """Covariance of parameters, frozen ones included with zeros.
+    """Covariance of parameters, with zeros for frozen ones.
 
     Parameters
     ----------
     parameters : Parameters
-        P parameters, shared ones once.
+        P parameters, each shared one once.
     matrix : array [P, P] or BlockMatrix, optional
-        Each element in the product of the units of its two parameters. Without it the
-        parameters are independent, with the errors they have.
+        Each element is in the product of the units of its two parameters. By default the
+        parameters are uncorrelated and have their own errors.
 
     Raises
     ------
@@ -69,17 +69,17 @@ class Covariance(KnownAttributes):
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether it consists of the errors of the parameters only."""
+        """Whether the parameters are uncorrelated."""
         return self._matrix is None
 
     @property
     def blocks(self) -> BlockMatrix | None:
-        """Matrix in blocks, None if it is held as a whole."""
+        """The matrix in blocks, None if it is stored densely."""
         return self._matrix if isinstance(self._matrix, BlockMatrix) else None
 
     @property
     def data(self) -> Array:
-        """Matrix [P, P], formed if it is held in blocks."""
+        """The dense matrix [P, P], which is computed if the covariance is in blocks."""
         if self._matrix is None:
             return np.diag(self.parameters.error**2)
         return self._matrix.to_dense() if isinstance(self._matrix, BlockMatrix) else self._matrix
@@ -96,24 +96,24 @@ class Covariance(KnownAttributes):
 
     @property
     def correlation(self) -> Array:
-        """Correlation [P, P], zero where a parameter has no error."""
+        """Correlation matrix [P, P], zero for parameters without an error."""
         errors = self.errors
         usable = np.isfinite(errors) & (errors > 0)
         scale = np.where(usable, errors, 1.0)
         return np.where(np.outer(usable, usable), self.data / np.outer(scale, scale), 0.0)
 
     def get_subcovariance(self, parameters: Parameters | list[Any]) -> Covariance:
-        """Covariance of some of the parameters.
+        """Return the covariance of some of the parameters.
 
         Parameters
         ----------
         parameters : Parameters, or list of Parameter or str
-            Which.
+            The parameters.
 
         Raises
         ------
         UnknownNameError
-            If one is not among these.
+            If one of them is not in this covariance.
         """
         at = [self.parameters.index(key) for key in parameters]
         chosen = Parameters(
@@ -126,12 +126,12 @@ class Covariance(KnownAttributes):
         return Covariance(chosen, None if self._matrix is None else self._matrix[np.ix_(at, at)])
 
     def matrix_of(self, parameters: Iterable[Parameter]) -> Array:
-        """Matrix [n, n] of some of the parameters; only this part of it is formed.
+        """Return the dense matrix [n, n] of some of the parameters; only this part is computed.
 
         Raises
         ------
         UnknownNameError
-            If one is not among these.
+            If one of them is not in this covariance.
         """
         at = [self.parameters.index(par) for par in parameters]
         if isinstance(self._matrix, BlockMatrix):
@@ -139,10 +139,10 @@ class Covariance(KnownAttributes):
         return self.data[np.ix_(at, at)]
 
     def expanded_to(self, parameters: Parameters) -> Covariance:
-        """Covariance over other parameters, by identity.
+        """Return the covariance of another set of parameters.
 
-        What both have is kept; parameters that only ``parameters`` has enter with the
-        errors they have, uncorrelated.
+        Elements of parameters in both sets are kept; parameters only in the new set are
+        uncorrelated and have their own errors.
         """
         if self._matrix is None:
             return Covariance(parameters)
@@ -168,7 +168,7 @@ class Covariance(KnownAttributes):
         return BlockMatrix(moved.size, moved.shared, moved.matrix, [*moved.blocks, *more])
 
     def set_errors(self) -> None:
-        """Give the parameters the errors of this covariance."""
+        """Set the errors of the parameters to those of this covariance."""
         for par, error in zip(self.parameters, self.errors.tolist(), strict=True):
             par.error = error
 
@@ -178,12 +178,12 @@ class Covariance(KnownAttributes):
         return axes
 
     def rebound(self, twins: dict[int, Parameter], parameters: Parameters) -> Covariance:
-        """Covariance of the copies of the parameters.
+        """Return the covariance with the parameters replaced by their copies.
 
         Parameters
         ----------
         twins : dict
-            Copy of each parameter, by its id.
+            Copy of each parameter, by the id of the parameter.
         parameters : Parameters
             All copies.
         """
@@ -218,14 +218,14 @@ class Covariance(KnownAttributes):
 
 
 def joined(parameters: Parameters, parts: Iterable[Covariance]) -> Covariance:
-    """Covariance of parts that are not correlated with each other.
+    """Combine covariances that are not correlated with each other.
 
     Parameters
     ----------
     parameters : Parameters
-        All parameters; those in no part have the errors they have.
+        All parameters; those in no part keep their own errors.
     parts : iterable of Covariance
-        Of some of them; a parameter that is in several counts in the first.
+        Covariances of some of them; if a parameter is in several, the first counts.
     """
     parts = list(parts)
     if len(parts) == 1:
@@ -243,9 +243,9 @@ def joined(parameters: Parameters, parts: Iterable[Covariance]) -> Covariance:
 
 
 class HasCovariance(KnownAttributes):
-    """Base of what has parameters and a covariance of them: models, components, sets of these."""
+    """Base class of objects with parameters and a covariance of these: models, components, sequences of them."""
 
-    _covariance: Covariance | None = None  # of these parameters, and perhaps of others too
+    _covariance: Covariance | None = None  # of these parameters, and perhaps of others
 
     @property
     def parameters(self) -> Parameters:
@@ -253,20 +253,20 @@ class HasCovariance(KnownAttributes):
         raise NotImplementedError
 
     def _inner(self) -> Iterable[HasCovariance]:
-        """Models that it is made of, all parameters of which are its own."""
+        """Parts whose parameters all belong to this object."""
         return ()
 
     @property
     def has_covariance(self) -> bool:
-        """Whether a covariance was set or fitted, here or of a model inside."""
+        """Whether a covariance was set or fitted, for this object or a part of it."""
         return self._covariance is not None or any(part.has_covariance for part in self._inner())
 
     @property
     def covariance(self) -> Covariance:
-        """Covariance of `parameters`: what was set or fitted, as far as it still holds.
+        """Covariance of `parameters`, as set or fitted, as far as it is still valid.
 
-        A parameter that got another error since then is uncorrelated. Set a matrix [P, P], or a
-        `Covariance` of the parameters: their errors follow.
+        A parameter whose error was changed since then is uncorrelated. When a matrix [P, P] or a
+        `Covariance` of the parameters is assigned, their errors are updated.
         """
         parameters = self.parameters
         matrix = np.diag(parameters.error**2)
@@ -291,23 +291,23 @@ class HasCovariance(KnownAttributes):
 
     @property
     def whole_covariance(self) -> Covariance:
-        """What was set or fitted, with other parameters that it was of; see `covariance`."""
+        """Covariance as set or fitted, including other parameters that it was fitted with; see `covariance`."""
         return self._covariance or self.covariance
 
     def keep_covariance(self, covariance: Covariance | None) -> None:
-        """Hold a covariance without a change of errors, here and in the models inside.
+        """Store a covariance in this object and its parts, without updating the errors.
 
         Parameters
         ----------
         covariance : `Covariance` or None
-            Of these and perhaps of other parameters; None forgets it.
+            Covariance of these and perhaps of other parameters; None removes it.
         """
         self._covariance = covariance
         for part in self._inner():
             part.keep_covariance(covariance)
 
     def _copy_covariance(self, new: HasCovariance) -> None:
-        """Give a copy the covariance of these parameters."""
+        """Give a copy the covariance of its parameters."""
         if self.has_covariance:
             new.keep_covariance(Covariance(new.parameters, self.covariance.data))
 
@@ -317,16 +317,16 @@ class HasCovariance(KnownAttributes):
         random_state: int | np.random.RandomState | np.random.Generator = 42,
         free_only: bool = True,
     ) -> Array:
-        """Draw values of the parameters from the normal distribution of their covariance.
+        """Draw parameter values from the multivariate normal distribution of their covariance.
 
         Parameters
         ----------
         n_samples : int
             Number of samples.
         random_state : int, RandomState or Generator
-            Seed or generator; a seed gives the samples that it gives in Gammapy.
+            Seed or generator; a seed gives the same samples as in Gammapy.
         free_only : bool
-            Whether to leave frozen parameters out.
+            Whether to leave out frozen parameters.
 
         Returns
         -------
@@ -340,7 +340,7 @@ class HasCovariance(KnownAttributes):
 
 
 def _update(matrix: Array, rows: Index, parts: Array) -> None:
-    """Put blocks [n, m, m] into a matrix at rows [n, m]; those that change lose correlations."""
+    """Write blocks [n, m, m] to rows [n, m] of a matrix; rows that change lose their correlations."""
     for at, part in zip(rows, parts, strict=True):
         if not np.allclose(matrix[np.ix_(at, at)], part, rtol=1e-9, atol=0, equal_nan=True):
             matrix[at], matrix[:, at] = 0.0, 0.0

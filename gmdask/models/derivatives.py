@@ -1,4 +1,4 @@
-"""Derivatives of cheap functions by differences."""
+"""Numerical derivatives of inexpensive functions by finite differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORWARD = (0, 1, 2, 3, 4), (-25.0, 48.0, -36.0, 16.0, -3.0)
 
 
 def natural_scales(y: Array, dy: Array, values: Array) -> Array:
-    """Change of each parameter over which a function changes by about itself.
+    """Estimate the change of each parameter over which a function changes by about its own size.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def natural_scales(y: Array, dy: Array, values: Array) -> Array:
     dy : ndarray [P, ...]
         Its gradient.
     values : ndarray [P]
-        Parameters, whose size is taken where the gradient vanishes.
+        Parameter values; their size is used where the gradient vanishes.
 
     Returns
     -------
@@ -44,18 +44,18 @@ def natural_scales(y: Array, dy: Array, values: Array) -> Array:
 def estimated_scales(
     function: Callable[[Array], Array], values: Array, at: Array, usual: Array
 ) -> Array:
-    """Change of each parameter over which a function changes by about itself.
+    """Estimate the change of each parameter over which a function changes by about its own size.
 
     Parameters
     ----------
     function : callable
-        Takes values [P], returns an array [...].
+        Takes values [P] and returns an array [...].
     values : ndarray [P]
-        Where.
+        Point at which to estimate.
     at : ndarray [...]
-        The function there.
+        Value of the function there.
     usual : ndarray [P]
-        Usual size of each parameter, for one that is zero.
+        Typical size of each parameter, used if it is zero.
 
     Returns
     -------
@@ -76,17 +76,17 @@ def estimated_scales(
 def second_derivatives(gradient: Callable[[Array], Array], values: Array, scales: Array) -> Array:
     """Hessian from fourth-order central differences of a gradient.
 
-    Good to about 1e-10 of the largest element where the gradient is good to 1e-14 and
-    ``scales`` are those over which the function changes by about itself.
+    Accurate to about 1e-10 of the largest element, if the gradient is accurate to 1e-14 and
+    ``scales`` are those over which the function changes by about its own size.
 
     Parameters
     ----------
     gradient : callable
-        Takes values [P], returns the gradient [P, ...].
+        Takes values [P] and returns the gradient [P, ...].
     values : ndarray [P]
-        Where.
+        Point at which to differentiate.
     scales : ndarray [P]
-        Positive; steps are 3e-3 of them.
+        Positive; the steps are 3e-3 of these.
 
     Returns
     -------
@@ -109,18 +109,18 @@ def second_derivatives(gradient: Callable[[Array], Array], values: Array, scales
 def first_derivatives(
     function: Callable[[Array], Array], values: Array, scales: Array, low: Array, high: Array
 ) -> Array:
-    """Gradient from fourth-order differences, one-sided where a limit is too near.
+    """Gradient from fourth-order differences, one-sided where a limit is too close.
 
     Parameters
     ----------
     function : callable
-        Takes values [P], returns an array [...].
+        Takes values [P] and returns an array [...].
     values : ndarray [P]
-        Where.
+        Point at which to differentiate.
     scales : ndarray [P]
-        Positive; steps are 3e-3 of them.
+        Positive; the steps are 3e-3 of these.
     low, high : ndarray [P]
-        Limits that are not crossed, NaN where there is none.
+        Limits that are not crossed; NaN for none.
 
     Returns
     -------

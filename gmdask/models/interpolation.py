@@ -1,6 +1,6 @@
-"""Multilinear interpolation on axes with a scale, in pixels, with derivatives.
+"""Multilinear interpolation in pixel coordinates of axes, with derivatives.
 
-Gammapy's rule: values are multilinear in the pixel coordinates of their axes, extrapolated at both
+As in Gammapy, values are multilinear in the pixel coordinates of their axes, and extrapolated at both
 ends.
 """
 
@@ -23,16 +23,16 @@ _TINY = float(np.finfo(float).tiny)
 
 
 class LogTable:
-    """Values on axes, interpolated as logarithms; zero where they are zero.
+    """Values on axes, whose logarithms are interpolated; zero where they are zero.
 
     Parameters
     ----------
     axes : sequence of Axis
-        Axes in the order of the values; those of one pixel are ignored.
+        Axes in the order of the values; axes with one pixel are ignored.
     values : array
         Values, positive or zero.
     log : bool
-        Whether logarithms are interpolated, not the values themselves.
+        Whether to interpolate the logarithms instead of the values.
     """
 
     def __init__(self, axes: Sequence[Axis], values: ArrayLike, log: bool = True) -> None:
@@ -48,11 +48,11 @@ class LogTable:
         self._table = np.log(np.maximum(array, tiny).astype(float)) if log else array.astype(float)
 
     def __call__(self, last: ArrayLike, *first: float) -> Array:
-        """Values at coordinates along the last axis and a number along each of the others."""
+        """Interpolate at coordinates along the last axis, and one coordinate along each other axis."""
         return self.gradient(last, *first)[0]
 
     def gradient(self, last: ArrayLike, *first: float) -> tuple[Array, Array]:
-        """Values [...] and their derivatives [P, ...] by the coordinates of the first axes.
+        """Values [...] and their derivatives [P, ...] with respect to the coordinates of the first axes.
 
         Parameters
         ----------

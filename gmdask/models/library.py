@@ -1,4 +1,4 @@
-"""Models made by name: of any class, and those that the field compares with."""
+"""Creation of models by name, and standard models of the field."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KINDS = ("spectral", "spatial", "temporal")
 
 
 class Model:
-    """Models by the name or tag of their class, as Gammapy's class of this name makes them."""
+    """Create models by the name or tag of their class, as Gammapy's class of this name does."""
 
     @staticmethod
     def create(tag: str, model_type: str | None = None, *args: Any, **arguments: Any) -> Any:
@@ -48,9 +48,9 @@ class Model:
         tag : str
             Class name or short tag, such as "pl-2".
         model_type : {"spectral", "spatial", "temporal", "prior"}, optional
-            Of which kind; None for a component, such as "sky-model".
+            Kind of model; None for a component, such as "sky-model".
         *args, **arguments
-            As of the class.
+            Arguments of the class.
 
         Raises
         ------
@@ -61,12 +61,12 @@ class Model:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Any:
-        """Make a model or a component of plain data, as of its ``to_dict``.
+        """Create a model or a component from plain data, as returned by its ``to_dict``.
 
         Raises
         ------
         ModelError
-            If they are not what is expected.
+            If the data are invalid.
         """
         if "type" in data:
             return get_class("component", data["type"]).from_dict(data)
@@ -78,7 +78,7 @@ class Model:
 
 
 def create_crab_spectral_model(reference: str = "meyer") -> SpectralModel:
-    """Spectrum of the Crab nebula, a unit in which fluxes are given.
+    """Spectrum of the Crab nebula, a common unit of fluxes.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
     Parameters
     ----------
     particle : {"proton", "electron", "N", "Si", "Fe"}
-        Table 3 of Bernlöhr et al. 2013; the spectrum of electrons has a shoulder on a power law.
+        Table 3 of Bernlöhr et al. 2013; the electron spectrum is a power law with a shoulder.
 
     Raises
     ------
     ModelError
-        For another particle.
+        If the particle is unknown.
     """
     known = {
         "proton": (0.096, 2.70),
@@ -152,19 +152,19 @@ def create_cosmic_ray_spectral_model(particle: str = "proton") -> SpectralModel:
 def create_fermi_isotropic_diffuse_model(
     filename: str | Path, datasets_names: str | list[str] | None = None
 ) -> SkyModel:
-    """Read the isotropic diffuse emission of Fermi-LAT, which has a norm and a frozen tilt.
+    """Read the isotropic diffuse emission of Fermi-LAT, with a free norm and a frozen tilt.
 
     Parameters
     ----------
     filename : str or path
-        Text file of the Fermi collaboration: energies in MeV, differential fluxes, their errors.
+        Text file of the Fermi-LAT collaboration: energies in MeV, differential fluxes, and their errors.
     datasets_names : str or list of str, optional
-        Datasets it applies to; one of them gives the model the name "isotropic_<dataset>".
+        Datasets it applies to; for a single one, the model is named "isotropic_<dataset>".
 
     Raises
     ------
     InputNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ModelError
         If it is not such a table.
     """

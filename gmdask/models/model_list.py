@@ -1,4 +1,4 @@
-"""Components with unique names: what global and local models have in common."""
+"""Sequences of components with unique names: the base of global and local models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 class ModelSequence(HasCovariance, Sequence[Component]):
-    """Components with unique names, found by number or name.
+    """Components with unique names, accessible by index or name.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
     DuplicateNameError
         If a name occurs twice.
     ModelError
-        If something is not a component, or a dataset has two background models.
+        If an item is not a component, or a dataset has two background models.
     """
 
     def __init__(self, components: Component | Iterable[Component] = ()) -> None:
@@ -61,14 +61,14 @@ class ModelSequence(HasCovariance, Sequence[Component]):
             )
             raise ModelError(msg)
         if component.name in self._by_name:
-            msg = f"there is a model named {component.name!r} already"
+            msg = f"a model named {component.name!r} already exists"
             raise DuplicateNameError(msg)
         if isinstance(component, BackgroundIRFModel):
             other = self._backgrounds.setdefault(component.dataset_name, component.name)
             if other != component.name:
                 msg = (
                     f"{component.name!r}: dataset {component.dataset_name!r} "
-                    f"has a background model already, {other!r}"
+                    f"already has a background model, {other!r}"
                 )
                 raise ModelError(msg)
         self._by_name[component.name] = component
@@ -108,7 +108,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
     @overload
     def __getitem__(self, key: NDArray[np.bool_]) -> Self: ...
     def __getitem__(self, key: Any) -> Any:
-        """Component by number or name, several by slice, or models of those of a mask."""
+        """Return a component by index or name, several by slice, or models by mask."""
         if isinstance(key, np.ndarray) and key.ndim:
             return self._masked(key)
         if not isinstance(key, str):
@@ -129,26 +129,26 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         return found
 
     def index(self, key: Any, start: int = 0, stop: int | None = None) -> int:
-        """Position of a component.
+        """Return the position of a component.
 
         Parameters
         ----------
         key : str, Component or int
-            Name, component, or number, which may count from the end.
+            Name, component, or index, which may be negative.
         start, stop : int, optional
             Not used; part of the interface of a sequence.
 
         Raises
         ------
         UnknownNameError
-            If it is not among these.
+            If it is not in the sequence.
         """
         del start, stop
         component = key if isinstance(key, Component) else self[key]
         for position, other in enumerate(self._components):
             if other is component:
                 return position
-        msg = f"model {component.name!r} is not one of these"
+        msg = f"model {component.name!r} is not in this sequence"
         raise UnknownNameError(msg)
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -157,49 +157,49 @@ class ModelSequence(HasCovariance, Sequence[Component]):
     # --- parameters -------------------------------------------------------------------
 
     def check_values(self) -> None:
-        """Refuse values that mean nothing, as a width below zero.
+        """Raise an error for values outside their domain, such as a negative width.
 
         Raises
         ------
         ModelError
-            Naming the parameter, its value and what is expected.
+            If a value is outside; the message names the parameter, its value and the expectation.
         """
         for component in self._components:
             component.check_values()
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Full names and parameters, shared ones repeated."""
+        """Return full names and parameters; shared ones are repeated."""
         return [pair for component in self._components for pair in component.named_parameters()]
 
     @property
     def full_names(self) -> list[str]:
-        """Full name of every parameter ("crab.spectral.index"), shared ones repeated."""
+        """Full name of every parameter ("crab.spectral.index"); shared ones are repeated."""
         return [name for name, _ in self.named_parameters()]
 
     @property
     def parameters(self) -> Parameters:
-        """All parameters, shared ones once, found by any of their full names."""
+        """All parameters, each shared one once, accessible by any of their full names."""
         return Parameters.from_names(self.named_parameters())
 
     @property
     def prior_sum(self) -> PriorSum:
-        """Sum of the priors of `parameters`, each counted once, to be called at values."""
+        """Return the sum of the priors of `parameters`, each counted once, as a function of their values."""
         return PriorSum([par.prior for par in self.parameters])
 
     def prior_stat(self, values: ArrayLike | None = None) -> tuple[float, Array, Array]:
-        """Sum of the priors (weighted -2 ln pdf), each parameter counted once.
+        """Evaluate the sum of the priors (weighted -2 ln pdf), each parameter counted once.
 
         Parameters
         ----------
         values : array [P], optional
-            Values of `parameters`, by default those they have.
+            Values of `parameters`; by default their current values.
 
         Returns
         -------
         stat : float
-            Sum; infinite where a value is outside its distribution.
+            The sum; infinite if a value is outside its distribution.
         gradient, hessian : ndarray [P]
-            Derivatives by `parameters`; the Hessian is diagonal.
+            Derivatives with respect to `parameters`; the Hessian is diagonal.
         """
         parameters = self.parameters
         return PriorSum([par.prior for par in parameters])(
@@ -208,11 +208,11 @@ class ModelSequence(HasCovariance, Sequence[Component]):
 
     @property
     def covariance(self) -> Covariance:
-        """Covariance of `parameters`: what was set or fitted, else those of the components.
+        """Covariance of `parameters`, as set or fitted, or else combined from the components.
 
-        Set a matrix [P, P] over `parameters` (a `BlockMatrix` if there are many), or a
-        `Covariance` of some of them: the errors of the parameters follow, and so do the
-        covariances of the models.
+        A matrix [P, P] of `parameters` (a `BlockMatrix` if there are many), or a `Covariance` of
+        some of them, can be assigned: the errors of the parameters and the covariances of the models
+        are updated.
         """
         parameters = self.parameters
         if self._covariance is not None:
@@ -244,14 +244,14 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         return self._components
 
     def check(self) -> None:
-        """Evaluate models of users' classes, each class once, to tell wrong ones early.
+        """Evaluate each model class that is defined by the user once, to detect invalid ones early.
 
-        What is given to datasets is checked by itself.
+        Models that are set for datasets are checked separately.
 
         Raises
         ------
         ModelError
-            Naming component and class.
+            If a class is invalid; the message names component and class.
         """
         seen: set[type] = set()
         for component in self._components:
@@ -263,7 +263,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
                             model.check()
 
     def to_parameters_table(self) -> Any:
-        """Astropy table with one row per parameter, shared ones repeated.
+        """Return an astropy table with one row per parameter; shared ones are repeated.
 
         Returns
         -------
@@ -304,7 +304,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         return new
 
     def copy(self) -> Self:
-        """Independent copy; parameters that are shared stay shared among the copies."""
+        """Return an independent copy; parameters that are shared stay shared among the copies."""
         memo: dict[int, Any] = {}
         new = self._copied_from(self._components, memo)
         if self.has_covariance:
@@ -316,7 +316,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         return new
 
     def _links(self) -> dict[int, str]:
-        """Label of each shared parameter, by its id; the same models give the same labels."""
+        """Return the label of each shared parameter, by its id; equal models give equal labels."""
         first: dict[int, str] = {}
         labels: dict[int, str] = {}
         for name, par in self.named_parameters():
@@ -327,34 +327,34 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         return labels
 
     def to_dict(self, full_output: bool = True) -> dict[str, Any]:
-        """Plain data in the form of Gammapy's YAML, from which equal models can be built.
+        """Return plain data in the form of Gammapy's YAML, from which equal models can be created.
 
         Parameters
         ----------
         full_output : bool
-            Whether what equals the default of the class is written too.
+            Whether values that equal the default of the class are also written.
 
         Returns
         -------
         dict
-            ``{"components": [...]}``; the covariance is not part of it.
+            ``{"components": [...]}``; the covariance is not included.
         """
         links = self._links()
         return {"components": [c.to_dict(full_output, links) for c in self._components]}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Models from plain data.
+        """Return models from plain data.
 
         Parameters
         ----------
         data : dict
-            As of `to_dict`, or as read from Gammapy's YAML.
+            Data as returned by `to_dict`, or read from Gammapy's YAML.
 
         Raises
         ------
         ModelError
-            Naming component and key, if the data are not what is expected.
+            If the data are invalid; the message names component and key.
         DuplicateNameError
             If a name occurs twice.
         """
@@ -371,11 +371,11 @@ class ModelSequence(HasCovariance, Sequence[Component]):
                 try:
                     components.append(component_class.from_dict(item, links))
                 except RecursionError as error:
-                    msg = "models are inside each other too deeply, or in a circle"
+                    msg = "models are nested too deeply, or contain themselves"
                     raise ModelError(msg) from error
         return cls(components)
 
-    # --- to look at ---------------------------------------------------------------------
+    # --- display ------------------------------------------------------------------------
 
     def __str__(self) -> str:
         shown = "\n\n".join(str(component) for component in self._components[:20])
@@ -391,12 +391,12 @@ class ModelSequence(HasCovariance, Sequence[Component]):
 
 
 def class_is_own(model: object) -> bool:
-    """Whether a class is one of this package."""
+    """Whether a class belongs to this package."""
     return type(model).__module__.startswith("gmdask.")
 
 
 def _component_label(k: int, item: object) -> str:
-    """Name a component by what is known of it before it is read."""
+    """Return a label of a component from what is known before it is read."""
     data = item if isinstance(item, dict) else {}
     names = data.get("datasets_names")
     name = data.get("name") or (f"{names[0]}-bkg" if isinstance(names, list) and names else None)

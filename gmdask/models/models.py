@@ -30,7 +30,7 @@ __all__ = ["Models"]
 
 
 class Models(ModelSequence):
-    """The global models of an analysis; there is one such object, and it changes only here."""
+    """The global models of an analysis, of which there is one object; datasets hold copies."""
 
     _index: tuple[int, int, dict[str | None, list[int]]] | None = None
 
@@ -41,7 +41,7 @@ class Models(ModelSequence):
         self._add(component)
 
     def extend(self, components: Component | Iterable[Component]) -> None:
-        """Add one component or several: all, or none if one of them cannot be."""
+        """Add one or several components, either all of them or none."""
         number = len(self)
         try:
             for component in type(self)(components):
@@ -56,7 +56,7 @@ class Models(ModelSequence):
             raise
 
     def remove(self, name: str) -> None:
-        """Take a component out."""
+        """Remove a component."""
         component = self[name]
         self._replace([other for other in self._components if other is not component])
 
@@ -66,7 +66,7 @@ class Models(ModelSequence):
         self._backgrounds, self._index = new._backgrounds, None
 
     def __setitem__(self, key: int | str, component: Component) -> None:
-        """Put a component in the place of another."""
+        """Replace a component."""
         components = list(self._components)
         components[self.index(key)] = component
         self._replace(components)
@@ -81,7 +81,7 @@ class Models(ModelSequence):
         self._replace(components)
 
     def pop(self, key: int | str = -1) -> Component:
-        """Take a component out and return it."""
+        """Remove a component and return it."""
         component: Component = self[key]
         self.remove(component.name)
         return component
@@ -90,7 +90,7 @@ class Models(ModelSequence):
         others = other if isinstance(other, Iterable) else [other]
         return type(self)([*self._components, *others])
 
-    # --- several at once --------------------------------------------------------------
+    # --- selection --------------------------------------------------------------------
 
     def selection_mask(
         self,
@@ -104,24 +104,24 @@ class Models(ModelSequence):
         datasets_names: str | Iterable[str] | None = None,
         model_type: str | None = None,
     ) -> NDArray[np.bool_]:
-        """Which components meet all conditions.
+        """Return which components fulfil all conditions.
 
         Parameters
         ----------
         name : str, optional
-            Name, with ``*`` and ``?`` as in file names.
+            Name, with wildcards ``*`` and ``?``.
         dataset : str or list of str, optional
-            Exact names of datasets, one of which it applies to.
+            Exact names of datasets; the component applies to at least one of them.
         tag : str or list of str, optional
-            Class name or short tag, of the component or (with ``type``) of that model of it.
+            Class name or short tag of the component or, with ``type``, of its model of this type.
         type : str, optional
-            "spectral", "spatial" or "temporal": those that have such a model.
+            "spectral", "spatial" or "temporal": the component has a model of this type.
         frozen : bool, optional
             Whether all its parameters are frozen.
         name_substring : str, optional
             Part of the name.
         datasets_names, model_type
-            ``dataset`` and ``type``, by Gammapy's names.
+            Gammapy's names of ``dataset`` and ``type``.
 
         Returns
         -------
@@ -146,24 +146,24 @@ class Models(ModelSequence):
         return np.array([meets(component) for component in self._components], dtype=bool)
 
     def select(self, *conditions: Any, **named: Any) -> Models:
-        """Components that meet all conditions of `selection_mask`: the same objects, not copies.
+        """Return the components that fulfil all conditions of `selection_mask`: the same objects, not copies.
 
         Returns
         -------
         Models
-            With the part of the covariance that is theirs.
+            With their part of the covariance.
         """
         return self[self.selection_mask(*conditions, **named)]
 
     def select_region(self, region: Any, wcs: Any = None) -> Models:
-        """Sky models whose position lies in a region, in the plane around its centre.
+        """Return the sky models whose position lies in a region, in the plane around its centre.
 
         Parameters
         ----------
         region : SkyRegion, PixelRegion, list of these, str or path
             See `gmdask.geometry.regions.read_region`.
         wcs : `~astropy.wcs.WCS`, optional
-            Of the pixels of a `PixelRegion`.
+            WCS of the pixels of a `PixelRegion`.
         """
         from gmdask.geometry.regions import Region
 
@@ -176,7 +176,7 @@ class Models(ModelSequence):
 
     @property
     def positions(self) -> Any:
-        """Positions of the sky models that have one, as one ICRS `~astropy.coordinates.SkyCoord`."""
+        """Positions of the sky models that have one, as a single ICRS `~astropy.coordinates.SkyCoord`."""
         from astropy.coordinates import SkyCoord
 
         places = [getattr(component, "position", None) for component in self._components]
@@ -184,7 +184,7 @@ class Models(ModelSequence):
         return SkyCoord(found) if found else SkyCoord([], [], unit="deg")
 
     def to_regions(self, size_factor: float = 1.0) -> list[Any]:
-        """Outlines of the sky models that have one, as `~regions.SkyRegion`.
+        """Return the outlines of the sky models that have one, as `~regions.SkyRegion`.
 
         Parameters
         ----------
@@ -196,12 +196,12 @@ class Models(ModelSequence):
         return [outline for outline in outlines if outline is not None]
 
     def plot_positions(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Mark the positions of the sources, see `gmdask.plot.plot_positions`."""
+        """Mark the positions of the sources; see `gmdask.plot.plot_positions`."""
         axes: Axes = draw("plot_positions", self, ax, **kwargs)
         return axes
 
     def plot_regions(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the outlines of the sources, see `gmdask.plot.plot_regions`."""
+        """Draw the outlines of the sources; see `gmdask.plot.plot_regions`."""
         axes: Axes = draw("plot_regions", self, ax, **kwargs)
         return axes
 
@@ -251,18 +251,18 @@ class Models(ModelSequence):
             component.freeze(model_type)
 
     def unfreeze(self, model_type: str | None = None) -> None:
-        """Give parameters back the frozen flag of their class."""
+        """Restore the frozen flags of the class for all parameters, or for those of one type."""
         for component in self._components:
             component.unfreeze(model_type)
 
     @contextmanager
     def restore_status(self, restore_values: bool = True) -> Iterator[None]:
-        """Context at the end of which parameters are frozen, and have values and errors, as before.
+        """Context manager that restores frozen flags, values and errors of the parameters on exit.
 
         Parameters
         ----------
         restore_values : bool
-            Whether to give the values back too.
+            Whether to restore the values too.
         """
         parameters, covariance = self.parameters, self._covariance
         with parameters.restore_status(restore_values):
@@ -272,14 +272,14 @@ class Models(ModelSequence):
                 self.keep_covariance(covariance)
 
     def reassign(self, old: str | Iterable[str], new: str | Iterable[str]) -> Self:
-        """Copy all components, those of some datasets bound to others.
+        """Copy all components, with those of some datasets assigned to others.
 
-        A default name of a background model follows its dataset; links are kept.
+        A default name of a background model is adapted to its dataset; links are kept.
 
         Parameters
         ----------
         old, new : str or list of str
-            Exact names of datasets, and of those that take their place.
+            Exact names of the old datasets, and of the new ones.
         """
         names = dict(zip(_listed(old), _listed(new), strict=True))
         memo: dict[int, Any] = {}
@@ -300,7 +300,7 @@ class Models(ModelSequence):
         return moved
 
     def _by_dataset(self) -> dict[str | None, list[int]]:
-        """Positions of components by dataset, under None those for all; kept while valid."""
+        """Positions of components by dataset, with those for all datasets under None; cached while valid."""
         state = (len(self._components), Component.assignments)
         index = self._index
         if index is None or index[:2] != state:
@@ -314,9 +314,9 @@ class Models(ModelSequence):
         return index[2]
 
     def positions_for(self, name: str) -> list[int]:
-        """Positions of the components that touch a dataset.
+        """Return the positions of the components that apply to a dataset.
 
-        Sky models for all datasets or for this one, and the background model of it.
+        These are the sky models for all datasets or for this one, and its background model.
 
         Parameters
         ----------
@@ -327,7 +327,7 @@ class Models(ModelSequence):
         return sorted([*index.get(None, []), *index.get(name, [])])
 
     def for_dataset(self, name: str) -> DatasetModels:
-        """Copy the components that touch a dataset; what is linked among them stays linked.
+        """Copy the components that apply to a dataset; linked parameters stay linked.
 
         Parameters
         ----------
@@ -342,7 +342,7 @@ class Models(ModelSequence):
 
     @classmethod
     def read(cls, path: str | Path, checksum: bool = False) -> Self:
-        """Read Gammapy's YAML, with the covariance file it names.
+        """Read Gammapy's YAML, and the covariance file that it refers to.
 
         Parameters
         ----------
@@ -356,7 +356,7 @@ class Models(ModelSequence):
         InputNotFoundError
             If a file does not exist.
         ModelError
-            Naming file, component and key, if it is not what is expected.
+            If the content is invalid; the message names file, component and key.
         """
         return read_models(cls, expanded(path), checksum)
 
@@ -368,28 +368,28 @@ class Models(ModelSequence):
         overwrite_templates: bool = False,
         checksum: bool = False,
     ) -> None:
-        """Write Gammapy's YAML, and the covariance, if one was set, to a file beside it.
+        """Write Gammapy's YAML and, if a covariance was set, a covariance file beside it.
 
         Parameters
         ----------
         path : str or Path
-            File; the covariance goes to "<stem>_covariance.dat", Gammapy's table. Of more than
-            1000 parameters it goes to "<stem>_covariance.npz" instead, in the blocks it is held
-            in, which Gammapy does not read; a log message says so.
+            File; the covariance is written to "<stem>_covariance.dat" as Gammapy's table. For more than
+            1000 parameters it is written to "<stem>_covariance.npz" instead, in its blocks,
+            which Gammapy cannot read; this is logged.
         overwrite : bool
-            Whether to replace files that are there.
+            Whether to replace existing files.
         full_output : bool
-            Whether what equals the default of the class is written too.
+            Whether values that equal the default of the class are also written.
         overwrite_templates : bool
-            Whether to replace the files of maps that were given in memory; those that are not
-            there are written in any case.
+            Whether to replace the files of maps that were given in memory; missing files are
+            written in any case.
         checksum : bool
             Whether to add a checksum, as Gammapy does.
 
         Raises
         ------
         StoreExistsError
-            If a file is there and ``overwrite`` is not set.
+            If a file exists and ``overwrite`` is False.
         """
         options = WriteOptions(overwrite, full_output, overwrite_templates, checksum)
         write_models(self, expanded(path), options)

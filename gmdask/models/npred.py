@@ -1,4 +1,4 @@
-"""Predicted counts that are known: a map, times a norm that depends on energy."""
+"""Predicted counts given as a map, times an energy-dependent norm."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class TemplateNPredModel(Component):
     ----------
     map : SkyMap, optional
         Counts, with one axis "energy" of edges, on the pixels of the datasets it applies to (or
-        a part of them); by default it is read.
+        some of them); by default it is read from the file.
     spectral_model : SpectralModel, optional
-        Norm, at the centres of the energies; by default a power law of which the tilt is frozen.
+        Norm, at the centres of the energy bins; by default a power law with frozen tilt.
     name : str, optional
         Name; a random one by default.
     filename : str or Path, optional
@@ -53,12 +53,12 @@ class TemplateNPredModel(Component):
     datasets_names : str or list of str, optional
         The dataset it applies to, None for all.
     spatial_model : SpatialModel, optional
-        Norm on the sky. As in Gammapy its parameters are not among those of the model.
+        Norm on the sky. As in Gammapy, its parameters are not among those of the model.
 
     Raises
     ------
     ModelError
-        If map or models are not of the kind that is expected.
+        If the map or a model is of a wrong kind.
     """
 
     tag = ("TemplateNPredModel", "template-npred")
@@ -76,13 +76,15 @@ class TemplateNPredModel(Component):
         self.filename = None if filename is None else str(filename)
         self._is_read = map is None
         given: Any = read_sky_map(filename) if map is None and filename is not None else map
-        if hasattr(given, "to_hdulist"):  # one of Gammapy's
+        if hasattr(given, "to_hdulist"):  # a Gammapy map
             given = map_from_gammapy(given)
         if not isinstance(given, SkyMap):
             msg = f"{self._name}: map is {described(given)}, expected a SkyMap or a filename"
             raise ModelError(msg)
         if given.axis_names != ("energy",) or given.axes[0].node_type != "edges":
-            msg = f"{self._name}: axes {given.axis_names} of its map, expected edges of energy"
+            msg = (
+                f"{self._name}: its map has the axes {given.axis_names}, expected energy with edges"
+            )
             raise ModelError(msg)
         self.map = given
         if not Unit(given.unit).is_equivalent("") and Unit(given.unit) != ct:
@@ -114,7 +116,7 @@ class TemplateNPredModel(Component):
         return {"spectral": self.spectral_model}
 
     def evaluate(self) -> SkyMap:
-        """Map with all norms applied."""
+        """Return the map with all norms applied."""
         axis = self.map.axes[0]
         norm = self.spectral_model(u.Quantity(axis.center, axis.unit or "TeV")).to_value("")
         data = self.map.data * norm[:, None, None]
@@ -126,13 +128,13 @@ class TemplateNPredModel(Component):
         return SkyMap(data, self.map.grid.header, self.map.axes, self.map.unit)
 
     def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write the map, unless its file is there already; see `attached.write_map`."""
+        """Write the map, unless its file exists already; see `template_files.write_map`."""
         write_map(self, self.map, path, overwrite, is_read=self._is_read)
 
     def to_dict(
         self, full_output: bool = True, links: dict[int, str] | None = None
     ) -> dict[str, Any]:
-        """Plain data, in the form of Gammapy's YAML (with the map, if it is in no file)."""
+        """Return plain data in the form of Gammapy's YAML (with the map, if it has no file)."""
         data: dict[str, Any] = {"name": self._name, "type": self.tag[0]}
         if self.spatial_model is not None:
             data["spatial"] = model_to_dict(self.spatial_model, full_output, links)
@@ -147,11 +149,11 @@ class TemplateNPredModel(Component):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
-        """Model from plain data."""
+        """Return a model from plain data."""
         data = dict(data)
         if data.pop("parameters", None) is not None:
             log.warning(
-                "%s: key 'parameters' is passed over, as in Gammapy: those of 'spectral' count",
+                "%s: key 'parameters' is ignored, as in Gammapy: those of 'spectral' are used",
                 data.get("name"),
             )
         known = ("name", "type", "spatial", "spectral", "filename", "datasets_names", "map")

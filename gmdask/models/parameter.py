@@ -24,7 +24,7 @@ _SCALE_METHODS = ("scale10", "factor1", None)
 
 @lru_cache(maxsize=1024)
 def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
-    """Astropy unit of a string (or a unit, returned as it is).
+    """Return the astropy unit of a string (a unit is returned as it is).
 
     Raises
     ------
@@ -39,7 +39,7 @@ def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
 
 
 def unit_text(unit: str | u.UnitBase) -> str:
-    """Unit as it is shown everywhere: ``TeV cm-2 s-1``, and nothing for none."""
+    """Return a unit as it is displayed everywhere: ``TeV cm-2 s-1``, and an empty text for none."""
     found = parse_unit(unit)
     factors = zip(found.bases, found.powers, strict=True)
     ordered = sorted(factors, key=lambda f: (f[1] < 0, -abs(f[1]), f[0].name.lower()))
@@ -49,12 +49,12 @@ def unit_text(unit: str | u.UnitBase) -> str:
 
 @lru_cache(maxsize=1024)
 def unit_factor(unit: u.UnitBase, target: u.UnitBase) -> float:
-    """Factor from one unit to another.
+    """Return the conversion factor from one unit to another.
 
     Raises
     ------
     ModelError
-        If the units are of different kinds.
+        If the units are not compatible.
     """
     try:
         return float(unit.to(target))
@@ -72,32 +72,32 @@ def _is_flux(unit: str) -> bool:
 class Parameter(Hinting):
     """A parameter of a model.
 
-    Two models share a parameter (are "linked") when they hold the same object.
+    Two models share a parameter (are "linked") if they hold the same object.
 
     Parameters
     ----------
     name : str
         Name within its model.
     value : float, Quantity or str
-        Value. With a unit of its own ("1 TeV"), it is converted to ``unit`` if that is
-        given, and defines the unit otherwise.
+        Value. A value with a unit ("1 TeV") is converted to ``unit`` if that is
+        given, and otherwise defines it.
     unit : str or Unit
         Unit of value, error and limits.
     error : float, Quantity or str
         Standard deviation.
     min, max : float, Quantity or str
-        Limits; NaN where there is none.
+        Limits; NaN for none.
     frozen : bool
-        Whether a fit leaves the value alone.
+        Whether the value is kept fixed in a fit.
     interp, scale_method, scale_transform : str
         Gammapy's hints for scans and its minimiser: kept and written back, not used.
     prior : Prior, optional
-        Penalty on the value, with numbers in ``unit``.
+        Prior on the value, with numbers in ``unit``.
 
     Raises
     ------
     ModelError
-        For a value that is not finite, a unit that does not fit, or min > max.
+        If the value is not finite, a unit is incompatible, or min > max.
     """
 
     __slots__ = (
@@ -174,7 +174,7 @@ class Parameter(Hinting):
             raise self._fail(f"{key} is {value!r}, expected a number or a quantity") from error
 
     def _number(self, value: Any, key: str) -> float:
-        """Value as a float in the unit of this parameter."""
+        """Return a value as a float in the unit of this parameter."""
         if isinstance(value, (bool, np.bool_)):
             raise self._fail(f"{key} is {value!r}, expected a number")
         if isinstance(value, (str, u.Quantity)):
@@ -228,7 +228,7 @@ class Parameter(Hinting):
 
     @property
     def quantity(self) -> u.Quantity:
-        """Value with unit; a quantity that is set is converted to `unit`."""
+        """Value with unit; an assigned quantity is converted to `unit`."""
         return u.Quantity(self._value, self._unit)
 
     @quantity.setter
@@ -264,7 +264,7 @@ class Parameter(Hinting):
 
     @property
     def frozen(self) -> bool:
-        """Whether a fit leaves the value alone."""
+        """Whether the value is kept fixed in a fit."""
         return self._frozen
 
     @frozen.setter
@@ -275,7 +275,7 @@ class Parameter(Hinting):
 
     @property
     def prior(self) -> Prior | None:
-        """Penalty on the value, None if there is none."""
+        """Prior on the value, None if there is none."""
         return self._prior
 
     @prior.setter
@@ -284,10 +284,10 @@ class Parameter(Hinting):
             raise self._fail(f"prior is {value!r}, expected a prior")
         self._prior = value
 
-    # --- the rest -------------------------------------------------------------
+    # --- copying and display --------------------------------------------------
 
     def copy(self) -> Parameter:
-        """Independent copy with the same attributes."""
+        """Return an independent copy with the same attributes."""
         new = object.__new__(Parameter)
         for key in Parameter.__slots__:
             object.__setattr__(new, key, getattr(self, key))
@@ -309,12 +309,11 @@ class Parameter(Hinting):
 
 @dataclass(frozen=True)
 class ParameterDefault:
-    """What a model class says of one of its parameters, as in Gammapy's class.
+    """Declaration of a parameter by a model class, as in Gammapy's class.
 
-    ``unit`` is also the unit in which the array functions of the class take the value, and
-    ``period`` the change of it that makes no difference, for an angle. ``least`` and ``most`` are the
-    ends of the values that mean something, whatever limits a parameter is given, and ``even`` is said
-    of one whose square alone counts.
+    ``unit`` is also the unit in which the array functions of the class take the value. ``period``
+    is the period of an angle. ``least`` and ``most`` are the ends of the domain, whatever limits a
+    parameter is given. ``even`` marks a parameter that enters only by its square.
     """
 
     name: str
@@ -331,7 +330,7 @@ class ParameterDefault:
 
     @classmethod
     def of(cls, parameter: Parameter) -> ParameterDefault:
-        """Take a parameter as the default."""
+        """Return a declaration with a parameter as the default."""
         return cls(
             parameter.name,
             parameter.value,
@@ -343,17 +342,17 @@ class ParameterDefault:
         )
 
     def make(self, value: Any = None) -> Parameter:
-        """Make a parameter; ``value`` replaces the default value.
+        """Create a parameter; ``value`` replaces the default value.
 
         Parameters
         ----------
         value : float, Quantity or str, optional
-            A plain number is in ``unit``; a quantity keeps its own unit.
+            A number without a unit is in ``unit``; a quantity keeps its own unit.
 
         Raises
         ------
         ModelError
-            If the value is not finite, or its unit does not fit.
+            If the value is not finite, or its unit is incompatible.
         """
         unit = parse_unit(self.unit)
         if isinstance(value, (u.Quantity, str)):
@@ -369,9 +368,9 @@ class ParameterDefault:
         return parameter
 
     def factor_from(self, parameter: Parameter) -> float:
-        """Factor from the unit of a parameter to the unit of this default.
+        """Return the conversion factor from the unit of a parameter to the unit of this default.
 
-        That of a flux may lack area and time: counts, of a source without exposure.
+        The unit of a flux may lack area and time: such a parameter gives counts, for a source without exposure.
         """
         unit = parse_unit(self.unit)
         if self.counts(parameter):
@@ -388,7 +387,7 @@ class ParameterDefault:
         return _is_flux(self.unit)
 
     def counts(self, parameter: Parameter) -> bool:
-        """Whether a parameter lacks the area and time of this flux."""
+        """Whether the unit of a parameter lacks the area and time of this flux."""
         if not self.is_flux:
             return False
         unit = parse_unit(self.unit)

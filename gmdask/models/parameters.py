@@ -1,4 +1,4 @@
-"""A sequence of parameters that can be found by name."""
+"""A sequence of parameters that are accessible by name."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Array = NDArray[np.float64]
 
 
 class Parameters(KnownAttributes, Sequence[Parameter]):
-    """Parameters, each once, with the names they are found by.
+    """Distinct parameters, with the names by which they are accessible.
 
-    A parameter that is shared stands where it occurs first, under its first name, and is
-    found by every other name too. A shorter name does where only one parameter ends with it.
+    A shared parameter is placed where it occurs first, under its first name, and is also
+    accessible by its other names. A shorter name is sufficient if only one parameter ends with it.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        With repetitions or without.
+        Parameters, possibly with repetitions.
     names : iterable of str, optional
-        A name for each; by default their own.
+        A name for each; by default the parameter's own name.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
 
     @classmethod
     def from_names(cls, pairs: Iterable[tuple[str, Parameter]]) -> Parameters:
-        """Parameters from (name, parameter) pairs."""
+        """Return parameters from (name, parameter) pairs."""
         pairs = list(pairs)
         return cls([par for _, par in pairs], [name for name, _ in pairs])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Parameters.from_names, (self._pairs,)  # places are those of the copies
+        return Parameters.from_names, (self._pairs,)  # positions refer to the copies
 
     # --- access -------------------------------------------------------------------
 
@@ -70,11 +70,11 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
 
     @property
     def all_names(self) -> list[tuple[str, Parameter]]:
-        """Every name with its parameter, shared parameters under each of their names."""
+        """Return every name with its parameter, shared parameters under each of their names."""
         return list(self._pairs)
 
     def _lookup(self, key: str) -> list[int]:
-        """Positions of a full name, or of every name that ends with the key after a dot."""
+        """Return the positions of a full name, or of all names that end with the key after a dot."""
         if self._full is None:
             self._full = {}
             for name, par in self._pairs:
@@ -91,7 +91,7 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         return self._endings.get(key, [])
 
     def index(self, key: Any, start: int = 0, stop: int | None = None) -> int:
-        """Position of a parameter.
+        """Return the position of a parameter.
 
         Parameters
         ----------
@@ -103,12 +103,12 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         Raises
         ------
         UnknownNameError
-            If there is none, or if several go by this name.
+            If there is no such parameter, or the name is ambiguous.
         """
         del start, stop
         if isinstance(key, Parameter):
             if id(key) not in self._positions:
-                msg = f"parameter {key.where!r} is not among these"
+                msg = f"parameter {key.where!r} is not in this sequence"
                 raise UnknownNameError(msg)
             return self._positions[id(key)]
         found = self._lookup(key)
@@ -129,7 +129,7 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
     @overload
     def __getitem__(self, key: slice | Sequence[bool] | NDArray[np.bool_]) -> Parameters: ...
     def __getitem__(self, key: Any) -> Parameter | Parameters:
-        """Parameter by number or name, or several by slice or mask."""
+        """Return a parameter by index or name, or several by slice or mask."""
         if isinstance(key, str):
             return self._parameters[self.index(key)]
         if isinstance(key, (int, np.integer)):
@@ -158,7 +158,7 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
 
     @property
     def free(self) -> Parameters:
-        """Those that are not frozen."""
+        """The parameters that are not frozen."""
         return self._select({id(par) for par in self._parameters if not par.frozen})
 
     free_parameters = free
@@ -173,7 +173,7 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
 
     @property
     def value(self) -> Array:
-        """Values [P], each in the unit of its parameter; set all at once or none."""
+        """Values [P], each in the unit of its parameter; either all are set or none."""
         return self._array(lambda par: par.value)
 
     @value.setter
@@ -196,12 +196,12 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
 
     @property
     def min(self) -> Array:
-        """Lower limits [P], NaN where there is none."""
+        """Lower limits [P], NaN for none."""
         return self._array(lambda par: par.min)
 
     @property
     def max(self) -> Array:
-        """Upper limits [P], NaN where there is none."""
+        """Upper limits [P], NaN for none."""
         return self._array(lambda par: par.max)
 
     @property
@@ -215,14 +215,14 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         type: str | None = None,  # noqa: A002
         frozen: bool | None = None,
     ) -> Parameters:
-        """Parameters that meet all conditions.
+        """Return the parameters that fulfil all conditions.
 
         Parameters
         ----------
         name : str or list of str, optional
-            Own names of the parameters, as ``index``.
+            Own names of the parameters, such as ``index``.
         type : {"spectral", "spatial", "temporal"}, optional
-            Of which kind of model, where the names tell it.
+            Type of their model, as far as it is part of the names.
         frozen : bool, optional
             Whether they are frozen.
         """
@@ -238,12 +238,12 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
 
     @contextmanager
     def restore_status(self, restore_values: bool = True) -> Iterator[None]:
-        """Context at the end of which parameters are frozen, and have values and errors, as before.
+        """Context manager that restores frozen flags, values and errors of the parameters on exit.
 
         Parameters
         ----------
         restore_values : bool
-            Whether to give the values back too.
+            Whether to restore the values too.
         """
         before = [(par, par.value, par.error, par.frozen) for par in self._parameters]
         try:
@@ -267,10 +267,10 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         for par in self._parameters:
             par.frozen = False
 
-    # --- to look at ----------------------------------------------------------------
+    # --- display -------------------------------------------------------------------
 
     def to_table(self) -> Any:
-        """Astropy table with one row per parameter.
+        """Return an astropy table with one row per parameter.
 
         Returns
         -------
@@ -321,7 +321,7 @@ def _add(table: dict[str, list[int]], name: str, k: int) -> None:
 
 
 def _kind_of(name: str) -> str | None:
-    """Kind of the model that a full name tells of, "spectral" for "crab.spectral.index"."""
+    """Type of the model in a full name, such as "spectral" for "crab.spectral.index"."""
     kinds = [part for part in name.split(".")[:-1] if part in ("spectral", "spatial", "temporal")]
     return kinds[-1] if kinds else None
 

@@ -1,6 +1,6 @@
 """Priors: penalties -2 ln pdf on single parameters, with derivatives.
 
-Numbers are in the unit of the parameter that has the prior.
+Numbers are in the unit of the parameter that the prior belongs to.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prior(Hinting):
-    """Base of priors; a new one is such a dataclass with `evaluate`, and registered.
+    """Base class of priors; a new one is a dataclass with `evaluate`, and is registered.
 
     Raises
     ------
     ModelError
-        For a number that is not finite, or out of its range.
+        If a number is not finite, or out of its range.
     """
 
     kind: ClassVar[str] = "prior"
@@ -55,27 +55,27 @@ class Prior(Hinting):
         return ModelError(f"{type(self).__name__}: {message}")
 
     def _check(self) -> None:
-        """Refuse numbers out of their range."""
+        """Raise an error for numbers out of their range."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the numbers of the distribution."""
+        """Names of the numbers that define the distribution."""
         return tuple(field.name for field in fields(self) if field.name != "weight")
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Values outside which the probability is zero."""
+        """Values outside of which the probability is zero."""
         return -math.inf, math.inf
 
     def evaluate(self, value: float) -> tuple[float, float, float]:
-        """-2 ln pdf and its first and second derivative, without the weight.
+        """Return -2 ln pdf and its first and second derivative, without the weight.
 
-        Outside `limits` the first is infinite.
+        Outside of `limits`, -2 ln pdf is infinite.
         """
         raise NotImplementedError
 
     def derivatives(self, value: float) -> tuple[float, float, float]:
-        """Weighted -2 ln pdf, and its first and second derivative by the value."""
+        """Weighted -2 ln pdf, and its first and second derivative with respect to the value."""
         weight: float = getattr(self, "weight", 1.0)
         stat, first, second = self.evaluate(value)
         return weight * stat, weight * first, weight * second
@@ -85,7 +85,7 @@ class Prior(Hinting):
         return self.derivatives(float(value))[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, in the form of Gammapy's YAML."""
+        """Return plain data in the form of Gammapy's YAML."""
         numbers = [{"name": n, "value": getattr(self, n), "unit": ""} for n in self.names]
         path = class_path(type(self))
         where = {} if path is None else {"class": path}
@@ -96,7 +96,7 @@ class Prior(Hinting):
 @register
 @dataclass(frozen=True)
 class GaussianPrior(Prior):
-    """Normal distribution of mean mu and standard deviation sigma."""
+    """Normal distribution with mean mu and standard deviation sigma."""
 
     mu: float = 0.0
     sigma: float = 1.0
@@ -117,9 +117,9 @@ class GaussianPrior(Prior):
 @register
 @dataclass(frozen=True)
 class GeneralizedGaussianPrior(Prior):
-    """exp(-(|x - mu| / (√2 sigma))^(1 / eta)): normal for eta 0.5, Laplace for 1.
+    """exp(-(|x - mu| / (√2 sigma))^(1 / eta)): a normal distribution for eta 0.5, a Laplace one for 1.
 
-    Where eta exceeds 0.5 the second derivative is infinite at mu; zero is given there.
+    For eta above 0.5 the second derivative is infinite at mu; zero is returned there.
     """
 
     mu: float = 0.0
@@ -147,7 +147,7 @@ class GeneralizedGaussianPrior(Prior):
 
 
 class _Bounded(Prior):
-    """Base of distributions between two limits."""
+    """Base class of distributions between two limits."""
 
     min: float
     max: float
@@ -165,7 +165,7 @@ class _Bounded(Prior):
 @register
 @dataclass(frozen=True)
 class UniformPrior(_Bounded):
-    """The same between min and max, nothing outside."""
+    """Uniform between min and max, zero outside."""
 
     min: float = 0.0
     max: float = 1.0
@@ -181,7 +181,7 @@ class UniformPrior(_Bounded):
 @register
 @dataclass(frozen=True)
 class LogUniformPrior(_Bounded):
-    """The same on a logarithmic scale between min and max, nothing outside."""
+    """Uniform in the logarithm between min and max, zero outside."""
 
     min: float = 1e-14
     max: float = 1e-10
@@ -202,17 +202,17 @@ class LogUniformPrior(_Bounded):
 
 
 class PriorSum:
-    """Sum of the priors of parameters, each counted once; built once, called at each step.
+    """Sum of the priors of parameters, each counted once; it is built once and called at each step.
 
     Parameters
     ----------
     priors : sequence of Prior or None
-        That of each of the P parameters.
+        The prior of each of the P parameters.
 
     Attributes
     ----------
     index : ndarray
-        Positions of those that have a prior.
+        Positions of the parameters that have a prior.
     """
 
     def __init__(self, priors: Sequence[Prior | None]) -> None:
@@ -228,19 +228,19 @@ class PriorSum:
         return f"<PriorSum of {len(self)} priors on {self._size} parameters>"
 
     def __call__(self, values: ArrayLike) -> tuple[float, Array, Array]:
-        """Evaluate at values of all parameters.
+        """Evaluate the sum at values of all parameters.
 
         Parameters
         ----------
         values : array [P]
-            In the units of the parameters.
+            Values in the units of the parameters.
 
         Returns
         -------
         stat : float
             Sum of weighted -2 ln pdf; infinite outside a distribution.
         gradient, hessian : ndarray [P]
-            Derivatives of it; the Hessian is diagonal.
+            Derivatives of the sum; the Hessian is diagonal.
         """
         values = np.asarray(values, dtype=float)
         gradient, hessian = np.zeros(self._size), np.zeros(self._size)
@@ -251,7 +251,7 @@ class PriorSum:
         return stat, gradient, hessian
 
     def limits(self) -> tuple[Array, Array]:
-        """Lower and upper limits [P] that the distributions set, infinite where none does."""
+        """Return the lower and upper limits [P] of the distributions, infinite for none."""
         low, high = np.full(self._size, -np.inf), np.full(self._size, np.inf)
         for k, prior in zip(self.index.tolist(), self._priors, strict=True):
             low[k], high[k] = prior.limits

@@ -14,17 +14,17 @@ __all__ = ["quantity_from_dict", "quantity_to_dict"]
 
 
 def quantity_to_dict(quantity: u.Quantity) -> dict[str, Any]:
-    """Plain data ``{"data": [...], "unit": "..."}`` of an array with a unit."""
+    """Return plain data ``{"data": [...], "unit": "..."}`` of an array with a unit."""
     return {"data": np.asarray(quantity.value).tolist(), "unit": str(quantity.unit)}
 
 
 def quantity_from_dict(data: object, key: str) -> u.Quantity:
-    """Array with a unit from plain data.
+    """Return an array with a unit from plain data.
 
     Raises
     ------
     ModelError
-        Naming the key, if it is something else.
+        If the data are invalid; the message names the key.
     """
     if not isinstance(data, dict) or "data" not in data:
         msg = f"{key} is {data!r}, expected a mapping with data and unit"

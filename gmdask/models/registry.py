@@ -1,4 +1,4 @@
-"""Model classes by the names that Gammapy's YAML files use for them, and those of users."""
+"""Model classes, by the names that Gammapy's YAML files use, and classes defined by users."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ T = TypeVar("T", bound=type)
 
 
 def register(cls: T) -> T:
-    """Make a model class known to the reader of YAML files (a class decorator).
+    """Register a model class for reading YAML files (a class decorator).
 
     Parameters
     ----------
     cls : type
         Class with attributes ``kind`` ("spectral", "spatial", "temporal", "prior" or
-        "component") and ``tag`` (all names it is read from, the first of which is written).
+        "component") and ``tag`` (all names under which it is read; the first one is written).
 
     Returns
     -------
@@ -36,31 +36,31 @@ def register(cls: T) -> T:
     Raises
     ------
     ModelError
-        If it has no tag, or one that is taken.
+        If it has no tag, or a tag that is already used.
     """
     kind: str = getattr(cls, "kind", "")
     tags: object = cls.__dict__.get("tag")
     if not kind or not isinstance(tags, tuple) or not tags:
-        msg = f"{cls.__name__}: a kind and a tag of its own, a tuple of names, are needed"
+        msg = f"{cls.__name__}: it needs a kind and a tag of its own, which is a tuple of names"
         raise ModelError(msg)
     for tag in tags:
         other = _CLASSES.setdefault((kind, tag), cls)
         same = (other.__module__, other.__qualname__) == (cls.__module__, cls.__qualname__)
         if other is not cls and not same:
-            msg = f"{kind} model type {tag!r} is taken by {other.__name__}"
+            msg = f"{kind} model type {tag!r} is already used by {other.__name__}"
             raise ModelError(msg)
         _CLASSES[kind, tag] = cls  # a notebook cell may be run again
     return cls
 
 
 def known_types(kind: str) -> list[str]:
-    """Names of all registered types of one kind, class names and short tags."""
+    """Return the names of all registered types of one kind, class names and short tags."""
     return [tag for k, tag in _CLASSES if k == kind]
 
 
 @contextmanager
 def reading_file() -> Iterator[None]:
-    """Read or write a file: nothing is imported because a file says so."""
+    """Context in which a file is read or written: no module is imported on behalf of the file."""
     token = _IN_FILE.set(True)
     try:
         yield
@@ -69,18 +69,18 @@ def reading_file() -> Iterator[None]:
 
 
 def type_name(cls: type) -> str:
-    """Name under which a class is written."""
+    """Return the name under which a class is written."""
     tags: tuple[str, ...] = cls.__dict__.get("tag", ())
     return tags[0] if tags else cls.__name__
 
 
 def class_path(cls: type) -> str | None:
-    """Import path "module:qualname" of a user's class, None for one of this package.
+    """Return the import path "module:qualname" of a user's class, None for a class of this package.
 
     Raises
     ------
     ModelError
-        If another process cannot import it; not while a file is written.
+        If another process cannot import it; this is not checked while a file is written.
     """
     if cls.__module__.startswith(_OWN):
         return None
@@ -96,7 +96,7 @@ def class_path(cls: type) -> str | None:
 
 
 def get_class(kind: str, tag: object, path: object = None) -> Any:
-    """Class of a model type.
+    """Return the class of a model type.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def get_class(kind: str, tag: object, path: object = None) -> Any:
     tag : object
         Class name or short tag, as found in the file.
     path : object, optional
-        Import path of a user's class, as of `class_path`. It is imported, but not because a
-        file says so.
+        Import path of a user's class, as returned by `class_path`. It is imported, except while a
+        file is read.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _imported(kind: str, tag: object, path: object) -> Any:
         msg = f"class is {path!r}, expected module:name"
         raise ModelError(msg)
     if _IN_FILE.get():
-        msg = f"{kind} model type {tag!r} is a class of a user: import {module} first"
+        msg = f"{kind} model type {tag!r} is a user's class: import {module} first"
         raise ModelError(msg)
     try:
         cls: Any = import_module(module)

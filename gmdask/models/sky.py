@@ -1,4 +1,4 @@
-"""A source: spectrum, shape, change with time, and which IRFs apply to it."""
+"""A source: spectrum, morphology, time dependence, and the IRFs that apply to it."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _KINDS = ("spectral", "spatial", "temporal")
 
 @register
 class SkyModel(Component):
-    """A source: the product of a spectrum, a shape and a change with time.
+    """A source: the product of a spectral, a spatial and a temporal model.
 
     Parameters
     ----------
     spectral_model : SpectralModel
-        Spectrum; a norm model if the shape is a template in cm-2 s-1 TeV-1 sr-1.
+        Spectrum; a norm model if the spatial model is a template in cm-2 s-1 TeV-1 sr-1.
     spatial_model : SpatialModel, optional
-        Shape.
+        Morphology.
     name : str, optional
         Name; a random one by default.
     datasets_names : str or list of str, optional
-        Datasets it applies to (exact names), None for all.
+        Datasets it applies to (exact names); None for all.
     apply_irf : dict of bool, optional
-        Which of "exposure", "psf", "edisp" apply; all by default.
+        Whether "exposure", "psf" and "edisp" apply; by default all do.
     temporal_model : TemporalModel, optional
-        Change with time.
+        Time dependence.
 
     Raises
     ------
     ModelError
-        If a model is not of the kind that is expected, or if the exposure applies to a spectrum
+        If a model is of a wrong kind, or the exposure applies to a spectrum
         of counts.
     """
 
@@ -77,9 +77,9 @@ class SkyModel(Component):
         shape: Any = self.spatial_model
         spectral: Any = self.spectral_model
         if not isinstance(shape, SpatialModel | None) or (shape and not shape.density_unit):
-            msg = f"{self._name}: spatial_model is {described(shape)}, expected a shape"
+            msg = f"{self._name}: spatial_model is {described(shape)}, expected a spatial model"
             raise ModelError(msg)
-        # a template that is a spectrum per sr, like the Galactic diffuse emission, takes a norm
+        # a template that is a spectrum per sr, like the Galactic diffuse emission, needs a norm model
         is_norm = shape is not None and shape.density_unit != "sr-1"
         if not isinstance(spectral, SpectralModel) or spectral.is_norm != is_norm:
             expected = "a norm (the map is a spectrum)" if is_norm else "a spectrum"
@@ -92,7 +92,7 @@ class SkyModel(Component):
         if spectral.is_counts and self.apply_irf["exposure"]:
             msg = (
                 f"{self._name}: the spectrum has no area and time in its unit "
-                f"({spectral.output_unit}), as for apply_irf={{'exposure': False}} only"
+                f"({spectral.output_unit}), which is valid for apply_irf={{'exposure': False}} only"
             )
             raise ModelError(msg)
 
@@ -137,14 +137,14 @@ class SkyModel(Component):
         temporal_model: str | None = None,
         **arguments: Any,
     ) -> Self:
-        """Make a sky model of default models.
+        """Create a sky model from default models.
 
         Parameters
         ----------
         spectral_model, spatial_model, temporal_model : str
             Class names or short tags, such as "pl" and "gauss".
         **arguments
-            As of the class.
+            Arguments of the class.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class SkyModel(Component):
     def to_dict(
         self, full_output: bool = True, links: dict[int, str] | None = None
     ) -> dict[str, Any]:
-        """Plain data, in the form of Gammapy's YAML."""
+        """Return plain data in the form of Gammapy's YAML."""
         data: dict[str, Any] = {"name": self._name, "type": self.tag[0]}
         if not all(self.apply_irf.values()):
             data["apply_irf"] = dict(self.apply_irf)
@@ -174,7 +174,7 @@ class SkyModel(Component):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], links: dict[str, Parameter] | None = None) -> Self:
-        """Sky model from plain data."""
+        """Return a sky model from plain data."""
         known = ("name", "type", "apply_irf", "datasets_names", *_KINDS)
         check_keys(data, known, required=("name", "spectral"))
         irfs = data.get("apply_irf")

@@ -161,7 +161,7 @@ def test_changed_inputs_are_refused(folder: Path, run: Any) -> None:
     [
         (
             {"models": "other.yaml"},
-            "other.yaml: the models changed since the fit began, or are others",
+            "other.yaml: the models changed since the fit was started, or",
         ),
         ({"models": "/dev/zero"}, "/dev/zero"),
         ({"models": "gone.yaml"}, "gone.yaml"),

@@ -157,9 +157,9 @@ def test_refused(datasets, tmp_path):
     with pytest.raises(InputError, match="is a FluxPointsDataset, expected one of MapDataset"):
         gm.from_gammapy(FluxPointsDataset.__new__(FluxPointsDataset))
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InputError, match=r"holds thesis\.tex; choose a folder that is not there"):
+    with pytest.raises(InputError, match=r"contains thesis\.tex; choose a new or empty folder"):
         gm.export_datasets(datasets, tmp_path)
-    with pytest.raises(InputError, match=r"thesis\.tex: is a file; choose a folder"):
+    with pytest.raises(InputError, match=r"thesis\.tex: already exists and is a file; choose a new"):
         gm.export_datasets(datasets, tmp_path / "thesis.tex")
     with pytest.raises(StoreError, match="cannot be written"):
         gm.export_datasets(datasets, tmp_path / "no" / "folder")
@@ -178,7 +178,7 @@ def test_the_second_of_two_exports_at_once_is_told_what_is_there(datasets, tmp_p
         if event.done == 1 and not folder.exists():
             gm.export_datasets(datasets, folder)
 
-    with pytest.raises(InputError, match=r"out: holds datasets\.yaml, .*, \.\.\.; choose a folder"):
+    with pytest.raises(InputError, match=r"out: already exists and contains datasets\.yaml, .*, \.\.\.; choose a new"):
         gm.export_datasets(datasets, folder, on_event=another)
     assert len(gm.Datasets.read(folder / "datasets.yaml")) == len(datasets)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -76,7 +76,7 @@ def test_names_are_unique(models):
         models.append(models["crab"].copy())
     with pytest.raises(DuplicateNameError):
         models.extend([models["crab"].copy(name="new"), models["crab"].copy(name="new")])
-    with pytest.raises(ModelError, match="dataset 'a' has a background model already, 'a-bkg'"):
+    with pytest.raises(ModelError, match="dataset 'a' already has a background model, 'a-bkg'"):
         models.append(BackgroundIRFModel(dataset_name="a", name="other"))
     with pytest.raises(ModelError, match="not a model component"):
         models.append(PointSpatialModel())
@@ -204,7 +204,7 @@ def test_background_model():
         (lambda: SkyModel(PointSpatialModel()), "expected a spectrum"),
         (
             lambda: SkyModel(PowerLawSpectralModel(), PowerLawSpectralModel()),
-            "expected a shape",
+            "expected a spatial model",
         ),
         (lambda: SkyModel(PowerLawSpectralModel(), name=3), "name of SkyModel is 3"),
         (lambda: SkyModel(PowerLawSpectralModel(), name=""), "expected a string"),

@@ -152,5 +152,5 @@ def test_no_model_is_inside_itself() -> None:
     circle: dict[str, Any] = {"type": "compound", "operator": "mul", "model2": norm}
     circle["model1"] = circle
     data = {"components": [{"type": "SkyModel", "name": "a", "spectral": circle}]}
-    with pytest.raises(ModelError, match="component 'a': models are inside each other too deeply"):
+    with pytest.raises(ModelError, match="component 'a': models are nested too deeply"):
         gm.Models.from_dict(data)

@@ -226,7 +226,7 @@ BAD = [
     ),
     (
         component({"type": "pl", "parameters": [{"name": "index", "value": 1}] * 2}),
-        "parameter 'index' is there twice",
+        "parameter 'index' is repeated",
     ),
     ({"name": "crab", "type": "SkyModel"}, "key 'spectral' is missing"),
 ]
@@ -268,13 +268,13 @@ def test_errors_of_other_components(data, message):
     ("text", "message"),
     [
         ("components: [", "not YAML"),
-        ("- 1\n- 2\n", "not a file of models"),
+        ("- 1\n- 2\n", "not a models file"),
         ("models: []\n", "expected a mapping with the key 'components'"),
         ("components: 3\n", "components is 3, expected a list"),
         ("components: !!python/object/apply:os.system ['true']\n", "not YAML"),
         ("components: []\ncovariance: 3\n", "expected the name of a file"),
         ("components: \xff", "not YAML"),
-        ("", "not a file of models"),
+        ("", "not a models file"),
     ],
 )
 def test_errors_of_files(tmp_path, text, message):
@@ -300,7 +300,9 @@ def test_missing_files(tmp_path):
 def test_duplicate_names_in_a_file(tmp_path):
     path = tmp_path / "models.yaml"
     path.write_text(yaml.safe_dump({"components": [component(), component()]}))
-    with pytest.raises(DuplicateNameError, match=r"models\.yaml: there is a model named 'crab'"):
+    with pytest.raises(
+        DuplicateNameError, match=r"models\.yaml: a model named 'crab' already exists"
+    ):
         Models.read(path)
 
 

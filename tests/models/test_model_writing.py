@@ -43,7 +43,9 @@ def written(tmp_path) -> Path:
 def test_covariance_of_another_file_is_noticed(written):
     table = written.with_name("models_covariance.dat")
     table.write_text(table.read_text().replace("2.0", "3.0"))
-    with pytest.raises(ModelError, match="not the covariance that the YAML was written with"):
+    with pytest.raises(
+        ModelError, match="is not the covariance that was written together with the YAML"
+    ):
         Models.read(written)
 
 

@@ -188,7 +188,7 @@ def test_items_are_replaced_and_deleted() -> None:
     del models["new"], models[0]
     assert models.names == ["other", "b-bkg"]
     assert "new" not in models
-    with pytest.raises(InputError, match="there is a model named 'other' already"):
+    with pytest.raises(InputError, match="a model named 'other' already exists"):
         models[1] = models[0].copy()
     with pytest.raises(ModelError, match="not a model component"):
         models[0] = PowerLawSpectralModel()  # type: ignore[assignment]
@@ -198,7 +198,7 @@ def test_items_are_replaced_and_deleted() -> None:
 def test_index_by_name_and_component() -> None:
     models, _ = _pair()
     assert [models.index("alone"), models.index(models[1]), models.index(-1)] == [2, 1, 3]
-    with pytest.raises(UnknownNameError, match="is not one of these"):
+    with pytest.raises(UnknownNameError, match="is not in this sequence"):
         models.index(models[1].copy())
 
 

@@ -151,7 +151,7 @@ def custom(energy):
 def test_refused(monkeypatch):
     model = NaimaSpectralModel(compton())
     model.radiative_model.particle_distribution = custom
-    with pytest.raises(ModelError, match="is not of naima's PowerLaw"):
+    with pytest.raises(ModelError, match="is not one of naima's PowerLaw"):
         model_to_dict(model)
     data = model_to_dict(NaimaSpectralModel(compton()))
     for change, message in (

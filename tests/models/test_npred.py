@@ -95,7 +95,7 @@ def test_parameters_of_older_files_are_passed_over_with_a_word(path, caplog):
     theirs = GammapyTemplateNPred.from_dict(data)
     ours = TemplateNPredModel.from_dict(data)
     np.testing.assert_allclose(ours.evaluate().data, theirs.evaluate().data, rtol=1e-12)
-    assert "template: key 'parameters' is passed over" in caplog.text
+    assert "template: key 'parameters' is ignored" in caplog.text
 
 
 @pytest.mark.parametrize("bad", ["NaN", "unit"])
@@ -117,5 +117,5 @@ def test_refused(path, tmp_path):
     with pytest.raises(ModelError, match="expected a norm on the sky"):
         TemplateNPredModel(filename=path, spatial_model=3)
     Map.from_geom(GEOM.to_image()).write(tmp_path / "image.fits")
-    with pytest.raises(ModelError, match="expected edges of energy"):
+    with pytest.raises(ModelError, match="expected energy with edges"):
         TemplateNPredModel(filename=tmp_path / "image.fits")

@@ -163,7 +163,7 @@ def test_maps_are_written_if_missing(tmp_path):
 
 
 def test_a_map_without_a_name_cannot_be_written(tmp_path):
-    with pytest.raises(ModelError, match="TemplateSpatialModel: set filename, to write its map"):
+    with pytest.raises(ModelError, match="TemplateSpatialModel: set filename to write its map"):
         in_memory(tmp_path, None).write(tmp_path / "models.yaml")
     assert not (tmp_path / "models.yaml").exists()
 
@@ -212,5 +212,5 @@ def test_norms_and_spectra_are_told_apart(tmp_path):
     with pytest.raises(ModelError, match="expected a spectrum"):
         ours.SkyModel(ours.PowerLawNormSpectralModel(), ours.DiskSpatialModel())
     corners = [0.0, 1, 1, 0] * u.deg, [0.0, 0, 1, 1] * u.deg
-    with pytest.raises(ModelError, match="expected a shape"):
+    with pytest.raises(ModelError, match="expected a spatial model"):
         ours.SkyModel(ours.PowerLawSpectralModel(), ours.PiecewiseNormSpatialModel(*corners))

@@ -238,7 +238,7 @@ def test_refused(tmp_path, written):
         TemplateNDSpatialModel(ours_of(random_map(rng, axes=(reco,))))
     with pytest.raises(InputError, match="depends on energy"):
         TemplateSpatialModel(ours_of(random_map(rng, axes=(ENERGY,))))(1 * u.deg, 1 * u.deg)
-    with pytest.raises(ModelError, match="where axes ask for"):
+    with pytest.raises(ModelError, match="from its axes"):
         SkyMap(sky_map.data[0], sky_map.grid.header)
     with pytest.raises(ModelError, match="has no file name"):
         TemplateSpatialModel(sky_map).write_map()

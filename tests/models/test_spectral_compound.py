@@ -186,7 +186,10 @@ def bad_class(**attributes):
     ("attributes", "message"),
     [
         ({"defaults": ("index",)}, "Broken: defaults has 'index', expected ParameterDefault"),
-        ({"defaults": (ParameterDefault("a", 1.0),) * 2}, "Broken: two parameters of one name"),
+        (
+            {"defaults": (ParameterDefault("a", 1.0),) * 2},
+            "Broken: two parameters of the same name",
+        ),
         ({"defaults": (ParameterDefault("a b", 1.0),)}, "a parameter cannot be named 'a b'"),
         ({"defaults": (ParameterDefault("copy", 1.0),)}, "a parameter cannot be named 'copy'"),
         ({"defaults": (ParameterDefault("a", np.nan),)}, "Broken: default of a: value is nan"),

@@ -177,7 +177,7 @@ def test_template_files_that_are_not(parameter_space, tmp_path):
     with pytest.raises(InputNotFoundError, match=r"none\.fits does not exist"):
         TemplateNDSpectralModel(filename=tmp_path / "none.fits")
     fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
-    with pytest.raises(ModelError, match=r"empty\.fits: not a map of a region"):
+    with pytest.raises(ModelError, match=r"empty\.fits: not a region map"):
         TemplateNDSpectralModel(filename=tmp_path / "empty.fits")
     nameless = TemplateNDSpectralModel(TemplateNDSpectralModel(filename=parameter_space).map)
     with pytest.raises(ModelError, match="TemplateNDSpectralModel: set filename"):
@@ -237,6 +237,7 @@ def test_absorption(absorption, code, rtol):
     )
     data = model_to_dict(EBLAbsorptionNormSpectralModel.read(absorption))
     with pytest.raises(
-        InputNotFoundError, match=r"spectral: filename: table .* name a file .* does not exist"
+        InputNotFoundError,
+        match=r"spectral: filename: absorption table .* give a file .* does not exist",
     ):
         model_from_dict("spectral", {**data, "filename": "gone.fits"}, {})

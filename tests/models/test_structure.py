@@ -171,7 +171,7 @@ def test_bad_blocks():
         BlockMatrix(3, [0], np.eye(1), [Block([0], np.eye(1), [0], [[1.0]])])
     with pytest.raises(InputError, match="block of 1 parameters"):
         Block([0], np.eye(2), [0], [[1.0]])
-    with pytest.raises(InputError, match="not a covariance in blocks"):
+    with pytest.raises(InputError, match="not a block covariance"):
         BlockMatrix.from_arrays({"size": np.array(1)})
 
 
@@ -202,7 +202,7 @@ def test_covariance_of_many_parameters(tmp_path, caplog):
     np.testing.assert_allclose(models.parameters.error**2, matrix.diagonal())
     with caplog.at_level(logging.WARNING):
         models.write(tmp_path / "m.yaml")
-    assert "written in blocks to m_covariance.npz, which Gammapy does not read" in caplog.text
+    assert "written in blocks to m_covariance.npz, which Gammapy cannot read" in caplog.text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.yaml", "m_covariance.npz"]
     assert (tmp_path / "m_covariance.npz").stat().st_size < 60_000
     again = Models.read(tmp_path / "m.yaml")
@@ -225,7 +225,9 @@ def test_covariance_of_many_parameters(tmp_path, caplog):
     np.testing.assert_array_equal(twin.covariance.errors[:-3], models.covariance.errors)
     assert len(GammapyModels.from_dict(models.to_dict())) == 401
     (tmp_path / "m_covariance.npz").write_bytes(b"PK")
-    with pytest.raises(ModelError, match="not the covariance that the YAML was written with"):
+    with pytest.raises(
+        ModelError, match="is not the covariance that was written together with the YAML"
+    ):
         Models.read(tmp_path / "m.yaml")
 
 

@@ -118,7 +118,7 @@ def test_yaml_of_registered_classes(user, tmp_path):
 
 def test_a_file_imports_nothing(user, tmp_path):
     Models([SkyModel(user.Steeper(), name="s")]).write(tmp_path / "m.yaml")
-    with pytest.raises(ModelError, match=f"is a class of a user: import {user.__name__} first"):
+    with pytest.raises(ModelError, match=f"is a user's class: import {user.__name__} first"):
         Models.read(tmp_path / "m.yaml")
 
 
@@ -213,5 +213,5 @@ def test_classes_that_no_other_process_can_find(tmp_path):
 def test_a_tag_is_needed_and_unique():
     with pytest.raises(ModelError, match="a tag of its own"):
         register(type("NoTag", (PowerLawSpectralModel,), {}))
-    with pytest.raises(ModelError, match="spectral model type 'pl' is taken by PowerLaw"):
+    with pytest.raises(ModelError, match="spectral model type 'pl' is already used by PowerLaw"):
         register(type("Taken", (SpectralModel,), {"tag": ("pl",)}))

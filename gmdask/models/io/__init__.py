@@ -1,1 +1,1 @@
-"""Models in files, and in Gammapy's objects."""
+"""Conversion of models from and to files and Gammapy's objects."""

@@ -1,4 +1,4 @@
-"""Gammapy's models and maps as models of gmdask, and back."""
+"""Conversion between models and maps of Gammapy and gmdask."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ _INTERPOLATION = {"method": "linear", "fill_value": 0, "values_scale": "log"}
 
 
 def models_from_gammapy(data: Any) -> Any:
-    """Convert models, one model, or a map of Gammapy's.
+    """Convert Gammapy's models, a single model, or a map.
 
-    A template is read from its file, if there is one; otherwise its map is taken as it is.
+    A template is read from its file, if there is one; otherwise its map is used.
 
     Parameters
     ----------
     data : Models, DatasetModels, a component, or a spectral, spatial or temporal model
-        They do not change, apart from the labels of their links. A map on WCS pixels, or one of
-        a region, becomes a `SkyMap` or a `RegionMap`.
+        They are not changed, except for the labels of their links. A map on WCS pixels becomes a
+        `SkyMap`, and one of a region a `RegionMap`.
 
     Returns
     -------
     Models, Component, ModelBase, SkyMap or RegionMap
-        None, if it is nothing of these.
+        None for any other object.
 
     Raises
     ------
     ModelError
-        If gmdask has no such model, or it is interpolated otherwise than here.
+        If gmdask has no such model, or the model uses another interpolation.
     """
     theirs = import_module("gammapy.modeling.models")
     if isinstance(data, theirs.DatasetModels):
@@ -108,18 +108,18 @@ def _take_covariance(made: Component | ModelBase, data: Any) -> None:
 
 
 def _plain(kind: str, model: Any) -> dict[str, Any]:
-    """Plain data of one model, with the content of its file."""
+    """Return plain data of one model, with the content of its file."""
     if type(model).__name__ == "NaimaSpectralModel":
-        msg = "of naima: make it of the same radiative model, by gmdask's NaimaSpectralModel"
+        msg = "a naima model cannot be converted: create gmdask's NaimaSpectralModel from the radiative model"
         raise ModelError(msg)
     data: dict[str, Any] = {"type": type(model).__name__}
-    if hasattr(model, "tag"):  # some cannot be written by Gammapy
+    if hasattr(model, "tag"):  # Gammapy cannot write some models
         data = model.to_dict(full_output=True)[kind]
     for name in ("model1", "model2", "model"):
         inner = getattr(model, name, None)
         if inner is not None:
             data[name] = _plain(kind, inner)
-    if "model1" not in data:  # those of a compound stand with its parts
+    if "model1" not in data:  # a compound model has its parameters in its parts
         data["parameters"] = model.parameters.to_dict()
     _check_interpolation(model)
     filename = getattr(model, "filename", None)
@@ -128,7 +128,7 @@ def _plain(kind: str, model: Any) -> dict[str, Any]:
 
 
 def _content(model: Any) -> dict[str, Any]:
-    """What a model holds that is in no file, by the keys of plain data."""
+    """Return the content of a model that is not in a file, by the keys of plain data."""
     name = type(model).__name__
     if name == "LightCurveTemplateTemporalModel":
         region_map: Any = map_from_gammapy(model.map)
@@ -148,13 +148,13 @@ def _content(model: Any) -> dict[str, Any]:
         return {**arrays, "filename": None}
     if not hasattr(model, "map"):
         return {}
-    # a map that was to be normalized is a density by now
+    # a map that was to be normalized has become a density
     density = {"normalize": False} if name == "TemplateSpatialModel" else {}
     return {"map": map_from_gammapy(model.map), "filename": None, **density}
 
 
 def _check_interpolation(model: Any) -> None:
-    """Refuse a template that is interpolated otherwise than gmdask does."""
+    """Reject a template whose interpolation differs from gmdask's."""
     given = getattr(model, "_interp_kwargs", None) or {}
     known = dict(_INTERPOLATION)
     if isinstance(model, import_module("gammapy.modeling.models").SpectralModel):
@@ -169,28 +169,28 @@ def _check_interpolation(model: Any) -> None:
 
 
 def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
-    """Gammapy's objects of models, one component, or one model; maps are in memory.
+    """Convert models, one component, or one model to Gammapy's objects, with maps in memory.
 
     Parameters
     ----------
     data : Models, DatasetModels, Component or ModelBase
-        They do not change.
+        They are not changed.
 
     Returns
     -------
-    ``gammapy.modeling.models.Models``, a component or a model of it
+    Gammapy's ``gammapy.modeling.models.Models``, component or model.
 
     Raises
     ------
     InputError
-        If Gammapy does not know such a model.
+        If Gammapy has no such model.
     """
     if isinstance(data, Component):
         return models_to_gammapy(Models([data]))[0]
     if isinstance(data, ModelBase):
         made = getattr(models_to_gammapy(Models([_wrapped(data)]))[0], f"{data.kind}_model")
         if data.has_covariance and len(made.parameters) == len(data.parameters):
-            made.covariance = data.covariance.data  # which not all components hand on
+            made.covariance = data.covariance.data  # not all components pass it on
         return made
     theirs = import_module("gammapy.modeling.models")
     models = Models(data.copy())
@@ -207,7 +207,7 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
         for name, holder in zip(names, _holders(found), strict=True):
             holder.filename = name
     for (_, par), other in zip(models.named_parameters(), found.parameters, strict=True):
-        # which its readers of tables forget
+        # Gammapy's table readers drop it
         other.quantity, other.error = par.quantity, par.error
         other.frozen, other.min, other.max = par.frozen, par.min, par.max
     if data.has_covariance:
@@ -237,7 +237,7 @@ def merged(method: str, models: Models, geom: Any, *more: Any) -> Any:
 
 
 def _wrapped(model: ModelBase) -> Component:
-    """Component of which a model is a part."""
+    """Wrap a model in a component."""
     if isinstance(model, SpectralModel):
         if model.is_norm:
             return BackgroundIRFModel(model, "a")
@@ -248,12 +248,12 @@ def _wrapped(model: ModelBase) -> Component:
         return SkyModel(spectrum, temporal_model=model)
     if model.kind == "spatial":
         return BackgroundIRFModel(spatial_model=model, dataset_name="a")  # type: ignore[arg-type]
-    msg = f"{described(model)} is no spectral, spatial or temporal model"
+    msg = f"{described(model)} is not a spectral, spatial or temporal model"
     raise InputError(msg)
 
 
 def _holders(models: Any) -> Iterator[Any]:
-    """All that may be read from a file, in an order that gmdask and Gammapy share."""
+    """Yield everything that may be read from a file, in the same order for gmdask and Gammapy."""
     for component in models:
         parts = [getattr(component, f"{kind}_model", None) for kind in _KINDS]
         while parts:
@@ -271,7 +271,7 @@ def _holders(models: Any) -> Iterator[Any]:
 
 
 def _stored_in(folder: Path, k: int, holder: Any) -> str | None:
-    """Write what is in no file yet, and return the name that the file had before."""
+    """Write a map or table that has no file yet, and return the file name that it had before."""
     name: str | None = holder.filename
     if name is not None and Path(os.path.expandvars(name)).exists():
         return name

@@ -1,7 +1,7 @@
-"""Files of models: Gammapy's YAML, and the table of the covariance beside it.
+"""Model files: Gammapy's YAML, and the covariance table beside it.
 
-Both are written to temporary names first. The YAML carries the digest of its table, so that a
-pair of which only one half was replaced is noticed.
+Both are written to temporary names first. The YAML contains the digest of its table, so that it is
+noticed if only one of the two was replaced.
 """
 
 from __future__ import annotations
@@ -48,38 +48,38 @@ _DIGEST = "covariance_sha256"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Content of a YAML file of models.
+    """Read a YAML file of models.
 
     Raises
     ------
     InputNotFoundError
-        If it does not exist.
+        If the file does not exist.
     ModelError
-        If it is not YAML, out of the bounds of `load_yaml`, or not a mapping.
+        If it is not YAML, exceeds the limits of `load_yaml`, or is not a mapping.
     """
     data = load_yaml(read_bytes(path, "file of models", ModelError), str(path), ModelError)
     if not isinstance(data, dict) or "components" not in data:
-        msg = f"{path}: not a file of models, expected a mapping with the key 'components'"
+        msg = f"{path}: not a models file, expected a mapping with the key 'components'"
         raise ModelError(msg)
     return data
 
 
 def verify_checksum(path: Path, data: dict[str, Any]) -> None:
-    """Compare the checksum of a YAML of models with its content, as Gammapy does.
+    """Compare the checksum of a models YAML with its content, as Gammapy does.
 
     Raises
     ------
     ModelError
-        If there is none, or if it does not fit.
+        If there is no checksum, or it does not match.
     """
     rest = {key: value for key, value in data.items() if key != "checksum"}
     if data.get("checksum") != _checksum(_dumped(rest)):
-        msg = f"{path}: the checksum does not fit the content"
+        msg = f"{path}: the checksum does not match the content"
         raise ModelError(msg)
 
 
 def _dumped(data: dict[str, Any]) -> str:
-    """YAML as Gammapy's verification dumps it."""
+    """Return YAML as Gammapy dumps it for verification."""
     return str(yaml.dump(data, sort_keys=False, indent=4, width=80, default_flow_style=False))
 
 
@@ -88,7 +88,7 @@ def _checksum(text: str) -> str:
 
 
 def covariance_path(path: Path, data: dict[str, Any], key: str = "covariance") -> Path | None:
-    """Path of the covariance that a file of models names, None if it names none.
+    """Return the path of the covariance that a models file refers to, None if there is none.
 
     Raises
     ------
@@ -105,38 +105,38 @@ def covariance_path(path: Path, data: dict[str, Any], key: str = "covariance") -
 
 
 def _covariance_bytes(path: Path, metadata: object) -> bytes:
-    """Content of a covariance file, if it is that of the YAML."""
+    """Read a covariance file, and check that it belongs to the YAML."""
     raw = read_bytes(path, "covariance file", ModelError)
     digest = metadata.get(_DIGEST) if isinstance(metadata, dict) else None
     if digest is not None and digest != sha256(raw).hexdigest():
         msg = (
-            f"{path}: not the covariance that the YAML was written with "
-            f"(remove {_DIGEST} from its metadata to read it all the same)"
+            f"{path}: is not the covariance that was written together with the YAML "
+            f"(remove {_DIGEST} from its metadata to read it anyway)"
         )
         raise ModelError(msg)
     return raw
 
 
 def read_blocks(path: Path, metadata: object = None) -> tuple[list[str], BlockMatrix]:
-    """Read a covariance in blocks.
+    """Read a block covariance.
 
     Parameters
     ----------
     path : Path
         File.
     metadata : dict, optional
-        Metadata of the YAML that names it.
+        Metadata of the YAML that refers to it.
 
     Returns
     -------
     names : list of str
-        Names of the parameters, in rows, shared ones once.
+        Names of the parameters in the order of the rows, each shared one once.
     matrix : BlockMatrix
 
     Raises
     ------
     InputNotFoundError
-        If it does not exist.
+        If the file does not exist.
     ModelError
         If it is not such a file, or belongs to another YAML.
     """
@@ -147,7 +147,7 @@ def read_blocks(path: Path, metadata: object = None) -> tuple[list[str], BlockMa
     except ModelError:
         raise
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        msg = f"{path}: not a covariance in blocks: {error}"
+        msg = f"{path}: not a block covariance: {error}"
         raise ModelError(msg) from error
 
 
@@ -159,18 +159,18 @@ def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Arr
     path : Path
         File.
     metadata : dict, optional
-        Metadata of the YAML that names it; a digest in there is compared.
+        Metadata of the YAML that refers to it; if it contains a digest, this is compared.
 
     Returns
     -------
     names : list of str
-        Full names of the parameters, in rows.
+        Full names of the parameters in the order of the rows.
     matrix : ndarray [rows, rows]
 
     Raises
     ------
     InputNotFoundError
-        If it does not exist.
+        If the file does not exist.
     ModelError
         If it is not such a table, or belongs to another YAML.
     """
@@ -191,22 +191,22 @@ def read_covariance(path: Path, metadata: object = None) -> tuple[list[str], Arr
 
 
 def match_rows(found: Sequence[str], expected: Sequence[str]) -> list[int]:
-    """Row of each parameter in a covariance table.
+    """Find the row of each parameter in a covariance table.
 
-    By name; where a name is not there (a background model had a name of its own), by order,
-    as long as every row is of the same kind.
+    Rows are matched by name. If a name is missing (e.g. a background model had a name of its own), they are
+    matched by order, provided that every row is of the same kind.
 
     Parameters
     ----------
     found : list of str
-        Names of the rows.
+        Names in the order of the rows.
     expected : list of str
-        Full names of all parameters, shared ones repeated.
+        Full names of all parameters; shared ones are repeated.
 
     Raises
     ------
     ModelError
-        If the rows are those of other models.
+        If the rows belong to other models.
     """
     rows = {name: k for k, name in reversed(list(enumerate(found)))}
     if len(rows) == len(found) and set(expected) == set(rows):
@@ -227,12 +227,12 @@ def match_rows(found: Sequence[str], expected: Sequence[str]) -> list[int]:
 
 
 def render_covariance(names: Sequence[str], matrix: Array) -> bytes:
-    """Covariance table as Gammapy writes it.
+    """Return a covariance table as Gammapy writes it.
 
     Parameters
     ----------
     names : list of str
-        Full names of the rows.
+        Full names in the order of the rows.
     matrix : ndarray [rows, rows]
     """
     numbers = [[str(k), *map(repr, column)] for k, column in enumerate(matrix.T.tolist())]
@@ -246,12 +246,12 @@ def render_covariance(names: Sequence[str], matrix: Array) -> bytes:
 
 
 def render_blocks(names: Sequence[str], matrix: BlockMatrix) -> bytes:
-    """Covariance in blocks, as a compressed NumPy archive.
+    """Return a block covariance as a compressed NumPy archive.
 
     Parameters
     ----------
     names : list of str
-        Names of the rows.
+        Names in the order of the rows.
     matrix : BlockMatrix
     """
     buffer = BytesIO()
@@ -266,7 +266,7 @@ def render_yaml(
     key: str = "covariance",
     checksum: bool = False,
 ) -> bytes:
-    """YAML of models, with metadata.
+    """Return models as YAML, with metadata.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def render_yaml(
     covariance : tuple of str and bytes, optional
         Name and content of the covariance file.
     key : str
-        Key under which it is named.
+        Key under which the YAML refers to it.
     checksum : bool
         Whether to add a checksum.
     """
@@ -298,23 +298,23 @@ def render_yaml(
 
 
 def write_files(contents: dict[Path, bytes], overwrite: bool) -> None:
-    """Write files that belong together: all of them, or none.
+    """Write files that belong together, either all of them or none.
 
     Parameters
     ----------
     contents : dict
-        Content of each file, the one that names the others last.
+        Content of each file; the file that refers to the others is the last.
     overwrite : bool
-        Whether to replace files that are there.
+        Whether to replace existing files.
 
     Raises
     ------
     StoreExistsError
-        If a file is there and ``overwrite`` is not set, or a directory is.
+        If a file exists and ``overwrite`` is False, or there is a directory of this name.
     """
     for path in contents:
         if path.is_dir() or (path.exists() and not overwrite):
-            msg = f"{path} exists already"
+            msg = f"{path} already exists"
             raise StoreExistsError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid4().hex[:12]

@@ -1,4 +1,4 @@
-"""Reading and writing models with the files that belong to them."""
+"""Read and write models together with their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["TABLE_LIMIT", "WriteOptions", "read_models", "write_models"]
 
 log = logging.getLogger(__name__)
 
-TABLE_LIMIT = 1000  # parameters; the table of so many has 25 MB
+TABLE_LIMIT = 1000  # largest number of parameters of a covariance table, which then has 25 MB
 _BLOCKS = "covariance_blocks"
 
 M = TypeVar("M", bound=Any)
@@ -30,7 +30,7 @@ M = TypeVar("M", bound=Any)
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """What `Models.write` can be asked for."""
+    """Options of `Models.write`."""
 
     overwrite: bool = False
     full_output: bool = False
@@ -39,7 +39,7 @@ class WriteOptions:
 
 
 def read_models(cls: type[M], path: Path, checksum: bool) -> M:
-    """Read models, as `Models.read` says.
+    """Read models; see `Models.read`.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def read_models(cls: type[M], path: Path, checksum: bool) -> M:
 
 
 def write_models(models: Any, path: Path, options: WriteOptions) -> None:
-    """Write models, as `Models.write` says.
+    """Write models; see `Models.write`.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def write_models(models: Any, path: Path, options: WriteOptions) -> None:
     path : Path
         File.
     options : WriteOptions
-        How.
+        Options.
     """
     covariance, contents, key = None, {}, "covariance"
     if models.has_covariance:
@@ -112,7 +112,7 @@ def write_models(models: Any, path: Path, options: WriteOptions) -> None:
 
 
 def _render_covariance(models: Any, path: Path) -> tuple[Path, bytes]:
-    """File of the covariance, and its content."""
+    """Return the path and content of the covariance file."""
     covariance = models.covariance
     pairs = models.named_parameters()
     if len(pairs) <= TABLE_LIMIT:
@@ -123,7 +123,7 @@ def _render_covariance(models: Any, path: Path) -> tuple[Path, bytes]:
         )
     table = path.with_name(f"{path.stem}_covariance.npz")
     log.warning(
-        "the covariance of %d parameters is written in blocks to %s, which Gammapy does not read",
+        "the covariance of %d parameters is written in blocks to %s, which Gammapy cannot read",
         len(covariance.parameters),
         table.name,
     )
@@ -136,7 +136,7 @@ def _render_covariance(models: Any, path: Path) -> tuple[Path, bytes]:
 
 
 def _first_occurrences(pairs: Sequence[tuple[str, Parameter]]) -> list[int]:
-    """Positions at which a parameter stands for the first time."""
+    """Return the position of the first occurrence of each parameter."""
     first: dict[int, int] = {}
     for k, (_, par) in enumerate(pairs):
         first.setdefault(id(par), k)

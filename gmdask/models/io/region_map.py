@@ -1,4 +1,4 @@
-"""Gammapy's maps of a region (one spectrum per point of a parameter space), from FITS files."""
+"""Gammapy's region maps (one spectrum per point of a parameter space), from FITS files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RegionMap:
-    """Values over axes, without an extent on the sky.
+    """Values on axes, without spatial extent.
 
     Attributes
     ----------
     axes : tuple of Axis
-        Axes, first axis first.
+        Axes, slowest axis first.
     values : ndarray
         Values, of the shape of the axes.
     unit : str
         Unit of the values.
     header : dict
-        Header of the table of the axes, with the reference time if there is one.
+        Header of the axes table, with the reference time if there is one.
     """
 
     axes: tuple[Axis, ...]
@@ -44,12 +44,12 @@ class RegionMap:
 
     @classmethod
     def read(cls, path: str | Path) -> RegionMap:
-        """Read a file that Gammapy's ``RegionNDMap.write`` (or our `write`) wrote.
+        """Read a file that was written by Gammapy's ``RegionNDMap.write`` or by `write`.
 
         Raises
         ------
         InputNotFoundError
-            If there is no file.
+            If the file does not exist.
         ModelError
             If it is not such a file.
         """
@@ -58,22 +58,22 @@ class RegionMap:
 
     @classmethod
     def from_hdus(cls, hdus: Any, where: str) -> RegionMap:
-        """Map of a list of HDUs; ``where`` is what messages name.
+        """Return the map in a list of HDUs; ``where`` is used in messages.
 
         Raises
         ------
         ModelError
-            If there is no table of the axes.
+            If there is no axes table.
         """
         names = [hdu.name for hdu in hdus if f"{hdu.name}_BANDS" in hdus]
         if not names:
-            msg = f"{where}: not a map of a region, there is no table of its axes"
+            msg = f"{where}: not a region map, it has no axes table"
             raise ModelError(msg)
         return cls._from_tables(hdus[names[0]], hdus[f"{names[0]}_BANDS"])
 
     @property
     def digest(self) -> str:
-        """Digest of values, unit, axes and header."""
+        """Digest of the values, unit, axes and header."""
         axes = [(a.name, a.nodes.tolist(), a.interp, a.node_type, a.unit) for a in self.axes]
         text = repr((sorted(map(repr, self.header.items())), axes, self.unit, self.values.shape))
         return sha256(text.encode() + self.values.tobytes()).hexdigest()
@@ -96,7 +96,7 @@ class RegionMap:
         path : str or Path
             File.
         overwrite : bool
-            Whether to replace a file that is there.
+            Whether to replace an existing file.
         """
         from astropy.io import fits
 
@@ -121,7 +121,7 @@ class RegionMap:
 
 
 def map_from_gammapy(data: Any) -> SkyMap | RegionMap:
-    """Map of Gammapy's, by way of its FITS form in memory.
+    """Convert a Gammapy map, by way of its FITS form in memory.
 
     Parameters
     ----------
@@ -131,10 +131,10 @@ def map_from_gammapy(data: Any) -> SkyMap | RegionMap:
     Raises
     ------
     ModelError
-        If it is on HEALPix pixels.
+        If it has HEALPix pixels.
     """
     if data.geom.is_hpx:
-        msg = "the map is on HEALPix pixels, which are not supported: expected a WCS map"
+        msg = "the map has HEALPix pixels, which are not supported: expected a WCS map"
         raise ModelError(msg)
     cls = RegionMap if data.geom.is_region else SkyMap
-    return cls.from_hdus(data.to_hdulist(), "map of Gammapy")
+    return cls.from_hdus(data.to_hdulist(), "Gammapy map")

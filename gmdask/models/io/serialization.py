@@ -41,7 +41,7 @@ _KEYS = (
 
 @contextmanager
 def locating(where: str) -> Iterator[None]:
-    """Put in front of the message of an input error where it happened."""
+    """Add to the message of an input error where it occurred."""
     try:
         yield
     except InputError as error:
@@ -67,7 +67,7 @@ def check_mapping(data: object, what: str) -> dict[str, Any]:
 
 
 def check_keys(data: dict[str, Any], known: Sequence[str], required: Sequence[str] = ()) -> None:
-    """Refuse unknown and missing keys.
+    """Reject unknown and missing keys.
 
     Raises
     ------
@@ -85,12 +85,12 @@ def check_keys(data: dict[str, Any], known: Sequence[str], required: Sequence[st
 
 
 def refuse_key(data: dict[str, Any], key: str, reason: str) -> None:
-    """Refuse something that is understood but not supported.
+    """Reject a key that is known but not supported.
 
     Raises
     ------
     ModelError
-        If the key is there.
+        If the key is present.
     """
     if data.get(key) is not None:
         msg = f"{key}: {reason}"
@@ -98,12 +98,12 @@ def refuse_key(data: dict[str, Any], key: str, reason: str) -> None:
 
 
 def dataset_names_from(data: dict[str, Any]) -> list[str] | None:
-    """Names of datasets: None, one name, or a list of names.
+    """Return names of datasets: None, or a list made from one name or several.
 
     Raises
     ------
     ModelError
-        If it is something else.
+        If the data are invalid.
     """
     names = data.get("datasets_names")
     if names is None or isinstance(names, str):
@@ -132,7 +132,7 @@ def _same(a: Any, b: Any) -> bool:
 def parameter_to_dict(
     name: str, par: Parameter, default: ParameterDefault, full_output: bool, link: str | None
 ) -> dict[str, Any]:
-    """Plain data of a parameter.
+    """Return plain data of a parameter.
 
     Parameters
     ----------
@@ -141,9 +141,9 @@ def parameter_to_dict(
     par : Parameter
         Parameter.
     default : ParameterDefault
-        What its class says.
+        Default of its class.
     full_output : bool
-        Whether what equals the default is written too.
+        Whether values that equal the default are also written.
     link : str, optional
         Label of a shared parameter.
     """
@@ -170,12 +170,12 @@ def parameter_to_dict(
 
 
 def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Parameter:
-    """Parameter from plain data; what is left out is as the class has it.
+    """Return a parameter from plain data; missing keys are filled from the default of the class.
 
     Raises
     ------
     ModelError
-        If a key or a value is not what is expected.
+        If a key or a value is invalid.
     """
     check_keys(data, _KEYS, required=("name", "value"))
     for key in ("unit", "link"):
@@ -202,12 +202,12 @@ def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Para
 
 
 def prior_from_dict(data: object, parameter: Parameter) -> Prior:
-    """Prior from plain data; numbers with a unit are converted to that of the parameter.
+    """Return a prior from plain data; numbers with a unit are converted to that of the parameter.
 
     Raises
     ------
     ModelError
-        If a key or a value is not what is expected.
+        If a key or a value is invalid.
     """
     data = check_mapping(data, "prior")
     cls = get_class("prior", data.get("type"), data.get("class"))
@@ -236,16 +236,16 @@ def prior_from_dict(data: object, parameter: Parameter) -> Prior:
 def model_to_dict(
     model: ModelBase, full_output: bool = True, links: dict[int, str] | None = None
 ) -> dict[str, Any]:
-    """Plain data of a spectral or spatial model.
+    """Return plain data of a spectral or spatial model.
 
     Parameters
     ----------
     model : ModelBase
         Model.
     full_output : bool
-        Whether what equals the default is written too.
+        Whether values that equal the default are also written.
     links : dict, optional
-        Label of each shared parameter, by its id.
+        Label of each shared parameter, by the id of the parameter.
     """
     links = {} if links is None else links
     data: dict[str, Any] = {"type": type_name(type(model))}
@@ -264,21 +264,21 @@ def model_to_dict(
 
 
 def model_from_dict(kind: str, data: object, links: dict[str, Parameter]) -> Any:
-    """Spectral or spatial model from plain data.
+    """Return a spectral or spatial model from plain data.
 
     Parameters
     ----------
     kind : str
         "spectral" or "spatial".
     data : dict
-        As of `model_to_dict`.
+        As returned by `model_to_dict`.
     links : dict
-        Shared parameters by their labels; it is added to.
+        Shared parameters by their labels; new ones are added to it.
 
     Raises
     ------
     ModelError
-        If the data are not what is expected.
+        If the data are invalid.
     """
     with locating(kind):
         data = check_mapping(data, kind)
@@ -296,7 +296,7 @@ def model_from_dict(kind: str, data: object, links: dict[str, Parameter]) -> Any
         defaults = cls.defaults_for({**arguments, **inner})
         parameters = _parameters_from_list(listed, defaults, links)
         for name in [default.name for default in defaults if default.name not in parameters]:
-            log.warning("%s.%s is not in the file: the default is taken", cls.__name__, name)
+            log.warning("%s.%s is not in the file: the default is used", cls.__name__, name)
         return cls(**parameters, **arguments, **inner)
 
 
@@ -312,7 +312,7 @@ def _parameters_from_list(
             msg = f"unknown parameter {name!r}, expected {', '.join(by_name) or 'none'}"
             raise ModelError(msg)
         if name in parameters:
-            msg = f"parameter {name!r} is there twice"
+            msg = f"parameter {name!r} is repeated"
             raise ModelError(msg)
         try:
             par = parameter_from_dict(entry, by_name[name])

@@ -1,4 +1,4 @@
-"""Maps that models are made of: pixels on the sky times further axes, and their FITS files."""
+"""Maps for models: values on sky pixels and further axes, and their FITS files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-FERMI = ("EBOUNDS", "ENERGIES")  # tables of energies of Fermi-LAT's tools
+FERMI = ("EBOUNDS", "ENERGIES")  # names of energy tables in files of the Fermi-LAT tools
 
 
 class SkyMap(KnownAttributes):
-    """Values on a grid of the sky, with any number of further axes.
+    """Values on a sky grid, with any number of further axes.
 
     Parameters
     ----------
@@ -39,19 +39,19 @@ class SkyMap(KnownAttributes):
     wcs : mapping
         FITS WCS cards of the two celestial axes.
     axes : sequence of Axis
-        Further axes, the fastest first.
+        Further axes, the fastest one first.
     unit : str
         Unit of the values.
 
     Raises
     ------
     ModelError
-        If the shape is not that of the axes.
+        If the shape does not match the axes.
 
     Attributes
     ----------
     kept : dict
-        What models derive from the map, once for all that share it.
+        Quantities that models derive from the map, computed once for all models that share it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SkyMap(KnownAttributes):
         self.axes, self.unit = tuple(axes), str(unit)
         expected = tuple(axis.nbin for axis in reversed(self.axes))
         if self.data.ndim < 2 or self.data.shape[:-2] != expected:
-            msg = f"map of shape {self.data.shape}, where axes ask for {expected} + (lat, lon)"
+            msg = f"map of shape {self.data.shape}, expected {expected} + (lat, lon) from its axes"
             raise ModelError(msg)
         self.grid = WcsGrid(wcs, (self.data.shape[-2], self.data.shape[-1]))
 
@@ -85,7 +85,7 @@ class SkyMap(KnownAttributes):
 
     @property
     def digest(self) -> str:
-        """Digest of values, unit, axes and pixels."""
+        """Digest of the values, unit, axes and pixels."""
         axes = [(a.name, a.nodes.tolist(), a.interp, a.node_type, a.unit) for a in self.axes]
         text = repr((self.grid.header, axes, self.unit, self.data.shape, str(self.data.dtype)))
         return sha256(text.encode() + self.data.tobytes()).hexdigest()
@@ -113,7 +113,7 @@ class SkyMap(KnownAttributes):
 
     @property
     def width(self) -> tuple[float, float]:
-        """Width (lon, lat) of the map in deg, by the pixel size of its cards."""
+        """Width (lon, lat) of the map in deg, from the pixel size in its WCS cards."""
         steps = np.abs(self.grid.wcs.wcs.cdelt)
         return float(steps[0] * self.grid.shape[1]), float(steps[1] * self.grid.shape[0])
 
@@ -121,19 +121,19 @@ class SkyMap(KnownAttributes):
 
     @classmethod
     def from_hdus(cls, hdus: Any, where: str) -> SkyMap:
-        """Map of the first image among HDUs, with the axes of its table.
+        """Return the map of the first image among HDUs, with the axes of its table.
 
         Parameters
         ----------
         hdus : `~astropy.io.fits.HDUList`
-            Gammapy's, or those of a Fermi template.
+            HDUs of Gammapy, or of a Fermi template.
         where : str
-            What messages name.
+            Text with which messages begin.
 
         Raises
         ------
         ModelError
-            If there is no image on a grid of the sky.
+            If there is no image on a sky grid.
         """
         from astropy.io import fits
 
@@ -148,26 +148,26 @@ class SkyMap(KnownAttributes):
         if bands is None and hdu.data.ndim > 2:
             bands = next((name for name in FERMI if name in hdus), None)
             if bands is None:
-                msg = f"{where}: image with {hdu.data.ndim} axes and no table of them"
+                msg = f"{where}: image with {hdu.data.ndim} axes, but no axes table"
                 raise ModelError(msg)
-        if bands in FERMI:  # by the name of the table, as Gammapy does
+        if bands in FERMI:  # recognised by the name of the table, as in Gammapy
             axes = (_fermi_axis(hdus[bands], where),)
         elif bands is not None:
             axes = _checked_axes(hdus[bands], where)
         unit = str(hdu.header.get("BUNIT", "")).strip()
         if bands == "ENERGIES" and Unit(unit).is_equivalent(""):
-            unit = "cm-2 s-1 MeV-1 sr-1"  # a Fermi template does not say
+            unit = "cm-2 s-1 MeV-1 sr-1"  # a Fermi template does not contain its unit
         return cls(hdu.data, wcs_cards(hdu.header), axes, unit)
 
     def write(self, path: str | Path, overwrite: bool = False) -> None:
-        """Write a FITS file in Gammapy's format; a file that is there stays, unless told.
+        """Write a FITS file in Gammapy's format; an existing file is kept unless `overwrite` is set.
 
         Parameters
         ----------
         path : str or Path
             File.
         overwrite : bool
-            Whether to replace it.
+            Whether to replace an existing file.
         """
         from astropy.io import fits
 
@@ -204,7 +204,7 @@ def _checked_axes(hdu: Any, where: str) -> tuple[Axis, ...]:
 
 
 def _fermi_axis(hdu: Any, where: str) -> Axis:
-    """Energies of a Fermi template (HDU ENERGIES), or edges of a counts cube (EBOUNDS)."""
+    """Return the energies of a Fermi template (HDU ENERGIES), or the edges of a counts cube (EBOUNDS)."""
     names = {name.upper(): name for name in hdu.columns.names}
     if "ENERGY" in names:
         column = hdu.columns[names["ENERGY"]]
@@ -214,7 +214,7 @@ def _fermi_axis(hdu: Any, where: str) -> Axis:
         low, high = (np.asarray(hdu.data[names[key]], dtype=float) for key in ("E_MIN", "E_MAX"))
         unit = str(hdu.columns[names["E_MIN"]].unit or "keV")
         return Axis("energy", np.append(low, high[-1]), "log", "edges", unit)
-    msg = f"{where}: no column of energies"
+    msg = f"{where}: no column with energies"
     raise ModelError(msg)
 
 
@@ -222,7 +222,7 @@ def _fermi_axis(hdu: Any, where: str) -> Axis:
 
 
 def read_sky_map(path: str | Path) -> SkyMap:
-    """Read a map from a FITS file (kept as long as the file does not change).
+    """Read a map from a FITS file; it is cached as long as the file does not change.
 
     The first image of the file is read, with the axes of its table: Gammapy's, or that of a
     Fermi template.
@@ -237,7 +237,7 @@ def read_sky_map(path: str | Path) -> SkyMap:
     InputNotFoundError
         If it does not exist.
     ModelError
-        If it holds no image on a grid of the sky.
+        If it contains no image on a sky grid.
     """
     path = expanded(path)
     try:

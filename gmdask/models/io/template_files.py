@@ -1,7 +1,7 @@
-"""Files that a YAML of models names: the maps of templates.
+"""Files that a models YAML refers to: the maps of templates.
 
-In memory a model knows its file by a path that does not depend on where the YAML is. In the YAML
-it stands relative to the folder of the YAML, if it is in there, and in full otherwise.
+In memory a model has the full path of its file. In the YAML the path is relative to the folder of
+the YAML if the file lies in it, and absolute otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["found_from", "named_from", "write_map", "write_missing"]
 
 
 def _mapped(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Plain data with every mapping that has a file name changed."""
+    """Return plain data in which every mapping with a file name is changed by a function."""
     if isinstance(data, list):
         return [_mapped(item, change) for item in data]
     if not isinstance(data, dict):
@@ -28,9 +28,9 @@ def _mapped(data: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> An
 
 
 def found_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Plain data as read from a YAML, with full paths of the files that are in its folder.
+    """Return plain data from a YAML, with full paths of the files in its folder.
 
-    Other names are left as they are, for the working directory, as Gammapy does.
+    Other names are left as they are, relative to the working directory, as in Gammapy.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def found_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def named_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Plain data as they are written to a YAML: relative names, and no maps.
+    """Return plain data for a YAML, with relative names and without maps.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ def named_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        If there is a map that has no file name.
+        If a map has no file name.
     """
 
     def change(item: dict[str, Any]) -> dict[str, Any]:
         if item["filename"] is None:
-            msg = f"{item.get('type')}: set filename, to write its map"
+            msg = f"{item.get('type')}: set filename to write its map"
             raise ModelError(msg)
         path = _target(folder, item["filename"])
         inside = path.is_relative_to(folder.resolve())
@@ -78,7 +78,7 @@ def named_from(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _target(folder: Path, filename: str) -> Path:
-    """Where a file is, or is to be written: a name that is nowhere belongs beside the YAML."""
+    """Return the path of a file to read or write: a name that does not exist is placed beside the YAML."""
     path = expanded(filename)
     if path.is_absolute() or path.exists():
         return path.resolve()
@@ -88,20 +88,20 @@ def _target(folder: Path, filename: str) -> Path:
 def write_map(
     model: Any, sky_map: SkyMap, path: str | Path | None, overwrite: bool, *, is_read: bool
 ) -> None:
-    """Write the map of a model, unless its file is there already.
+    """Write the map of a model, unless its file exists already.
 
     Parameters
     ----------
     model : object
-        With an attribute ``filename``, which becomes the path if one is given.
+        Has an attribute ``filename``, which is set to the path if one is given.
     sky_map : SkyMap
         Its map.
     path : str or Path, optional
         File; by default that of the model.
     overwrite : bool
-        Whether to replace a file that is there, if the map did not come from it.
+        Whether to replace an existing file, if the map was not read from it.
     is_read : bool
-        Whether the map came from a file.
+        Whether the map was read from a file.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def write_map(
 
 
 def write_missing(components: Iterable[Any], folder: Path, overwrite: bool = False) -> None:
-    """Write the maps of models whose files are not there.
+    """Write the maps of models whose files do not exist.
 
     Parameters
     ----------
@@ -127,12 +127,12 @@ def write_missing(components: Iterable[Any], folder: Path, overwrite: bool = Fal
     folder : Path
         Folder of the YAML.
     overwrite : bool
-        Whether to replace files that are there, of maps that did not come from a file.
+        Whether to replace existing files by maps that were not read from a file.
 
     Raises
     ------
     ModelError
-        If there is a map that has no file name.
+        If a map has no file name.
     """
     for component in components:
         for model in (

@@ -1,4 +1,4 @@
-"""Spatial models, and the pixels they are evaluated on.
+"""Spatial models, and the positions at which they are evaluated.
 
 The array functions take positions in deg in the frame of the model and scalar parameters in
 the model's internal units (deg), and return densities in sr-1.
@@ -42,14 +42,14 @@ ANGLE = ParameterDefault("phi", 0.0, "deg", min=-180.0, max=180.0, frozen=True, 
 
 
 class SkyGrid:
-    """Positions on the sky, with what repeated evaluation needs of them.
+    """Positions on the sky, with quantities that are reused in repeated evaluations.
 
     Parameters
     ----------
     lon, lat : array
-        Longitude and latitude in deg, of one shape, in the frame of the models to come.
+        Longitude and latitude in deg, of the same shape, in the frame of the models.
     energy : array, optional
-        Energies [T] in TeV, for models that depend on it: those return [T, ...].
+        Energies [T] in TeV, for energy-dependent models, which return [T, ...].
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class SkyGrid:
     energy : ndarray or None
         As given.
     kept : dict
-        What models keep for the next evaluation at these positions.
+        Quantities that models keep for the next evaluation at these positions.
     """
 
     def __init__(self, lon: ArrayLike, lat: ArrayLike, energy: ArrayLike | None = None) -> None:
@@ -71,7 +71,7 @@ class SkyGrid:
             raise InputError(msg)
         self.energy: Array | None = None if energy is None else np.array(energy, dtype=float)
         self.kept: dict[Any, Any] = {}
-        # 90 - |lat| is exact near the poles, where a cosine of radians is not
+        # the sine of 90 - |lat| is exact near the poles, where the cosine of radians is not
         self.cos_lat: Array = np.sin(np.deg2rad(90.0 - np.abs(self.lat)))
 
     def __repr__(self) -> str:
@@ -85,14 +85,14 @@ class SkyGrid:
 
 
 class SpatialModel(ModelBase):
-    """Base of spatial models; a new one needs `evaluate`, and is faster with `gradient`.
+    """Base class of spatial models; a new one needs `evaluate`, and is faster with `gradient`.
 
     Parameters
     ----------
     frame : {"icrs", "galactic"}
         Frame of the position.
     **parameters
-        As in the base class.
+        Parameters; see the base class.
     """
 
     kind = "spatial"
@@ -113,9 +113,9 @@ class SpatialModel(ModelBase):
         raise NotImplementedError
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
-        """Density [...] in sr-1 and its derivatives [P, ...] by the parameters.
+        """Density [...] in sr-1 and its derivatives [P, ...] with respect to the parameters.
 
-        Here by fourth-order differences of `evaluate`, within the limits of the class.
+        The default are fourth-order differences of `evaluate`, within the limits of the class.
         """
         at, s = np.array(values, dtype=float), self.evaluate(grid, *values)
         low = np.array([default.min for default in self.defaults], dtype=float)
@@ -128,16 +128,16 @@ class SpatialModel(ModelBase):
         return s, first_derivatives(function, at, scales, low, high)
 
     def step_scales(self, values: Array) -> Array:
-        """Change [P] of each parameter over which the density changes by about itself.
+        """Return the change [P] of each parameter over which the density changes by about its own size.
 
-        A model that does not say gets an estimate from its densities.
+        By default it is estimated from the densities.
         """
         return np.maximum(np.abs(values), 1e-2)
 
     def hessian(self, grid: SkyGrid, *values: float) -> Array:
         """Second derivatives [P, P, ...] of the density by the parameters.
 
-        Differences of the gradient, good to about 1e-8 of the largest element where that is
+        By default from differences of the gradient, accurate to about 1e-8 of the largest element if that is
         analytic.
         """
         at = np.array(values, dtype=float)
@@ -148,7 +148,7 @@ class SpatialModel(ModelBase):
         return second_derivatives(lambda v: self.gradient(grid, *v.tolist())[1], at, scales)
 
     def evaluation_radius(self, values: Array) -> float | None:  # noqa: ARG002
-        """Radius in deg within which the model is evaluated, None for everywhere."""
+        """Radius in deg beyond which the model is not evaluated, None for no limit."""
         return None
 
     def center(self, values: Array) -> tuple[float, float] | None:
@@ -179,20 +179,20 @@ class SpatialModel(ModelBase):
 
     @property
     def density_unit(self) -> str:
-        """Unit of the densities: "sr-1", "" for a norm, or that of a spectrum per sr-1."""
+        """Unit of the densities: "sr-1", "" for a norm, or that of a spectrum per sr."""
         return "sr-1"
 
     @property
     def norm_factor(self) -> float:
-        """Factor from a density to the plain number it is as a norm of a background."""
+        """Factor that converts a density to the dimensionless norm of a background."""
         return 1.0
 
     def evaluation_bin_size_min(self, values: Array) -> float | None:  # noqa: ARG002
-        """Size in deg that pixels must not exceed, None if they may have any."""
+        """Largest pixel size in deg for the evaluation, None for no limit."""
         return None
 
     def check(self, grid: SkyGrid | None = None) -> None:
-        """Evaluate the model once, to tell a wrong class before it is used.
+        """Evaluate the model once, to detect an invalid class before it is used.
 
         Parameters
         ----------
@@ -202,8 +202,8 @@ class SpatialModel(ModelBase):
         Raises
         ------
         ModelError
-            Naming the class, if there are no parameters or what it returns is not a finite
-            plain array of the shape of the grid (with the energies in front).
+            If there are no parameters, or the result is not a finite plain array of the shape of the grid
+            (with the energies in front); the message names the class.
         """
         check_parameters(self)
         values = self.internal_values
@@ -223,7 +223,7 @@ class SpatialModel(ModelBase):
     def __call__(
         self, lon: u.Quantity, lat: u.Quantity, energy: u.Quantity | None = None
     ) -> u.Quantity:
-        """Density at positions in the frame of the model (and energies, if it depends on it).
+        """Evaluate the density at positions in the frame of the model (and energies, if it depends on them).
 
         With energies [T] the result is [T, ...]; with a single one it is [...].
         """
@@ -233,7 +233,7 @@ class SpatialModel(ModelBase):
             values = self.evaluate(SkyGrid(lon, lat), *self.internal_values.tolist())
             return u.Quantity(values, self.density_unit)
         if energy is None:
-            msg = f"{type(self).__name__} depends on energy: give one"
+            msg = f"{type(self).__name__} depends on energy, which is missing"
             raise InputError(msg)
         at = u.Quantity(energy).to_value("TeV")
         grid = SkyGrid(lon, lat, np.atleast_1d(at))
@@ -260,35 +260,35 @@ class SpatialModel(ModelBase):
 
     @classmethod
     def from_position(cls, position: Any, **arguments: Any) -> Self:
-        """Model at a position, in the frame of that.
+        """Create a model at a position, in the frame of the position.
 
         Parameters
         ----------
         position : `~astropy.coordinates.SkyCoord`
             Centre.
         **arguments
-            As of the class.
+            Arguments of the class.
         """
         sky = position.spherical
         return cls(lon_0=sky.lon, lat_0=sky.lat, frame=position.frame.name, **arguments)
 
     def to_region(self, size_factor: float = 1.0) -> Any:
-        """Outline as a `~regions.SkyRegion`, None for a model without one.
+        """Return the outline as a `~regions.SkyRegion`, None for a model without one.
 
         Parameters
         ----------
         size_factor : float
-            Factor on the size of the model: of a Gaussian, the number of standard deviations.
+            Factor on the size of the model; for a Gaussian, the number of standard deviations.
         """
         del size_factor
         return None
 
     @property
     def position_error(self) -> Any:
-        """Ellipse that holds the position with 95 % probability, as a `~regions.EllipseSkyRegion`.
+        """Ellipse that contains the position with 95 % probability, as a `~regions.EllipseSkyRegion`.
 
-        None for a model without a position, or where one of its coordinates has no error. Gammapy's
-        is mirrored where the errors of the two coordinates are correlated.
+        None for a model without a position, or if a coordinate has no error. Gammapy's ellipse
+        is mirrored if the errors of the two coordinates are correlated.
         """
         if "lon_0" not in self.parameter_names:
             return None
@@ -297,7 +297,7 @@ class SpatialModel(ModelBase):
         return position_error(self)
 
     def extension_error(self, size_factor: float = 1.0) -> Any:
-        """Where the outline lies within its error, as a `~regions.SkyRegion`, None if that is not known.
+        """Return the region in which the outline lies within its error, None if the error is not known.
 
         Parameters
         ----------
@@ -308,29 +308,29 @@ class SpatialModel(ModelBase):
         return None
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw a map of the model, see `gmdask.plot.plot_spatial_model`.
+        """Draw a map of the model; see `gmdask.plot.plot_spatial_model`.
 
         Parameters
         ----------
         ax : `matplotlib.axes.Axes`, optional
         **kwargs
-            width, energy, and what matplotlib's ``imshow`` takes.
+            width, energy, and options of matplotlib's ``imshow``.
         """
         axes: Axes = draw("plot_spatial_model", self, ax, **kwargs)
         return axes
 
     def plot_grid(self, **kwargs: Any) -> Figure:
-        """Draw a map of the model at each energy, see `gmdask.plot.plot_spatial_grid`."""
+        """Draw a map of the model at each energy; see `gmdask.plot.plot_spatial_grid`."""
         figure: Figure = draw("plot_spatial_grid", self, **kwargs)
         return figure
 
     def plot_error(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the errors of position and extension, see `gmdask.plot.plot_spatial_error`."""
+        """Draw the errors of position and extension; see `gmdask.plot.plot_spatial_error`."""
         axes: Axes = draw("plot_spatial_error", self, ax, **kwargs)
         return axes
 
     def plot_position_error(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the position with its error, see `gmdask.plot.plot_position_error`."""
+        """Draw the position with its error; see `gmdask.plot.plot_position_error`."""
         axes: Axes = draw("plot_position_error", self, ax, **kwargs)
         return axes
 
@@ -350,7 +350,7 @@ class SpatialModel(ModelBase):
 
 @register
 class PointSpatialModel(SpatialModel):
-    """A point; a pixel grid shares it among the four pixels around it."""
+    """A point source; on a pixel grid it is distributed over the four pixels around it."""
 
     tag = ("PointSpatialModel", "point")
     defaults = (LON, LAT)

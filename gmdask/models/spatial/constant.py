@@ -1,4 +1,4 @@
-"""Shapes that are the same everywhere."""
+"""Spatial models that are the same everywhere."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Array = NDArray[np.float64]
 
 
 class _Everywhere(SpatialModel):
-    """Without a position, and so without a frame that matters."""
+    """A model without a position, whose frame is irrelevant."""
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Nothing: there is no frame to write."""
+        """Return nothing, since there is no frame to write."""
         return {}
 
     def to_region(self, size_factor: float = 1.0) -> Any:  # noqa: ARG002
-        """Return a rectangle all around the sky."""
+        """Return a rectangle that covers the whole sky."""
         from gmdask.models.spatial.outlines import rectangle
 
         return rectangle(self.frame, (0, 0), (360, 180))
@@ -55,15 +55,15 @@ class ConstantSpatialModel(_Everywhere):
 
 @register
 class ConstantFluxSpatialModel(_Everywhere):
-    """The same flux in every pixel: the integral over each is 1, whatever its size."""
+    """The same flux in every pixel: the integral over each pixel is 1, whatever its size."""
 
     tag = ("ConstantFluxSpatialModel", "const-flux")
     per_pixel: ClassVar[bool] = True
 
     def evaluate(self, grid: SkyGrid, *values: float) -> Array:  # noqa: ARG002
-        """One per pixel."""
+        """Return one per pixel."""
         return np.ones(grid.shape)
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:  # noqa: ARG002
-        """One per pixel, and no derivatives."""
+        """Return one per pixel, and no derivatives."""
         return np.ones(grid.shape), np.zeros((0, *grid.shape))

@@ -1,4 +1,4 @@
-"""Shapes that depend on z = r / r_eff alone: the generalised Gaussian and the disk.
+"""Spatial models that depend only on z = r / r_eff: the generalised Gaussian and the disk.
 
 r is the distance to the centre, r_eff = r_0 sqrt(q / (1 - e² c²)) the radius of an ellipse in
 the direction of the position, with q = 1 - e² and c the cosine of the angle to the major axis.
@@ -23,12 +23,12 @@ __all__ = ["DiskSpatialModel", "GeneralizedGaussianSpatialModel"]
 
 Array = NDArray[np.float64]
 
-_EDGE_95 = 2.326174307353347  # from 95 % to 5 % of erf, times two over its width
+_EDGE_95 = 2.326174307353347  # twice the half width of erf between 5 % and 95 %
 _POWER_MAX = 7.0  # logarithm: exp(-exp(7)) is zero
 
 
 class _Radial:
-    """z at every position, and its logarithmic derivatives."""
+    """z at every position, and the derivatives of its logarithm."""
 
     def __init__(
         self, grid: SkyGrid, lon_0: float, lat_0: float, r_0: float, e: float, phi: float
@@ -43,7 +43,7 @@ class _Radial:
     def log_gradient(self) -> Array:
         """Return the derivatives [5, ...] of ln z by lon_0, lat_0, r_0, e, phi, per radian.
 
-        At the centre itself, where the direction is undefined, those by position are zero.
+        At the centre, where the direction is undefined, the derivatives by position are zero.
         """
         offsets, ellipse, grid = self.offsets, self.ellipse, self._grid
         sin_r = offsets.sin_distance
@@ -67,9 +67,9 @@ class _Radial:
 def _profile_gradient(
     radial: _Radial, norm: float, log_norm: tuple[float, float], g: Array, zg: Array
 ) -> tuple[Array, Array]:
-    """Density, and derivatives [5, ...] by lon_0, lat_0, r_0, e, phi in the units of the class.
+    """Density, and derivatives [5, ...] with respect to lon_0, lat_0, r_0, e, phi in the units of the class.
 
-    `log_norm` are the derivatives of ln N by r_0 (per radian) and e; `zg` is z dg/dz.
+    `log_norm` are the derivatives of ln N with respect to r_0 (per radian) and e; `zg` is z dg/dz.
     """
     s = norm * g
     with np.errstate(under="ignore"):
@@ -81,7 +81,7 @@ def _profile_gradient(
 
 
 class _Elliptical(SpatialModel):
-    """What both shapes have in common."""
+    """Common base of both models."""
 
     lon_0: Parameter
     lat_0: Parameter
@@ -90,13 +90,13 @@ class _Elliptical(SpatialModel):
     phi: Parameter
 
     def to_region(self, size_factor: float = 1.0) -> Any:
-        """Outline at some number of r_0, an ellipse."""
+        """Return the outline at a multiple of r_0, an ellipse."""
         from gmdask.models.spatial.outlines import ellipse
 
         return ellipse(self, size_factor * self.r_0.quantity)
 
     def extension_error(self, size_factor: float = 1.0) -> Any:
-        """Ring between the outlines at r_0 less and more by its error."""
+        """Return the ring between the outlines at r_0 minus and plus its error."""
         from gmdask.models.spatial.outlines import ellipse_error
 
         return ellipse_error(self, self.r_0, size_factor)
@@ -111,7 +111,7 @@ class _Elliptical(SpatialModel):
 
 @register
 class GeneralizedGaussianSpatialModel(_Elliptical):
-    """exp(-z^(1/eta)): a disk for eta to 0, a Gaussian at 0.5, a Laplace profile at 1.
+    """exp(-z^(1/eta)): a disk for eta → 0, a Gaussian at 0.5, a Laplace profile at 1.
 
     Parameters
     ----------
@@ -124,13 +124,13 @@ class GeneralizedGaussianSpatialModel(_Elliptical):
     e : float
         Eccentricity, 0 to 1.
     phi : Quantity
-        Angle of the major axis, from north to east (growing longitude).
+        Position angle of the major axis, from north to east (increasing longitude).
     frame : {"icrs", "galactic"}
         Frame of the centre.
 
     Notes
     -----
-    The gradient is analytic; second derivatives are differences of it.
+    The gradient is analytic; second derivatives are finite differences of it.
     """
 
     tag = ("GeneralizedGaussianSpatialModel", "gauss-general")
@@ -151,7 +151,7 @@ class GeneralizedGaussianSpatialModel(_Elliptical):
 
     @staticmethod
     def _power(z: Array, eta: float) -> tuple[Array, Array]:
-        """Logarithm of z, and z^(1/eta)."""
+        """Return the logarithm of z, and z^(1/eta)."""
         with np.errstate(divide="ignore"):
             log_z = np.log(z)
         return log_z, np.exp(np.minimum(log_z / eta, _POWER_MAX))
@@ -199,13 +199,13 @@ class GeneralizedGaussianSpatialModel(_Elliptical):
 
 @cache
 def _quarter() -> tuple[Array, Array]:
-    """Nodes and weights of the integral over a quarter of a turn."""
+    """Nodes and weights of the integral over a quarter of an ellipse."""
     nodes, weights = np.polynomial.legendre.leggauss(200)
     return 0.25 * math.pi * (nodes + 1), 0.25 * math.pi * weights
 
 
 def _cone(radius: float, e: float, q: float) -> tuple[float, float, float]:
-    """Solid angle of an elliptical cone, and its derivatives by radius (rad) and e.
+    """Solid angle of an elliptical cone, and its derivatives with respect to radius (rad) and e.
 
     With t = sin²a cos²τ + sin²b sin²τ it is sin a sin b ∫ dτ / (1 + sqrt(1 - t)), τ from 0 to 2π.
     """
@@ -228,7 +228,7 @@ def _cone(radius: float, e: float, q: float) -> tuple[float, float, float]:
 
 @register
 class DiskSpatialModel(_Elliptical):
-    """A flat disk or ellipse whose edge falls as an error function.
+    """A flat disk or ellipse whose edge falls off like an error function.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ class DiskSpatialModel(_Elliptical):
     e : float
         Eccentricity, 0 to 1.
     phi : Quantity
-        Angle of the major axis, from north to east (growing longitude).
+        Position angle of the major axis, from north to east (increasing longitude).
     edge_width : float
         Width of the edge, from 95 % to 5 %, relative to the radius.
     frame : {"icrs", "galactic"}
@@ -247,7 +247,7 @@ class DiskSpatialModel(_Elliptical):
 
     Notes
     -----
-    The gradient is analytic; second derivatives are differences of it.
+    The gradient is analytic; second derivatives are finite differences of it.
     """
 
     tag = ("DiskSpatialModel", "disk")

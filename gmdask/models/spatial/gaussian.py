@@ -1,10 +1,10 @@
-"""The Gaussian on the sphere, round or elongated.
+"""The Gaussian on the sphere, symmetric or elongated.
 
-With v = 1 - cos r (r the distance to the centre) the density is N exp(-v / 2a). A round one
-has a = 1 - cos σ, N = 1 / (4π a (1 - e^(-1/a))); an elongated one takes the effective radius
+With v = 1 - cos r (r the distance to the centre) the density is N exp(-v / 2a). The symmetric one
+has a = 1 - cos σ, N = 1 / (4π a (1 - e^(-1/a))); the elongated one uses the effective radius
 in the direction of the position, σ_eff = σ sqrt(q / (1 - e² c²)), with q = 1 - e² and c the
 cosine of the angle to the major axis, a = 1 - cos σ_eff and N = 1 / (2π σ² sqrt(q)).
-Everything is written with haversines of differences, accurate for narrow shapes.
+Everything is expressed by haversines of differences, which are accurate for narrow sources.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def _round_norm(a: float) -> tuple[float, float]:
-    """N of the round shape and d ln N / da."""
+    """N of the symmetric Gaussian and d ln N / da."""
     inverse = 1 / a
     tail = math.expm1(inverse) if inverse < 700 else math.inf
     norm = 1 / (4 * math.pi * a * -math.expm1(-inverse))
@@ -39,7 +39,7 @@ def _density(norm: float, exponent: Array) -> Array:
 
 
 def _round(grid: SkyGrid, offsets: Offsets, sigma: float) -> tuple[Array, Array]:
-    """Density and its derivatives [5, ...] per radian, of the round shape."""
+    """Density and its derivatives [5, ...] per radian, of the symmetric Gaussian."""
     radius = positive(sigma)
     a = 2 * math.sin(0.5 * radius) ** 2
     norm, dlog_norm = _round_norm(a)
@@ -57,7 +57,7 @@ def _round(grid: SkyGrid, offsets: Offsets, sigma: float) -> tuple[Array, Array]
 def _elongated(
     grid: SkyGrid, offsets: Offsets, sigma: float, e: float, phi: float
 ) -> tuple[Array, Array]:
-    """Density and its derivatives [5, ...] per radian, of the elongated shape."""
+    """Density and its derivatives [5, ...] per radian, of the elongated Gaussian."""
     shape = Ellipse.of(offsets, sigma, e, phi)
     exponent = offsets.v / (2 * shape.a)
     s = _density(shape.norm, exponent)
@@ -83,7 +83,7 @@ def _elongated(
 
 @register
 class GaussianSpatialModel(SpatialModel):
-    """Gaussian of width sigma (along its major axis), eccentricity e, at an angle phi.
+    """Gaussian of width sigma (along its major axis) and eccentricity e, at a position angle phi.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class GaussianSpatialModel(SpatialModel):
     e : float
         Eccentricity, 0 to 1.
     phi : Quantity
-        Angle of the major axis, from north to east (growing longitude).
+        Position angle of the major axis, from north to east (increasing longitude).
     frame : {"icrs", "galactic"}
         Frame of the centre.
     """
@@ -114,13 +114,13 @@ class GaussianSpatialModel(SpatialModel):
     phi: Parameter
 
     def to_region(self, size_factor: float = 1.0) -> Any:
-        """Outline at some number of standard deviations, an ellipse."""
+        """Return the outline at a number of standard deviations, an ellipse."""
         from gmdask.models.spatial.outlines import ellipse
 
         return ellipse(self, size_factor * self.sigma.quantity)
 
     def extension_error(self, size_factor: float = 1.0) -> Any:
-        """Ring between the outlines at sigma less and more by its error."""
+        """Return the ring between the outlines at sigma minus and plus its error."""
         from gmdask.models.spatial.outlines import ellipse_error
 
         return ellipse_error(self, self.sigma, size_factor)
@@ -138,7 +138,7 @@ class GaussianSpatialModel(SpatialModel):
         Returns
         -------
         ndarray [...]
-            In sr-1.
+            Density in sr-1.
         """
         lon_0, lat_0, sigma, e, phi = values
         offsets = Offsets.of(grid, lon_0, lat_0)
@@ -161,10 +161,10 @@ class GaussianSpatialModel(SpatialModel):
         Returns
         -------
         s : ndarray [...]
-            In sr-1.
+            Density in sr-1.
         ds : ndarray [5, ...]
-            In sr-1 deg-1 (by e: sr-1). At e = 0 the derivatives by e and phi are zero, the
-            limit of the elongated shape.
+            Derivatives in sr-1 deg-1 (for e: sr-1). At e = 0 those with respect to e and phi are zero, the
+            limit of the elongated Gaussian.
         """
         lon_0, lat_0, sigma, e, phi = values
         offsets = Offsets.of(grid, lon_0, lat_0)

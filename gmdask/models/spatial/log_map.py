@@ -14,22 +14,22 @@ __all__ = ["LogImage", "LogMap"]
 
 Array = NDArray[np.float64]
 
-_STEP = 1e-3  # pixels, of the differences of the projection
+_STEP = 1e-3  # pixels; step of the finite differences of the projection
 
 
 def _cell(pix: Array, size: int) -> tuple[NDArray[np.intp], Array]:
-    """Lower node of the cell, and place in it: beyond the ends the last cell is continued."""
+    """Return the lower node of the cell and the position in it; beyond the ends the last cell is extrapolated."""
     low = np.clip(np.floor(np.nan_to_num(pix)), 0, max(size - 2, 0)).astype(np.intp)
     return low, pix - low if size > 1 else np.zeros_like(pix)
 
 
 class LogMap:
-    """Logarithm of a map, to be interpolated.
+    """Logarithm of a map, for interpolation.
 
     Parameters
     ----------
     sky_map : SkyMap
-        Map; values that are not finite or not positive count as the smallest number.
+        Map; values that are not finite or not positive are replaced by the smallest number.
     """
 
     def __init__(self, sky_map: SkyMap) -> None:
@@ -40,26 +40,26 @@ class LogMap:
 
     @classmethod
     def of(cls, sky_map: SkyMap) -> LogMap:
-        """Logarithm of a map, taken once."""
+        """Return the logarithm of a map, computed once per map."""
         if "log" not in sky_map.kept:
             sky_map.kept["log"] = cls(sky_map)
         return sky_map.kept["log"]  # type: ignore[no-any-return]
 
     def at(self, lon: Array, lat: Array, pixels: Mapping[str, Any]) -> LogImage:
-        """Take it at positions (deg, in the frame of the map) and along its axes.
+        """Interpolate at positions (deg, in the frame of the map) and along its axes.
 
         Parameters
         ----------
         lon, lat : ndarray [...]
             Positions.
         pixels : dict
-            Pixel coordinate along each axis by name: a number, or for at most one an array.
+            Pixel coordinate along each axis, by name: a number, or an array for at most one axis.
         """
         return LogImage(self, lon, lat, pixels)
 
 
 class LogImage:
-    """A map at some positions and some place along its axes."""
+    """A map at some positions and at some coordinates along its axes."""
 
     def __init__(self, log_map: LogMap, lon: Array, lat: Array, pixels: Mapping[str, Any]) -> None:
         self._grid = log_map.map.grid
@@ -77,7 +77,7 @@ class LogImage:
     def _reduce(self, derived: str | None) -> Array:
         """Images [lat, lon] or [T, lat, lon], or their derivative along one axis, per pixel."""
         data, outside, kept = self._log_map.log, False, 0
-        for axis in reversed(self._log_map.map.axes):  # the slowest axis stands in front
+        for axis in reversed(self._log_map.map.axes):  # the slowest axis is the first
             pix = np.asarray(self._pixels[axis.name], dtype=float)
             low, part = _cell(pix, axis.nbin)
             first = np.take(data, low, axis=kept)
@@ -105,7 +105,7 @@ class LogImage:
         return np.asarray((a * (1 - u) + b * u) * (1 - v) + (c * (1 - u) + d * u) * v)
 
     def _cut(self, values: Array) -> Array:
-        """Zero where the map does not reach."""
+        """Set values outside the map to zero."""
         values = np.where(self._inside & np.isfinite(values), values, 0.0)
         if self._along is not None:
             values[~self._along] = 0.0
@@ -118,7 +118,7 @@ class LogImage:
         return self._cut(np.where(values <= 2 * self._log_map.tiny, 0.0, values))
 
     def gradient(self) -> tuple[Array, Array]:
-        """Values, and derivatives [2, ...] by longitude and latitude, per deg."""
+        """Values, and derivatives [2, ...] with respect to longitude and latitude, per deg."""
         a, b, c, d, u, v = self._corners(self._images)
         by_x, by_y = (b - a) * (1 - v) + (d - c) * v, (c - a) * (1 - u) + (d - b) * u
         value = self.value()
@@ -135,5 +135,5 @@ class LogImage:
         return (_STEP * lon, 0.0), (0.0, _STEP * lat)
 
     def by_axis(self, name: str) -> Array:
-        """Return the derivative along an axis, per pixel of it."""
+        """Return the derivative along an axis, per pixel of the axis."""
         return self._cut(self.value() * self._interpolate(self._reduce(name)))

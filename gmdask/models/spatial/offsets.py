@@ -1,6 +1,6 @@
-"""Positions as seen from the centre of a shape, round or elongated.
+"""Positions relative to the centre of a source, symmetric or elongated.
 
-Everything is written with haversines of differences, accurate for narrow shapes.
+Everything is expressed by haversines of differences, which are accurate for narrow sources.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ __all__ = ["DEG", "Ellipse", "Offsets", "positive"]
 Array = NDArray[np.float64]
 
 DEG = math.pi / 180
-_SIZE_MIN = 1e-9 * DEG  # keeps a shape of no extension finite
+_SIZE_MIN = 1e-9 * DEG  # keeps a source of zero extension finite
 _Q_MIN = 1e-12  # keeps an eccentricity of one finite
 _TINY = np.finfo(float).tiny
 
 
 def positive(size: float) -> float:
-    """Size in rad of one in deg, kept from zero."""
+    """Convert a size from deg to rad, and keep it away from zero."""
     radius = size * DEG
     return radius if abs(radius) > _SIZE_MIN else _SIZE_MIN
 
 
 @dataclass(frozen=True)
 class Offsets:
-    """Where the positions are as seen from the centre."""
+    """Positions relative to the centre."""
 
     v: Array  # 1 - cos(distance)
     north: Array  # sin(distance) cos(bearing)
@@ -66,7 +66,7 @@ class Offsets:
 
 @dataclass(frozen=True)
 class Ellipse:
-    """The elongated shape in the direction of every position."""
+    """The radius of an ellipse in the direction of every position."""
 
     radius: float
     q: float
@@ -79,7 +79,7 @@ class Ellipse:
 
     @classmethod
     def of(cls, offsets: Offsets, sigma: float, e: float, phi: float) -> Ellipse:
-        """Ellipse of a major axis (deg) as seen at the offsets."""
+        """Return the ellipse of a major axis (deg) in the directions of the offsets."""
         radius, q = positive(sigma), max(1 - e * e, _Q_MIN)
         sin_phi, cos_phi = math.sin(phi * DEG), math.cos(phi * DEG)
         along = offsets.north * cos_phi + offsets.east * sin_phi
@@ -95,5 +95,5 @@ class Ellipse:
 
     @property
     def norm(self) -> float:
-        """N of the elongated shape."""
+        """Normalisation N of the elongated Gaussian."""
         return 1 / (2 * math.pi * self.radius * self.radius * math.sqrt(self.q))

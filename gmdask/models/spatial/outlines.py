@@ -1,4 +1,4 @@
-"""Outlines of spatial models as regions on the sky, which are drawn and saved by `regions`."""
+"""Outlines of spatial models as regions on the sky, for drawing and saving with `regions`."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 __all__ = ["annulus", "ellipse", "ellipse_error", "point", "position_error", "rectangle"]
 
-_RADIUS_95 = np.sqrt(-2 * np.log(0.05))  # standard deviations that hold 95 % in two dimensions
+_RADIUS_95 = np.sqrt(-2 * np.log(0.05))  # standard deviations that contain 95 % in two dimensions
 
 
 def point(model: SpatialModel) -> Any:
-    """Position of a model."""
+    """Return the position of a model as a region."""
     return regions.PointSkyRegion(model.position)
 
 
 def ellipse(model: SpatialModel, size: u.Quantity) -> Any:
-    """Ellipse with a major semiaxis, of a model with parameters ``e`` and ``phi``."""
+    """Return the ellipse with a given major semi-axis, of a model with parameters ``e`` and ``phi``."""
     width = 2 * size * np.sqrt(1 - model.parameter("e").value ** 2)
     angle = model.parameter("phi").quantity
     return regions.EllipseSkyRegion(model.position, width=width, height=2 * size, angle=angle)
 
 
 def annulus(model: SpatialModel, inner: u.Quantity, outer: u.Quantity) -> Any:
-    """Annulus around the position of a model."""
+    """Return an annulus around the position of a model."""
     return regions.CircleAnnulusSkyRegion(model.position, inner, outer)
 
 
 def position_error(model: SpatialModel) -> Any:
-    """Ellipse that holds 95 % of the positions, None where one of the coordinates has no error."""
+    """Return the 95 % error ellipse of the position, None if a coordinate has no error."""
     lon, lat = model.parameter("lon_0"), model.parameter("lat_0")
     factors = np.array([lon.unit.to("deg"), lat.unit.to("deg")])
     factors[0] *= np.cos(lat.quantity.to_value("rad"))
@@ -51,7 +51,7 @@ def position_error(model: SpatialModel) -> Any:
 
 
 def ellipse_error(model: SpatialModel, size: Parameter, size_factor: float) -> Any:
-    """Ring between the ellipses of a size less and more by its error, None where that is not known."""
+    """Return the ring between the ellipses of a size minus and plus its error, None without an error."""
     low, high = (size_factor * (size.quantity + sign * size.error * size.unit) for sign in (-1, 1))
     if not 0 < low.value < high.value:
         return None
@@ -63,7 +63,7 @@ def ellipse_error(model: SpatialModel, size: Parameter, size_factor: float) -> A
 
 
 def rectangle(frame: str, center: tuple[float, float], size: tuple[float, float]) -> Any:
-    """Rectangle of a centre and a size in deg."""
+    """Return the rectangle of a centre and a size in deg."""
     width, height = u.Quantity(size, "deg")
     sky = SkyCoord(*center, unit="deg", frame=frame)
     return regions.RectangleSkyRegion(sky, width=width, height=height)

@@ -1,4 +1,4 @@
-"""A norm between nodes on the sky: cubic (Clough-Tocher), from norms that are parameters."""
+"""A norm interpolated between nodes on the sky (cubic, Clough-Tocher); the node norms are parameters."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ __all__ = ["PiecewiseNormSpatialModel"]
 
 Array = NDArray[np.float64]
 
-_TOLERANCE, _ITERATIONS = 1e-13, 10000  # of the slopes at the nodes
+_TOLERANCE, _ITERATIONS = 1e-13, 10000  # for the slopes at the nodes
 
 
 def _wrapped(lon: Array, at: float) -> Array:
-    """Longitudes from `at` - 360 to `at`, in deg, of which no digits are lost."""
+    """Wrap longitudes to the range from `at` - 360 to `at`, in deg, without loss of precision."""
     return np.asarray(lon - 360.0 * (np.floor((lon - at) / 360.0) + 1))
 
 
 @register
 class PiecewiseNormSpatialModel(SpatialModel):
-    """A norm known at nodes on the sky, with continuous slopes between them.
+    """A norm given at nodes on the sky, and interpolated with continuous slopes.
 
     Parameters
     ----------
     lon, lat : Quantity
-        Nodes (four or more, not on a line), in the frame of the model.
+        Nodes (four or more, not collinear), in the frame of the model.
     norms : sequence of float, optional
         Norms at the nodes, by default one: the parameters norm_0, norm_1, ...
     interp : {"lin", "log"}
-        Whether norms or their logarithms are interpolated.
+        Whether to interpolate the norms or their logarithms.
     frame : {"icrs", "galactic"}
         Frame of the nodes.
     **parameters
@@ -45,7 +45,7 @@ class PiecewiseNormSpatialModel(SpatialModel):
 
     Notes
     -----
-    Outside the hull of the nodes the norm is NaN. The interpolation is linear in the norms (or
+    Outside the convex hull of the nodes the norm is NaN. The interpolation is linear in the norms (or
     their logarithms), so that its gradient is exact. The slopes at the nodes are iterated to
     1e-13; Gammapy stops at 1e-6.
     """
@@ -90,16 +90,16 @@ class PiecewiseNormSpatialModel(SpatialModel):
 
     @property
     def nodes(self) -> tuple[Array, Array]:
-        """Nodes (lon, lat) in deg."""
+        """Positions (lon, lat) of the nodes in deg."""
         return self._lon, self._lat
 
     @property
     def density_unit(self) -> str:
-        """Norms have no unit."""
+        """Empty, since norms have no unit."""
         return ""
 
     def _basis(self, grid: SkyGrid) -> Array:
-        """Share [K, ...] of each node, kept with the grid."""
+        """Return the weight [K, ...] of each node, which is cached with the grid."""
         key = (type(self).__name__, self._lon.tobytes(), self._lat.tobytes())
         if key not in grid.kept:
             if self._interpolator is None:
@@ -125,7 +125,7 @@ class PiecewiseNormSpatialModel(SpatialModel):
         return np.asarray(np.exp(inner)) if self.interp == "log" else inner
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
-        """Norm and its derivatives [K, ...] by the norms of the nodes."""
+        """Norm and its derivatives [K, ...] with respect to the norms of the nodes."""
         basis, s = self._basis(grid), self.evaluate(grid, *values)
         if self.interp == "lin":
             return s, basis

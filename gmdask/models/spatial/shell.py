@@ -1,8 +1,8 @@
 """Shells: the projection of a hollow sphere of constant emissivity.
 
-With outer radius R and inner radius ρ the density at a distance r is
-N (sqrt(R² - r²) - sqrt(ρ² - r²)), N = 3 / (2π (R³ - ρ³)); a root is zero where its radius is
-exceeded.
+With outer radius R and inner radius ρ, the density at a distance r is
+N (sqrt(R² - r²) - sqrt(ρ² - r²)), N = 3 / (2π (R³ - ρ³)); a square root is zero where r exceeds its
+radius.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _root(radius: float, r: Array) -> Array:
 
 
 def _projected(r: Array, outer: float, inner: float, width: float) -> tuple[Array, Array, Array]:
-    """Roots of both radii, and their difference without cancellation."""
+    """Return the square roots for both radii, and their difference without cancellation."""
     far, near = _root(outer, r), _root(inner, r)
     both = np.where(near > 0, far + near, 1.0)
     return far, near, np.where(near > 0, width * (outer + inner) / both, far)
@@ -37,9 +37,9 @@ def _projected(r: Array, outer: float, inner: float, width: float) -> tuple[Arra
 def _shell(
     grid: SkyGrid, lon_0: float, lat_0: float, outer: float, inner: float, width: float
 ) -> tuple[Array, Array]:
-    """Density, and derivatives [4, ...] by lon_0, lat_0, outer and inner radius, per radian.
+    """Density, and derivatives [4, ...] with respect to lon_0, lat_0, outer and inner radius, per radian.
 
-    At the rims, where they are infinite, the parts that are count as zero.
+    Terms that are infinite at the rims are set to zero there.
     """
     offsets = Offsets.of(grid, lon_0, lat_0)
     sin_r = offsets.sin_distance
@@ -59,17 +59,17 @@ def _shell(
 
 
 class _Shell(SpatialModel):
-    """What both parametrisations have in common."""
+    """Common base of both parametrisations."""
 
     lon_0: Parameter
     lat_0: Parameter
 
     def _radii(self, values: tuple[float, ...]) -> tuple[float, float, float]:
-        """Outer and inner radius, and their difference, in deg."""
+        """Return the outer and inner radius, and their difference, in deg."""
         raise NotImplementedError
 
     def _chain(self, values: tuple[float, ...], by_outer: Array, by_inner: Array) -> list[Array]:
-        """Return derivatives by the two parameters of the size from those by the radii in deg."""
+        """Return derivatives with respect to the two parameters of the size from those by the radii in deg."""
         raise NotImplementedError
 
     def evaluate(self, grid: SkyGrid, *values: float) -> Array:
@@ -89,7 +89,7 @@ class _Shell(SpatialModel):
         return s, np.stack([ds[0], ds[1], *self._chain(values, ds[2], ds[3])])
 
     def step_scales(self, values: Array) -> Array:
-        """Return a part of the width: a shell is not smooth at its rims."""
+        """Return a fraction of the width, since a shell is not smooth at its rims."""
         _, _, width = self._radii(tuple(values.tolist()))
         cos_lat = max(math.cos(values[1] * DEG), 1e-3)
         scale = 1e-2 * max(abs(width), 1e-6)
@@ -98,7 +98,7 @@ class _Shell(SpatialModel):
 
 @register
 class ShellSpatialModel(_Shell):
-    """A shell of an inner radius and a width.
+    """A shell given by its inner radius and its width.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class ShellSpatialModel(_Shell):
     Notes
     -----
     The gradient is analytic away from the rims, where it is infinite; second derivatives are
-    differences of it.
+    finite differences of it.
     """
 
     tag = ("ShellSpatialModel", "shell")
@@ -128,7 +128,7 @@ class ShellSpatialModel(_Shell):
     width: Parameter
 
     def to_region(self, size_factor: float = 1.0) -> Any:
-        """Outline of the shell, an annulus."""
+        """Return the outline of the shell, an annulus."""
         from gmdask.models.spatial.outlines import annulus
 
         inner = size_factor * self.radius.quantity
@@ -156,7 +156,7 @@ class ShellSpatialModel(_Shell):
 
 @register
 class Shell2SpatialModel(_Shell):
-    """A shell of an outer radius and a relative width.
+    """A shell given by its outer radius and its relative width.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class Shell2SpatialModel(_Shell):
     Notes
     -----
     The gradient is analytic away from the rims, where it is infinite; second derivatives are
-    differences of it.
+    finite differences of it.
     """
 
     tag = ("Shell2SpatialModel", "shell2")
@@ -186,7 +186,7 @@ class Shell2SpatialModel(_Shell):
     eta: Parameter
 
     def to_region(self, size_factor: float = 1.0) -> Any:
-        """Outline of the shell, an annulus."""
+        """Return the outline of the shell, an annulus."""
         from gmdask.models.spatial.outlines import annulus
 
         outer = size_factor * self.r_0.quantity
@@ -204,7 +204,7 @@ class Shell2SpatialModel(_Shell):
         return [by_outer + (1 - values[3]) * by_inner, -values[2] * by_inner]
 
     def step_scales(self, values: Array) -> Array:
-        """Return a part of the width: a shell is not smooth at its rims."""
+        """Return a fraction of the width, since a shell is not smooth at its rims."""
         scales = super().step_scales(values)
         scales[3] = 1e-2 * abs(values[3])
         return scales

@@ -1,6 +1,6 @@
-"""Shapes and norms given by maps: linear in the logarithm of the values between pixels.
+"""Spatial models and norms given by maps, interpolated linearly in the logarithm of the values.
 
-Outside the map they are zero, and so are values below zero.
+They are zero outside the map and where the map is negative.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPECTRAL = "cm-2 s-1 TeV-1 sr-1"
 
 
 def _looked_at(sky_map: SkyMap) -> None:
-    """Warn of values that are hardly meant."""
+    """Warn about suspicious values."""
     data = sky_map.data
     if (data < 0).any():
         log.warning("Map has negative values. Check and fix this!")
@@ -49,20 +49,20 @@ def _looked_at(sky_map: SkyMap) -> None:
 
 
 class _OnMap(SpatialModel):
-    """What models of a map have in common: the map, its file, and its unit."""
+    """Common base of models with a map: the map, its file, and its unit."""
 
     frames: ClassVar[tuple[str, ...]] = ("icrs", "galactic", "fk5")
 
     def _take(
         self, source: SkyMap, sky_map: SkyMap, filename: str | Path | None, read: bool
     ) -> None:
-        """Keep the map as it was given, the one to evaluate, and where it comes from."""
+        """Store the map as given, the map to evaluate, and the file."""
         self._source, self._map = source, sky_map
         self.filename: str | None = None if filename is None else str(filename)
         self._is_read = read
         names = sky_map.axis_names
         if "energy" in names:
-            msg = f"{type(self).__name__}: axis 'energy' of its map, expected 'energy_true'"
+            msg = f"{type(self).__name__}: its map has the axis 'energy', expected 'energy_true'"
             raise ModelError(msg)
         unit = Unit(sky_map.unit)
         if unit.is_equivalent("sr-1"):
@@ -79,24 +79,24 @@ class _OnMap(SpatialModel):
 
     @classmethod
     def read(cls, filename: str | Path, **arguments: Any) -> Self:
-        """Model of a FITS file.
+        """Create a model from a FITS file.
 
         Parameters
         ----------
         filename : str or Path
             File.
         **arguments
-            As of the class.
+            Arguments of the class.
         """
         return cls(filename=filename, **arguments)
 
     @property
     def map(self) -> SkyMap:
-        """Map that is evaluated."""
+        """The map that is evaluated."""
         return self._map
 
     def to_region(self, size_factor: float = 1.0) -> Any:  # noqa: ARG002
-        """Return the rectangle of the map."""
+        """Return the outline of the map, a rectangle."""
         from gmdask.models.spatial.outlines import rectangle
 
         return rectangle(self._map.frame, self._map.center, self._map.width)
@@ -113,25 +113,25 @@ class _OnMap(SpatialModel):
 
     @property
     def norm_factor(self) -> float:
-        """Factor from a density to the number in the unit of the map."""
+        """Factor that converts a density to a number in the unit of the map."""
         return 1 / self._factor
 
     def _energy_pix(self, grid: SkyGrid) -> Array | None:
-        """Pixel coordinates of the energies, if the map has such an axis."""
+        """Return the pixel coordinates of the energies, if the map has an energy axis."""
         if not self.is_energy_dependent:
             return None
         if grid.energy is None:
-            msg = f"{type(self).__name__} depends on energy: the positions have none"
+            msg = f"{type(self).__name__} depends on energy, which the positions do not have"
             raise ModelError(msg)
         axis = self._map.axes[self._map.axis_names.index("energy_true")]
         return axis.to_pix(grid.energy / unit_factor(Unit(axis.unit or "TeV"), Unit("TeV")))
 
     def write_map(self, path: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write the map, unless its file is there already; see `attached.write_map`."""
+        """Write the map, unless its file exists already; see `template_files.write_map`."""
         write_map(self, self._source, path, overwrite, is_read=self._is_read)
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return frame, file and unit; the map itself, if it did not come from a file."""
+        """Return frame, file and unit, and the map itself if it was not read from a file."""
         data: dict[str, Any] = {**super().extra_to_dict(), "filename": self.filename}
         data["unit"] = str(self._map.unit)
         if not self._is_read:
@@ -146,21 +146,21 @@ class TemplateSpatialModel(_OnMap):
     Parameters
     ----------
     map : SkyMap, optional
-        Map; by default it is read.
+        Map; by default it is read from the file.
     normalize : bool
-        Whether to normalise the map (every energy of it) to an integral of one.
+        Whether to normalise the map (each energy separately) to an integral of one.
     filename : str or Path, optional
-        Its FITS file.
+        FITS file of the map.
     lon_0, lat_0 : Quantity
-        Centre, by default that of the map. If it is elsewhere, positions are shifted in
+        Centre, by default that of the map. If it differs, positions are shifted in
         longitude and latitude.
     frame : str, optional
-        Only that of the map.
+        Must be that of the map.
 
     Notes
     -----
     The gradient is that of the interpolation, exact between pixels; second derivatives are
-    differences of it.
+    finite differences of it.
     """
 
     tag = ("TemplateSpatialModel", "template")
@@ -189,7 +189,7 @@ class TemplateSpatialModel(_OnMap):
                 parameters[name] = value
         super().__init__(frame=self._map.frame, **parameters)
         if set(self._map.axis_names) - {"energy_true"}:
-            msg = f"{type(self).__name__}: axes {self._map.axis_names}, expected energy_true"
+            msg = f"{type(self).__name__}: its map has the axes {self._map.axis_names}, expected energy_true"
             raise ModelError(msg)
 
     @classmethod
@@ -207,18 +207,18 @@ class TemplateSpatialModel(_OnMap):
         return grid.lon - (values[0] - lon), grid.lat - (values[1] - lat)
 
     def evaluate(self, grid: SkyGrid, *values: float) -> Array:
-        """Density [...] (with an energy axis [T, ...]) at lon_0, lat_0 (deg)."""
+        """Density [...] (with an energy axis [T, ...]) for lon_0, lat_0 (deg)."""
         fixed = {"energy_true": self._energy_pix(grid)} if self.is_energy_dependent else {}
         return self._factor * self._log_map.at(*self._shifted(grid, values), fixed).value()
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
-        """Density and its derivatives [2, ...] by the position."""
+        """Density and its derivatives [2, ...] with respect to the position."""
         fixed = {"energy_true": self._energy_pix(grid)} if self.is_energy_dependent else {}
         s, by_sky = self._log_map.at(*self._shifted(grid, values), fixed).gradient()
         return self._factor * s, -self._factor * by_sky
 
     def step_scales(self, values: Array) -> Array:  # noqa: ARG002
-        """Return a tenth of a pixel: the slope changes from pixel to pixel."""
+        """Return a tenth of a pixel, since the slope changes from pixel to pixel."""
         return np.full(2, 0.1 * min(self._map.grid.pixel_scales))
 
     def evaluation_radius(self, values: Array) -> float:  # noqa: ARG002
@@ -228,22 +228,22 @@ class TemplateSpatialModel(_OnMap):
 
 @register
 class TemplateNDSpatialModel(_OnMap):
-    """A map with further axes, each of which is a parameter.
+    """A map with further axes, each of which becomes a parameter.
 
     Parameters
     ----------
     map : SkyMap, optional
-        Map; by default it is read. An axis "energy_true" is not a parameter.
+        Map; by default it is read from the file. An axis "energy_true" is not a parameter.
     filename : str or Path, optional
-        Its FITS file.
+        FITS file of the map.
     frame : str, optional
-        Only that of the map.
+        Must be that of the map.
     **parameters
-        Values along the axes, by default the middles of their bounds.
+        Values along the axes, by default in the middle of their ranges.
 
     Notes
     -----
-    Gammapy takes positions to be ICRS whatever the frame of the map. The gradient is that of
+    Gammapy takes positions as ICRS whatever the frame of the map. The gradient is that of
     the interpolation, exact between nodes.
     """
 
@@ -266,7 +266,7 @@ class TemplateNDSpatialModel(_OnMap):
 
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
-        """One parameter for each axis other than the energy."""
+        """Return one parameter for each axis other than the energy."""
         if arguments.get("map") is None and arguments.get("filename") is None:
             return ()
         sky_map = _given_or_read(cls, arguments.get("map"), arguments.get("filename"))
@@ -278,7 +278,7 @@ class TemplateNDSpatialModel(_OnMap):
         return _file_arguments(cls, data)
 
     def _fixed(self, grid: SkyGrid, values: tuple[float, ...]) -> dict[str, Any]:
-        """Pixel coordinate of each axis; those of parameters are single numbers."""
+        """Return the pixel coordinate along each axis; for axes of parameters a single number."""
         axes = {axis.name: axis for axis in self._map.axes}
         named = zip(self.parameter_names, values, strict=True)
         fixed: dict[str, Any] = {name: float(axes[name].to_pix(np.array(v))) for name, v in named}
@@ -292,7 +292,7 @@ class TemplateNDSpatialModel(_OnMap):
         return self._factor * image.value()
 
     def gradient(self, grid: SkyGrid, *values: float) -> tuple[Array, Array]:
-        """Density and its derivatives by the parameters."""
+        """Density and its derivatives with respect to the parameters."""
         image = self._log_map.at(grid.lon, grid.lat, self._fixed(grid, values))
         rows = []
         for name, value in zip(self.parameter_names, values, strict=True):
@@ -304,7 +304,7 @@ class TemplateNDSpatialModel(_OnMap):
         return s, np.stack(rows) if rows else np.zeros((0, *s.shape))
 
     def step_scales(self, values: Array) -> Array:  # noqa: ARG002
-        """Return a tenth of the distance of the nodes."""
+        """Return a tenth of the distance between nodes."""
         axes = {axis.name: axis for axis in self._map.axes}
         steps = [np.diff(axes[name].center) for name in self.parameter_names]
         return np.array([0.1 * float(step.min()) if len(step) else 1.0 for step in steps])
@@ -316,7 +316,7 @@ class TemplateNDSpatialModel(_OnMap):
 def _given_or_read(cls: type, sky_map: Any, filename: str | Path | None) -> SkyMap:
     if sky_map is None and filename is not None:
         return read_sky_map(filename)
-    if hasattr(sky_map, "to_hdulist"):  # one of Gammapy's
+    if hasattr(sky_map, "to_hdulist"):  # a Gammapy map
         sky_map = map_from_gammapy(sky_map)
     if not isinstance(sky_map, SkyMap):
         msg = f"{cls.__name__}: map is {described(sky_map)}, expected a SkyMap or a filename"
@@ -342,14 +342,14 @@ def _axis_default(axis: Axis) -> ParameterDefault:
 
 
 def _with_unit(sky_map: SkyMap) -> SkyMap:
-    """Return the map, in sr-1 if it has no unit."""
+    """Return the map, with the unit sr-1 if it has none."""
     if not Unit(sky_map.unit).is_equivalent(""):
         return sky_map
     return SkyMap(sky_map.data, sky_map.grid.header, sky_map.axes, "sr-1")
 
 
 def _density_of(sky_map: SkyMap, normalize: bool) -> SkyMap:
-    """Return the map as a density, made once for all models of the map."""
+    """Return the map as a density, computed once for all models with this map."""
     key = ("density", normalize)
     if key not in sky_map.kept:
         density = _as_density(sky_map, normalize)
@@ -360,7 +360,7 @@ def _density_of(sky_map: SkyMap, normalize: bool) -> SkyMap:
 
 
 def _as_density(sky_map: SkyMap, normalize: bool) -> SkyMap:
-    """Return the map as a density, every plane of it with an integral of one if asked."""
+    """Return the map as a density, if requested with each plane normalised to an integral of one."""
     if not normalize:
         if Unit(sky_map.unit).is_equivalent(""):
             log.warning("Missing spatial template unit, assuming sr^-1")

@@ -1,4 +1,4 @@
-"""The base of spectral models, and what a user asks of them, in quantities."""
+"""The base class of spectral models, with its public methods in quantities."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Array = NDArray[np.float64]
 
 
 class SpectralModel(SpectralArrays):
-    """Base of spectral models; a new one needs `evaluate` only.
+    """Base class of spectral models; a new one needs only `evaluate`.
 
-    ``linear`` names the parameter that only multiplies. Integrals are taken with 1 in its
-    place, so that they and their derivatives hold for zero and negative amplitudes too.
+    ``linear`` names the parameter that is a mere factor. Integrals are computed with 1 in its
+    place, so that they and their derivatives are valid for zero and negative amplitudes, too.
 
-    A subclass without `gradient` gets one from differences of `evaluate`, good to about 1e-9
+    A subclass without `gradient` gets one from finite differences of `evaluate`, accurate to about 1e-9
     of its maximum, and Hessians from differences of the gradient.
     """
 
@@ -39,7 +39,7 @@ class SpectralModel(SpectralArrays):
     is_norm: bool = False
 
     def check(self, energy: Array | None = None) -> None:
-        """Evaluate the model once, to tell a wrong class before it is used.
+        """Evaluate the model once, to detect an invalid class before it is used.
 
         Parameters
         ----------
@@ -49,8 +49,8 @@ class SpectralModel(SpectralArrays):
         Raises
         ------
         ModelError
-            Naming the class, if there are no parameters or the value is not a finite plain
-            array of the shape of the energies.
+            If there are no parameters, or the value is not a finite plain array of the shape of the
+            energies; the message names the class.
         """
         energy = np.geomspace(0.5, 2.0, 6).reshape(2, 3) if energy is None else energy
         check_parameters(self)
@@ -92,12 +92,12 @@ class SpectralModel(SpectralArrays):
 
     @property
     def is_counts(self) -> bool:
-        """Whether its amplitudes lack area and time: for a source without exposure.
+        """Whether its amplitudes lack area and time, as for a source without exposure.
 
         Raises
         ------
         ModelError
-            If some of them do, and others do not.
+            If this is true of some amplitudes, but not of all.
         """
         pairs = zip(self.defaults, self.named_parameters(), strict=True)
         found = {default.counts(par) for default, (_, par) in pairs if default.is_flux}
@@ -107,13 +107,13 @@ class SpectralModel(SpectralArrays):
         return found == {True}
 
     def __call__(self, energy: u.Quantity) -> u.Quantity:
-        """Value at energies."""
+        """Evaluate the model at energies."""
         values = self.internal_values.tolist()
         y = self.evaluate(np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float), *values)
         return u.Quantity(y, self.output_unit)
 
     def integral(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
-        """Integral between energies, by the rule that a fit uses for one such bin.
+        """Integrate between energies, by the rule that a fit uses for such a bin.
 
         Parameters
         ----------
@@ -130,7 +130,7 @@ class SpectralModel(SpectralArrays):
         return u.Quantity(flux, self.output_unit * u.TeV)
 
     def energy_flux(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
-        """Integral of energy times value between energies, by the rule of `integral`."""
+        """Integrate energy times value between energies, by the rule of `integral`."""
         grid, shape = _bins_between(energy_min, energy_max)
         flux = self._energy_flux_bins(grid, self.internal_values).reshape(shape)
         return u.Quantity(flux, self.output_unit * u.TeV**2)
@@ -139,7 +139,7 @@ class SpectralModel(SpectralArrays):
         return grid.integrate(np.asarray(grid.nodes * self.evaluate(grid.nodes, *values.tolist())))
 
     def spectral_index(self, energy: u.Quantity, epsilon: float = 1e-5) -> u.Quantity:
-        """Index of the power law through the values at an energy and at (1 + epsilon) times it."""
+        """Return the index of the power law through the values at an energy and at (1 + epsilon) times it."""
         at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
         return u.Quantity(self._index_at(at, self.internal_values, epsilon))
 
@@ -147,7 +147,7 @@ class SpectralModel(SpectralArrays):
         y0, y1 = (self.evaluate(e, *values.tolist()) for e in (energy, energy * (1 + epsilon)))
         return np.asarray(np.log(y0 / y1) / np.log1p(epsilon))
 
-    # --- errors: median, and one standard deviation down and up -----------------------
+    # --- errors: median, and one standard deviation downwards and upwards -------------
 
     def evaluate_error(
         self,
@@ -156,23 +156,23 @@ class SpectralModel(SpectralArrays):
         random_state: Any = 42,
         samples: Sequence[u.Quantity] | None = None,
     ) -> u.Quantity:
-        """Value at energies, with errors from samples of the parameters (Gammapy's numbers).
+        """Evaluate the model at energies, with errors from samples of the parameters (Gammapy's numbers).
 
         Parameters
         ----------
         energy : Quantity [...]
             Energies.
         n_samples : int
-            Samples for each parameter, drawn from `covariance`.
+            Number of samples of each parameter, drawn from `covariance`.
         random_state : int, RandomState or Generator
             Seed or generator.
         samples : list of Quantity, optional
-            Samples of each parameter, instead of those that are drawn.
+            Samples of each parameter, used instead of drawing them.
 
         Returns
         -------
         Quantity [3, ...]
-            Median, and how far one standard deviation goes down and up from it.
+            Median, and one standard deviation downwards and upwards.
         """
         at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
 
@@ -190,7 +190,7 @@ class SpectralModel(SpectralArrays):
         random_state: Any = 42,
         samples: Sequence[u.Quantity] | None = None,
     ) -> u.Quantity:
-        """`integral` with errors [3, ...], as of `evaluate_error`."""
+        """Return `integral` with errors [3, ...]; see `evaluate_error`."""
         grid, shape = _bins_between(energy_min, energy_max)
 
         def function(values: Array) -> Array:
@@ -207,7 +207,7 @@ class SpectralModel(SpectralArrays):
         random_state: Any = 42,
         samples: Sequence[u.Quantity] | None = None,
     ) -> u.Quantity:
-        """`energy_flux` with errors [3, ...], as of `evaluate_error`."""
+        """Return `energy_flux` with errors [3, ...]; see `evaluate_error`."""
         grid, shape = _bins_between(energy_min, energy_max)
 
         def function(values: Array) -> Array:
@@ -223,7 +223,7 @@ class SpectralModel(SpectralArrays):
         random_state: Any = 42,
         samples: Sequence[u.Quantity] | None = None,
     ) -> u.Quantity:
-        """`spectral_index` with errors [3, ...], as of `evaluate_error`."""
+        """Return `spectral_index` with errors [3, ...]; see `evaluate_error`."""
         at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
 
         def function(values: Array) -> Array:
@@ -246,19 +246,21 @@ class SpectralModel(SpectralArrays):
         energy_min: u.Quantity = u.Quantity(0.1, "TeV"),  # noqa: B008
         energy_max: u.Quantity = u.Quantity(100, "TeV"),  # noqa: B008
     ) -> u.Quantity:
-        """Energies at which the spectrum has a value, in TeV; NaN if there is none.
+        """Find the energy at which the spectrum has a value, in TeV; NaN if there is none.
 
         Parameters
         ----------
         value : Quantity
             Value.
         energy_min, energy_max : Quantity
-            Between which to look; not used where there is a formula.
+            Range to search; not used if there is an analytic solution.
         """
         target = float(u.Quantity(value).to_value(self.output_unit))
         values = self.internal_values.tolist()
 
-        def distance(energy: float) -> float:  # of about one, for the tolerances of the search
+        def distance(
+            energy: float,
+        ) -> float:  # scaled to about one, for the tolerances of the search
             return float(self.evaluate(np.array(energy), *values) / target - 1)
 
         limits = (float(u.Quantity(e).to_value("TeV")) for e in (energy_min, energy_max))
@@ -270,16 +272,16 @@ class SpectralModel(SpectralArrays):
         energy_min: u.Quantity = u.Quantity(0.1, "TeV"),  # noqa: B008
         energy_max: u.Quantity = u.Quantity(100, "TeV"),  # noqa: B008
     ) -> list[u.Quantity]:
-        """`inverse` of each of several values."""
+        """Return `inverse` for each of several values."""
         return [self.inverse(value, energy_min, energy_max) for value in np.atleast_1d(values)]
 
     def reference_fluxes(self, energy_axis: Any) -> dict[str, u.Quantity]:
-        """Energies and fluxes in the bins of an axis, by the names that flux points give them.
+        """Return energies and fluxes in the bins of an axis, under the names used by flux points.
 
         Parameters
         ----------
         energy_axis : Axis or MapAxis
-            Axis of energies, of gmdask or of Gammapy.
+            Energy axis, of gmdask or of Gammapy.
         """
         center, edges = (
             u.Quantity(e, energy_axis.unit) for e in (energy_axis.center, energy_axis.edges)
@@ -296,7 +298,7 @@ class SpectralModel(SpectralArrays):
     def plot(
         self, energy_bounds: Any, ax: Axes | None = None, sed_type: str = "dnde", **kwargs: Any
     ) -> Axes:
-        """Draw the spectrum, see `gmdask.plot.plot_spectral_model`.
+        """Draw the spectrum; see `gmdask.plot.plot_spectral_model`.
 
         Parameters
         ----------
@@ -305,7 +307,7 @@ class SpectralModel(SpectralArrays):
         ax : `matplotlib.axes.Axes`, optional
         sed_type : {"dnde", "e2dnde"}
         **kwargs
-            energy_power, label, and what matplotlib's ``plot`` takes, such as color.
+            energy_power, label, and options of matplotlib's ``plot``, such as color.
         """
         axes: Axes = draw(
             "plot_spectral_model", self, energy_bounds, ax, sed_type=sed_type, **kwargs
@@ -322,7 +324,7 @@ class SpectralModel(SpectralArrays):
         energy_bounds, ax, sed_type
             See `plot`.
         **kwargs
-            energy_power, and what matplotlib's ``fill_between`` takes, such as color.
+            energy_power, and options of matplotlib's ``fill_between``, such as color.
         """
         more = {"covariance": self.covariance, "sed_type": sed_type, **kwargs}
         axes: Axes = draw("plot_spectral_error", self, energy_bounds, ax, **more)
@@ -330,7 +332,7 @@ class SpectralModel(SpectralArrays):
 
 
 def _bins_between(low: u.Quantity, high: u.Quantity) -> tuple[EnergyGrid, tuple[int, ...]]:
-    """Bins between energies, and the shape of these."""
+    """Return the bins between energies, and the shape of the energies."""
     at = [np.asarray(u.Quantity(e).to_value("TeV"), dtype=float) for e in (low, high)]
     lower, upper = np.broadcast_arrays(*at)
     return EnergyGrid.from_bounds(lower.ravel(), upper.ravel()), lower.shape

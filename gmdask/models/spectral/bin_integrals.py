@@ -1,4 +1,4 @@
-"""What a fit takes of a spectrum: values, integrals over bins, and their derivatives.
+"""Array functions of spectra that a fit uses: values, integrals over bins, and their derivatives.
 
 The array functions take energies in TeV and scalar parameters in the model's internal units
 (TeV, cm, s) and return dnde in cm-2 s-1 TeV-1 (norm models: numbers).
@@ -24,20 +24,20 @@ Array = NDArray[np.float64]
 
 
 class SpectralArrays(ModelBase):
-    """Array functions of spectral models, which `SpectralModel` inherits."""
+    """Array functions of spectral models; the base class of `SpectralModel`."""
 
     linear: str | None = None
 
     # --- arrays -----------------------------------------------------------------
 
     def evaluate(self, energy: Array, *values: float) -> Array:
-        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1, or a norm."""
+        """Differential flux at energies (TeV), in cm-2 s-1 TeV-1, or a dimensionless norm."""
         raise NotImplementedError
 
     def gradient(self, energy: Array, *values: float) -> tuple[Array, Array]:
-        """Differential flux [...] and its derivatives [P, ...] by the parameters.
+        """Differential flux [...] and its derivatives [P, ...] with respect to the parameters.
 
-        Fourth-order central differences, unless the class has them analytically.
+        Fourth-order central differences, unless the class implements them analytically.
         """
         y = np.asarray(self.evaluate(energy, *values))
         at = np.array(values, dtype=float)
@@ -47,20 +47,22 @@ class SpectralArrays(ModelBase):
         def function(v: Array) -> Array:
             return np.asarray(self.evaluate(energy, *v.tolist()))
 
-        scales = 0.3 * estimated_scales(function, at, y, usual)  # a cutoff is steeper than all
+        scales = 0.3 * estimated_scales(
+            function, at, y, usual
+        )  # steps that are small enough for a cutoff
         return y, first_derivatives(function, at, scales, no_limit, no_limit)
 
     def hessian(self, energy: Array, *values: float) -> Array:
         """Second derivatives [P, P, ...] of the differential flux by the parameters.
 
-        Differences of the gradient, unless the class has them analytically.
+        Differences of the gradient, unless the class implements them analytically.
         """
         at = np.array(values, dtype=float)
         scales = self._scales(*self.gradient(energy, *values), at)
         return second_derivatives(lambda v: self.gradient(energy, *v)[1], at, scales)
 
     def _scales(self, y: Array, dy: Array, values: Array) -> Array:
-        """Scales [P] for differences; one that has a unit is not stepped over by far."""
+        """Return scales [P] for finite differences; for parameters with a unit they are limited."""
         has_unit = np.array([bool(unit) for unit in self.internal_units], dtype=bool)
         cap = np.where(has_unit & (values != 0), np.abs(values), np.inf)
         return np.asarray(np.minimum(natural_scales(y, dy, values), cap))
@@ -76,7 +78,7 @@ class SpectralArrays(ModelBase):
             return (weights * y).sum(axis=1), (dy * weights).sum(axis=2)
 
     def _unit_values(self, values: Array) -> tuple[int | None, float, Array]:
-        """Position and value of the linear parameter, and values with 1 in its place."""
+        """Return position and value of the linear parameter, and the values with 1 in its place."""
         if self.linear is None:
             return None, 1.0, values
         k = self.parameter_names.index(self.linear)
@@ -120,7 +122,7 @@ class SpectralArrays(ModelBase):
         f : ndarray [T]
             As `integral_bins`.
         df : ndarray [P, T]
-            Exact derivatives of ``f`` by all parameters, frozen ones included.
+            Exact derivatives of ``f`` with respect to all parameters, frozen ones included.
         """
         k, amplitude, unit = self._unit_values(values)
         f, df = self._gradient_or_nan(grid, unit)
@@ -130,7 +132,7 @@ class SpectralArrays(ModelBase):
         return amplitude * f, df
 
     def _gradient_or_nan(self, grid: EnergyGrid, unit: Array) -> tuple[Array, Array]:
-        """Integrals and derivatives, NaN where numbers of Python cannot be divided or overflow."""
+        """Return integrals and derivatives, NaN where Python numbers are divided by zero or overflow."""
         try:
             return self._bins_gradient(grid, unit)
         except ArithmeticError:
@@ -150,7 +152,7 @@ class SpectralArrays(ModelBase):
         Returns
         -------
         ndarray [P, P, T]
-            Symmetric, good to about 1e-8 of the largest element of each [p, q].
+            Symmetric, accurate to about 1e-8 of the largest element of each [p, q].
         """
         k, amplitude, unit = self._unit_values(values)
         f, df = self._gradient_or_nan(grid, unit)

@@ -1,4 +1,4 @@
-"""Spectra made of other spectra."""
+"""Spectra composed of other spectra."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 @register
 class CompoundSpectralModel(SpectralModel):
-    """Product, sum or difference of two spectra; Hessians are differences of the gradient.
+    """Product, sum or difference of two spectra; Hessians are finite differences of the gradient.
 
-    The parameters are those of both, by the names "model1.index", "model2.norm", ...
+    It has the parameters of both, under the names "model1.index", "model2.norm", ...
 
     Parameters
     ----------
     model1, model2 : SpectralModel
-        The two.
+        The two spectra.
     operator : {"mul", "add", "sub"} or function
-        What is done with them; also the functions of that name in the module ``operator``.
+        The operation; also as the function of that name in the module ``operator``.
 
     Raises
     ------
     ModelError
-        If one is not a spectrum, or if their units do not fit.
+        If one is not a spectrum, or their units are incompatible.
     """
 
     tag = ("CompoundSpectralModel", "compound")
@@ -89,7 +89,7 @@ class CompoundSpectralModel(SpectralModel):
     def combined(cls, first: SpectralModel, second: object, operator: str) -> SpectralModel:
         """Combine two spectra, or a spectrum and a constant flux.
 
-        Returns ``NotImplemented`` for what cannot be combined, as operators do.
+        Returns ``NotImplemented`` for other operands, as operators do.
         """
         if isinstance(second, SpectralModel):
             return cls(first, second, operator)
@@ -102,18 +102,18 @@ class CompoundSpectralModel(SpectralModel):
 
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
-        """Return none: they are written with the two models."""
+        """Return none, since the parameters are written with the two models."""
         del arguments
         return ()
 
     def parameter(self, name: str) -> Parameter:
-        """Parameter by its name, "model1.index"."""
+        """Return a parameter by its name, "model1.index"."""
         key, _, rest = name.partition(".")
         model: ModelBase = self.__dict__[key]
         return model.parameter(rest)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Names and parameters of the first, then of the second."""
+        """Return names and parameters of the first, then of the second model."""
         return [
             (f"{key}.{name}", par)
             for key in self.nested
@@ -167,7 +167,7 @@ class CompoundSpectralModel(SpectralModel):
 
 @register
 class ScaleSpectralModel(SpectralModel):
-    """Another spectrum times a norm; the parameters of that spectrum stay as they are.
+    """Another spectrum times a norm; the parameters of that spectrum are fixed.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Power laws with a break or a cutoff.
 
-All are A exp(L): each class gives L and its derivatives, the rest is common.
+All have the form A exp(L): each class implements L and its derivatives.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _MEV = 1e6  # per TeV
 
 
 class _Exponential(SpectralModel):
-    """Base of y = A exp(L(E)); Hessians are differences of the analytic gradient."""
+    """Base class of y = A exp(L(E)); Hessians are finite differences of the analytic gradient."""
 
     def _log(self, energy: Array, values: tuple[float, ...]) -> Array:
         """L at energies (TeV)."""
         raise NotImplementedError
 
     def _log_gradient(self, energy: Array, values: tuple[float, ...]) -> tuple[Array, Array]:
-        """L [...] at energies (TeV) and its derivatives [P, ...], that by A left as it is."""
+        """L [...] at energies (TeV) and its derivatives [P, ...]; the one for A is not set."""
         raise NotImplementedError
 
     def evaluate(self, energy: Array, *values: float) -> Array:
@@ -107,7 +107,7 @@ class ExpCutoffPowerLawSpectralModel(_ExpCutoff):
 
 @register
 class ExpCutoffPowerLawNormSpectralModel(_ExpCutoff):
-    """Cutoff without unit, norm (E / reference)^-index exp(-(lambda_ E)^alpha)."""
+    """Dimensionless cutoff, norm (E / reference)^-index exp(-(lambda_ E)^alpha)."""
 
     tag = ("ExpCutoffPowerLawNormSpectralModel", "ecpl-norm")
     is_norm = True
@@ -152,7 +152,7 @@ class ExpCutoffPowerLaw3FGLSpectralModel(_Exponential):
 
 @register
 class SuperExpCutoffPowerLaw3FGLSpectralModel(_Exponential):
-    """Cutoff of 3FGL, exp((reference / ecut)^index_2 - (E / ecut)^index_2) on a power law."""
+    """Cutoff of the 3FGL, exp((reference / ecut)^index_2 - (E / ecut)^index_2), on a power law."""
 
     tag = ("SuperExpCutoffPowerLaw3FGLSpectralModel", "secpl-3fgl")
     linear = "amplitude"
@@ -180,7 +180,7 @@ class SuperExpCutoffPowerLaw3FGLSpectralModel(_Exponential):
 
 @register
 class SuperExpCutoffPowerLaw4FGLSpectralModel(_Exponential):
-    """Cutoff of 4FGL, exp(expfactor (reference^index_2 - E^index_2)), energies in MeV."""
+    """Cutoff of the 4FGL, exp(expfactor (reference^index_2 - E^index_2)), with energies in MeV."""
 
     tag = ("SuperExpCutoffPowerLaw4FGLSpectralModel", "secpl-4fgl")
     linear = "amplitude"
@@ -208,7 +208,7 @@ class SuperExpCutoffPowerLaw4FGLSpectralModel(_Exponential):
 
 @register
 class SuperExpCutoffPowerLaw4FGLDR3SpectralModel(_Exponential):
-    """Cutoff of 4FGL-DR3.
+    """Cutoff of the 4FGL-DR3.
 
     With l = ln(E / reference), b = index_2, a = expfactor,
     L = -index_1 l + a l / b + a (1 - e^(b l)) / b², which is -index_1 l - a l² ψ(b l) with the
@@ -253,7 +253,7 @@ class SuperExpCutoffPowerLaw4FGLDR3SpectralModel(_Exponential):
 
 
 def _psi_slope(x: Array) -> Array:
-    """Differentiate ψ(x) = (e^x - 1 - x) / x²."""
+    """Derivative of ψ(x) = (e^x - 1 - x) / x²."""
     small = np.abs(x) < 0.5
     s = np.where(small, x, 0.0)
     series = np.zeros_like(s)
@@ -267,7 +267,7 @@ def _psi_slope(x: Array) -> Array:
 
 @register
 class BrokenPowerLawSpectralModel(_Exponential):
-    """Broken power law, amplitude (E / ebreak)^-index1 below ebreak and -index2 from there on."""
+    """Broken power law, amplitude (E / ebreak)^-index1 below ebreak and with index2 above."""
 
     tag = ("BrokenPowerLawSpectralModel", "bpl")
     linear = "amplitude"

@@ -1,12 +1,12 @@
-"""Integrals over energy bins: nodes, and the power law through each pair of them.
+"""Integrals over energy bins: the nodes, and the power law through each pair of adjacent nodes.
 
-Within a bin the spectrum is taken at ``num`` nodes, and between two neighbours it is
+Within a bin the spectrum is evaluated at ``num`` nodes, and between two adjacent nodes it is
 integrated as the power law through both (the rule of Gammapy 2.1, `integrate_spectrum`).
 With L = ln(x1/x0), u = ln(x1 y1 / (x0 y0)) this is
 
     I = x0 y0 L φ(u),   φ(u) = (e^u - 1) / u,
 
-homogeneous of degree one in (y0, y1), with the exact derivatives
+This is homogeneous of degree one in (y0, y1), with the exact derivatives
 
     ∂I/∂y0 = x0 L ψ(u),   ∂I/∂y1 = x1 L ψ(-u),   ψ(u) = (e^u - 1 - u) / u²,
 
@@ -27,7 +27,7 @@ __all__ = ["EnergyGrid", "phi", "psi"]
 
 Array = NDArray[np.float64]
 
-_SMALL = 0.05  # below, series (error 2e-17); above, differences (error 1e-14)
+_SMALL = 0.05  # series below this (error 2e-17), differences above (error 1e-14)
 _LARGE = 700.0  # keeps exp finite
 
 
@@ -51,17 +51,17 @@ def psi(x: Array) -> Array:
 
 
 class EnergyGrid:
-    """Energy bins with the nodes at which a spectrum is taken to be integrated.
+    """Energy bins, with the nodes at which a spectrum is evaluated for integration.
 
-    Built once per axis; spectra on it are arrays [T, num].
+    It is created once per axis; spectra on it are arrays [T, num].
 
     Parameters
     ----------
     edges : array [T + 1]
         Edges of the bins, positive and increasing.
     unit : str or Unit
-        Unit of ``edges``. Give edges in the unit of the axis: the number of nodes per bin,
-        int(max(100 log10(E[t+1] / E[t]))), often sits on an integer.
+        Unit of ``edges``, which should be that of the axis: the number of nodes per bin,
+        int(max(100 log10(E[t+1] / E[t]))), is sensitive to rounding.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class EnergyGrid:
     def from_bounds(
         cls, low: ArrayLike, high: ArrayLike, unit: str | u.UnitBase = "TeV"
     ) -> EnergyGrid:
-        """Grid of bins that need not touch.
+        """Return a grid of bins that need not be adjacent.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class EnergyGrid:
         return len(self.low)
 
     def _exponent(self, y: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Exponent u of every pair of nodes, where it exists, and where the sign changes."""
+        """Return the exponent u of every pair of nodes, where it exists, and where the sign changes."""
         y0, y1 = y[:, :-1], y[:, 1:]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
             ratio = y1 / y0
@@ -141,15 +141,15 @@ class EnergyGrid:
         Parameters
         ----------
         y : ndarray [T, num]
-            Spectrum at `nodes`, per TeV. Where it is zero at one end of a pair, the pair
-            contributes nothing; where its sign changes, its trapezium.
+            Spectrum at `nodes`, per TeV. A pair with a zero at one end contributes
+            nothing; a pair with a change of sign contributes its trapezoid.
 
         Returns
         -------
         ndarray [T]
         """
         y0 = y[:, :-1]
-        if y.min(initial=np.inf) > 0 and y.max(initial=0.0) < np.inf:  # by far the usual case
+        if y.min(initial=np.inf) > 0 and y.max(initial=0.0) < np.inf:  # by far the most common case
             with np.errstate(over="ignore", divide="ignore"):
                 exponent = self._log + np.log(y[:, 1:] / y0)
             size = np.abs(exponent)
@@ -163,7 +163,7 @@ class EnergyGrid:
         return np.asarray(parts.sum(axis=1))
 
     def weights(self, y: Array) -> Array:
-        """Differentiate the integral over each bin by the spectrum at its nodes.
+        """Derivative of the integral over each bin with respect to the spectrum at its nodes.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class EnergyGrid:
         Returns
         -------
         ndarray [T, num]
-            w with integral = (w * y).sum(axis=1).
+            Weights w with integral = (w * y).sum(axis=1).
         """
         exponent, same, flips = self._exponent(y)
         left = np.where(same, self._x0_log * psi(exponent), 0.0)

@@ -1,4 +1,4 @@
-"""Radiation of particle populations, through the package ``naima``."""
+"""Radiation of particle populations, with the package ``naima``."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _PARTICLES = (
 
 @register
 class NaimaSpectralModel(SpectralModel):
-    """Spectrum of a radiative model of naima.
+    """Spectrum of a naima radiative model.
 
-    The parameters are those of its particle distribution, and the magnetic field ``B`` of
-    synchrotron radiation; with synchrotron self-Compton ``B`` and ``radius``. Gradients are
-    differences, each of which costs evaluations of naima. YAML holds the classes and settings of
-    naima's models, if they are its own; Gammapy cannot read that (nor what it writes itself).
+    The parameters are those of its particle distribution, and the magnetic field ``B`` for
+    synchrotron radiation; for synchrotron self-Compton ``B`` and ``radius``. Gradients are
+    finite differences, each of which needs evaluations of naima. The classes and settings of
+    naima's models are written to YAML if they are naima's own; Gammapy cannot read that (nor its own files).
 
     Parameters
     ----------
     radiative_model : object
-        Instance of a class of ``naima.models``; it is changed by evaluation.
+        Instance of a class of ``naima.models``; evaluation changes it.
     distance : Quantity
         Distance of the source.
     seed : str or list of str, optional
-        Seed photon fields of an inverse Compton model, by default all.
+        Seed photon fields of an inverse Compton model; by default all.
     nested_models : dict, optional
         ``{"SSC": {"B": ..., "radius": ...}}`` for synchrotron self-Compton.
     **parameters
@@ -67,7 +67,7 @@ class NaimaSpectralModel(SpectralModel):
 
     tag = ("NaimaSpectralModel", "naima")
     linear = None
-    _grid: ClassVar[Array] = np.logspace(-7, 9, 100)  # eV, of the synchrotron photons
+    _grid: ClassVar[Array] = np.logspace(-7, 9, 100)  # eV; energies of the synchrotron photons
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class NaimaSpectralModel(SpectralModel):
 
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
-        """Those of the particles, and ``B`` and ``radius`` where they are."""
+        """Return the parameters of the particles, and ``B`` and ``radius`` where they apply."""
         model = arguments["radiative_model"]
         particles = model.particle_distribution
         found = [Parameter(name, getattr(particles, name)) for name in _free(particles)]
@@ -101,7 +101,7 @@ class NaimaSpectralModel(SpectralModel):
 
     @property
     def include_ssc(self) -> bool:
-        """Whether synchrotron photons are scattered too."""
+        """Whether synchrotron photons are scattered, too."""
         return _has_ssc(self.radiative_model, self.nested_models)
 
     def evaluate(self, energy: Array, *values: float) -> Array:
@@ -145,7 +145,7 @@ class NaimaSpectralModel(SpectralModel):
     # --- plain data -------------------------------------------------------------------
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return the classes and settings of naima's models, distance and seeds.
+        """Return the classes and settings of naima's models, distance and seed photon fields.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class NaimaSpectralModel(SpectralModel):
             particles |= {"energy": _plain(table._energy), "values": _plain(table._values)}
         settings = [name for name in model.param_names if name not in self.parameter_names]
         radiation = _described(model, _RADIATION, settings)
-        if self.include_ssc:  # made anew in each evaluation
+        if self.include_ssc:  # this seed photon field is recomputed in each evaluation
             radiation["seed_photon_fields"].pop("SSC", None)
         radiation["particle_distribution"] = particles
         return {
@@ -171,14 +171,14 @@ class NaimaSpectralModel(SpectralModel):
 
     @classmethod
     def extra_from_dict(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Make naima's models."""
+        """Create naima's models."""
         keys = ("radiative_model", "distance", "seed", "nested_models")
         super().extra_from_dict({key: value for key, value in data.items() if key not in keys})
         radiation = data.get("radiative_model")
         if not isinstance(radiation, dict):
             msg = (
                 "radiative_model is missing: a NaimaSpectralModel that Gammapy wrote cannot be read "
-                "from YAML, which does not hold its model"
+                "from YAML, which does not contain its model"
             )
             raise ModelError(msg)
         try:
@@ -201,7 +201,7 @@ class NaimaSpectralModel(SpectralModel):
 
 
 def _free(particles: Any) -> list[str]:
-    """Parameters of a particle distribution; a table has an amplitude only."""
+    """Return the parameters of a particle distribution; a table has only an amplitude."""
     return list(getattr(particles, "param_names", ("amplitude",)))
 
 
@@ -210,16 +210,16 @@ def _has_ssc(model: Any, nested: Mapping[str, Any]) -> bool:
 
 
 def _described(model: Any, known: tuple[str, ...], names: Iterable[str]) -> dict[str, Any]:
-    """Class and settings of a model of naima."""
+    """Return the class and settings of a naima model."""
     name = type(model).__name__
     if name not in known or type(model) is not getattr(_naima(), name):
-        msg = f"{model!r} is not of naima's {', '.join(known)}: it has no plain data"
+        msg = f"{model!r} is not one of naima's {', '.join(known)}, and cannot be converted to plain data"
         raise ModelError(msg)
     return {"type": name, **{key: _plain(getattr(model, key)) for key in names}}
 
 
 def _known(data: Any, known: tuple[str, ...]) -> Any:
-    """Class that plain data name."""
+    """Return the class that plain data refer to."""
     name = data.get("type") if isinstance(data, dict) else data
     if name not in known:
         msg = f"type {name!r}, expected one of {', '.join(known)}"
@@ -228,7 +228,7 @@ def _known(data: Any, known: tuple[str, ...]) -> Any:
 
 
 def _particles_from(data: Any) -> Any:
-    """Particle distribution; the values of its parameters are those of the spectral model."""
+    """Return a particle distribution; the values of its parameters are those of the spectral model."""
     kind = _known(data, _PARTICLES)
     if data["type"] == "TableModel":
         return kind(_quantities(data.get("energy")), _quantities(data.get("values")))
@@ -240,7 +240,7 @@ def _particles_from(data: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Settings with their quantities as data and unit."""
+    """Convert settings to plain data, with quantities as data and unit."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, u.Quantity):
@@ -249,7 +249,7 @@ def _plain(value: Any) -> Any:
 
 
 def _quantities(value: Any) -> Any:
-    """Settings from plain data."""
+    """Convert plain data to settings."""
     if not isinstance(value, Mapping):
         return np.array(value) if isinstance(value, list) else value
     if value.keys() == {"data", "unit"}:

@@ -34,7 +34,7 @@ _AMPLITUDE = ParameterDefault("amplitude", 1e-12, "cm-2 s-1 TeV-1", interp="log"
 
 
 class _PowerLaw(SpectralModel):
-    """Power law y = A (E / E0)^-γ; the subclasses differ in names and order."""
+    """Power law y = A (E / E0)^-γ; the subclasses differ in names and order of the parameters."""
 
     _order: ClassVar[tuple[int, int, int]]  # positions of γ, A, E0
 
@@ -70,7 +70,7 @@ class _PowerLaw(SpectralModel):
 
     @property
     def pivot_energy(self) -> u.Quantity:
-        """Energy at which the relative error is smallest, by a formula (Abdo et al. 2009)."""
+        """Energy at which the relative error is smallest, analytically (Abdo et al. 2009)."""
         index, amplitude, reference = (self.parameter(self.parameter_names[k]) for k in self._order)
         with np.errstate(invalid="ignore", divide="ignore"):
             spread = np.divide(*self.covariance.matrix_of([index, amplitude])[0, ::-1])
@@ -82,7 +82,7 @@ class _PowerLaw(SpectralModel):
         energy_min: u.Quantity | None = None,  # noqa: ARG002
         energy_max: u.Quantity | None = None,  # noqa: ARG002
     ) -> u.Quantity:
-        """Energy at which the power law has a value."""
+        """Return the energy at which the power law has a value."""
         index, amplitude, reference = (self.parameter(self.parameter_names[k]) for k in self._order)
         ratio = (u.Quantity(value) / amplitude.quantity).to_value("")
         return reference.quantity * np.power(ratio, -1 / index.value)
@@ -126,7 +126,7 @@ class PowerLawSpectralModel(_PowerLaw):
 
 @register
 class PowerLawNormSpectralModel(_PowerLaw):
-    """Power law without unit, norm (E / reference)^-tilt: it multiplies something else."""
+    """Dimensionless power law, norm (E / reference)^-tilt, to multiply another model."""
 
     tag = ("PowerLawNormSpectralModel", "pl-norm")
     is_norm = True
@@ -161,13 +161,13 @@ class PowerLaw2SpectralModel(SpectralModel):
 
     @staticmethod
     def _total(index: float, emin: float, emax: float) -> tuple[float, Array]:
-        """Integral of (E/emin)^-index between the limits, and derivatives [3] of its log."""
+        """Integral of (E/emin)^-index between the limits, and the derivatives [3] of its logarithm."""
         width = np.log(emax / emin)
         x = np.array([(1 - index) * width])
         mean = float(phi(x)[0])
         total = emin * width * mean
         by_index = -width * (mean - float(psi(x)[0])) / mean
-        by_emin = index / emin - 1 / total  # of emin^index, and of the lower limit
+        by_emin = index / emin - 1 / total  # from emin^index, and from the lower limit
         by_emax = (emax / emin) ** -index / total
         return total, np.array([by_index, by_emin, by_emax])
 
@@ -196,7 +196,7 @@ class PowerLaw2SpectralModel(SpectralModel):
         energy_min: u.Quantity | None = None,  # noqa: ARG002
         energy_max: u.Quantity | None = None,  # noqa: ARG002
     ) -> u.Quantity:
-        """Energy at which the power law has a value."""
+        """Return the energy at which the power law has a value."""
         at_emin = self(self.emin.quantity)
         ratio = (u.Quantity(value) / at_emin).to_value("")
         return self.emin.quantity * np.power(ratio, -1 / self.index.value)
@@ -317,14 +317,14 @@ class LogParabola2SpectralModel(_LogParabola):
     def e_peak(self) -> u.Quantity:
         """Energy in TeV at which E² dnde is largest, NaN if there is none.
 
-        Gammapy's formula holds where ``escale`` equals ``reference`` only.
+        Gammapy's formula is valid only if ``escale`` equals ``reference``.
         """
         return self._peak()
 
 
 @register
 class LogParabolaNormSpectralModel(_LogParabola):
-    """Log parabola without unit, norm x^-(alpha + beta ln x), x = E / reference."""
+    """Dimensionless log parabola, norm x^-(alpha + beta ln x), x = E / reference."""
 
     tag = ("LogParabolaNormSpectralModel", "lp-norm")
     is_norm = True

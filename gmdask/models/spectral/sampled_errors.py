@@ -1,4 +1,4 @@
-"""Errors of what follows from a spectrum, from samples of its parameters: Gammapy's numbers."""
+"""Errors of quantities derived from a spectrum, by sampling its parameters: Gammapy's numbers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-_SIGMA = 50 * (1 - erf(1 / sqrt(2)))  # percent below one standard deviation under the mean
+_SIGMA = 50 * (1 - erf(1 / sqrt(2)))  # percentile one standard deviation below the mean
 
 
 def _internal_samples(
     model: SpectralModel, n_samples: int, random_state: Any, samples: Sequence[u.Quantity] | None
 ) -> Array:
-    """Values [samples, P] in internal units; given ones are converted."""
+    """Return values [samples, P] in internal units; given samples are converted."""
     named, unique = model.named_parameters(), model.parameters
     at = [unique.index(par) for _, par in named]
     if samples is None:
@@ -45,20 +45,20 @@ def sampled_errors(
     random_state: Any,
     samples: Sequence[u.Quantity] | None,
 ) -> Array:
-    """Median of a function of the parameters, and how far one standard deviation goes down and up.
+    """Median of a function of the parameters, and one standard deviation downwards and upwards.
 
     Parameters
     ----------
     model : SpectralModel
         The spectrum.
     function : callable
-        Takes values [P] in internal units, and returns an array [...].
+        Takes values [P] in internal units and returns an array [...].
     n_samples : int
-        Samples for each parameter.
+        Number of samples of each parameter.
     random_state : int, RandomState or Generator
         Seed or generator.
     samples : list of Quantity, optional
-        Samples of each parameter, instead of those that are drawn.
+        Samples of each parameter, used instead of drawing them.
 
     Returns
     -------
@@ -73,9 +73,9 @@ def sampled_errors(
 
 
 def sampled_pivot(model: SpectralModel, reference: u.Quantity) -> u.Quantity:
-    """Energy at which the relative error of a spectrum is smallest, within e³ of a reference.
+    """Energy at which the relative error of a spectrum is smallest, within a factor of e³ of a reference.
 
-    NaN, with a message in the log, if there is none.
+    NaN, with a log message, if there is none.
     """
     from scipy.optimize import minimize_scalar
 
@@ -98,9 +98,9 @@ def roots_of(function: Callable[[float], float], low: float, high: float) -> Arr
     Parameters
     ----------
     function : callable
-        Of a number.
+        Function of one number.
     low, high : float
-        Limits, positive.
+        Limits, which must be positive.
     """
     from scipy.optimize import brentq
 

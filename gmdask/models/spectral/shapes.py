@@ -1,4 +1,4 @@
-"""Spectra that are not power laws: a constant, a line, the Crab nebula, nodes with norms."""
+"""Spectra other than power laws: constant, line, Crab nebula, and norms at nodes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TINY = float(np.finfo(float).tiny)
 
 @register
 class ConstantSpectralModel(SpectralModel):
-    """The same at all energies."""
+    """A flux that is the same at all energies."""
 
     tag = ("ConstantSpectralModel", "const")
     linear = "const"
@@ -81,7 +81,7 @@ class GaussianSpectralModel(SpectralModel):
 
         amplitude, mean, sigma = values.tolist()
         low, high = ((e - mean) / (np.sqrt(2) * sigma) for e in (grid.low, grid.high))
-        # where both ends are on one side, of the complement: no digits are lost in the wings
+        # if both ends are on one side, the complement is used: no precision is lost in the wings
         one_sided = np.where(low > 0, erfc(low) - erfc(high), erfc(-high) - erfc(-low))
         parts = np.where(low * high > 0, one_sided, erf(high) - erf(low))
         return np.asarray(amplitude / 2 * parts)
@@ -95,7 +95,7 @@ class GaussianSpectralModel(SpectralModel):
         return f, np.stack([self._bins(grid, np.array([1.0, mean, sigma])), by_mean, by_sigma])
 
     def energy_flux(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
-        """Integral of energy times value between energies, exactly."""
+        """Integrate energy times value between energies, exactly."""
         below, above = self(u.Quantity(energy_min)), self(u.Quantity(energy_max))
         first = self.mean.quantity * self.integral(energy_min, energy_max)
         return (first + self.sigma.quantity**2 * (below - above)).to("TeV cm-2 s-1")
@@ -103,9 +103,9 @@ class GaussianSpectralModel(SpectralModel):
 
 @register
 class LogGaussianSpectralModel(SpectralModel):
-    """A shoulder, L / (E w √2π) exp(-ln(E / Ep)² / 2 w²), as in the spectrum of cosmic electrons.
+    """A log-normal shoulder, L / (E w √2π) exp(-ln(E / Ep)² / 2 w²), as in the cosmic-ray electron spectrum.
 
-    Gammapy has it without a name for its files, which cannot hold it.
+    Gammapy has it without a tag, and cannot write it to files.
     """
 
     tag = ("LogGaussianSpectralModel", "log-gauss")
@@ -134,7 +134,7 @@ class LogGaussianSpectralModel(SpectralModel):
 
 @register
 class MeyerCrabSpectralModel(SpectralModel):
-    """The Crab nebula after Meyer et al. (2010), appendix D: a polynomial in log E."""
+    """The Crab nebula of Meyer et al. (2010), appendix D: a polynomial in log E."""
 
     tag = ("MeyerCrabSpectralModel", "meyer-crab")
     linear = "norm"
@@ -158,23 +158,23 @@ class MeyerCrabSpectralModel(SpectralModel):
 
 @register
 class PiecewiseNormSpectralModel(SpectralModel):
-    """Norms at energy nodes, interpolated between them and constant outside.
+    """Norms at energy nodes, interpolated between the nodes and constant outside.
 
     Parameters
     ----------
     energy : Quantity [K]
         Nodes, increasing.
     norms : array [K], optional
-        Norms; 1 by default. They are the parameters norm_0, norm_1, ...
+        Norms, by default 1. They become the parameters norm_0, norm_1, ...
     interp : {"log", "lin"}
-        Whether logarithms are interpolated.
+        Whether to interpolate in logarithms.
     **parameters
         Parameters by name.
 
     Raises
     ------
     ModelError
-        If there are fewer than two nodes, or if they do not increase.
+        If there are fewer than two nodes, or they do not increase.
     """
 
     tag = ("PiecewiseNormSpectralModel", "piecewise-norm")
@@ -207,7 +207,7 @@ class PiecewiseNormSpectralModel(SpectralModel):
 
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
-        """One norm per node."""
+        """Return one norm per node."""
         return tuple(ParameterDefault(f"norm_{k}", 1.0) for k in range(len(arguments["energy"])))
 
     def evaluate(self, energy: Array, *values: float) -> Array:

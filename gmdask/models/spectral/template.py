@@ -1,4 +1,4 @@
-"""Spectra from tables: over energy, over energy and parameters, absorption on the way."""
+"""Spectra from tables: as a function of energy, of energy and parameters, and absorption factors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FLUX = u.Unit("cm-2 s-1 TeV-1")
 
 
 def _value_factor(unit: u.UnitBase, what: str) -> tuple[bool, float]:
-    """Whether a unit is that of a norm, and the factor from it to internal units."""
+    """Whether a unit is that of a norm, and the factor that converts it to internal units."""
     if unit.is_equivalent(u.dimensionless_unscaled):
         return True, unit_factor(unit, u.dimensionless_unscaled)
     try:
@@ -53,19 +53,19 @@ def _value_factor(unit: u.UnitBase, what: str) -> tuple[bool, float]:
 
 @register
 class TemplateSpectralModel(SpectralModel):
-    """Values at energies, interpolated linearly in logarithms and extrapolated so.
+    """Values at energies, interpolated and extrapolated linearly in logarithms.
 
     Parameters
     ----------
     energy : Quantity [K]
         Energies, increasing.
     values : Quantity [K]
-        Values; without a unit they are norms.
+        Values; values without a unit are norms.
 
     Raises
     ------
     ModelError
-        If shapes or units do not fit.
+        If shapes or units do not match.
     """
 
     tag = ("TemplateSpectralModel", "template")
@@ -106,23 +106,23 @@ class TemplateSpectralModel(SpectralModel):
 
 @register
 class TemplateNDSpectralModel(SpectralModel):
-    """A table of spectra over parameters, interpolated linearly in pixels.
+    """A table of spectra as a function of parameters, interpolated linearly in pixel coordinates.
 
-    Every axis of the map other than the energy is a parameter, limited to the axis.
+    Every axis of the map other than the energy is a parameter, whose limits are those of the axis.
 
     Parameters
     ----------
     map : RegionMap, optional
-        Map; read from the file by default.
+        Map; by default it is read from the file.
     filename : str or Path, optional
-        File of the map, which is what is written to YAML.
+        File of the map, to which the YAML refers.
     **parameters
         Parameters by name.
 
     Raises
     ------
     ModelError
-        If the map has no energy axis or a unit that does not fit.
+        If the map has no energy axis, or an incompatible unit.
     """
 
     tag = ("TemplateNDSpectralModel", "templateND")
@@ -134,7 +134,7 @@ class TemplateNDSpectralModel(SpectralModel):
         **parameters: Any,
     ) -> None:
         if map is None and filename is None:
-            msg = "TemplateNDSpectralModel: a map or the name of its file is needed"
+            msg = "TemplateNDSpectralModel: needs a map or a filename"
             raise ModelError(msg)
         given: Any = RegionMap.read(str(filename)) if map is None else map
         self.map = map_from_gammapy(given) if hasattr(given, "to_hdulist") else given
@@ -157,7 +157,7 @@ class TemplateNDSpectralModel(SpectralModel):
 
     @classmethod
     def defaults_for(cls, arguments: Mapping[str, Any]) -> tuple[ParameterDefault, ...]:
-        """One parameter per axis that is not the energy."""
+        """Return one parameter per axis other than the energy."""
         found = []
         for axis in arguments["map"].axes:
             if axis.name in ("energy", "energy_true"):
@@ -180,7 +180,7 @@ class TemplateNDSpectralModel(SpectralModel):
         return self._factor * y, self._factor * dy
 
     def write(self, filename: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write the map, to the file that YAML names from then on."""
+        """Write the map to a file, to which the YAML will refer."""
         if filename is not None:
             self.filename = str(filename)
         if self.filename is None:
@@ -189,7 +189,7 @@ class TemplateNDSpectralModel(SpectralModel):
         self.map.write(self.filename, overwrite)
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return file and unit; the map itself, if it has no file."""
+        """Return file and unit, and the map itself if it has no file."""
         content = {"map": self.map} if self.filename is None else {}
         return {"filename": self.filename, "unit": self.map.unit, **content}
 
@@ -222,7 +222,7 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
     data : array [Z, K]
         Absorption factors.
     filename : str, optional
-        File the table comes from, which is what is written to YAML then.
+        File of the table, to which the YAML refers.
     **parameters
         Parameters by name.
     """
@@ -263,7 +263,7 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
         Raises
         ------
         InputNotFoundError
-            If there is no file.
+            If the file does not exist.
         ModelError
             If it is not such a file.
         """
@@ -271,7 +271,7 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
 
     @classmethod
     def read_builtin(cls, reference: str = "dominguez", **parameters: Any) -> Self:
-        """Read one of the tables of Gammapy's data package, from the folder $GAMMAPY_DATA.
+        """Read one of the tables of Gammapy's data package, in the folder $GAMMAPY_DATA.
 
         Parameters
         ----------
@@ -284,9 +284,9 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
         Raises
         ------
         ModelError
-            If there is no such reference.
+            If the reference is unknown.
         InputNotFoundError
-            If $GAMMAPY_DATA is not set, or the file is not there.
+            If $GAMMAPY_DATA is not set, or the file does not exist.
         """
         if reference not in _BUILTIN:
             msg = f"reference: {reference!r}, expected one of {', '.join(_BUILTIN)}"
@@ -301,7 +301,7 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
         return cls.read(Path(folder) / "ebl" / _BUILTIN[reference], **parameters)
 
     def _absorption(self, energy: Array, redshift: float) -> tuple[Array, Array]:
-        """Absorption factor, and its derivative by the redshift."""
+        """Absorption factor, and its derivative with respect to the redshift."""
         y, dy = self._table.gradient(energy * self._unit, redshift)
         inside = (y > 0) & (y < 1)
         return np.clip(y, 0.0, 1.0), np.where(inside, dy[0], 0.0)
@@ -318,7 +318,7 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
         return y, np.stack([values[1] * y / safe * slope, y * np.log(safe)])
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return the file, or the table if it comes from none."""
+        """Return the file, or the table if it has no file."""
         if self.filename is not None:
             return {"filename": self.filename}
         return {
@@ -340,10 +340,10 @@ class EBLAbsorptionNormSpectralModel(SpectralModel):
 
 
 def _read_absorption(filename: str) -> dict[str, Any]:
-    """Energies, redshifts and factors from an XSPEC table model, with its name."""
-    what = "filename: table of absorption (none comes with gmdask: name a file of yours)"
+    """Read energies, redshifts and factors from an XSPEC table model, with its name."""
+    what = "filename: absorption table (gmdask does not contain any: give a file of yours)"
     with open_fits(filename, what, ModelError) as hdus:
-        # the list of values has repetitions at its end
+        # the list of values has duplicates at its end
         redshift, index = np.unique(hdus["PARAMETERS"].data["VALUE"][0], return_index=True)
         low, high = (np.asarray(hdus["ENERGIES"].data[name]) for name in ("ENERG_LO", "ENERG_HI"))
         data = np.asarray(hdus["SPECTRA"].data["INTPSPEC"])[index]

@@ -1,6 +1,6 @@
-"""Temporal models with integrals in closed form.
+"""Temporal models with analytic integrals.
 
-A norm that depends on t - t_ref only has the derivative f(start) - f(stop) by t_ref.
+The integral of a norm that depends only on t - t_ref has the derivative f(start) - f(stop) by t_ref.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FROZEN, _FREE = reference_time(frozen=True), reference_time(frozen=False)
 
 @register
 class ConstantTemporalModel(TemporalModel):
-    """No change, 1."""
+    """A constant norm of 1."""
 
     tag = ("ConstantTemporalModel", "const")
     without_parameters: ClassVar[bool] = True
@@ -57,7 +57,7 @@ class ConstantTemporalModel(TemporalModel):
 
 @register
 class LinearTemporalModel(TemporalModel):
-    """A line, alpha + beta (t - t_ref)."""
+    """A linear function, alpha + beta (t - t_ref)."""
 
     tag = ("LinearTemporalModel", "linear")
     defaults = (ParameterDefault("alpha", 1.0), ParameterDefault("beta", 0.0, "d-1"), _FROZEN)
@@ -84,7 +84,7 @@ class LinearTemporalModel(TemporalModel):
 
 @register
 class ExpDecayTemporalModel(TemporalModel):
-    """Exponential decay, exp(-(t - t_ref) / t0), before t_ref as well."""
+    """Exponential decay, exp(-(t - t_ref) / t0), also before t_ref."""
 
     tag = ("ExpDecayTemporalModel", "exp-decay")
     defaults = (ParameterDefault("t0", 1.0, "d"), _FROZEN)
@@ -131,11 +131,11 @@ class GaussianTemporalModel(TemporalModel):
 
         t_ref, sigma = values
         low, high = ((t - t_ref) / (np.sqrt(2) * sigma) for t in (start, stop))
-        # far from the peak by the complement, which keeps the digits there
+        # far from the peak the complement is used, which does not lose precision
         wings = np.where(low > 0, erfc(low) - erfc(high), erfc(-high) - erfc(-low))
         parts = np.where(low * high > 0, wings, erf(high) - erf(low))
         f = np.sqrt(np.pi / 2) * sigma * parts
-        short = np.abs(high - low) < 0.5  # where differences lose digits, a sum is exact
+        short = np.abs(high - low) < 0.5  # where differences lose precision, a sum is exact
         if short.any():
             length = (stop - start)[short]
             middle = 0.5 * (start + stop)[short]
@@ -154,9 +154,9 @@ class GaussianTemporalModel(TemporalModel):
 
 @register
 class GeneralizedGaussianTemporalModel(TemporalModel):
-    """A pulse, exp(-½ (|t - t_ref| / t_side)^(1/eta)), of different rise and decay.
+    """A pulse, exp(-½ (|t - t_ref| / t_side)^(1/eta)), with different rise and decay times.
 
-    Integrals are incomplete gamma functions; their derivative by eta is a difference.
+    Integrals are incomplete gamma functions; their derivative with respect to eta is a difference.
     """
 
     tag = ("GeneralizedGaussianTemporalModel", "gengauss")
@@ -184,7 +184,7 @@ class GeneralizedGaussianTemporalModel(TemporalModel):
 
     @staticmethod
     def _side(near: Array, far: Array, width: float, eta: float) -> Array:
-        """Integral between two distances from the peak, near <= far."""
+        """Integral between two distances from the peak, with near <= far."""
         from scipy.special import gamma, gammainc, gammaincc
 
         a, b = (0.5 * np.power(x / width, 1 / eta) for x in (near, far))
@@ -222,7 +222,7 @@ class GeneralizedGaussianTemporalModel(TemporalModel):
 
 @register
 class PowerLawTemporalModel(TemporalModel):
-    """A power law, ((t - t_ref) / t0)^alpha; before t_ref for whole numbers alpha only."""
+    """A power law, ((t - t_ref) / t0)^alpha; before t_ref only for integer alpha."""
 
     tag = ("PowerLawTemporalModel", "powerlaw")
     defaults = (

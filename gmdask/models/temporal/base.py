@@ -1,8 +1,8 @@
-"""The base of temporal models.
+"""The base class of temporal models.
 
 The array functions take times in days and scalar parameters in the model's internal units
 (days, rad per day). Times and the parameter ``t_ref`` are counted from a common origin, in a
-uniform scale (TT), so that only their difference matters; a model without ``t_ref`` is given
+uniform scale (TT), so that only their difference matters; a model without ``t_ref`` gets
 MJD in TT.
 """
 
@@ -39,22 +39,22 @@ _TOLERANCE = 1e-12
 
 
 def reference_time(frozen: bool) -> ParameterDefault:
-    """Parameter t_ref of Gammapy's classes, 2000-01-01."""
+    """Return the parameter t_ref of Gammapy's classes, 2000-01-01."""
     return ParameterDefault("t_ref", 51544.0, "d", frozen=frozen)
 
 
 class TemporalModel(ModelBase):
-    """Base of temporal models; a new one needs `evaluate` only.
+    """Base class of temporal models; a new one needs only `evaluate`.
 
-    Without `bins` integrals are Gauss-Legendre sums, with panels halved until 1e-12 is reached,
-    and without `bins_gradient` derivatives are fourth-order differences of the integrals.
+    Without `bins`, integrals are Gauss-Legendre sums, whose intervals are halved until 1e-12 is reached;
+    without `bins_gradient`, derivatives are fourth-order differences of the integrals.
 
     Parameters
     ----------
     scale : str
-        Scale of the parameter t_ref, by default UTC.
+        Time scale of the parameter t_ref, by default UTC.
     **parameters
-        As in the base class.
+        Parameters; see the base class.
     """
 
     kind = "temporal"
@@ -72,7 +72,7 @@ class TemporalModel(ModelBase):
         raise NotImplementedError
 
     def breaks(self, *values: float) -> list[float]:
-        """List times (days) at which the norm is not smooth, for integrals by sums."""
+        """Return the times (days) at which the norm is not smooth, for numerical integration."""
         del values
         return []
 
@@ -112,22 +112,24 @@ class TemporalModel(ModelBase):
             return self.bins(start, stop, *v.tolist())
 
         no_limit = np.full(len(at), np.nan)
-        scales = 0.1 * estimated_scales(function, at, f, usual)  # a curve may change quickly
+        scales = 0.1 * estimated_scales(
+            function, at, f, usual
+        )  # small, as a curve may change quickly
         return f, first_derivatives(function, at, scales, no_limit, no_limit)
 
     def _relative(self, intervals: TimeIntervals, values: Array) -> tuple[Array, Array, Array]:
-        """Start, stop and values with a common origin."""
+        """Return start, stop and values with a common origin."""
         at = np.array(values, dtype=float)
         if "t_ref" not in self.parameter_names:
             return intervals.start + intervals.reference, intervals.stop + intervals.reference, at
         k = self.parameter_names.index("t_ref")
         at[k] = (at[k] - intervals.reference) + tt_offset(float(at[k]), self.scale)
-        # from t_ref itself: differences of small numbers
+        # counted from t_ref, so that differences are taken between small numbers
         shift, at[k] = at[k], 0.0
         return intervals.start - shift, intervals.stop - shift, at
 
     def integral_norm(self, intervals: TimeIntervals, values: Array) -> float:
-        """Mean norm over all intervals, by which fluxes of a dataset are multiplied.
+        """Mean norm over all intervals, by which the fluxes of a dataset are multiplied.
 
         Parameters
         ----------
@@ -156,7 +158,7 @@ class TemporalModel(ModelBase):
         return float(np.sum(f)) / intervals.ontime, df.sum(axis=1) / intervals.ontime
 
     def integral_norm_hessian(self, intervals: TimeIntervals, values: Array) -> Array:
-        """Second derivatives [P, P] of the mean norm, by differences of the gradient."""
+        """Second derivatives [P, P] of the mean norm, by finite differences of the gradient."""
         start, stop, at = self._relative(intervals, values)
         f, df = self.bins_gradient(start, stop, *at.tolist())
 
@@ -167,17 +169,17 @@ class TemporalModel(ModelBase):
         return second_derivatives(gradient, at, scales) / intervals.ontime
 
     def check(self, time: Array | None = None) -> None:
-        """Evaluate the model once, to tell a wrong class before it is used.
+        """Evaluate the model once, to detect an invalid class before it is used.
 
         Parameters
         ----------
         time : ndarray, optional
-            Times in days from t_ref (without one: MJD), by default a few of the first day.
+            Times in days from t_ref (without t_ref: MJD); by default a few times on the first day.
 
         Raises
         ------
         ModelError
-            Naming the class, as of spectral models.
+            If the class is invalid, as for spectral models; the message names the class.
         """
         check_parameters(self)
         values = self.internal_values
@@ -197,7 +199,7 @@ class TemporalModel(ModelBase):
         return Time(self.parameter("t_ref").quantity.to_value("d"), format="mjd", scale=self.scale)
 
     def _days(self, time: Any) -> tuple[Array, list[float]]:
-        """Days from t_ref (without one: MJD) and values with t_ref in the same count."""
+        """Return days from t_ref (without t_ref: MJD), and values with t_ref counted likewise."""
         values = self.internal_values
         tt = time.tt
         if "t_ref" not in self.parameter_names:
@@ -210,7 +212,7 @@ class TemporalModel(ModelBase):
         return np.asarray(days, dtype=float), values.tolist()
 
     def __call__(self, time: Any) -> u.Quantity:
-        """Norm at times.
+        """Evaluate the norm at times.
 
         Parameters
         ----------
@@ -221,7 +223,7 @@ class TemporalModel(ModelBase):
         return u.Quantity(self.evaluate(days, *values))
 
     def integral(self, t_min: Any, t_max: Any) -> u.Quantity:
-        """Share of each interval in the mean norm: their sum is what a fit uses.
+        """Return the contribution of each interval to the mean norm; a fit uses their sum.
 
         Parameters
         ----------
@@ -234,7 +236,7 @@ class TemporalModel(ModelBase):
         return u.Quantity(parts.reshape(np.shape(t_min.mjd)))
 
     def plot(self, time_range: Any, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the norm by time, see `gmdask.plot.plot_temporal_model`.
+        """Draw the norm against time; see `gmdask.plot.plot_temporal_model`.
 
         Parameters
         ----------
@@ -242,7 +244,7 @@ class TemporalModel(ModelBase):
             First and last time.
         ax : `matplotlib.axes.Axes`, optional
         **kwargs
-            n_points, and what matplotlib's ``plot`` takes.
+            n_points, and options of matplotlib's ``plot``.
         """
         axes: Axes = draw("plot_temporal_model", self, time_range, ax, **kwargs)
         return axes

@@ -27,12 +27,12 @@ Array = NDArray[np.float64]
 
 
 class _Polygon:
-    """A line through points, never below zero, with its exact integral.
+    """A piecewise linear function, clipped at zero, with its exact integral.
 
     Parameters
     ----------
     x, y : array [K]
-        Points; beyond both ends the outer segments go on.
+        Points; the outer segments are extrapolated.
     """
 
     def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
@@ -58,7 +58,7 @@ class _Polygon:
         self._sum = np.concatenate([[0.0], np.cumsum(0.5 * steps * (self._y[1:] + self._y[:-1]))])
 
     def _segment(self, t: Array) -> tuple[NDArray[np.intp], Array, Array]:
-        """Point each time is counted from, the distance to it, and the slope."""
+        """Return the reference point of each time, the distance to it, and the slope."""
         k = np.searchsorted(self._x, t, "right") - 1
         last = len(self._x) - 1
         slope = self._slope[np.clip(k, 0, last - 1)]
@@ -79,21 +79,21 @@ class _Polygon:
 
 @register
 class LightCurveTemplateTemporalModel(TemporalModel):
-    """A light curve from a file, linear between its times (and on beyond them), never negative.
+    """A light curve from a file, linear between its times, extrapolated beyond them, and never negative.
 
-    Integrals are those of the line, exactly. One that depends on energy can be evaluated, but
-    not integrated.
+    Integrals of the piecewise linear function are exact. An energy-dependent light curve can be
+    evaluated, but not integrated.
 
     Parameters
     ----------
     time : Quantity [K]
-        Times from t_ref, increasing.
+        Times from t_ref, in increasing order.
     norm : array [K] or [E, K]
-        Norms; with energies by energy.
+        Norms; if they depend on energy, one row per energy.
     energy : Quantity [E], optional
-        Energies of a norm that depends on it.
+        Energies of energy-dependent norms.
     filename : str, optional
-        File it comes from, which is what is written to YAML.
+        File of the light curve, to which the YAML refers.
     unit : str
         Unit of the norm.
     reference : float
@@ -125,7 +125,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         days = np.asarray(self.time.to_value("d"), dtype=float)
         shape = (len(days),) if self.energy is None else (len(self.energy), len(days))
         if self.norm.shape != shape or not (np.diff(days) > 0).all():
-            msg = f"light curve of shape {self.norm.shape} at {shape} times in order"
+            msg = f"light curve of shape {self.norm.shape} at times of shape {shape}, expected increasing times"
             raise ModelError(msg)
         factor = unit_factor(parse_unit(unit), u.dimensionless_unscaled) if energy is None else 1.0
         self._line = _Polygon(days, factor * self.norm) if self.energy is None else None
@@ -136,7 +136,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         return self._polygon()(time - values[0])
 
     def evaluate_energy(self, time: Array, energy: Array, *values: float) -> Array:
-        """Norm [E, ...] at times (days) and energies (TeV), linear in its logarithm."""
+        """Norm [E, ...] at times (days) and energies (TeV), linear in the logarithm of the energy."""
         if self.energy is None:
             return np.broadcast_to(self.evaluate(time, *values), (len(energy), *np.shape(time)))
         axes = [
@@ -148,7 +148,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
 
     def _polygon(self) -> _Polygon:
         if self._line is None:
-            msg = "a light curve that depends on energy has no integral over time alone"
+            msg = "an energy-dependent light curve cannot be integrated over time alone"
             raise ModelError(msg)
         return self._line
 
@@ -163,7 +163,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         return self.bins(start, stop, *values), (first - last)[None]
 
     def check(self, time: Array | None = None) -> None:
-        """Evaluate once, if there is no energy."""
+        """Evaluate the model once, if it does not depend on energy."""
         if self._line is not None:
             super().check(time)
 
@@ -176,21 +176,21 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         format: str = "table",  # noqa: A002
         **arguments: Any,
     ) -> LightCurveTemplateTemporalModel:
-        """Read a table with columns TIME and NORM, or a map of Gammapy.
+        """Read a table with columns TIME and NORM, or a Gammapy map.
 
         Parameters
         ----------
         filename : str or Path
             File.
         format : {"table", "map"}
-            What is in it.
+            Format of the file.
         **arguments
             ``scale``, ``t_ref``; by default the reference time is that of the file.
 
         Raises
         ------
         InputNotFoundError
-            If there is no file.
+            If the file does not exist.
         ModelError
             If it is not a light curve.
         """
@@ -204,7 +204,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         return (ParameterDefault("t_ref", value, "d", frozen=True),)
 
     def write(self, filename: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write a table (a map if it depends on energy), the file that YAML names from then on."""
+        """Write a table (a map if it depends on energy) to a file, to which the YAML will refer."""
         self.filename = self.filename if filename is None else str(filename)
         if self.filename is None:
             msg = "the light curve has no file name: give one to write()"
@@ -220,7 +220,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         self._to_map().write(self.filename, overwrite)
 
     def _header(self) -> dict[str, Any]:
-        """Reference time, as files give it."""
+        """Return the reference time as in file headers."""
         t_ref = float(self.t_ref.quantity.to_value("d"))
         whole = float(np.floor(t_ref))
         return {"MJDREFI": whole, "MJDREFF": t_ref - whole, "TIMESYS": self.scale}
@@ -233,7 +233,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
         return RegionMap(tuple(axes), self.norm, self.unit, self._header())
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return scale, file, its format and the unit of the norm; the map, if it has no file."""
+        """Return scale, file, its format and the unit of the norm, and the map if it has no file."""
         kind = "map" if self.is_energy_dependent else "table"
         extra: dict[str, Any] = {"filename": self.filename, "format": kind, "unit": self.unit}
         if self.filename is None:
@@ -255,7 +255,7 @@ class LightCurveTemplateTemporalModel(TemporalModel):
 
 
 def _convert(mjd: tuple[float, float], scale: str, target: str) -> float:
-    """Convert the reference time of a file to MJD in the scale of a model."""
+    """Convert the reference time of a file to MJD in the time scale of a model."""
     value = mjd[0] + mjd[1]
     if scale == target:
         return value
@@ -264,7 +264,7 @@ def _convert(mjd: tuple[float, float], scale: str, target: str) -> float:
 
 
 def _reference(header: Mapping[str, Any], filename: str) -> tuple[float, float]:
-    """Whole days, and the part of a day, of the reference time of a file."""
+    """Return the reference time of a file as whole days and the fraction of a day."""
     try:
         parts = float(header["MJDREFI"]), float(header["MJDREFF"])
     except (KeyError, TypeError, ValueError) as error:
@@ -277,7 +277,7 @@ def _reference(header: Mapping[str, Any], filename: str) -> tuple[float, float]:
 
 
 def _read_curve(filename: str, kind: str, scale: str) -> dict[str, Any]:
-    """Arguments of a light curve, and the reference time of the file."""
+    """Return the arguments of a light curve, and the reference time of the file."""
     if kind == "table":
         return _read_table(filename, scale)
     if kind != "map":
@@ -287,7 +287,7 @@ def _read_curve(filename: str, kind: str, scale: str) -> dict[str, Any]:
 
 
 def _curve_of(table: RegionMap, filename: str | None, scale: str) -> dict[str, Any]:
-    """Arguments of a light curve that a map holds, and its reference time."""
+    """Return the arguments of a light curve from a map, and its reference time."""
     axes = {axis.name: axis for axis in table.axes}
     if "time" not in axes or not set(axes) <= {"time", "energy", "energy_true"}:
         msg = f"{filename or 'map'}: not a light curve, its axes are {', '.join(axes)}"
@@ -315,7 +315,7 @@ def _read_table(filename: str, scale: str) -> dict[str, Any]:
         if "TIMEUNIT" not in table.meta:
             msg = f"{filename}: the unit of TIME is missing"
             raise ModelError(msg)
-        unit = str(table.meta["TIMEUNIT"])  # a list, where the keyword stands there twice
+        unit = str(table.meta["TIMEUNIT"])  # a list, if the keyword is repeated
     parts = _reference(table.meta, filename)
     try:
         times, norms = np.asarray(time, dtype=float), np.asarray(norm, dtype=float)

@@ -1,4 +1,4 @@
-"""Norms over the phase of a rotation."""
+"""Norms as a function of the rotational phase."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ __all__ = ["TemplatePhaseCurveTemporalModel"]
 Array = NDArray[np.float64]
 
 _DAY = 86400.0
-_ORDER = 4  # integrations by parts of a constant; a power of time takes as many more
+_ORDER = 4  # number of integrations by parts of a constant; a power of time needs as many more
 
 
 @register
 class TemplatePhaseCurveTemporalModel(TemporalModel):
-    """A curve over the phase of a rotation, linear between the points of a table.
+    """A function of the rotational phase, linear between the points of a table.
 
-    The phase is φ = phi_ref + x (f0 + x / 2 (f1 + x / 3 f2)) with x = t - t_ref in s. With P0 the
-    curve less its mean, P1 its periodic integral over the phase, P2 that of P1, and so on, an
+    The phase is φ = phi_ref + x (f0 + x / 2 (f1 + x / 3 f2)) with x = t - t_ref in s. Let P0 be the
+    curve minus its mean, P1 its periodic integral over the phase, P2 that of P1, and so on. Then an
     integral over time is mean · length plus, by parts,
 
         ∫ P0(φ) h dx = [P1 h0 - P2 h1 + P3 h2 - ...],   h0 = h / f,   h(k+1) = h(k)' / f
 
-    with h = 1 and f = φ' the changing frequency. Derivatives by a parameter are the same series
-    from P0 on with h = ∂φ. Both are exact without f1 and f2; with them their relative error is of
-    the order of (f' / f²)⁴, where a pulsar has 1e-12 for f' / f². Second derivatives are
-    differences.
+    with h = 1 and the varying frequency f = φ'. Derivatives with respect to a parameter are the same series
+    starting at P0, with h = ∂φ. Both are exact without f1 and f2; with them the relative error is of
+    the order of (f' / f²)⁴, where a pulsar has f' / f² of about 1e-12. Second derivatives are
+    finite differences.
 
     Parameters
     ----------
     phase, norm : array [K]
-        Points of the curve, phases from 0 to 1.
+        Points of the curve, with phases from 0 to 1.
     filename : str, optional
-        File it comes from, which is what is written to YAML.
+        File of the curve, to which the YAML refers.
     normalize : bool
         Whether the curve is divided by its mean.
     **arguments
@@ -91,7 +91,7 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         if x[0] < 0 or x[-1] > 1:
             msg = f"phase curve: phases from {x[0]} to {x[-1]}, expected 0 to 1"
             raise ModelError(msg)
-        # the outer segments go on to 0 and 1
+        # the outer segments are extended to 0 and 1
         slope = np.diff(y) / np.diff(x)
         ends = y[0] - slope[0] * x[0], y[-1] + slope[-1] * (1 - x[-1])
         grid = np.concatenate([[0.0], x[(x > 0) & (x < 1)], [1.0]])
@@ -108,7 +108,7 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
     # --- arrays -----------------------------------------------------------------------
 
     def _periodic(self, phase: Array, order: int) -> Array:
-        """P of an order at phases."""
+        """Return P of an order at phases."""
         part = phase - np.floor(phase)
         k = np.clip(np.searchsorted(self._x, part, "right") - 1, 0, len(self._x) - 2)
         return np.asarray(np.polynomial.polynomial.polyval(
@@ -121,7 +121,7 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         return self.at_phase(phase)
 
     def at_phase(self, phase: Array) -> Array:
-        """Norm at phases, of which the whole number does not count."""
+        """Norm at phases, whose integer part is ignored."""
         return self._mean + self._periodic(phase, 0)
 
     def bins(self, start: Array, stop: Array, *values: float) -> Array:
@@ -142,7 +142,7 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
             x = (time - values[0]) * _DAY
             phase = _phase(x, values)
             periodic = [self._periodic(phase[0], k) for k in range(_ORDER + 3)]
-            df[0] -= sign * periodic[0]  # moving t_ref moves both ends
+            df[0] -= sign * periodic[0]  # changing t_ref moves both ends
             for n in range(4):  # ∂φ is x**n / n!, and so are its derivatives
                 change = np.zeros((_ORDER + n, len(x)))
                 for m in range(n + 1):
@@ -152,7 +152,7 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         return self.bins(start, stop, *values), df
 
     def plot_phasogram(self, ax: Axes | None = None, n_points: int = 100, **kwargs: Any) -> Axes:
-        """Draw the norm over one rotation, see `gmdask.plot.plot_phasogram`."""
+        """Draw the norm over one rotation; see `gmdask.plot.plot_phasogram`."""
         axes: Axes = draw("plot_phasogram", self, ax, n_points, **kwargs)
         return axes
 
@@ -167,14 +167,14 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
         Raises
         ------
         InputNotFoundError
-            If there is no file.
+            If the file does not exist.
         ModelError
             If it is not such a table.
         """
         return cls(**_read_phases(str(filename)), normalize=normalize, **arguments)
 
     def write(self, filename: str | Path | None = None, overwrite: bool = False) -> None:
-        """Write the table, to the file that YAML names from then on."""
+        """Write the table to a file, to which the YAML will refer."""
         from astropy.table import Table
 
         self.filename = self.filename if filename is None else str(filename)
@@ -185,7 +185,7 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
             Table({"PHASE": self.phase, "NORM": self.norm}).write(temporary)
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return scale, file, and whether it is normalized; the curve, if it has no file."""
+        """Return scale, file, and whether the curve is normalized; the curve itself if it has no file."""
         extra: dict[str, Any] = {"filename": self.filename, "normalize": self.normalize}
         if self.filename is None:
             extra["map"] = {"phase": self.phase.tolist(), "norm": self.norm.tolist()}
@@ -206,14 +206,14 @@ class TemplatePhaseCurveTemporalModel(TemporalModel):
 
 
 def _phase(x: Array, values: tuple[float, ...]) -> Array:
-    """Phase and its three derivatives [4, N] at times x (s) from t_ref."""
+    """Return the phase and its three derivatives [4, N] at times x (s) from t_ref."""
     _, phi_ref, f0, f1, f2 = values
     phase = phi_ref + x * (f0 + x / 2 * (f1 + x / 3 * f2))
     return np.array([phase, f0 + x * (f1 + x / 2 * f2), f1 + x * f2, np.full_like(x, f2)])
 
 
 def _periodic(x: Array, y: Array, mean: float) -> list[Array]:
-    """Coefficients [n, K - 1] between the K points of P0, P1, ...: integrals of mean zero."""
+    """Coefficients [n, K - 1] of P0, P1, ... between the K points: integrals with zero mean."""
     steps = np.diff(x)
     parts = [np.array([y[:-1] - mean, np.diff(y) / steps])]
     for _ in range(_ORDER + 2):
@@ -222,7 +222,7 @@ def _periodic(x: Array, y: Array, mean: float) -> list[Array]:
         ends = np.cumsum((rise * steps**powers).sum(axis=0))
         inner = np.concatenate([np.concatenate([[0.0], ends[:-1]])[None], rise])
         powers = np.arange(1, len(inner) + 1)[:, None]
-        inner[0] -= (inner / powers * steps**powers).sum()  # phases go from 0 to 1
+        inner[0] -= (inner / powers * steps**powers).sum()  # phases range from 0 to 1
         parts.append(inner)
     return parts
 

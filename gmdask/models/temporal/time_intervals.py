@@ -1,4 +1,4 @@
-"""Intervals of time, and the scales in which times are given."""
+"""Time intervals and time scales."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCALES = ("utc", "tt", "tai", "tdb", "tcb", "tcg", "ut1")
 
 
 def check_scale(scale: object) -> str:
-    """Return a time scale if it is one.
+    """Return a time scale if it is valid.
 
     Raises
     ------
@@ -32,10 +32,10 @@ def check_scale(scale: object) -> str:
 
 
 def tt_offset(mjd: float, scale: str) -> float:
-    """Days to add to an MJD in a scale to have it in TT."""
+    """Return the number of days to add to an MJD in a scale to convert it to TT."""
     if check_scale(scale) == "tt":
         return 0.0
-    # UTC differs by the same number of seconds all day
+    # the difference to UTC is constant within a day
     return _tt_offset(float(np.floor(mjd)) if scale == "utc" else float(mjd), scale)
 
 
@@ -51,12 +51,12 @@ def _tt_offset(mjd: float, scale: str) -> float:
 class TimeIntervals:
     """Good time intervals of a dataset.
 
-    Times are kept in days of TT from a whole day near them, so that no digits are lost.
+    Times are stored in days of TT from a nearby integer day, so that no precision is lost.
 
     Parameters
     ----------
     start, stop : `~astropy.time.Time` or array [N]
-        Limits; numbers are MJD.
+        Start and stop; numbers are MJD.
     scale : str
         Scale of numbers, by default TT.
 
@@ -65,14 +65,14 @@ class TimeIntervals:
     reference : float
         MJD (TT) from which times are counted.
     start, stop : ndarray [N]
-        Limits in days from the reference.
+        Start and stop in days from the reference.
     ontime : float
-        Sum of the lengths in days.
+        Sum of the interval lengths in days.
 
     Raises
     ------
     InputError
-        If there is no interval, or if one does not last.
+        If there is no interval, or an interval does not end after it starts.
     """
 
     def __init__(self, start: Any, stop: Any, scale: str = "tt") -> None:
@@ -86,22 +86,22 @@ class TimeIntervals:
     def from_seconds(
         cls, start: ArrayLike, stop: ArrayLike, reference: tuple[float, float], scale: str = "tt"
     ) -> Self:
-        """Intervals from seconds since a reference, as in FITS files.
+        """Return intervals from seconds since a reference time, as in FITS files.
 
         Parameters
         ----------
         start, stop : array [N]
-            Limits in s.
+            Start and stop in s.
         reference : tuple of float
             MJDREFI and MJDREFF.
         scale : str
-            TIMESYS; seconds are of a uniform scale, so this is that of the reference.
+            TIMESYS; as the seconds are of a uniform scale, this is the scale of the reference.
         """
         new = object.__new__(cls)
         whole, part = reference
         part += tt_offset(whole + part, check_scale(scale.lower()))
         days = [np.array(t, dtype=float) / 86400 + part for t in (start, stop)]
-        # a whole day near the first one
+        # an integer day near the first interval
         shift = float(np.floor(days[0].flat[0])) if days[0].size else 0.0
         days = [np.array(t, dtype=float) / 86400 + (part - shift) for t in (start, stop)]
         new._build(whole + shift, *days)
@@ -112,7 +112,7 @@ class TimeIntervals:
             msg = f"start of shape {start.shape} and stop of {stop.shape}, expected two lists"
             raise InputError(msg)
         if not (np.isfinite(start).all() and np.isfinite(stop).all() and (stop > start).all()):
-            msg = "intervals of time must be finite, and must end after they start"
+            msg = "time intervals must be finite, and must end after they start"
             raise InputError(msg)
         self.reference, self.start, self.stop = reference, start, stop
         self.ontime = float(np.sum(stop - start))
@@ -125,7 +125,7 @@ class TimeIntervals:
 
 
 def _tt_parts(time: Any, scale: str) -> tuple[Array, Array]:
-    """Whole days and fractions of MJD in TT."""
+    """Return the integer and fractional days of MJD in TT."""
     if hasattr(time, "tt"):
         tt = time.tt
         whole = np.atleast_1d(np.asarray(tt.jd1, dtype=float)) - 2400000.0
