@@ -118,7 +118,7 @@ def _answers(
 def _measure(
     function: Callable[..., Any], fixed: int, dask_worker: Worker
 ) -> tuple[int, float, int, int]:
-    """Return this worker's limit, the usable fraction of it, the bytes held, and the threads; Dask sets `dask_worker`."""
+    """Return this worker's limit, its usable fraction, the bytes held, and the threads; Dask sets `dask_worker`."""
     del function  # unpickling it has loaded its libraries
     _tidy()
     memory = dask_worker.memory_manager

@@ -10,10 +10,10 @@ __all__ = ["DatasetModels"]
 
 
 class DatasetModels(ModelSequence):
-    """The components that touch one dataset: copies, with a structure that stays."""
+    """The components that apply to one dataset: copies, whose structure is fixed."""
 
     def set_parameters(self, parameters: Parameters) -> None:
-        """Take values from the global parameters, by full name.
+        """Take over values from the global parameters, matched by full name.
 
         Parameters
         ----------
@@ -23,13 +23,13 @@ class DatasetModels(ModelSequence):
         Raises
         ------
         UnknownNameError
-            If a parameter is not among them; nothing is changed then.
+            If a parameter is not among the global ones; then nothing is changed.
         """
         for par, value in self.values_from(parameters):
             par.value = value
 
     def values_from(self, parameters: Parameters) -> list[tuple[Parameter, float]]:
-        """Parameters with the values that `set_parameters` would give them.
+        """Return the parameters with the values that `set_parameters` would set.
 
         Raises
         ------

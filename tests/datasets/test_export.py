@@ -159,7 +159,9 @@ def test_refused(datasets, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"contains thesis\.tex; choose a new or empty folder"):
         gm.export_datasets(datasets, tmp_path)
-    with pytest.raises(InputError, match=r"thesis\.tex: already exists and is a file; choose a new"):
+    with pytest.raises(
+        InputError, match=r"thesis\.tex: already exists and is a file; choose a new"
+    ):
         gm.export_datasets(datasets, tmp_path / "thesis.tex")
     with pytest.raises(StoreError, match="cannot be written"):
         gm.export_datasets(datasets, tmp_path / "no" / "folder")
@@ -178,7 +180,10 @@ def test_the_second_of_two_exports_at_once_is_told_what_is_there(datasets, tmp_p
         if event.done == 1 and not folder.exists():
             gm.export_datasets(datasets, folder)
 
-    with pytest.raises(InputError, match=r"out: already exists and contains datasets\.yaml, .*, \.\.\.; choose a new"):
+    with pytest.raises(
+        InputError,
+        match=r"out: already exists and contains datasets\.yaml, .*, \.\.\.; choose a new",
+    ):
         gm.export_datasets(datasets, folder, on_event=another)
     assert len(gm.Datasets.read(folder / "datasets.yaml")) == len(datasets)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -118,7 +118,7 @@ def test_unknown_hdu_is_reported(tmp_path, parts, caplog):
     parts["other"] = image("EXCESS", np.ones((3, *SKY)), [ENERGY])
     with caplog.at_level(logging.WARNING):
         read(tmp_path, parts)
-    assert "HDU EXCESS is not known" in caplog.text
+    assert "unknown HDU EXCESS is ignored" in caplog.text
 
 
 def test_hdu_without_data_is_skipped(tmp_path, parts):

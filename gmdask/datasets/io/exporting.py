@@ -94,7 +94,9 @@ def _refuse_taken(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if names or not folder.is_dir():
         shown = (
-            f"contains {', '.join(names[:3])}{', ...' if names[3:] else ''}" if names else "is a file"
+            f"contains {', '.join(names[:3])}{', ...' if names[3:] else ''}"
+            if names
+            else "is a file"
         )
         msg = f"{folder}: already exists and {shown}; choose a new or empty folder"
         raise InputError(msg)
