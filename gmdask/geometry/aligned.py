@@ -21,9 +21,9 @@ def shifted_cards(cards: Mapping[str, Any], y0: int, x0: int) -> dict[str, Any]:
     Parameters
     ----------
     cards : mapping
-        First row and column; negative values add pixels.
+        FITS WCS cards.
     y0, x0 : int
-        First row and column; negative ones add pixels.
+        First row and column; negative values add pixels.
     """
     moved = {f"CRPIX{axis}": cards.get(f"CRPIX{axis}", 0.0) - n for axis, n in ((1, x0), (2, y0))}
     return {**cards, **moved}
