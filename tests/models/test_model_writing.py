@@ -78,7 +78,7 @@ def test_bad_covariance_files(written, old, new, message):
 
 def test_no_overwriting_unless_asked(tmp_path, written):
     models = Models([SkyModel(PowerLawSpectralModel(), name="vela")])
-    with pytest.raises(StoreExistsError, match="exists already"):
+    with pytest.raises(StoreExistsError, match="already exists"):
         models.write(written)
     with pytest.raises(FileExistsError):
         models.write(tmp_path, overwrite=True)

@@ -154,7 +154,7 @@ def test_unknown_and_ambiguous_names(pars):
         pars["a.spectral.indx"]
     with pytest.raises(KeyError):
         pars["zzz"]
-    with pytest.raises(UnknownNameError, match="not among"):
+    with pytest.raises(UnknownNameError, match="not in this sequence"):
         pars.index(Parameter("index", 1.0))
     two = Parameters.from_names([("a.s.p", Parameter("p", 1.0)), ("b.s.p", Parameter("p", 1.0))])
     with pytest.raises(UnknownNameError, match=r"'p' is ambiguous: a\.s\.p, b\.s\.p"):

@@ -265,7 +265,7 @@ def test_checksum_both_ways(tmp_path, models, caplog):
     assert Models.read(tmp_path / "theirs.yaml", checksum=True).names == models.names
     text = (tmp_path / "ours.yaml").read_text()
     (tmp_path / "ours.yaml").write_text(text.replace("value: 2.0", "value: 2.5", 1))
-    with pytest.raises(ModelError, match="the checksum does not fit"):
+    with pytest.raises(ModelError, match="the checksum does not match"):
         Models.read(tmp_path / "ours.yaml", checksum=True)
     assert len(Models.read(tmp_path / "ours.yaml")) == 5
 
