@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gmdask.cluster import connect
     from gmdask.datasets import (
         Datasets,
+        FluxPointsDataset,
         MapDataset,
         SpectrumDataset,
         SpectrumDatasetOnOff,
@@ -63,6 +64,7 @@ _HOMES = {
     "Fit": "fit",
     "FitResult": "fit",
     "FluxPoints": "estimators",
+    "FluxPointsDataset": "datasets",
     "FluxPointsEstimator": "estimators",
     "GaussianSpatialModel": "models",
     "LightCurve": "estimators",
@@ -111,6 +113,7 @@ __all__ = [
     "Fit",
     "FitResult",
     "FluxPoints",
+    "FluxPointsDataset",
     "FluxPointsEstimator",
     "GaussianSpatialModel",
     "LightCurve",

@@ -53,7 +53,7 @@ def demo(output: str | None, workers: int) -> None:
     store = simulate(survey, folder / "survey.zarr", on_event=progress)
     progress.close()
     truth = true_models(survey)
-    echo(f"   {sum(row.counts for row in store.rows):.0f} counts -> {store.url}")
+    echo(f"   {sum(row.counts or 0.0 for row in store.rows):.0f} counts -> {store.url}")
     models = _start(truth)
     models.write(folder / "models_start.yaml", full_output=True)
     datasets = Datasets.from_store(store)

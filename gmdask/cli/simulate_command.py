@@ -65,7 +65,7 @@ def simulate(
     with connected(cluster, workers, memory_limit) as client:
         made = run(survey, store, client, events=events, on_event=progress)
     progress.close()
-    counts = sum(row.counts for row in made.rows)
+    counts = sum(row.counts or 0.0 for row in made.rows)
     echo(f"{made.url}: {counted(len(made.rows), 'dataset')}, {counts:.0f} counts")
     echo(f"true models: {truth_path(made.url)}")
 

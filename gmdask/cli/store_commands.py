@@ -152,14 +152,15 @@ def echo_rows(rows: Sequence[Any]) -> None:
     """Print rows of a store as a table."""
     names = [printable(row.name) for row in rows]
     width = max([len(name) for name in names] + [7])
+    kinds = max([len(row.kind) for row in rows] + [15])
     echo(
-        f"{'dataset':<{width}}  {'kind':<15} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}"
+        f"{'dataset':<{width}}  {'kind':<{kinds}} {'lon':>9} {'lat':>9} {'frame':<9} {'livetime s':>10} {'counts':>10}"
     )
     for name, row in zip(names, rows, strict=True):
         lon, lat = (_number(value, ".4f") for value in (row.pointing.lon, row.pointing.lat))
         echo(
-            f"{name:<{width}}  {row.kind:<15} {lon:>9} {lat:>9} {row.pointing.frame:<9} "
-            f"{_number(row.livetime, '.1f'):>10} {row.counts:10.0f}"
+            f"{name:<{width}}  {row.kind:<{kinds}} {lon:>9} {lat:>9} {row.pointing.frame:<9} "
+            f"{_number(row.livetime, '.1f'):>10} {_number(row.counts, '.0f'):>10}"
         )
 
 

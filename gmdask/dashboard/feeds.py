@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from gmdask.cluster.dask_events import read_topic
-from gmdask.datasets import Datasets, MapDataset
+from gmdask.datasets import Dataset, Datasets
 from gmdask.datasets.collection import MIXED
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.events import Event, read_events, record
@@ -35,7 +35,7 @@ class Feed(Protocol):
     def poll(self) -> list[dict[str, Any]]:
         """Return the events since the last call, without waiting."""
 
-    def dataset(self, name: str, history: History) -> MapDataset:
+    def dataset(self, name: str, history: History) -> Dataset:
         """Return a dataset with models at the last accepted point; raises a GmdaskError if there is none."""
 
 
@@ -64,7 +64,7 @@ class FolderFeed:
         events, self._offset = read_events(self._folder / "events.jsonl", self._offset)
         return events
 
-    def dataset(self, name: str, history: History) -> MapDataset:
+    def dataset(self, name: str, history: History) -> Dataset:
         """Return a dataset of the fit's store, with its models."""
         checkpoint = self._folder / "checkpoint.json"
         if checkpoint.is_file():
@@ -97,9 +97,9 @@ class BusFeed:
         """Return the events in the queue."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
-    def dataset(self, name: str, history: History) -> MapDataset:
+    def dataset(self, name: str, history: History) -> Dataset:
         """Return a copy of a dataset of the fit."""
-        dataset = self._datasets[name].copy()
+        dataset: Dataset = self._datasets[name].copy()
         models = Models(dataset.models)
         _set_values(models, history)
         dataset.set_models(models)
@@ -123,19 +123,19 @@ class ClusterFeed:
         events, self._seen = read_topic(self._client, self._seen)
         return events
 
-    def dataset(self, name: str, history: History) -> MapDataset:  # noqa: ARG002
+    def dataset(self, name: str, history: History) -> Dataset:  # noqa: ARG002
         """Raise an error, since the scheduler does not know the models."""
         msg = f"maps of {name!r} need the models of the fit: gmdask dashboard OUT shows them"
         raise InputError(msg)
 
 
-def _stored(name: str, models: Models, history: History) -> MapDataset:
+def _stored(name: str, models: Models, history: History) -> Dataset:
     if not history.start.get("store"):
         msg = f"maps of {name!r} need the store of the fit, which is not known"
         raise InputError(msg)
     told = history.start.get("response")
     datasets = Datasets.read(history.start["store"], response=None if told == MIXED else told)
-    dataset = datasets[name]
+    dataset: Dataset = datasets[name]
     dataset.set_models(models)
     return dataset
 

@@ -1,15 +1,19 @@
 """What a user holds: datasets with their own copies of models, and collections of them."""
 
+from gmdask.datasets.base import Dataset
 from gmdask.datasets.collection import Datasets, as_datasets, check_global
+from gmdask.datasets.flux_points import FluxPointsDataset
 from gmdask.datasets.io.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.io.importing import import_datasets
 from gmdask.datasets.io.write_store import compact
-from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset
+from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset, with_counts
 from gmdask.datasets.on_off import SpectrumDatasetOnOff
 from gmdask.datasets.simulation.survey_simulation import simulate
 
 __all__ = [
+    "Dataset",
     "Datasets",
+    "FluxPointsDataset",
     "MapDataset",
     "SpectrumDataset",
     "SpectrumDatasetOnOff",
@@ -21,4 +25,5 @@ __all__ = [
     "import_datasets",
     "simulate",
     "to_gammapy",
+    "with_counts",
 ]

@@ -1,8 +1,9 @@
-"""What all datasets are: a lazy cube, and copies of the models that touch it."""
+"""What all datasets are, whatever their kind: lazy arrays, and copies of the models that touch them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import xarray as xr
@@ -15,20 +16,24 @@ from gmdask.datasets.io.fits_files import write_dataset
 from gmdask.datasets.model_sync import Broadcast
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
-from gmdask.likelihood.dataset_likelihood import CompiledDataset
+from gmdask.likelihood.kind import Compile, DatasetLikelihood
 from gmdask.likelihood.source import RESPONSES
 from gmdask.likelihood.statistics import statistic_type
 from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
+from gmdask.paths import expanded
 from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
+    from astropy.io.fits import HDUList
+    from matplotlib.axes import Axes
+
     from gmdask.models import Component
 
-__all__ = ["CubeDataset", "Unopened"]
+__all__ = ["Dataset", "Unopened", "chosen_response"]
 
 Array = NDArray[np.float64]
 
@@ -75,28 +80,151 @@ class Unopened(NamedTuple):
     attribute: Callable[[str], Any]
 
 
-class CubeDataset(KnownAttributes):
-    """Counts, exposure, background, masks and IRFs, with models.
+class Dataset(KnownAttributes, ABC):
+    """Data of some kind, with models.
 
     Nothing is read or computed before it is used. The dataset holds its own copies of the
     models; nothing it does changes the global `Models`.
 
+    A kind of dataset is a subclass, entered in `gmdask.datasets.kinds.KINDS`. What is abstract or declared
+    here is all that fits, stores and lists of datasets ask of it.
+
     Parameters
     ----------
     cube : `xarray.Dataset` or `Unopened`
-        The observation as stored: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat,
-        lon)``, and where there are any ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
+        The arrays as stored, with axes and units, and in ``attrs`` what is the dataset's own.
     stored : `StoredCube` or `AlteredCube`, optional
         Where workers find the same cube, or what they make it from; without it the dataset
         lives in this process.
     response : {"exact", "gammapy"}, optional
         How sources become counts; see `response`.
 
+    Attributes
+    ----------
+    compile : callable
+        Makes the likelihood of a cube and models, where the cube is.
+
     Raises
     ------
     InputError
-        If counts or exposure are missing.
+        If arrays are missing.
     """
+
+    compile: ClassVar[Compile]
+
+    # --- the kind ----------------------------------------------------------------------
+
+    @staticmethod
+    @abstractmethod
+    def read_cube(path: str | Path, name: str | None = None) -> xr.Dataset:
+        """Cube of a file in Gammapy's format, in memory and checked.
+
+        Parameters
+        ----------
+        path : str or path
+        name : str, optional
+            Name of the dataset, by default that in the file, or that of the file.
+        """
+
+    @staticmethod
+    def input_files(path: str | Path) -> list[Path]:
+        """The file of a dataset and those that it names.
+
+        Parameters
+        ----------
+        path : str or path
+        """
+        return [expanded(path)]
+
+    @staticmethod
+    @abstractmethod
+    def check_cube(cube: xr.Dataset, where: str) -> xr.Dataset:
+        """Refuse a cube in memory that no likelihood could be made of, and return it.
+
+        Parameters
+        ----------
+        cube : `xarray.Dataset`
+        where : str
+            To begin messages with.
+
+        Raises
+        ------
+        InputError
+            Saying what is wrong.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def to_hdus(cube: xr.Dataset) -> HDUList:
+        """HDUs of a file as `read_cube` and Gammapy read it.
+
+        Parameters
+        ----------
+        cube : `xarray.Dataset`
+            In memory.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def cube_to_gammapy(cube: xr.Dataset) -> Any:
+        """Gammapy's object of the same kind.
+
+        Parameters
+        ----------
+        cube : `xarray.Dataset`
+            In memory.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
+        """Cube of Gammapy's object of the same kind, which does not change.
+
+        Parameters
+        ----------
+        data : Dataset of Gammapy
+        where : str
+            To begin messages with.
+
+        Raises
+        ------
+        InputError
+            If it cannot be used.
+        """
+
+    @abstractmethod
+    def peak_bytes(self, n_cubes: int = 0) -> int:
+        """Bytes that compiling or evaluating it takes at its peak; nothing is read.
+
+        Parameters
+        ----------
+        n_cubes : int
+            Predicted cubes that are held besides.
+        """
+
+    @property
+    @abstractmethod
+    def energy_range(self) -> tuple[float, float]:
+        """Lowest and highest energy in TeV."""
+
+    @abstractmethod
+    def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
+        """Draw data and model by energy with the residuals.
+
+        Parameters
+        ----------
+        ax_spectrum, ax_residuals : `matplotlib.axes.Axes`, optional
+            By default those of a new figure.
+        """
+
+    @abstractmethod
+    def info_dict(self) -> dict[str, Any]:
+        """Numbers that describe it, with the keys of Gammapy's ``info_dict`` where it has them."""
+
+    @abstractmethod
+    def __repr__(self) -> str: ...
+
+    # --- the dataset -------------------------------------------------------------------
 
     set_otherwise = MODELS_OTHERWISE | {
         "mask_fit": "copy(mask_fit=mask) gives a dataset with another mask",
@@ -119,13 +247,14 @@ class CubeDataset(KnownAttributes):
             self._check(cube)
             self._opened = cube
         self._models = DatasetModels()
-        self._compiled: CompiledDataset | None = None
+        self._compiled: tuple[str, DatasetLikelihood] | None = None
         # which broadcast of a collection these models and values are, if they are of any
         self._structure: Broadcast | None = None
         self._values: Array | None = None
 
     def _check(self, cube: xr.Dataset) -> None:
-        for key in ("counts", "exposure"):
+        """Refuse a cube without the arrays that its statistic is made of."""
+        for key in statistic_type(cube.attrs).reads:
             if key not in cube:
                 msg = f"dataset {self._name!r}: {key!r} is missing"
                 raise InputError(msg)
@@ -188,42 +317,22 @@ class CubeDataset(KnownAttributes):
         """What a worker is sent to make the cube: where it is kept, or the cube in memory."""
         return self._cube if self._stored is None else self._stored
 
+    @property
+    def data_names(self) -> tuple[str, ...]:
+        """Arrays of the cube that its statistic is made of; the first has the shape of the bins."""
+        return statistic_type(self._cube.attrs).reads
+
     def _array(self, key: str) -> xr.DataArray | None:
         return self.cube.get(key)
 
     @property
-    def counts(self) -> xr.DataArray:
-        """Counts (energy, lat, lon), lazy."""
-        return self.cube["counts"]
-
-    @property
-    def exposure(self) -> xr.DataArray:
-        """Exposure (energy_true, lat, lon), lazy; its unit is an attribute."""
-        return self.cube["exposure"]
-
-    @property
-    def background(self) -> xr.DataArray | None:
-        """Background (energy, lat, lon) as it was made, lazy."""
-        return self._array("background")
-
-    @property
-    def psf(self) -> xr.DataArray | None:
-        """PSF (energy, rad, lat, lon), lazy."""
-        return self._array("psf")
-
-    @property
-    def edisp(self) -> xr.DataArray | None:
-        """Energy dispersion (energy_true, energy or migra, lat, lon), lazy."""
-        return self._array("edisp")
-
-    @property
     def mask_safe(self) -> xr.DataArray | None:
-        """Bins that can be trusted (energy, lat, lon), lazy."""
+        """Bins that can be trusted, lazy."""
         return self._array("mask_safe")
 
     @property
     def mask_fit(self) -> xr.DataArray | None:
-        """Bins chosen for the fit (energy, lat, lon), lazy."""
+        """Bins chosen for the fit, lazy."""
         return self._array("mask_fit")
 
     @property
@@ -311,7 +420,7 @@ class CubeDataset(KnownAttributes):
             follow.
         mask_fit : boolean array, `xarray.DataArray` or a map of Gammapy, optional
             Bins that are fitted from now on, in place of those of the mask there is: of shape
-            (energy, lat, lon), or (lat, lon), or of a spectrum (energy,).
+            (energy, lat, lon), or (lat, lon), or of a spectrum or flux points (energy,).
 
         Raises
         ------
@@ -320,7 +429,8 @@ class CubeDataset(KnownAttributes):
         """
         cube, stored = self._cube, self._stored
         if mask_fit is not None:
-            packed = packed_mask(mask_fit, cube["counts"], f"dataset {self._name!r}")
+            bins = cube[self.data_names[0]]
+            packed = packed_mask(mask_fit, bins, f"dataset {self._name!r}")
             cube = with_mask_fit(cube, packed)
             if stored is not None:
                 stored = AlteredCube(with_mask_fit, (stored,), {"packed": packed})
@@ -372,11 +482,12 @@ class CubeDataset(KnownAttributes):
 
     # --- numbers -----------------------------------------------------------------------
 
-    def _compile(self) -> CompiledDataset:
+    def _compile(self) -> DatasetLikelihood:
         response = self.response
-        if self._compiled is None or self._compiled.response != response:
-            self._compiled = CompiledDataset(self.open(), self._models, response=response)
-        return self._compiled
+        if self._compiled is None or self._compiled[0] != response:
+            made = self.compile(self.open(), self._models, response=response)
+            self._compiled = response, made
+        return self._compiled[1]
 
     def stat_sum(self) -> float:
         """Statistic ``-2 log L`` over the mask, at the present parameters."""

@@ -13,7 +13,7 @@ from distributed import Client
 from gmdask.datasets.dataset_list import DatasetList
 from gmdask.datasets.io.fits_files import YAML, write_list
 from gmdask.datasets.io.write_store import write_datasets
-from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.map_dataset import MapDataset, with_counts
 from gmdask.datasets.operations.energy import energy_bins
 from gmdask.datasets.operations.stack_reduce import stack_datasets
 from gmdask.datasets.summary_tables import (
@@ -59,7 +59,7 @@ class Collected(DatasetList):
             msg = f"energy_max is {energy_max}, expected more than energy_min ({energy_min})"
             raise InputError(msg)
         sliced = []
-        for dataset in self:
+        for dataset in with_counts(self, "slice_by_energy"):
             bins = _bins(dataset, low, high)
             if bins is not None:
                 sliced.append(dataset.slice_by_idx({"energy": bins}))
@@ -81,7 +81,7 @@ class Collected(DatasetList):
             If position or width are none, or the part lies outside of all fields of view.
         """
         parts, outside = [], None
-        for dataset in self:
+        for dataset in with_counts(self, "cutout"):
             try:
                 parts.append(dataset.cutout(position, width))
             except InputError as error:
@@ -118,7 +118,7 @@ class Collected(DatasetList):
     # --- tables ------------------------------------------------------------------------
 
     def info_table(self, cumulative: bool = False) -> QTable:
-        """One row per dataset with the keys of `MapDataset.info_dict`.
+        """One row per dataset with the keys of its ``info_dict``; a table with masked cells where these differ.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class Collected(DatasetList):
         InputError
             If there are none, their kinds, axes or pixels differ, or a response has no exposure.
         """
-        return stack_datasets(self, name, client, on_event)
+        return stack_datasets(with_counts(self, "stack_reduce"), name, client, on_event)
 
     def write(
         self,

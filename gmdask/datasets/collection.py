@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gmdask.datasets.base import MODELS_OTHERWISE, chosen_response
+from gmdask.datasets.base import MODELS_OTHERWISE, Dataset, chosen_response
 from gmdask.datasets.collected import Collected
-from gmdask.datasets.map_dataset import MapDataset, stored_dataset
+from gmdask.datasets.kinds import stored_dataset
 from gmdask.datasets.model_sync import Broadcast
 from gmdask.errors import InputError, UnknownNameError, check_kind, described
 from gmdask.models import Component, Models, Parameters
@@ -28,7 +28,7 @@ class Datasets(Collected):
 
     Parameters
     ----------
-    datasets : `MapDataset` or iterable of these, optional
+    datasets : `Dataset` or iterable of these, optional
     response : {"exact", "gammapy"}, optional
         How sources become counts in all of them; see `MapDataset.response`.
 
@@ -125,7 +125,7 @@ class Datasets(Collected):
         models = models if isinstance(models, Models) else Models(models or [])
         self._distribute(models, self._datasets)
 
-    def _distribute(self, models: Models, chosen: Sequence[MapDataset]) -> None:
+    def _distribute(self, models: Models, chosen: Sequence[Dataset]) -> None:
         """Give some datasets copies of the models, all or none."""
         for model in models:
             for name in model.datasets_names or ():
@@ -268,7 +268,7 @@ def check_global(models: object) -> None:
         raise InputError(msg)
 
 
-def _send_values(datasets: Sequence[MapDataset], parameters: Parameters) -> None:
+def _send_values(datasets: Sequence[Dataset], parameters: Parameters) -> None:
     """Give datasets parameter values, all or none."""
     found = [pair for dataset in datasets for pair in dataset._models.values_from(parameters)]
     for parameter, value in found:

@@ -9,7 +9,7 @@ from typing import Any, Self, overload
 import numpy as np
 
 from gmdask.attributes import KnownAttributes
-from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.base import Dataset
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError, described
 from gmdask.models import Component, Models
 from gmdask.store import Store
@@ -17,12 +17,12 @@ from gmdask.store import Store
 __all__ = ["DatasetList"]
 
 
-class DatasetList(KnownAttributes, Sequence[MapDataset]):
+class DatasetList(KnownAttributes, Sequence[Dataset]):
     """Datasets with unique names.
 
     Parameters
     ----------
-    datasets : `MapDataset` or iterable of these, optional
+    datasets : `Dataset` or iterable of these, optional
 
     Raises
     ------
@@ -33,7 +33,7 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
     """
 
     def __init__(self, datasets: object = ()) -> None:
-        self._datasets: list[MapDataset] = []
+        self._datasets: list[Dataset] = []
         self._index: dict[str, int] = {}
         self.extend(() if datasets is None else datasets)
 
@@ -49,18 +49,18 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
     def __len__(self) -> int:
         return len(self._datasets)
 
-    def __iter__(self) -> Iterator[MapDataset]:
+    def __iter__(self) -> Iterator[Dataset]:
         return iter(self._datasets)
 
     def __contains__(self, key: object) -> bool:
         return key in self._index if isinstance(key, str) else key in self._datasets
 
     @overload
-    def __getitem__(self, key: int | str) -> MapDataset: ...
+    def __getitem__(self, key: int | str) -> Any: ...
     @overload
     def __getitem__(self, key: Any) -> Self: ...
     def __getitem__(self, key: Any) -> Any:
-        """Dataset by number or name, or several by slice, mask, or a list of numbers or names."""
+        """Dataset, of whatever kind, by number or name, or several by slice, mask, or a list of numbers or names."""
         if isinstance(key, slice):
             return type(self)(self._datasets[key])
         if isinstance(key, str):
@@ -94,7 +94,7 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
 
         Parameters
         ----------
-        dataset : `MapDataset`
+        dataset : `Dataset`
 
         Raises
         ------
@@ -108,7 +108,7 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
 
         Parameters
         ----------
-        datasets : `MapDataset` or iterable of these
+        datasets : `Dataset` or iterable of these
 
         Raises
         ------
@@ -119,7 +119,7 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
         """
         index, added = dict(self._index), []
         for dataset in _each(datasets):
-            if not isinstance(dataset, MapDataset):
+            if not isinstance(dataset, Dataset):
                 raise _no_dataset(dataset)
             if dataset.name in index:
                 msg = f"there is a dataset named {dataset.name!r} already"
@@ -129,12 +129,12 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
         self._datasets.extend(added)
         self._index = index
 
-    def remove(self, dataset: MapDataset | str) -> None:
+    def remove(self, dataset: Dataset | str) -> None:
         """Take a dataset away; where it is kept it stays.
 
         Parameters
         ----------
-        dataset : `MapDataset` or str
+        dataset : `Dataset` or str
             The dataset, or its name.
 
         Raises
@@ -142,7 +142,7 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
         UnknownNameError
             If it is not here.
         """
-        if not isinstance(dataset, str | MapDataset):
+        if not isinstance(dataset, str | Dataset):
             raise _no_dataset(dataset)
         name = dataset if isinstance(dataset, str) else dataset.name
         number = self._number(name)
@@ -155,7 +155,7 @@ class DatasetList(KnownAttributes, Sequence[MapDataset]):
 
 def _each(given: object) -> Iterable[object]:
     """Several datasets, where one may have been given by itself."""
-    if isinstance(given, MapDataset):
+    if isinstance(given, Dataset):
         return [given]
     if isinstance(given, str | PathLike) or not isinstance(given, Iterable):
         raise _no_dataset(given)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from gmdask.datasets.base import Unopened
+from gmdask.datasets.base import Dataset
 from gmdask.datasets.creation import (
     BINSZ_IRF,
     ResponseMap,
@@ -25,18 +24,18 @@ from gmdask.datasets.creation import (
     pixel_cards,
 )
 from gmdask.datasets.io.xarray_backend import as_cube, as_xarray
+from gmdask.datasets.kinds import KINDS
 from gmdask.datasets.looks import Looks
 from gmdask.datasets.operations.models import frozen_background
 from gmdask.datasets.operations.transforms import Alterations
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
-from gmdask.likelihood.work_unit import StoredCube
-from gmdask.store import Row, Store
 from gmdask.store.formats.gadf import read_map_dataset
+from gmdask.store.formats.ogip import ogip_files
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
-__all__ = ["KINDS", "MapDataset", "SpectrumDataset", "stored_dataset"]
+__all__ = ["MapDataset", "SpectrumDataset", "with_counts"]
 
 
 class MapDataset(Alterations, Looks):
@@ -279,7 +278,7 @@ class MapDataset(Alterations, Looks):
         cube = read_map_dataset(filename, name)
         warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {})})
         kind = KINDS[cube.attrs["kind"]]
-        if not issubclass(kind, cls):
+        if not issubclass(kind, cls):  # of what a file of maps can hold
             msg = f"{filename}: holds a {kind.__name__}, expected a {cls.__name__}"
             raise InputError(msg)
         return kind(cube, response=response)
@@ -309,6 +308,8 @@ class SpectrumDataset(MapDataset):
     InputError
         If arrays are missing, or the region.
     """
+
+    input_files = staticmethod(ogip_files)
 
     def _check(self, cube: xr.Dataset) -> None:
         super()._check(cube)
@@ -400,25 +401,30 @@ class SpectrumDataset(MapDataset):
         return Region.from_dict(plain) if plain else None
 
 
-KINDS: dict[str, type[MapDataset]] = {"MapDataset": MapDataset, "SpectrumDataset": SpectrumDataset}
-
-
-def stored_dataset(store: Store, row: Row) -> MapDataset:
-    """One of the datasets of an open store; it is opened when it is used.
+def with_counts(datasets: Iterable[Dataset], what: str) -> list[MapDataset]:
+    """Datasets, if all are of counts.
 
     Parameters
     ----------
-    store : `Store`
-    row : `Row`
-        One of its rows.
+    datasets : iterable of `Dataset`
+    what : str
+        What needs counts.
+
+    Raises
+    ------
+    InputError
+        Naming one that is not.
     """
-    stored = None
-    if not store.url.startswith("memory:"):
-        stored = StoredCube(store.url, row.block, store.manifest_digest(row.block), row.row)
-    later = Unopened(
-        row.name,
-        partial(store.open_row, row),
-        lambda: store.open_block(row.block).keys,
-        lambda key: store.open_block(row.block).attribute(row.row, key),
-    )
-    return KINDS[row.kind](later, stored)
+    found = []
+    for dataset in datasets:
+        if not isinstance(dataset, MapDataset):
+            msg = (
+                f"dataset {dataset.name!r} is a {type(dataset).__name__}, expected counts: {what} needs them; "
+                "leave it out, as by datasets[names]"
+            )
+            raise InputError(msg)
+        found.append(dataset)
+    return found
+
+
+KINDS |= {"MapDataset": MapDataset, "SpectrumDataset": SpectrumDataset}

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.datasets.base import CubeDataset
+from gmdask.datasets.cube_dataset import CubeDataset
 from gmdask.datasets.derived_cube import AlteredCube, computed, in_dask, in_process, lazy
 from gmdask.datasets.io.xarray_backend import sky_coords
 from gmdask.datasets.operations.background import background_factors

@@ -10,29 +10,32 @@ from astropy import units as u
 from astropy.table import Column, QTable, Table, vstack
 from astropy.time import Time
 
+from gmdask.datasets.base import Dataset
 from gmdask.datasets.derived_cube import lazy, opened
-from gmdask.datasets.map_dataset import MapDataset
+from gmdask.datasets.map_dataset import MapDataset, with_counts
 from gmdask.datasets.operations.gti import time_intervals
 from gmdask.datasets.operations.irf import IRFS
 from gmdask.datasets.operations.stack import emptied, stack
 from gmdask.errors import InputError
-from gmdask.store.axes import cube_axis
 
 __all__ = ["chosen_by_time", "energy_ranges", "gti_table", "info_table", "meta_table"]
 
 
-def info_table(datasets: Sequence[MapDataset], cumulative: bool = False) -> QTable:
-    """One row per dataset with the keys of `MapDataset.info_dict`.
+def info_table(datasets: Sequence[Dataset], cumulative: bool = False) -> QTable:
+    """One row per dataset with the keys of its ``info_dict``.
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
     cumulative : bool
         Whether row n is of the stack of the first n, in which the backgrounds are those that the
         models predict.
     """
-    rows = _stacks(datasets) if cumulative else datasets
-    return QTable(rows=[dataset.info_dict() for dataset in rows])
+    rows = _stacks(with_counts(datasets, "a cumulative table")) if cumulative else datasets
+    found = [dataset.info_dict() for dataset in rows]
+    if len({tuple(info) for info in found}) < 2:
+        return QTable(rows=found)
+    return vstack([QTable(rows=[info]) for info in found], join_type="outer")
 
 
 def _stacks(datasets: Sequence[MapDataset]) -> Iterator[MapDataset]:
@@ -52,18 +55,18 @@ def _stacks(datasets: Sequence[MapDataset]) -> Iterator[MapDataset]:
         yield type(dataset)(total.assign_attrs(name="stacked"))
 
 
-def meta_table(datasets: Sequence[MapDataset]) -> Table:
+def meta_table(datasets: Sequence[Dataset]) -> Table:
     """Metadata of the observations, after name and kind of the dataset.
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
         Where one has no such column, the table is masked.
     """
     return vstack([_meta_rows(dataset) for dataset in datasets] or [Table()], join_type="outer")
 
 
-def _meta_rows(dataset: MapDataset) -> Table:
+def _meta_rows(dataset: Dataset) -> Table:
     columns: dict[str, Any] = dataset.cube.attrs.get("meta_table", {}).get("columns", {})
     n = max((len(column["values"]) for column in columns.values()), default=1)
     rows = Table({"NAME": [dataset.name] * n, "TYPE": [type(dataset).__name__] * n})
@@ -77,12 +80,12 @@ def _meta_rows(dataset: MapDataset) -> Table:
     return rows
 
 
-def gti_table(datasets: Sequence[MapDataset]) -> QTable | None:
+def gti_table(datasets: Sequence[Dataset]) -> QTable | None:
     """Begin and end of the good time intervals of each dataset, as times in columns START and STOP.
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
         Those without intervals are left out; None if all are.
     """
     found = [time_intervals(dataset.cube) for dataset in datasets]
@@ -94,13 +97,13 @@ def gti_table(datasets: Sequence[MapDataset]) -> QTable | None:
 
 
 def chosen_by_time(
-    datasets: Sequence[MapDataset], time_min: Any, time_max: Any, atol: Any = "1e-6 s"
+    datasets: Sequence[Dataset], time_min: Any, time_max: Any, atol: Any = "1e-6 s"
 ) -> list[bool]:
     """Whether the good time intervals of each dataset lie between two times.
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
     time_min, time_max : `~astropy.time.Time` or str
     atol : Quantity or str
         By how much they may lie outside.
@@ -127,18 +130,17 @@ def chosen_by_time(
     return chosen
 
 
-def energy_ranges(datasets: Sequence[MapDataset]) -> tuple[u.Quantity, u.Quantity]:
-    """Lowest and highest reconstructed energy of each dataset.
+def energy_ranges(datasets: Sequence[Dataset]) -> tuple[u.Quantity, u.Quantity]:
+    """Lowest and highest energy of each dataset, reconstructed where there are counts.
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
 
     Returns
     -------
     energy_min, energy_max : Quantity of shape (dataset,)
         In TeV.
     """
-    edges = [cube_axis(dataset.cube, "energy", "TeV").edges[[0, -1]] for dataset in datasets]
-    low, high = np.array(edges).reshape(-1, 2).T
+    low, high = np.array([dataset.energy_range for dataset in datasets]).reshape(-1, 2).T
     return u.Quantity(low, "TeV"), u.Quantity(high, "TeV")

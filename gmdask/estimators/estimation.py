@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
-from gmdask.datasets import Datasets
+from gmdask.datasets import Datasets, with_counts
 from gmdask.datasets.operations.energy import energy_bins
 from gmdask.errors import InputError, UnknownNameError, described
 from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
@@ -126,8 +126,8 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
     Raises
     ------
     InputError
-        If the edges do not increase, no dataset has a bin in one of the ranges, or two datasets with
-        bins in a range do not share the edges to which it is rounded.
+        If a dataset has no counts, the edges do not increase, no dataset has a bin in one of the ranges,
+        or two datasets with bins in a range do not share the edges to which it is rounded.
     """
     try:
         values = np.asarray(u.Quantity(edges).to_value("TeV"), dtype=float)
@@ -142,7 +142,7 @@ def bins_of(datasets: Datasets, edges: u.Quantity) -> EnergyBins:
     found: list[tuple[tuple[int, int], ...]] = []
     known: dict[bytes, tuple[tuple[int, int], ...]] = {}
     unlike: list[_Rounded] = []
-    for dataset in datasets:
+    for dataset in with_counts(datasets, "an estimate of fluxes"):
         axis = cube_axis(dataset.cube, "energy", "TeV")
         key = axis.edges.tobytes()
         if key not in known:

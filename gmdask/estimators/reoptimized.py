@@ -8,7 +8,7 @@ import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.datasets import Datasets
+from gmdask.datasets import Datasets, with_counts
 from gmdask.datasets.operations.models import sliced_models
 from gmdask.errors import ClusterLostError, FitError
 from gmdask.estimators.estimation import Options
@@ -159,7 +159,11 @@ def _predicted(
 ) -> dict[str, Array]:
     """Return the predicted counts of each dataset, in all its bins."""
     models[name].spectral_model.norm.value = 1.0
-    whole = EnergyBins(np.zeros(1), np.zeros(1), [((0, d.counts.shape[0]),) for d in datasets])
+    whole = EnergyBins(
+        np.zeros(1),
+        np.zeros(1),
+        [((0, d.counts.shape[0]),) for d in with_counts(datasets, "an estimate")],
+    )
     likelihood = NormLikelihood(datasets, models, [name], whole, client)
     try:
         npred = likelihood.npred(np.full((1, 1, 1), value), np.zeros(len(datasets), dtype=np.intp))

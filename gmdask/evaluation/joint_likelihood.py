@@ -118,7 +118,7 @@ class Objective:
             cube = cube_of(dataset, client)
             specs.append(DatasetSpec(
                 dataset.name, cube, tuple(components), self.free[index], self.local[index], shared,
-                dataset.response,
+                dataset.response, dataset.compile,
             ))  # fmt: skip
             self._indices.append(index)
             self._touched.append(shared)
@@ -465,8 +465,5 @@ def _energies(datasets: Datasets) -> Array:
     """Energies (TeV) over the range of the first dataset."""
     if not len(datasets):
         return np.ones(1)
-    edges = datasets[0].cube["energy_edges"]
-    low, *_, high = u.Quantity(edges.values, datasets[0].cube["energy"].attrs["unit"]).to_value(
-        "TeV"
-    )
+    low, high = next(iter(datasets)).energy_range
     return np.geomspace(low, high, N_ENERGIES)

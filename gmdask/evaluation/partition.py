@@ -12,10 +12,10 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from gmdask.cluster import MemoryPlan, cluster_there, plan_memory, room_on_workers
-from gmdask.datasets import MapDataset
+from gmdask.datasets.base import Dataset
 from gmdask.errors import PlanError
 from gmdask.likelihood.norms import NormSpec
-from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT, peak_bytes
+from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT
 from gmdask.likelihood.work_unit import CubeSource, DatasetSpec, GroupSpec
 from gmdask.models import Models
 
@@ -43,7 +43,7 @@ FEW = 32  # below so many runs, shorter ones
 GROUPS_PER_THREAD = 3
 
 
-def cube_of(dataset: MapDataset, client: Client | None) -> CubeSource | xr.Dataset:
+def cube_of(dataset: Dataset, client: Client | None) -> CubeSource | xr.Dataset:
     """Where the evaluation finds the data of a dataset.
 
     Raises
@@ -91,7 +91,7 @@ def gather(groups: Sequence[Sequence[T]]) -> list[T]:
 def plan_of(
     client: Client,
     build: Callable[..., Any],
-    datasets: Sequence[MapDataset],
+    datasets: Sequence[Dataset],
     specs: Sequence[Described],
     cubes: int = 0,
 ) -> MemoryPlan | None:
@@ -102,7 +102,7 @@ def plan_of(
     client : `distributed.Client`
     build : callable
         What compiles a group there.
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
     specs : sequence
         Their descriptions.
     cubes : int
@@ -113,12 +113,12 @@ def plan_of(
         return None
     n_components = max(len(spec.components) for spec in specs)
     kinds = {_block_of(d): d for d in datasets}  # those of a block are alike
-    per_task = max(peak_bytes(d.cube) + 8 * cubes * d.counts.size for d in kinds.values())
+    per_task = max(d.peak_bytes(cubes) for d in kinds.values())
     per_dataset = HELD + HELD_PER_COMPONENT * n_components
     return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
 
 
-def _block_of(dataset: MapDataset) -> str:
+def _block_of(dataset: Dataset) -> str:
     return (None if dataset.stored is None else dataset.stored.block) or dataset.name
 
 

@@ -195,7 +195,7 @@ class Checkpoint:
 def identity(datasets: Datasets, models: Models, backend: str) -> Plain:
     """What has to be the same where a fit goes on.
 
-    Datasets stand for their stored content, or for their counts where they are in memory; models
+    Datasets stand for their stored content, or for their data where they are in memory; models
     for all but the values of free parameters, and errors.
     """
     return {
@@ -216,9 +216,9 @@ def unlike(key: str, found: object, expected: object) -> str:
 def _dataset(dataset: Any) -> list[Any]:
     if dataset.stored is not None:
         return [dataset.name, dataset.response, *dataset.stored.identity()]
-    counts = np.ascontiguousarray(dataset.cube["counts"].values)
-    digest = hashlib.sha256(counts.tobytes()).hexdigest()
-    return [dataset.name, dataset.response, digest, list(counts.shape)]
+    data = [np.ascontiguousarray(dataset.cube[key].values) for key in dataset.data_names]
+    digest = hashlib.sha256(b"".join(values.tobytes() for values in data)).hexdigest()
+    return [dataset.name, dataset.response, digest, list(data[0].shape)]
 
 
 def _without_values(data: Any) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gmdask.cluster import check_client
 from gmdask.cluster.dask_events import Topic
-from gmdask.datasets import Datasets, MapDataset, as_datasets
+from gmdask.datasets import Dataset, Datasets, as_datasets
 from gmdask.drawing import from_above
 from gmdask.errors import FitInterrupted, InputError, check_kind
 from gmdask.evaluation.joint_likelihood import Objective
@@ -105,7 +105,7 @@ class Fit(Profiling):
 
     def __init__(
         self,
-        datasets: Datasets | MapDataset | Iterable[MapDataset],
+        datasets: Datasets | Dataset | Iterable[Dataset],
         client: Client | None = None,
         *,
         response: str | None = None,

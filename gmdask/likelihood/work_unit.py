@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gmdask.likelihood.arrow_hessian import LocalBlock, eliminate, local_block
 from gmdask.likelihood.dataset_likelihood import CompiledDataset, Evaluation, SpectrumCache
 from gmdask.likelihood.described_unit import DescribedGroup
+from gmdask.likelihood.kind import Compile, DatasetLikelihood
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.npred import npred_images
 from gmdask.likelihood.source import EXACT
@@ -117,6 +118,8 @@ class DatasetSpec:
         Positions, among the shared parameters of the fit, of the free ones that are not local.
     response : {"exact", "gammapy"}
         How sources become counts.
+    compile : callable
+        Makes the likelihood of its kind of dataset.
     """
 
     name: str
@@ -126,6 +129,7 @@ class DatasetSpec:
     local: Mask
     shared: Index
     response: str = EXACT
+    compile: Compile = CompiledDataset
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ class _CompiledRun:
         on_made: Callable[[], None],
     ) -> None:
         self.specs, self._memory = specs, memory
-        self.datasets: list[CompiledDataset] = []
+        self.datasets: list[DatasetLikelihood] = []
         for spec in specs:
             self.datasets.append(_compile(spec, models, memory))
             self._settle(self.datasets[-1])
@@ -226,7 +230,7 @@ class _CompiledRun:
         memory.rest()
         self._locals = [spec.local[spec.free] for spec in specs]
 
-    def _settle(self, dataset: CompiledDataset) -> None:
+    def _settle(self, dataset: DatasetLikelihood) -> None:
         """Keep within the memory after a dataset was compiled or evaluated."""
         if not self._memory.try_cache(id(dataset), dataset.forgettable):
             dataset.forget()
@@ -322,12 +326,10 @@ def opened(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
     return found.assign_attrs(name=name)
 
 
-def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> CompiledDataset:
+def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> DatasetLikelihood:
     own = DatasetModels([models[k] for k in spec.components])
     cube = opened(spec.name, spec.cube)
-    return CompiledDataset(
-        cube, own, spec.free, spec.local, keep=memory.keep, response=spec.response
-    )
+    return spec.compile(cube, own, spec.free, spec.local, keep=memory.keep, response=spec.response)
 
 
 def npred_cube(

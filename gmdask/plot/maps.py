@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.datasets import MapDataset
+from gmdask.datasets import Dataset
 from gmdask.geometry import WcsGrid
 from gmdask.plot.style import DIVERGING, SEQUENTIAL, color_bar, sky_axes
 from gmdask.plot.sums import SMOOTH, Sums, significance, sum_up
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Drawn = MapDataset | Iterable[MapDataset] | Sums
+Drawn = Dataset | Iterable[Dataset] | Sums
 NAMES = {
     "RA": "Right ascension", "DEC": "Declination",
     "GLON": "Galactic longitude", "GLAT": "Galactic latitude",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from gmdask.atomic_files import write_atomically
-from gmdask.datasets import Datasets
+from gmdask.datasets import Datasets, MapDataset
 from gmdask.errors import GmdaskError, InputError, ModelError, StoreExistsError
 from gmdask.events import read_events
 from gmdask.inputs import load_json, read_bytes
@@ -247,18 +247,22 @@ def _residuals(result: dict[str, Any], datasets: Datasets | str) -> str:
 
 def _figures(datasets: Datasets, result: dict[str, Any]) -> Iterator[str]:
     yield _embedded(plot_residuals(datasets), "counts, model and residuals")
-    worst = sorted(datasets.names, key=lambda name: -result["stat"].get(name, 0.0))[:MAX_MAPS]
-    if len(datasets) > 1:
+    counted = [d for d in datasets if isinstance(d, MapDataset)]
+    if not counted:
+        return
+    names = [d.name for d in counted]
+    worst = sorted(names, key=lambda name: -result["stat"].get(name, 0.0))[:MAX_MAPS]
+    if len(names) > 1:
         yield "<p>Datasets with the highest statistic:</p>"
         for name in worst:
             yield _embedded(draw_maps(sum_up(datasets[name]), (14, 4)), f"maps of {name}")
-    yield f"<p>Responses at the centre of {escape(datasets[0].name)}:</p>"
+    yield f"<p>Responses at the centre of {escape(names[0])}:</p>"
     draws = [plot_exposure, plot_energy_dispersion]
-    if datasets[0].psf is not None:
+    if counted[0].psf is not None:
         draws.insert(1, plot_psf_containment)
     figure = new_figure((14, 4))
     for k, response in enumerate(draws):
-        response(datasets[0], figure.add_subplot(1, len(draws), k + 1))
+        response(counted[0], figure.add_subplot(1, len(draws), k + 1))
     yield _embedded(figure, "responses")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gmdask.datasets import MapDataset, SpectrumDataset
+from gmdask.datasets import Dataset, MapDataset, SpectrumDataset
 from gmdask.plot.maps import (
     Drawn,
     plot_counts_map,
@@ -32,7 +32,7 @@ def plot_residuals(datasets: Drawn) -> Figure:
 
     Parameters
     ----------
-    datasets : `MapDataset`, `Datasets` or `Sums`
+    datasets : `Dataset`, `Datasets` or `Sums`
         With models set.
 
     Returns
@@ -42,9 +42,9 @@ def plot_residuals(datasets: Drawn) -> Figure:
     """
     if isinstance(datasets, Sums):
         return _draw_sums(datasets, new_figure((14, 8)))
-    given = [datasets] if isinstance(datasets, MapDataset) else list(datasets)
-    spectra = [dataset for dataset in given if isinstance(dataset, SpectrumDataset)]
-    maps = [dataset for dataset in given if not isinstance(dataset, SpectrumDataset)]
+    given = [datasets] if isinstance(datasets, Dataset) else list(datasets)
+    maps = [d for d in given if isinstance(d, MapDataset) and not isinstance(d, SpectrumDataset)]
+    spectra = [d for d in given if not isinstance(d, MapDataset) or isinstance(d, SpectrumDataset)]
     if not spectra:
         return _draw_sums(sum_up(maps), new_figure((14, 8)))
     shown = spectra[:MAX_DATASETS]
@@ -74,14 +74,14 @@ def _draw_sums(sums: Sums, figure: F) -> F:
     return figure
 
 
-def _draw_spectra(spectra: list[SpectrumDataset], n_all: int, figure: Any) -> None:
+def _draw_spectra(spectra: list[Dataset], n_all: int, figure: Any) -> None:
     """Draw each spectrum with its residuals on a figure, or a part of one."""
     n_columns = min(len(spectra), COLUMNS)
     layout = figure.add_gridspec(-(-len(spectra) // n_columns), n_columns)
     for k, spectrum in enumerate(spectra):
         rows = layout[divmod(k, n_columns)].subgridspec(2, 1, height_ratios=(2.5, 1))
         upper, lower = figure.add_subplot(rows[0]), figure.add_subplot(rows[1])
-        plot_counts_spectrum(spectrum, upper, lower)
+        spectrum.plot_fit(upper, lower)
     if n_all > len(spectra):
         figure.suptitle(f"{len(spectra)} of {n_all} spectra")
 

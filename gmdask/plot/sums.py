@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from gmdask.datasets import MapDataset
+from gmdask.datasets import Dataset, MapDataset
 from gmdask.errors import InputError
 from gmdask.geometry import WcsGrid, rotate
 from gmdask.store.axes import cube_axis
@@ -69,8 +69,8 @@ class Sums(NamedTuple):
         return f"{n} datasets" if n == self.n_all else f"{n} of {self.n_all} datasets"
 
 
-def sum_up(datasets: MapDataset | Iterable[MapDataset]) -> Sums:
-    """Sum counts and model over datasets, the first 24 at most, within their masks.
+def sum_up(datasets: Dataset | Iterable[Dataset]) -> Sums:
+    """Sum counts and model over datasets that have counts, the first 24 at most, within their masks.
 
     The content of a pixel goes to the pixel of a common grid its centre falls in.
 
@@ -84,9 +84,10 @@ def sum_up(datasets: MapDataset | Iterable[MapDataset]) -> Sums:
     InputError
         If there are none.
     """
-    everything = [datasets] if isinstance(datasets, MapDataset) else list(datasets)
+    given = [datasets] if isinstance(datasets, Dataset) else datasets
+    everything = [dataset for dataset in given if isinstance(dataset, MapDataset)]
     if not everything:
-        msg = "there are no datasets to draw"
+        msg = "there are no datasets of counts to draw"
         raise InputError(msg)
     chosen = everything[:MAX_DATASETS]
     common = _common_grid(chosen)

@@ -17,17 +17,17 @@ __all__ = ["BlockRecord", "Pointing", "Row", "rows_from_columns", "rows_to_colum
 
 
 # types and smallest allowed values of the columns of rows
-_NUMBER, _PERHAPS = (int, float), (int, float, type(None))
+_PERHAPS = (int, float, type(None))
 _COLUMNS: dict[str, tuple[type | tuple[type, ...], int | None]] = {
     "name": (str, None), "kind": (str, None), "block": (int, 0), "row": (int, 0),
     "lon": (_PERHAPS, None), "lat": (_PERHAPS, None), "frame": (str, None),
-    "livetime": (_PERHAPS, None), "counts": (_NUMBER, None),
+    "livetime": (_PERHAPS, None), "counts": (_PERHAPS, None),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """Centre of the counts map.
+    """Centre of the counts map; empty for a dataset without a map.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Row:
     name : str
         Unique in the store.
     kind : str
-        ``MapDataset``, ``SpectrumDataset`` or ``SpectrumDatasetOnOff``.
+        Of dataset, such as ``MapDataset``.
     block : str
         Its block.
     row : int
@@ -60,8 +60,8 @@ class Row:
         Centre of its map.
     livetime : float or None
         In s, None if the file does not give it.
-    counts : float
-        Total over the map, regardless of masks.
+    counts : float or None
+        Total over the map, regardless of masks; None for a dataset without counts.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Row:
     row: int
     pointing: Pointing
     livetime: float | None
-    counts: float
+    counts: float | None
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,8 @@ def summarise(cube: xr.Dataset, block: str, row: int) -> Row:
     Returns
     -------
     Row
-        With the centre, livetime and counts of the cube.
+        With the centre, livetime and counts of the cube, as far as it has them.
     """
-    counts = cube["counts"].values
     return Row(
         name=cube.attrs["name"],
         kind=cube.attrs["kind"],
@@ -130,11 +129,20 @@ def summarise(cube: xr.Dataset, block: str, row: int) -> Row:
         row=row,
         pointing=_pointing(cube),
         livetime=_livetime(cube),
-        counts=float(np.sum(counts, where=np.isfinite(counts), dtype=np.float64)),
+        counts=_total(cube),
     )
 
 
+def _total(cube: xr.Dataset) -> float | None:
+    if "counts" not in cube:
+        return None
+    counts = cube["counts"].values
+    return float(np.sum(counts, where=np.isfinite(counts), dtype=np.float64))
+
+
 def _pointing(cube: xr.Dataset) -> Pointing:
+    if "wcs" not in cube.attrs:
+        return Pointing(None, None, "")
     cards = cube.attrs["wcs"]
     wcs = WCS(Header(list(cards.items())), naxis=2, fix=False)
     center = [(cube.sizes["lon"] - 1) / 2, (cube.sizes["lat"] - 1) / 2]
@@ -151,7 +159,8 @@ def _pointing(cube: xr.Dataset) -> Pointing:
 
 
 def _livetime(cube: xr.Dataset) -> float | None:
-    text = cube["exposure"].attrs.get("meta", {}).get("livetime")
+    exposure = cube.get("exposure")
+    text = None if exposure is None else exposure.attrs.get("meta", {}).get("livetime")
     if text is None:
         return None
     try:

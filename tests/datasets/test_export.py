@@ -145,7 +145,7 @@ def test_from_gammapy_to_a_store_and_a_fit(shared, tmp_path):
 
 
 def test_refused(datasets, tmp_path):
-    from gammapy.datasets import FluxPointsDataset, MapDataset
+    from gammapy.datasets import MapDataset, MapDatasetOnOff
     from gammapy.maps import HpxGeom, HpxNDMap
 
     counts = HpxNDMap.__new__(HpxNDMap)  # making one in full takes a package that need not be there
@@ -154,8 +154,8 @@ def test_refused(datasets, tmp_path):
     sky.counts = counts
     with pytest.raises(InputError, match=r"'all' of Gammapy: counts is on HEALPix pixels"):
         gm.from_gammapy(sky)
-    with pytest.raises(InputError, match="is a FluxPointsDataset, expected one of MapDataset"):
-        gm.from_gammapy(FluxPointsDataset.__new__(FluxPointsDataset))
+    with pytest.raises(InputError, match="is a MapDatasetOnOff, expected one of MapDataset"):
+        gm.from_gammapy(MapDatasetOnOff(name="on-off"))
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"contains thesis\.tex; choose a new or empty folder"):
         gm.export_datasets(datasets, tmp_path)

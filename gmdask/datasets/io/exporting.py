@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
@@ -11,33 +10,27 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import xarray as xr
-from astropy.units import Quantity
 from distributed import Client
 
 from gmdask.cluster import check_client
+from gmdask.datasets.base import Dataset
 from gmdask.datasets.collection import Datasets, as_datasets
 from gmdask.datasets.derived_cube import opened
 from gmdask.datasets.io.fits_files import write_list
-from gmdask.datasets.map_dataset import KINDS, MapDataset
+from gmdask.datasets.kinds import KINDS
 from gmdask.errors import GmdaskError, InputError, StoreError
 from gmdask.events import Listener
 from gmdask.inputs.optional import gammapy_module
-from gmdask.likelihood.statistics import STATISTICS
-from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.models import Component, ModelBase, ModelSequence
 from gmdask.models.io.gammapy_objects import models_from_gammapy, models_to_gammapy
 from gmdask.paths import expanded
 from gmdask.quiet import no_warnings
-from gmdask.store.formats.gadf import read_content
-from gmdask.store.formats.gadf_writer import to_hdulist
-from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["export_datasets", "from_gammapy", "to_gammapy"]
 
 
 def export_datasets(
-    datasets: Sequence[MapDataset],
+    datasets: Sequence[Dataset],
     folder: str | Path,
     client: Client | None = None,
     *,
@@ -47,7 +40,7 @@ def export_datasets(
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
     folder : str or path
         It does not exist yet, or is empty; it is there when all files are.
     client : `distributed.Client`, optional
@@ -106,13 +99,13 @@ def _refuse_taken(folder: Path) -> None:
 
 
 def to_gammapy(
-    data: MapDataset | Iterable[MapDataset] | ModelSequence | Component | ModelBase,
+    data: Dataset | Iterable[Dataset] | ModelSequence | Component | ModelBase,
 ) -> Any:
     """Gammapy's objects of datasets, in memory and without models; or of models.
 
     Parameters
     ----------
-    data : `MapDataset` or several, `Models`, a component of them, or a model
+    data : a dataset or several, `Models`, a component of them, or a model
 
     Returns
     -------
@@ -127,19 +120,10 @@ def to_gammapy(
     if isinstance(data, ModelSequence | Component | ModelBase):
         return models_to_gammapy(data)
     with no_warnings():
-        if not isinstance(data, MapDataset):
+        if not isinstance(data, Dataset):
             return theirs.Datasets([to_gammapy(dataset) for dataset in data])
-        cube = opened(data.source, data.name)
-        kind = getattr(theirs, type(data).__name__)
-        made = kind.from_hdulist(to_hdulist(cube), name=data.name, format="gadf")
-    if "weights" in cube:  # which Gammapy reads as a mask
-        weights = cube["weights"].values * cube.get("mask_fit", xr.DataArray(1.0)).values
-        made.mask_fit = made.counts.copy(data=weights, unit="")
-        made.stat_type = WeightedCash.name
-    livetime = cube["exposure"].attrs.get("meta", {}).get("livetime")
-    if livetime is not None:  # which Gammapy does not read of spectra
-        made.exposure.meta["livetime"] = Quantity(livetime)
-    return made
+        cube = opened(data.source, data.name).assign_attrs(kind=type(data).__name__)
+        return data.cube_to_gammapy(cube)
 
 
 def from_gammapy(data: Any) -> Any:
@@ -147,7 +131,7 @@ def from_gammapy(data: Any) -> Any:
 
     Parameters
     ----------
-    data : ``gammapy.datasets.MapDataset``, ``SpectrumDataset`` or ``Datasets``
+    data : dataset of Gammapy, or its ``Datasets``
         Or ``Models``, a component of them, a spectral, spatial or temporal model, or a map. They
         do not change.
 
@@ -170,29 +154,4 @@ def from_gammapy(data: Any) -> Any:
     if kind not in KINDS:
         msg = f"{data!r} is a {kind}, expected one of {', '.join(KINDS)} of Gammapy, several, or models"
         raise InputError(msg)
-    where = f"dataset {data.name!r} of Gammapy"
-    for key in ("counts", "exposure", "background", "mask_safe", "mask_fit"):
-        found = getattr(data, key)
-        if found is not None and found.geom.is_hpx:
-            msg = f"{where}: {key} is on HEALPix pixels, which are not supported: expected a WCS map or a region"
-            raise InputError(msg)
-    if data.stat_type not in STATISTICS:
-        expected = " or ".join(map(repr, STATISTICS))
-        msg = f"{where}: stat_type {data.stat_type!r} is not supported: expected {expected}"
-        raise InputError(msg)
-    buffer = io.BytesIO()
-    with no_warnings():
-        # FITS has ASCII only
-        written = data if data.name.isascii() else data.copy(name="dataset")
-        written.to_hdulist().writeto(buffer)
-    cube = read_content(buffer.getvalue(), where, data.name, data.name)
-    warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
-    cube.attrs["kind"] = kind
-    if data.stat_type != WeightedCash.name and "weights" in cube:  # which it does not look at
-        cube = cube.drop_vars("weights")
-        cube.attrs.pop("stat_type")
-    livetime = None if data.exposure is None else data.exposure.meta.get("livetime")
-    if livetime is not None:  # which Gammapy does not write of spectra
-        meta = cube["exposure"].attrs.setdefault("meta", {})
-        meta.setdefault("livetime", str(Quantity(livetime)))
-    return KINDS[kind](cube)
+    return KINDS[kind](KINDS[kind].cube_from_gammapy(data, f"dataset {data.name!r} of Gammapy"))

@@ -6,7 +6,7 @@ import gzip
 import io
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import xarray as xr
 import yaml
+from astropy.io.fits import HDUList
 from distributed import Client
 
 from gmdask.cluster import run_tasks
@@ -24,10 +25,9 @@ from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models.io.gammapy_yaml import write_files
 from gmdask.paths import expanded
-from gmdask.store.formats.gadf_writer import to_hdulist
 
 if TYPE_CHECKING:
-    from gmdask.datasets.base import CubeDataset
+    from gmdask.datasets.base import Dataset
 
 __all__ = ["FITS", "YAML", "file_names", "write_dataset", "write_list"]
 
@@ -36,7 +36,7 @@ YAML = (".yaml", ".yml")
 LONGEST = 100  # characters of the name of a file
 
 
-def write_dataset(dataset: CubeDataset, path: str | Path, overwrite: bool) -> Path:
+def write_dataset(dataset: Dataset, path: str | Path, overwrite: bool) -> Path:
     """Write a dataset, without its models, as a FITS file that Gammapy reads.
 
     Parameters
@@ -64,12 +64,12 @@ def write_dataset(dataset: CubeDataset, path: str | Path, overwrite: bool) -> Pa
     if path.is_dir() or (path.exists() and not overwrite):
         msg = f"{where} exists already"
         raise StoreExistsError(msg)
-    _write(path, dataset.source, dataset.name, overwrite)
+    _write(path, dataset.source, dataset.name, dataset.to_hdus, overwrite)
     return path
 
 
 def write_list(
-    datasets: Sequence[CubeDataset],
+    datasets: Sequence[Dataset],
     path: Path,
     client: Client | None,
     overwrite: bool,
@@ -105,7 +105,7 @@ def write_list(
             msg = f"{file} exists already"
             raise StoreExistsError(msg)
     tasks = [
-        _FileTask(dataset.name, dataset.source, file)
+        _FileTask(dataset.name, dataset.source, dataset.to_hdus, file)
         for dataset, file in zip(datasets, files, strict=True)
     ]
     entries = [
@@ -160,16 +160,23 @@ class _FileTask:
 
     name: str
     source: CubeSource | xr.Dataset
+    to_hdus: Callable[[xr.Dataset], HDUList]
     file: str
 
 
 def _write_task(task: _FileTask, folder: str) -> None:
-    _write(Path(folder) / task.file, task.source, task.name, overwrite=False)
+    _write(Path(folder) / task.file, task.source, task.name, task.to_hdus, overwrite=False)
 
 
-def _write(path: Path, source: CubeSource | xr.Dataset, name: str, overwrite: bool) -> None:
+def _write(
+    path: Path,
+    source: CubeSource | xr.Dataset,
+    name: str,
+    to_hdus: Callable[[xr.Dataset], HDUList],
+    overwrite: bool,
+) -> None:
     buffer = io.BytesIO()
-    to_hdulist(opened(source, name)).writeto(buffer, checksum=True)
+    to_hdus(opened(source, name)).writeto(buffer, checksum=True)
     content = buffer.getvalue()
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import xarray as xr
 from distributed import Client
 
 from gmdask.cluster import check_client, run_tasks
 from gmdask.datasets.io.blocks import OnMade, made, write_blocks
+from gmdask.datasets.kinds import KINDS
 from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.store import (
@@ -23,9 +25,7 @@ from gmdask.store import (
     plan_blocks,
     write_block,
 )
-from gmdask.store.formats.gadf import read_map_dataset
 from gmdask.store.formats.gammapy_yaml import DatasetEntry, read_datasets_yaml
-from gmdask.store.formats.ogip import ogip_files
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["import_datasets", "import_to_memory", "refuse_existing"]
@@ -77,7 +77,7 @@ def import_datasets(
     if append and overwrite:
         msg = f"{url}: append and overwrite exclude each other"
         raise InputError(msg)
-    entries = read_datasets_yaml(source)
+    entries = read_datasets_yaml(source, KINDS)
     if append:
         store = _open_to_append(url, entries)
     else:
@@ -121,8 +121,8 @@ def import_to_memory(source: str | Path) -> Store:
     source : str or path
         Gammapy's ``datasets.yaml``.
     """
-    entries = read_datasets_yaml(source)
-    cubes = [read_map_dataset(entry.path, entry.name) for entry in entries]
+    entries = read_datasets_yaml(source, KINDS)
+    cubes = [_read(entry) for entry in entries]
     warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {}) for cube in cubes})
     store = Store.memory()
     records = []
@@ -172,15 +172,21 @@ def refuse_existing(url: str | Path, *, overwrite: bool = False) -> None:
 
 def _describe_file(entry: DatasetEntry) -> tuple[CubeShape, dict[str, float]]:
     """Shape of the dataset of a file, and the sums of kernels that are not 1."""
-    cube = read_map_dataset(entry.path, entry.name)
+    cube = _read(entry)
     return describe(cube), cube.attrs.get(KERNEL_SUMS, {})
 
 
+def _read(entry: DatasetEntry) -> xr.Dataset:
+    return KINDS[entry.kind].read_cube(entry.path, entry.name)
+
+
 def _digest(entries: Sequence[DatasetEntry]) -> str:
-    files = {e: ogip_files(e.path) if e.kind.endswith("OnOff") else [e.path] for e in entries}
-    return input_digest((entry.name, file) for entry in entries for file in files[entry])
+    return input_digest(
+        (entry.name, file)
+        for entry in entries
+        for file in KINDS[entry.kind].input_files(entry.path)
+    )
 
 
 def _write_task(task: _BlockTask, url: str, on_made: OnMade | None = None) -> BlockRecord:
-    cubes = (read_map_dataset(entry.path, entry.name) for entry in task.entries)
-    return write_block(url, made(cubes, on_made), task.digest)
+    return write_block(url, made(map(_read, task.entries), on_made), task.digest)

@@ -13,14 +13,14 @@ from dask.base import tokenize
 from distributed import Client
 
 from gmdask.cluster import check_client
+from gmdask.datasets.base import Dataset
 from gmdask.datasets.derived_cube import opened
 from gmdask.datasets.io.blocks import OnMade, made, write_blocks
-from gmdask.datasets.map_dataset import MapDataset, stored_dataset
+from gmdask.datasets.kinds import KINDS, stored_dataset
 from gmdask.errors import DuplicateNameError, InputError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.likelihood.work_unit import CubeSource, StoredCube
 from gmdask.store import BlockRecord, CubeShape, Store, describe, plan_blocks, write_block
-from gmdask.store.formats.validity import check_values
 
 __all__ = ["compact", "write_datasets"]
 
@@ -29,7 +29,7 @@ RECIPE = 1  # another one when the same description comes to give other numbers
 
 
 def write_datasets(
-    datasets: Sequence[MapDataset],
+    datasets: Sequence[Dataset],
     url: str | Path,
     client: Client | None = None,
     *,
@@ -44,7 +44,7 @@ def write_datasets(
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
+    datasets : sequence of `Dataset`
     url : str or path
         The store.
     client : `distributed.Client`, optional
@@ -64,7 +64,7 @@ def write_datasets(
     ------
     InputError
         If append and overwrite are both given, or values of a dataset cannot be used (see
-        `gmdask.store.formats.validity.check_values`); the store stays as it was.
+        `Dataset.check_cube`); the store stays as it was.
     StoreExistsError
         If there is a store, and neither is given.
     DuplicateNameError
@@ -114,7 +114,7 @@ def compact(
     """
     check_client(client)
     store = Store.open(url)
-    runs: dict[str, list[MapDataset]] = {}
+    runs: dict[str, list[Dataset]] = {}
     for row in store.rows:
         runs.setdefault(row.block, []).append(stored_dataset(store, row))
     shapes = [_shape(run) for run in runs.values()]
@@ -127,7 +127,7 @@ def compact(
     return store
 
 
-def _shape(run: Sequence[MapDataset]) -> CubeShape:
+def _shape(run: Sequence[Dataset]) -> CubeShape:
     """Shape of a block that there is."""
     one = describe(run[0].cube)
     return CubeShape(one.signature, sum(dataset.cube.nbytes for dataset in run))
@@ -155,7 +155,7 @@ class _BlockTask:
 
 def _write(
     store: Store,
-    blocks: Sequence[Sequence[MapDataset]],
+    blocks: Sequence[Sequence[Dataset]],
     client: Client | None,
     on_event: Listener | None,
 ) -> list[BlockRecord]:
@@ -170,7 +170,7 @@ def _write(
     return write_blocks(store, tasks, digests, partial(_write_task, url=store.url), client, on_done)
 
 
-def _task(block: Sequence[MapDataset]) -> _BlockTask:
+def _task(block: Sequence[Dataset]) -> _BlockTask:
     parts = tuple(_Part(one.name, type(one).__name__, one.source) for one in block)
     if any(isinstance(part.source, xr.Dataset) for part in parts):
         return _BlockTask(parts, uuid4().hex)  # arrays in memory: of this run only
@@ -186,4 +186,4 @@ def _cube(part: _Part) -> xr.Dataset:
     cube = opened(part.source, part.name).assign_attrs(kind=part.kind)
     if isinstance(part.source, StoredCube):
         return cube
-    return check_values(cube, f"dataset {part.name!r}")
+    return KINDS[part.kind].check_cube(cube, f"dataset {part.name!r}")

@@ -12,7 +12,7 @@ from distributed import Client
 
 from gmdask.cluster import check_client, reduce_tree
 from gmdask.datasets.derived_cube import lazy, opened
-from gmdask.datasets.map_dataset import KINDS, MapDataset
+from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.operations.models import background_of, stacked_models
 from gmdask.datasets.operations.stack import emptied, merged, stack
 from gmdask.errors import InputError
@@ -74,7 +74,7 @@ def stack_datasets(
     empty = emptied(lazy(first.cube)).assign_attrs(name=name)
     leaf = partial(_stack_run, empty=empty, model=model)
     cube = reduce_tree(leaf, merged, runs, client, on_leaf)
-    made = KINDS[type(first).__name__](cube, response=first._response)
+    made = type(first)(cube, response=first._response)
     models = first._models_for(name)
     for dataset in datasets[1:]:
         models = stacked_models(models, dataset._models_for(name), dataset.cube)

@@ -10,7 +10,7 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from gmdask.datasets.base import CubeDataset
+from gmdask.datasets.cube_dataset import CubeDataset
 from gmdask.datasets.derived_cube import AlteredCube, lazy
 from gmdask.datasets.operations.energy import (
     energy_bins,

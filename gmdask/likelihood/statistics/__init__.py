@@ -8,12 +8,17 @@ from typing import Any
 from gmdask.errors import InputError
 from gmdask.likelihood.statistics.base import TRUNCATION, Statistic, Terms
 from gmdask.likelihood.statistics.cash import Cash
+from gmdask.likelihood.statistics.chi2 import Chi2
+from gmdask.likelihood.statistics.distrib import Distrib
+from gmdask.likelihood.statistics.profile import Profile
 from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.likelihood.statistics.wstat import WStat
 
 __all__ = ["STATISTICS", "TRUNCATION", "Statistic", "Terms", "statistic_type"]
 
-STATISTICS: dict[str, type[Statistic]] = {kind.name: kind for kind in (Cash, WeightedCash, WStat)}
+STATISTICS: dict[str, type[Statistic]] = {
+    kind.name: kind for kind in (Cash, WeightedCash, WStat, Chi2, Distrib, Profile)
+}
 
 
 def statistic_type(attrs: Mapping[Any, Any]) -> type[Statistic]:

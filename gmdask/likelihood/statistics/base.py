@@ -45,7 +45,7 @@ class Terms(NamedTuple):
 
 
 class Statistic(ABC):
-    """``-2 log L`` of data in a list of bins, as a function of the counts predicted in each.
+    """``-2 log L`` of data in a list of bins, as a function of the counts, or the flux, predicted in each.
 
     A statistic is one class in one file, entered in `gmdask.likelihood.statistics.STATISTICS`.
 
@@ -105,6 +105,11 @@ class Statistic(ABC):
     def is_bounded(self) -> Mask:
         """Bins in which it grows beyond all bounds as the predicted counts go to zero."""
         return np.zeros(self.shape, dtype=bool)
+
+    @property
+    def is_known(self) -> Mask:
+        """Bins whose data tell anything; the statistic of the others is 0."""
+        return np.ones(self.shape, dtype=bool)
 
     @abstractmethod
     def predicted(self, npred: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,6 @@ from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
-
-SUPPORTED = ("MapDataset", "SpectrumDataset", "SpectrumDatasetOnOff")
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,15 @@ class DatasetEntry:
     path: Path
 
 
-def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
+def read_datasets_yaml(path: str | Path, kinds: Collection[str]) -> list[DatasetEntry]:
     """Read Gammapy's ``datasets.yaml``.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The YAML file; the files it lists are relative to its folder.
+    kinds : collection of str
+        Kinds of datasets that can be read.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
     if not isinstance(content, dict) or not isinstance(content.get("datasets"), list):
         raise InputError(f"{path}: expected a mapping with a list 'datasets'")
     entries = [
-        _entry(item, f"{path}: datasets[{number}]", path.parent)
+        _entry(item, f"{path}: datasets[{number}]", path.parent, kinds)
         for number, item in enumerate(content["datasets"])
     ]
     if problems := schema_problems(content, "datasets.json"):
@@ -77,17 +78,17 @@ def read_datasets_yaml(path: str | Path) -> list[DatasetEntry]:
     return entries
 
 
-def _entry(item: Any, where: str, folder: Path) -> DatasetEntry:
+def _entry(item: Any, where: str, folder: Path, kinds: Collection[str]) -> DatasetEntry:
     if not isinstance(item, dict):
         raise InputError(f"{where}: expected a mapping")
     for key in ("name", "type", "filename"):
         if key not in item:
             raise InputError(f"{where}: key {key!r} is missing")
     name, kind = str(item["name"]), item["type"]
-    if kind not in SUPPORTED:
+    if kind not in kinds:
         raise InputError(
             f"{where}: key 'type': dataset {name!r} is a {kind}; "
-            f"only {', '.join(SUPPORTED)} can be read so far"
+            f"only {', '.join(kinds)} can be read so far"
         )
     filename = item["filename"]
     if not isinstance(filename, str):

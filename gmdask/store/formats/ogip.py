@@ -18,6 +18,7 @@ from gmdask.geometry import Axis
 from gmdask.inputs import open_fits
 from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.region_map import NOWHERE, read_region
+from gmdask.store.formats.times import add_times
 from gmdask.store.formats.validity import check_values
 
 __all__ = ["is_ogip", "ogip_files", "read_ogip"]
@@ -137,7 +138,7 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     )
     if rmf is not None:
         cube = _with_edisp(cube, rmf[2], energy_true, exposure)
-    _add_times(cube, hdus)
+    add_times(cube, hdus)
     return check_values(cube, where)
 
 
@@ -335,17 +336,3 @@ def _with_edisp(cube: xr.Dataset, matrix: Array, true: Axis, exposure: Array) ->
     cube["edisp"] = xr.Variable(dims, matrix[:, :, None, None], {"unit": ""})
     weights = xr.Variable((dims[0], *dims[2:]), exposure.copy(), {"unit": "cm2 s"})
     return cube.assign(edisp_exposure=weights)
-
-
-def _add_times(cube: xr.Dataset, hdus: fits.HDUList) -> None:
-    """Add the good time intervals, if the file has them with their reference."""
-    keys = ("MJDREFI", "MJDREFF", "TIMESYS")
-    if "GTI" not in hdus or any(key not in hdus["GTI"].header for key in keys):
-        return
-    hdu = hdus["GTI"]
-    if hdu.data is not None and {"START", "STOP"} <= set(hdu.columns.names):
-        for column in ("START", "STOP"):
-            values = np.asarray(hdu.data[column], dtype=np.float64)
-            values = values * Unit(hdu.columns[column].unit or "s").to("s")
-            cube[f"gti_{column.lower()}"] = xr.Variable(("gti",), values, {"unit": "s"})
-        cube.attrs["gti"] = {key.lower(): hdu.header[key] for key in keys}

@@ -1,0 +1,84 @@
+"""Datasets of counts as Gammapy's objects, and back."""
+
+from __future__ import annotations
+
+import io
+from importlib import import_module
+from typing import Any
+
+import xarray as xr
+from astropy.units import Quantity
+
+from gmdask.errors import InputError
+from gmdask.likelihood.statistics.cash import Cash
+from gmdask.likelihood.statistics.weighted import WeightedCash
+from gmdask.likelihood.statistics.wstat import WStat
+from gmdask.quiet import no_warnings
+from gmdask.store.formats.gadf import read_content
+from gmdask.store.formats.gadf_writer import to_hdulist
+from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
+
+__all__ = ["cube_from_gammapy", "cube_to_gammapy"]
+
+STATISTICS = (Cash.name, WeightedCash.name, WStat.name)
+
+
+def cube_to_gammapy(cube: xr.Dataset) -> Any:
+    """Gammapy's object of the kind of a cube.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        In memory.
+    """
+    kind = getattr(import_module("gammapy.datasets"), cube.attrs["kind"])
+    made = kind.from_hdulist(to_hdulist(cube), name=cube.attrs["name"], format="gadf")
+    if "weights" in cube:  # which Gammapy reads as a mask
+        weights = cube["weights"].values * cube.get("mask_fit", xr.DataArray(1.0)).values
+        made.mask_fit = made.counts.copy(data=weights, unit="")
+        made.stat_type = WeightedCash.name
+    livetime = cube["exposure"].attrs.get("meta", {}).get("livetime")
+    if livetime is not None:  # which Gammapy does not read of spectra
+        made.exposure.meta["livetime"] = Quantity(livetime)
+    return made
+
+
+def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
+    """Cube of a `MapDataset` or spectrum of Gammapy, which does not change.
+
+    Parameters
+    ----------
+    data : dataset of Gammapy
+    where : str
+        To begin messages with.
+
+    Raises
+    ------
+    InputError
+        If it is on HEALPix pixels, or its numbers cannot be used.
+    """
+    for key in ("counts", "exposure", "background", "mask_safe", "mask_fit"):
+        found = getattr(data, key)
+        if found is not None and found.geom.is_hpx:
+            msg = f"{where}: {key} is on HEALPix pixels, which are not supported: expected a WCS map or a region"
+            raise InputError(msg)
+    if data.stat_type not in STATISTICS:
+        expected = " or ".join(map(repr, STATISTICS))
+        msg = f"{where}: stat_type {data.stat_type!r} is not supported: expected {expected}"
+        raise InputError(msg)
+    buffer = io.BytesIO()
+    with no_warnings():
+        # FITS has ASCII only
+        written = data if data.name.isascii() else data.copy(name="dataset")
+        written.to_hdulist().writeto(buffer)
+    cube = read_content(buffer.getvalue(), where, data.name, data.name)
+    warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
+    cube.attrs["kind"] = type(data).__name__
+    if data.stat_type != WeightedCash.name and "weights" in cube:  # which it does not look at
+        cube = cube.drop_vars("weights")
+        cube.attrs.pop("stat_type")
+    livetime = None if data.exposure is None else data.exposure.meta.get("livetime")
+    if livetime is not None:  # which Gammapy does not write of spectra
+        meta = cube["exposure"].attrs.setdefault("meta", {})
+        meta.setdefault("livetime", str(Quantity(livetime)))
+    return cube

@@ -1,0 +1,211 @@
+"""Flux points as data: the likelihood of fluxes that the spectra of sources predict at some energies."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.likelihood.dataset_likelihood import Evaluation, SpectrumCache
+from gmdask.likelihood.gti_norm import GtiNorm, temporal_norm
+from gmdask.likelihood.observation import Keep
+from gmdask.likelihood.parameter_slots import Jacobian, Slot, add_block
+from gmdask.likelihood.source import EXACT
+from gmdask.likelihood.statistics import Terms, statistic_type
+from gmdask.models import DatasetModels, ModelBase, SkyModel, SpectralModel
+from gmdask.store.axes import cube_axis
+from gmdask.sums import times
+
+__all__ = ["CompiledFluxPoints", "mask_of", "predicted_flux"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class _Source(NamedTuple):
+    """A source: its spectrum, the mean of its light curve, and where the parameters of both stand."""
+
+    name: str
+    spectrum: SpectralModel
+    norm: GtiNorm | None
+    slot: Slot
+
+
+class CompiledFluxPoints:
+    """Likelihood of the flux points of one dataset, see `DatasetLikelihood`.
+
+    The flux that is compared with them is the sum of the spectra of all sources at the energies of the
+    points, whatever their shapes, times the mean of their light curves over the good time intervals.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        Flux points, see `FluxPointsDataset`.
+    models, free, local, keep, response
+        See `Compile`. No parameter is minimised over here; arrays are small, and there is no response.
+    """
+
+    def __init__(
+        self,
+        cube: xr.Dataset,
+        models: DatasetModels,
+        free: Mask | None = None,
+        local: Mask | None = None,
+        *,
+        keep: Keep = np.asarray,
+        response: str = EXACT,
+    ) -> None:
+        del local, keep, response
+        parameters = models.parameters
+        self._free = (
+            np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
+        )
+        column = np.where(self._free, np.cumsum(self._free) - 1, -1)
+        kind = statistic_type(cube.attrs)
+        everywhere = kind(*(np.asarray(cube[name].values, dtype=float) for name in kind.reads))
+        chosen = np.flatnonzero(everywhere.is_known & mask_of(cube))
+        self._statistic = everywhere.at(chosen)
+        self._energies = cube_axis(cube, "energy", "TeV").center[chosen]
+        positions = {id(p): i for i, p in enumerate(parameters)}
+        self._sources = [
+            _source(model, cube, positions, column)
+            for model in models
+            if isinstance(model, SkyModel)
+        ]
+
+    forgettable = 0  # bytes
+
+    def forget(self) -> None:
+        """Do nothing: nothing is held that could be computed again."""
+
+    def evaluate(
+        self,
+        values: Array,
+        anchor: Array | None = None,
+        *,
+        order: int = 0,
+        profile: bool = True,
+        cache: SpectrumCache | None = None,
+    ) -> Evaluation:
+        """Evaluate the likelihood, see `DatasetLikelihood.evaluate`."""
+        del anchor, profile
+        cache = {} if cache is None else cache
+        seen = [self._flux(s, values, cache, derivatives=order > 0) for s in self._sources]
+        flux = np.zeros(len(self._energies))
+        for own, _ in seen:
+            flux += own
+        terms = self._statistic.dense(flux)
+        if order == 0:
+            return Evaluation(terms.stat, values, None, None, None, None, 0)
+        return self._derivatives(values, seen, terms, order)
+
+    def _flux(
+        self, source: _Source, values: Array, cache: SpectrumCache, *, derivatives: bool
+    ) -> tuple[Array, Array | None]:
+        """Flux (point,) of a source, and its derivatives (parameter, point)."""
+        own = source.slot.internal(values)
+        spectral = own[: len(source.spectrum.parameter_names)]
+        key = (source.name, self._energies.tobytes(), spectral.tobytes(), derivatives)
+        if key not in cache:
+            # the value apart from the derivatives: its bits do not depend on whether they are asked for
+            f = np.asarray(source.spectrum.evaluate(self._energies, *spectral.tolist()))
+            cache[key] = f, self._slopes(source, spectral) if derivatives else None
+        f, df = cache[key]
+        if source.norm is None:
+            return f, df
+        norm, slopes = source.norm.gradient(own[len(spectral) :])
+        whole = None if df is None else np.concatenate([df * norm, np.outer(slopes, f)])
+        return f * norm, whole
+
+    def _slopes(self, source: _Source, spectral: Array) -> Array:
+        """Derivatives (parameter, point) of a spectrum."""
+        return source.spectrum.gradient(self._energies, *spectral.tolist())[1]
+
+    def _derivatives(
+        self, values: Array, seen: list[tuple[Array, Array | None]], terms: Terms, order: int
+    ) -> Evaluation:
+        n_free = int(self._free.sum())
+        used = np.zeros(n_free, dtype=bool)
+        for source in self._sources:
+            used[source.slot.columns] = True
+        jacobian = Jacobian(used, len(self._energies))
+        for source, (_, df) in zip(self._sources, seen, strict=True):
+            assert df is not None
+            slot = source.slot
+            by_point = (df[slot.places] * slot.free_factors[:, None]).T
+            jacobian.add(slice(None), slot.columns, by_point, np.zeros(len(slot.places)))
+        # where the statistic bends downwards, at limits, the Gauss-Newton Hessian stays positive
+        convex = np.maximum(terms.second, 0.0)
+        gradient, gauss_newton = jacobian.contract(terms.first, 0.0, convex)
+        observed = None
+        if order > 1:
+            observed = jacobian.contract(terms.first, 0.0, terms.second)[1]
+            for source in self._sources:
+                slot = source.slot
+                second = self._curvature(source, slot.internal(values))
+                block = times(second[np.ix_(slot.places, slot.places)], terms.first)
+                add_block(observed, slot, slot, block)
+        active = np.ones(n_free, dtype=bool)
+        return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, 0, used)
+
+    def _curvature(self, source: _Source, own: Array) -> Array:
+        """Second derivatives (parameter, parameter, point) of the flux of a source."""
+        n = len(source.spectrum.parameter_names)
+        spectral = own[:n].tolist()
+        second = source.spectrum.hessian(self._energies, *spectral)
+        if source.norm is None:
+            return second
+        norm, slopes = source.norm.gradient(own[n:])
+        f = np.asarray(source.spectrum.evaluate(self._energies, *spectral))
+        whole = np.zeros((len(own), len(own), len(f)))
+        whole[:n, :n] = second * norm
+        whole[n:, :n] = slopes[:, None, None] * self._slopes(source, own[:n])
+        whole[:n, n:] = whole[n:, :n].swapaxes(0, 1)
+        whole[n:, n:] = source.norm.hessian(own[n:])[..., None] * f
+        return whole
+
+
+def _source(
+    model: SkyModel, cube: xr.Dataset, positions: dict[int, int], column: NDArray[np.intp]
+) -> _Source:
+    norm = temporal_norm(model, cube)
+    parts: list[ModelBase] = [model.spectral_model]
+    if norm is not None:
+        parts.append(norm.model)
+    return _Source(model.name, model.spectral_model, norm, Slot(parts, positions, column))
+
+
+def mask_of(cube: xr.Dataset) -> Mask:
+    """Points (energy,) of the safe mask and the mask of the fit.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    """
+    mask = np.ones(cube.sizes["energy"], dtype=bool)
+    for key in ("mask_safe", "mask_fit"):
+        if key in cube:
+            mask &= cube[key].values.astype(bool)
+    return mask
+
+
+def predicted_flux(cube: xr.Dataset, models: DatasetModels) -> Array:
+    """Flux (energy,) that models predict at the energies of all points, in cm-2 s-1 TeV-1.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        Flux points.
+    models : `DatasetModels`
+    """
+    energies = cube_axis(cube, "energy", "TeV").center
+    flux = np.zeros(len(energies))
+    for model in models:
+        if isinstance(model, SkyModel):
+            own = model.spectral_model
+            part = np.asarray(own.evaluate(energies, *own.internal_values.tolist()))
+            norm = temporal_norm(model, cube)
+            flux += part if norm is None else part * norm.gradient(norm.model.internal_values)[0]
+    return flux
