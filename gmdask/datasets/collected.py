@@ -113,7 +113,8 @@ class Collected(DatasetList):
         ----------
         region : SkyRegion, SkyCoord, list of SkyRegion, str or path
         """
-        return type(self)(dataset.to_spectrum_dataset(region) for dataset in self)
+        chosen = with_counts(self, "to_spectrum_datasets")
+        return type(self)(dataset.to_spectrum_dataset(region) for dataset in chosen)
 
     # --- tables ------------------------------------------------------------------------
 

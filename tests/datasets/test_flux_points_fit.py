@@ -122,7 +122,7 @@ def assert_curvature_is_gammapys(folder, fitted):
                 getattr(theirs.models[model], f"{part}_model").parameters[par].value = value
             return float(theirs.stat_sum())
 
-        best, step, n = np.array([fitted.parameters[name].value for name in free]), 0.3, len(free)
+        best, step, n = np.array([fitted.parameters[name].value for name in free]), 0.03, len(free)
         here, curvature = stat(best), np.zeros((n, n))
         for i in range(n):
             for j in range(i + 1):
@@ -134,7 +134,7 @@ def assert_curvature_is_gammapys(folder, fitted):
                 curvature[i, j] = curvature[j, i] = ends / (4 * step**2)
     assert np.isfinite(here)
     found = axes @ np.linalg.inv(curvature / 2) @ axes.T
-    np.testing.assert_allclose(np.sqrt(np.diag(found)), scale, rtol=0.03)
+    np.testing.assert_allclose(np.sqrt(np.diag(found)), scale, rtol=0.005)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

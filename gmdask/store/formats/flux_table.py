@@ -205,7 +205,8 @@ def _coords(energy: Array, low: Array | None, high: Array | None, where: str) ->
     if not (
         np.isfinite(energy).all() and len(energy) and energy[0] > 0 and (np.diff(energy) > 0).all()
     ):
-        msg = f"{where}: energies are {np.array2string(energy, max_line_width=10**6)} TeV, expected positive ones that increase"
+        given = ", ".join(f"{value:.4g}" for value in energy)
+        msg = f"{where}: energies are {given} TeV, expected positive ones that increase"
         raise InputError(msg)
     coords = dict(axis_coords("energy", Axis("energy", energy, "log", "center", "TeV")))
     if low is not None and high is not None:
