@@ -160,7 +160,7 @@ def test_light_curve_of_a_source_over_the_times_of_the_points(tmp_path):
     """The mean of a temporal model multiplies the flux, and has derivatives."""
     start = models()
     own = dataset()
-    cube = own.open().load()
+    cube = own.open().load().copy()
     cube["gti_start"], cube["gti_stop"] = (
         ("gti", np.array(v), {"unit": "s"}) for v in ([0.0, 5e4], [1e4, 9e4])
     )
