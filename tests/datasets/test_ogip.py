@@ -159,9 +159,10 @@ def test_a_list_of_them_in_a_store(file, tmp_path, shared):
     own = gm.Datasets.read(tmp_path / "store")["a run"]
     np.testing.assert_array_equal(own.counts, gm.MapDataset.read(file).counts)
     from gmdask.datasets.io.importing import _digest
+    from gmdask.datasets.kinds import KINDS
     from gmdask.store.formats.gammapy_yaml import read_datasets_yaml
 
-    entries = read_datasets_yaml(listed)
+    entries = read_datasets_yaml(listed, KINDS)
     before = _digest(entries)
     with fits.open(file.with_name("pha_obs23523_bkg.fits"), mode="update") as hdus:
         hdus["SPECTRUM"].data["COUNTS"][50] += 1

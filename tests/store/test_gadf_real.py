@@ -11,6 +11,7 @@ from astropy.units import Unit
 from astropy.wcs import WCS
 from store_cubes import assert_same
 
+from gmdask.datasets.kinds import KINDS
 from gmdask.store import Store, describe, input_digest, plan_blocks
 from gmdask.store.formats import read_datasets_yaml, read_map_dataset
 
@@ -35,13 +36,13 @@ def folder(request, shared):
 
 @pytest.fixture(scope="module")
 def cubes(folder):
-    entries = read_datasets_yaml(folder / "datasets.yaml")
+    entries = read_datasets_yaml(folder / "datasets.yaml", KINDS)
     return [read_map_dataset(entry.path, entry.name) for entry in entries]
 
 
 @pytest.fixture(scope="module")
 def theirs(folder, gammapy):
-    entries = read_datasets_yaml(folder / "datasets.yaml")[:COMPARED]
+    entries = read_datasets_yaml(folder / "datasets.yaml", KINDS)[:COMPARED]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return [gammapy.MapDataset.read(entry.path, name=entry.name) for entry in entries]
@@ -110,7 +111,7 @@ def test_as_gammapy_reads_it(cubes, theirs):
 
 
 def test_through_a_store(cubes, folder, tmp_path):
-    entries = read_datasets_yaml(folder / "datasets.yaml")
+    entries = read_datasets_yaml(folder / "datasets.yaml", KINDS)
     (block,) = plan_blocks([describe(cube) for cube in cubes])
     assert block == range(len(cubes))
     store = Store.create(tmp_path / "s.zarr")
@@ -126,7 +127,7 @@ def test_through_a_store(cubes, folder, tmp_path):
 def test_pointings(shared):
     expected = {"crab": (83.633, 22.014, "icrs"), "fermi_crab": (184.5529, -5.7815, "galactic")}
     for folder, (lon, lat, frame) in expected.items():
-        entry = read_datasets_yaml(shared / "data" / folder / "datasets.yaml")[0]
+        entry = read_datasets_yaml(shared / "data" / folder / "datasets.yaml", KINDS)[0]
         store = Store.memory()
         record = store.write_block([read_map_dataset(entry.path)], "a" * 64)
         pointing = record.rows[0].pointing

@@ -27,7 +27,7 @@ def folder(tmp_path):
 def read(folder, text):
     path = folder / "datasets.yaml"
     path.write_text(text)
-    return read_datasets_yaml(path)
+    return read_datasets_yaml(path, ["MapDataset"])
 
 
 def test_good(folder):
@@ -70,8 +70,8 @@ def test_duplicate(folder):
 
 def test_missing_files(folder):
     with pytest.raises(InputNotFoundError, match=r"none\.yaml"):
-        read_datasets_yaml(folder / "none.yaml")
+        read_datasets_yaml(folder / "none.yaml", [])
     with pytest.raises(InputNotFoundError, match=r"datasets\[0\].*none\.fits"):
         read(folder, "datasets: [{name: a, type: MapDataset, filename: none.fits}]")
     with pytest.raises(InputError, match="cannot be read"):
-        read_datasets_yaml(folder)
+        read_datasets_yaml(folder, [])

@@ -11,6 +11,7 @@ import pytest
 from store_cubes import make_cube
 
 import gmdask as gm
+from gmdask.datasets.kinds import KINDS
 from gmdask.errors import InputError
 from gmdask.schema_description import FILES, describe
 from gmdask.schemas import SCHEMA_VERSION, read_schema, schema_problems
@@ -91,4 +92,4 @@ def test_lists_of_datasets(tmp_path):
     with pytest.raises(
         InputError, match=r"datasets\.yaml: datasets 0 name: expected string or number"
     ):
-        read_datasets_yaml(path)
+        read_datasets_yaml(path, KINDS)
