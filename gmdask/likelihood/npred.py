@@ -16,7 +16,7 @@ from gmdask.geometry import Window
 from gmdask.likelihood.background import Background, background_of, make_background
 from gmdask.likelihood.bins import Bins, all_bins
 from gmdask.likelihood.convolution import Convolution
-from gmdask.likelihood.exact.source import ExactSource
+from gmdask.likelihood.exact.located import LocatedSource
 from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.pixel_integral import PixelIntegral
@@ -135,7 +135,7 @@ def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -
     spectral = (model.spectral_model, model.temporal_model)
     own = np.concatenate([part.internal_values for part in spectral if part is not None])
     f, _ = source.spectrum(grid, own, {}, derivatives=False)
-    if isinstance(source.exact, ExactSource):
+    if isinstance(source.exact, LocatedSource):
         return _exact_counts(observation, source.exact, values, f)
     apply = {**model.apply_irf, "psf": model.apply_irf["psf"] and model.spatial_model is not None}
     radius = shape.evaluation_radius(values)
@@ -160,7 +160,7 @@ def _source_counts(observation: Observation, grid: EnergyGrid, source: Source) -
 
 
 def _exact_counts(
-    observation: Observation, source: ExactSource, values: Array, f: Array
+    observation: Observation, source: LocatedSource, values: Array, f: Array
 ) -> Part | None:
     """Window and counts of a source of the exact response; None beyond the mask."""
     operator, _ = source.operator(values, derivatives=False)

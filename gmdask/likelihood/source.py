@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.corners import point_corners
+from gmdask.likelihood.exact.direct import DirectSource, is_direct
+from gmdask.likelihood.exact.located import LocatedSource
 from gmdask.likelihood.exact.operator import ExactOperator
 from gmdask.likelihood.exact.region import ExactRegion, exact_region
 from gmdask.likelihood.exact.source import ExactSource, is_exact
@@ -83,9 +85,11 @@ class Source:
         self._anchored: tuple[bytes, Response | None, Places] | None = None
         self._operator: tuple[bytes, bool, Operator | None] | None = None
         self._places: Places = slice(None)
-        self.exact: ExactSource | ExactRegion | None = None
+        self.exact: LocatedSource | ExactRegion | None = None
         if response == EXACT and is_exact(observation, spatial, self._apply):
             self.exact = ExactSource(observation, bins, spatial, self._apply, free, keep)
+        elif response == EXACT and is_direct(observation, spatial, self._apply):
+            self.exact = DirectSource(observation, bins, spatial, self._apply, free, keep)
         elif response == EXACT:
             self.exact = exact_region(observation, bins, spatial, self._apply, free)
 
@@ -136,7 +140,7 @@ class Source:
         self._operator = (values.tobytes(), False, operator)
         self._anchored = (values.tobytes(), None, index)
 
-    def _compile_exact(self, exact: ExactSource | ExactRegion, values: Array, keep: Keep) -> None:
+    def _compile_exact(self, exact: LocatedSource | ExactRegion, values: Array, keep: Keep) -> None:
         """Read what the exact response needs; if the shape is frozen, keep the operator alone."""
         if self._free:
             exact.compile(values)
@@ -188,7 +192,7 @@ class Source:
         return kept[2], index
 
     def _exact_operator(
-        self, exact: ExactSource | ExactRegion, values: Array, *, derivatives: bool
+        self, exact: LocatedSource | ExactRegion, values: Array, *, derivatives: bool
     ) -> tuple[Operator | None, Places]:
         kept, key = self._operator, values.tobytes()
         if kept is None or kept[0] != key or (derivatives and not kept[1]):

@@ -146,9 +146,12 @@ def psf_kernel(
         containment[(energy < -0.5) | (energy > len(node) - 0.5)] = 0
         return fine[np.argmin(np.abs(containment - fraction), axis=1)]
 
-    pixel = target.scales.max()
+    largest = target.scales.max()
+    square = np.allclose(target.scales, largest, rtol=1e-5)
+    lon, lat = (largest, largest) if square else target.scales
+    pixel = min(lon, lat)
     cut = radius(np.arange(float(len(node))), 0.999)
-    factors = np.minimum(np.ceil(12 / (2 * radius(energy_pix, 0.68) / pixel)), 4).astype(int)
+    factors = np.minimum(np.ceil(12 / (2 * radius(energy_pix, 0.68) / largest)), 4).astype(int)
 
     def odd(value: float) -> int:
         return int(np.ceil(value) // 2 * 2 + 1)
@@ -160,7 +163,7 @@ def psf_kernel(
         header = {
             "CTYPE1": f"RA---{target.projection}", "CTYPE2": f"DEC--{target.projection}",
             "CRPIX1": (n * f + 1) / 2, "CRPIX2": (n * f + 1) / 2, "CRVAL1": 40.0, "CRVAL2": 0.0,
-            "CDELT1": -pixel / f, "CDELT2": pixel / f, "CUNIT1": "deg", "CUNIT2": "deg",
+            "CDELT1": -lon / f, "CDELT2": lat / f, "CUNIT1": "deg", "CUNIT2": "deg",
         }  # fmt: skip
         row, column = np.indices((n * f, n * f))
         away = (

@@ -141,9 +141,18 @@ def test_a_gaussian_of_no_size_is_at_an_extremum():
     ],
 )  # fmt: skip
 def test_one_minimum_along_position_and_size(name, pixel):
+    one_minimum(sampled(pixel), shapes()[name], pixel)
+
+
+def one_minimum(cube, spatial, pixel):
     """Asimov counts: second differences in steps of a fiftieth of a pixel stay positive."""
-    cube = sampled(pixel)
-    spatial = shapes()[name]
+    for steps, stats in along_each(cube, spatial, pixel):
+        assert np.diff(stats, 2).min() > 0
+        assert abs(steps[stats.argmin()]) <= pixel * CORE / 50 + 1e-12
+
+
+def along_each(cube, spatial, pixel):
+    """Steps of a fiftieth of a pixel along position and size, and the statistic of Asimov counts there."""
     models = source(spatial)
     true = models.parameters.value
     compiled = CompiledDataset(cube, models, bins="masked")
@@ -159,9 +168,7 @@ def test_one_minimum_along_position_and_size(name, pixel):
         steps = steps[np.abs(steps) < 0.4 * true[k]]
         values = np.tile(true, (len(steps), 1))
         values[:, k] += steps
-        stats = np.array([compiled.evaluate(v).stat for v in values])
-        assert np.diff(stats, 2).min() > 0
-        assert abs(steps[stats.argmin()]) <= scale / 50 + 1e-12
+        yield steps, np.array([compiled.evaluate(v).stat for v in values])
 
 
 CORE = 0.06

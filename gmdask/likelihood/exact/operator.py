@@ -69,7 +69,14 @@ class ExactOperator(OperatorBase):
         self, sight: Sight, patch: Patch, shares: Array, edisp: ByShape, tables: ByShape,
         moved: list[int], second: Callable[[], ByShape],
     ) -> None:  # fmt: skip
-        self._sight, self._patch, self._shares = sight, patch, shares
+        self._sight = sight
+        self._hold(patch, shares, edisp, tables, moved, second)
+
+    def _hold(
+        self, patch: Patch, shares: Array, edisp: ByShape, tables: ByShape, moved: list[int],
+        second: Callable[[], ByShape],
+    ) -> None:  # fmt: skip
+        self._patch, self._shares = patch, shares
         self._edisp, self._tables, self._moved, self._second = edisp, tables, moved, second
 
     @property
@@ -95,9 +102,20 @@ class ExactOperator(OperatorBase):
         result: Array = (edisp * found.T).sum(axis=1)
         return result
 
-    def _columns(self, columns: list[list[Term]], sight: Sight) -> tuple[Array, Array]:
+    def _at_bins(self, n_g: int, folded: Array, sums: Array, counts: Array) -> None:
+        """Add counts, and sums of footprints, with all or none of the derivatives; see `kernels.at_bins`."""
+        sight = (
+            self._sight if n_g else self._sight._replace(moves=np.zeros((0, 2)), turns=np.zeros(0))
+        )
+        at_bins(sight, self._patch, folded, sums, counts)
+
+    def _onto(self, w: Array, w_sum: float, out: Array) -> None:
+        """Add weighted footprints with second derivatives; see `kernels.onto_coefficients`."""
+        onto_coefficients(self._sight, self._patch, w, w_sum, out)
+
+    def _columns(self, columns: list[list[Term]], n_g: int) -> tuple[Array, Array]:
         """Counts (bin, column + G) and masked sums (column + G,) of sums of `_spread` with tables."""
-        patch, n_g, n_k = self._patch, len(sight.turns), len(self._shares)
+        patch, n_k = self._patch, len(self._shares)
         n_r = patch.patterns.shape[1]
         _, n_m, n = self._tables.value.shape
         folded = np.zeros((n_r, n_m, n, len(columns) * n_k))
@@ -106,18 +124,17 @@ class ExactOperator(OperatorBase):
                 fold(spread, self._shares, table, c, folded)
         sums = np.zeros((len(patch.patterns), 1 + n_g, n_m, n, n_k))
         counts, totals = np.zeros((len(patch.r), len(columns) + n_g)), np.zeros(len(columns) + n_g)
-        at_bins(sight, patch, folded, sums, counts)
+        self._at_bins(n_g, folded, sums, counts)
         add_totals(patch.patterns, sums, folded, totals)
         return counts, totals
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
         edisp, table = self._edisp.value, self._tables.value
-        sight = self._sight._replace(moves=np.zeros((0, 2)), turns=np.zeros(0))
         every = spectra[:, None] if spectra.ndim == 1 else spectra
         size = max(MAX_FOLDED // (len(edisp.T) * table[0].size * len(self._shares)), 1)
         found = [
-            self._columns([[(self._spread(edisp, f), table)] for f in every.T[i : i + size]], sight)
+            self._columns([[(self._spread(edisp, f), table)] for f in every.T[i : i + size]], 0)
             for i in range(0, every.shape[1], size)
         ]
         counts = np.concatenate([c for c, _ in found], axis=1)
@@ -142,7 +159,7 @@ class ExactOperator(OperatorBase):
         own = [s for s, found in enumerate(terms) if found]
         columns = [[(self._spread(edisp, f), table)], *(terms[s] for s in own)]
         columns += [[(self._spread(edisp, spectrum), table)] for spectrum in spectra.T]
-        counts, totals = self._columns(columns, self._sight)
+        counts, totals = self._columns(columns, max(self._moved, default=-1) + 1)
         first, end = 1 + len(own), len(columns)
         shape, shape_total = np.zeros((len(counts), len(terms))), np.zeros(len(terms))
         for c, s in enumerate(own, 1):
@@ -179,12 +196,12 @@ class ExactOperator(OperatorBase):
 
     def bent(self, f: Array, w: Array, w_sum: float) -> Bent:
         """See `Operator`."""
-        sight, patch, moved = self._sight, self._patch, self._moved
-        n_g, n_s, n_r = len(sight.turns), len(moved), patch.patterns.shape[1]
+        patch, moved = self._patch, self._moved
+        n_g, n_s, n_r = max(moved, default=-1) + 1, len(moved), patch.patterns.shape[1]
         tables, edisp = self._second(), self._edisp
         _, n_m, n = tables.value.shape
         weights = np.zeros((n_r, rows(n_g, 2), n_m, n, len(self._shares)))
-        onto_coefficients(sight, patch, np.ascontiguousarray(w), w_sum, weights)
+        self._onto(np.ascontiguousarray(w), w_sum, weights)
         row_of = {pair: 1 + n_g + k for k, pair in enumerate(pairs(n_g))}
         found: dict[tuple[int, int], Array] = {}
 
