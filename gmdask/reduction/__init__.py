@@ -11,7 +11,7 @@ from gmdask.reduction.backgrounds import (
 )
 from gmdask.reduction.config import ReductionConfig, read_config
 from gmdask.reduction.observations import ObservationFiles, select_observations
-from gmdask.reduction.reduce import Failure, Reduction, background_models, reduce
+from gmdask.reduction.run import Failure, Reduction, background_models, reduce
 
 __all__ = [
     "AdaptiveRingBackgroundMaker",

@@ -182,7 +182,9 @@ def _cube(
         "versions": {package: version(package) for package in PACKAGES},
         "background_model": None if model is None else model.to_dict(),
     }
-    return cube.assign_attrs({PROVENANCE: provenance})
+    attrs = {key: value for key, value in cube.attrs.items() if key != "primary"}  # has the date
+    cube.attrs = {**attrs, PROVENANCE: provenance}
+    return cube
 
 
 def _portable(config: ReductionConfig) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from importlib import import_module
 from typing import Any
 
 import xarray as xr
 from astropy.units import Quantity
 
+from gmdask.datasets.io.gammapy_maps import cube_of_dataset
 from gmdask.errors import InputError
 from gmdask.likelihood.statistics.cash import Cash
 from gmdask.likelihood.statistics.weighted import WeightedCash
 from gmdask.likelihood.statistics.wstat import WStat
 from gmdask.quiet import no_warnings
-from gmdask.store.formats.gadf import read_content
 from gmdask.store.formats.gadf_writer import to_hdulist
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
@@ -66,12 +65,8 @@ def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
         expected = " or ".join(map(repr, STATISTICS))
         msg = f"{where}: stat_type {data.stat_type!r} is not supported: expected {expected}"
         raise InputError(msg)
-    buffer = io.BytesIO()
     with no_warnings():
-        # FITS has ASCII only
-        written = data if data.name.isascii() else data.copy(name="dataset")
-        written.to_hdulist().writeto(buffer)
-    cube = read_content(buffer.getvalue(), where, data.name, data.name)
+        cube = cube_of_dataset(data, where)
     warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
     cube.attrs["kind"] = type(data).__name__
     if data.stat_type != WeightedCash.name and "weights" in cube:  # which it does not look at

@@ -29,7 +29,7 @@ from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.ogip import is_ogip, read_ogip
 from gmdask.store.formats.validity import check_values
 
-__all__ = ["COUNTS_LIKE", "open_fits", "read_content", "read_map_dataset"]
+__all__ = ["COUNTS_LIKE", "cube_of_maps", "open_fits", "read_content", "read_map_dataset"]
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +103,39 @@ def _read(hdus: fits.HDUList, file: str, name: str | None, default: str) -> xr.D
     _check_hdus(hdus, where)
     maps = {key: read_map(hdus, key.upper(), where) for key in MAPS}
     found = {key: sky_map for key, sky_map in maps.items() if sky_map is not None}
-    dataset = _assemble(found, where)
-    _add_tables(dataset, hdus, where)
+    return cube_of_maps(found, hdus, name, where)
+
+
+def cube_of_maps(
+    maps: dict[str, SkyMap], tables: fits.HDUList, name: str, where: str
+) -> xr.Dataset:
+    """Put the maps of a dataset together, and check them.
+
+    Parameters
+    ----------
+    maps : dict of SkyMap
+        By the names of the HDUs that they are of, in lower case.
+    tables : astropy.io.fits.HDUList
+        The first with keywords of the dataset, and those named GTI and META_TABLE, if there are any.
+    name : str
+        Name of the dataset.
+    where : str
+        To begin messages with.
+
+    Returns
+    -------
+    xarray.Dataset
+        See `read_map_dataset`.
+
+    Raises
+    ------
+    InputError
+        Maps do not fit together, or their values cannot be used.
+    """
+    dataset = _assemble(maps, where)
+    _add_tables(dataset, tables, where)
     dataset.attrs = {"name": name, **_kind(dataset, where), **dataset.attrs}
-    dataset.attrs["primary"] = _primary_keywords(hdus[0].header)
+    dataset.attrs["primary"] = _primary_keywords(tables[0].header)
     return check_values(dataset, where)
 
 
