@@ -58,7 +58,7 @@ def shared() -> Path:
 for _folder in ("datasets", "store", "reduction"):
     sys.path.insert(0, str(Path(__file__).parent / _folder))
 
-from survey_fixtures import (  # noqa: E402, F401  (of several folders)
+from tests.datasets.survey_fixtures import (  # noqa: E402, F401  (of several folders)
     _clusters,
     datasets,
     extended_store,

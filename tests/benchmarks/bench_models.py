@@ -57,8 +57,11 @@ def in_blocks(models: gm.Models) -> BlockMatrix:
     parameters = models.parameters
     shared = [parameters.index(f"source.spectral.{name}") for name in ("index", "amplitude")]
     norms = [parameters.index(f"{model.name}.spectral.norm") for model in models[1:]]
-    blocks = [Block([at], [[0.01]], [0, 1], [[0.1, 1e11]]) for at in norms]
-    return BlockMatrix(len(parameters), shared, np.diag([0.01, 1e-26]), blocks)
+    two = np.array([0, 1])
+    blocks = [
+        Block(np.array([at]), np.array([[0.01]]), two, np.array([[0.1, 1e11]])) for at in norms
+    ]
+    return BlockMatrix(len(parameters), np.array(shared), np.diag([0.01, 1e-26]), blocks)
 
 
 def run_gmdask(n: int) -> list[float]:
@@ -74,7 +77,12 @@ def run_gmdask(n: int) -> list[float]:
     models.covariance = in_blocks(models)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "models.yaml"
-        with_matrix, _ = timed(lambda: (models.write(path), gm.Models.read(path)))
+
+        def write_and_read() -> gm.Models:
+            models.write(path)
+            return gm.Models.read(path)
+
+        with_matrix, _ = timed(write_and_read)
     set_models, _ = timed(lambda: datasets.set_models(models))
     models.parameters["source.spectral.index"].value = 2.5
     values, _ = timed(lambda: datasets.set_models_parameters(models.parameters))

@@ -74,6 +74,7 @@ def survey(store: str, path: str, workers: int, memory_limit: str, n_bins: int) 
         points = estimator.run(datasets, models, client)
         wall = time.perf_counter() - begin
         peaks = client.run(_peak)
+    assert isinstance(points, dict)
     found = sum(int(p.data["success"].sum()) for p in points.values())
     print(
         f"{len(datasets)} datasets, {len(sources)} sources, {n_bins} bins: {wall:.0f} s, {found} of "
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--bins", type=int, default=8)
     given = parser.parse_args()
     if given.what[0] == "survey":
-        survey(*given.what[1:3], given.workers, given.memory_limit, given.bins)
+        survey(given.what[1], given.what[2], given.workers, given.memory_limit, given.bins)
     else:
         pks2155(Path(given.what[0]))
 

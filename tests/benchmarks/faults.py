@@ -47,6 +47,7 @@ def make(folder: Path, runs: int) -> Path:
 
 def digest(result: FitResult, models: gm.Models) -> str:
     """Of every bit that a fit gives."""
+    assert result.covariance is not None
     parts = [
         np.float64(result.total_stat), np.array(list(result.stat.values())),
         models.parameters.value, models.parameters.error, result.covariance.data,
@@ -127,7 +128,8 @@ def killed(folder: Path, expected: str, kills: int, total: int) -> int:
     wrong = 0
     for workers, numbers in ((2, [k for k in range(kills) if k % 4]), (4, range(0, kills, 4))):
         with gm.connect("local", workers=workers, memory_limit="1GB") as client:
-            begin, first = time.monotonic(), []
+            begin = time.monotonic()
+            first: list[float] = []
             told = Passes(
                 lambda _, begin=begin, first=first: first.append(time.monotonic() - begin)
             )

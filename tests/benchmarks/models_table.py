@@ -12,14 +12,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import warnings
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-
-from model_cases import CASES, ELSEWHERE
-from model_numbers import BOUNDS, Numbers, measure
+from tests.models.model_cases import CASES, ELSEWHERE
+from tests.models.model_numbers import BOUNDS, Numbers, measure
 
 COLUMNS = {
     "values": "from mpmath",

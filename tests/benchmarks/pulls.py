@@ -60,7 +60,7 @@ def truth(rng: np.random.Generator, runs: int = RUNS) -> gm.Models:
         sources.append(gm.SkyModel(spectrum, shape, name=name))
     backgrounds = [gm.BackgroundIRFModel(dataset_name=f"run-{i}") for i in range(runs)]
     for background in backgrounds:
-        background.spectral_model.norm.value = rng.normal(1.0, 0.1)
+        background.parameters["norm"].value = rng.normal(1.0, 0.1)
     return gm.Models([*sources, *backgrounds])
 
 

@@ -180,7 +180,8 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
         nonlocal at
         at = objective(np.where(amplitudes, at * (1 + 1e-6), at)).values
 
-    arrays = []
+    arrays: list[Any] = []
+    dataset: Any
     for dataset in (d for g in objective._engine._groups for run in g.runs for d in run.datasets):
         operators = (term.source._operator[2] for term in dataset._terms)
         arrays += [o._m if hasattr(o, "_m") else o._flux for o in operators if o is not None]

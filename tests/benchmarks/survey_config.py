@@ -131,6 +131,7 @@ def start(true: Models) -> Models:
     """Sources to start from: moved by 0.03 deg, fainter, of other indices and sizes."""
     rng = np.random.default_rng([SEED, 2])
     models = true.copy()
+    model: Any
     for model in models:
         model.spectral_model.amplitude.value *= 0.6
         model.spectral_model.index.value += 0.2

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import yaml
 from astropy.units import Quantity
-from fuzzing import VALUES, Case, damaged, fits_of, json_of, run, spoilt, yaml_of
 from hypothesis import strategies as st
 
 import gmdask as gm
@@ -19,6 +18,7 @@ from gmdask.errors import ModelError
 from gmdask.geometry import Axis
 from gmdask.models.io.region_map import RegionMap
 from gmdask.models.registry import get_class, known_types
+from tests.cli.fuzzing import VALUES, Case, damaged, fits_of, json_of, run, spoilt, yaml_of
 
 SURVEY: dict[str, Any] = {
     "seed": 3,
@@ -56,13 +56,14 @@ def _components() -> list[dict[str, Any]]:
     for kind in ("spectral", "spatial", "temporal"):
         for cls in {get_class(kind, tag) for tag in known_types(kind)}:
             with contextlib.suppress(ModelError, TypeError, AttributeError):
-                model = cls()
+                model: Any = cls()
                 spectral = model if kind == "spectral" else gm.PowerLawSpectralModel()
                 if kind == "spectral" and model.is_norm:
                     continue
                 spatial = model if kind == "spatial" else gm.PointSpatialModel(frame="galactic")
                 temporal = model if kind == "temporal" else None
-                found.append(gm.SkyModel(spectral, spatial, temporal, name="source").to_dict())
+                source = gm.SkyModel(spectral, spatial, "source", temporal_model=temporal)
+                found.append(source.to_dict())
     return sorted(found, key=json.dumps)
 
 

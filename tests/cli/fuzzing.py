@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 from gmdask.cli.main import main
 
 SECONDS, PATIENCE, GIGABYTE = 10, 6, 1 << 30
-VALUES = [
+VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 7, 10**30, -(10**400), 1e308, -1e-308, 5e-324, 0.5, math.nan,
     math.inf, -math.inf, "", " ", "x", "nan", "1e999", "deg", "TeV", "10 deg", "1e999 TeV", "-5 TeV",
     "1 kg", "cm-2 s-1 TeV-1", "1/0", "../../up", "/dev/zero", ".", "\x1b[2J", "a\nb", "ü☃", "a" * 3000,

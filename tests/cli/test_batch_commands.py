@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import models
 
 import gmdask as gm
 from gmdask.cli.main import main
 from gmdask.events import EventFile, FitEnd, FitFailed, FitPass, FitStart, RunStart, Workers
 from gmdask.lock import Lock
+from tests.datasets.synthetic import models
 
 START = FitStart(("source.spectral.index",), ("",), "survey.zarr", ("run-0",), 0, "exact")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from test_commands import assert_told, run
 
 import gmdask as gm
+from tests.cli.test_commands import assert_told, run
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from astropy.io import fits
-from fuzz_cases import KINDS, Bench, sealed
-from fuzzing import problem, run
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import gmdask as gm
+from tests.cli.fuzz_cases import KINDS, Bench, sealed
+from tests.cli.fuzzing import problem, run
 
 EXAMPLES = 8  # of each kind; more with pytest --hypothesis-profile random
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import models
 
 import gmdask as gm
 from gmdask.cli.main import main
+from tests.datasets.synthetic import models
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from synthetic import models, write_survey
 
 import gmdask as gm
 from gmdask.cli.main import main
 from gmdask.store.checksums import decode_sealed, encode_sealed
+from tests.datasets.synthetic import models, write_survey
 
 pytestmark = pytest.mark.slow
 

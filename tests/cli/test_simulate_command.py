@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from simulated import write_config
 
 import gmdask as gm
 from gmdask.datasets.simulation.observation import simulate_observation
 from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.store import Store
+from tests.datasets.simulated import write_config
 
 pytestmark = pytest.mark.slow
 

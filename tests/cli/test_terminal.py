@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from astropy import units as u
-from synthetic import models as true_models
 
 import gmdask as gm
 from gmdask.cli.main import main
 from gmdask.cli.terminal import one_line, printable
 from gmdask.events import counted
+from tests.datasets.synthetic import models as true_models
 
 
 @pytest.fixture

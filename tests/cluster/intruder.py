@@ -47,12 +47,12 @@ async def asked(address: str, path: str, security: Security, operation: str) -> 
         there.abort()
 
 
-async def asked_to_run(*arguments: Any) -> Any:
+async def asked_to_run(address: str, path: str, security: Security) -> Any:
     """Ask both ways, and wait 4 s for each."""
     found = None
     for operation in ("run_function", "run"):
         try:
-            return await asyncio.wait_for(asked(*arguments, operation), 4)
+            return await asyncio.wait_for(asked(address, path, security, operation), 4)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
             found = f"{type(error).__name__}: {error}"[:200]
     return found

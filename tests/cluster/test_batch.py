@@ -9,12 +9,12 @@ from pathlib import Path
 
 import dask
 import pytest
-from slurm_node import made_slow, said, slurm, until  # noqa: F401
-from synthetic import with_models
 
 import gmdask as gm
 from gmdask.cli.main import main
 from gmdask.events import read_events
+from tests.cluster.slurm_node import made_slow, said, slurm, until  # noqa: F401
+from tests.datasets.synthetic import with_models
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import os
 import dask
 import psutil
 import pytest
-from clusters import pids
 
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError
+from tests.datasets.clusters import pids
 
 
 def listening(pid):

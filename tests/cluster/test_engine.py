@@ -7,12 +7,12 @@ import time
 from collections import Counter
 
 import pytest
-from clusters import pids, settled
-from jobs import SIZE, build, evaluate, fail
 
 from gmdask.cluster import Engine
 from gmdask.errors import InputError
 from gmdask.events import DatasetsProgress
+from tests.cluster.jobs import SIZE, build, evaluate, fail
+from tests.datasets.clusters import pids, settled
 
 
 def expected(specs, payloads):

@@ -7,11 +7,11 @@ import time
 
 import dask
 import pytest
-from clusters import kill, pids, settled
-from jobs import build, evaluate
-from test_engine import engines, expected, placement  # noqa: F401
 
 from gmdask.cluster import Engine
+from tests.cluster.jobs import build, evaluate
+from tests.cluster.test_engine import engines, expected, placement  # noqa: F401
+from tests.datasets.clusters import kill, pids, settled
 
 pytestmark = pytest.mark.slow
 

@@ -10,20 +10,21 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from astropy import units as u
-from clusters import pids, settled
 from distributed import Client, LocalCluster
-from jobs import build, evaluate
-from synthetic import models as true_models
-from test_engine import engines, expected  # noqa: F401
-from test_engine_recovery import evened_out
 
 import gmdask as gm
 from gmdask.cluster import Engine, reduce_tree, run_tasks, worker_watch
 from gmdask.errors import ClusterLostError, FitError, InputError
 from gmdask.events import FitPass
+from tests.cluster.jobs import build, evaluate
+from tests.cluster.test_engine import engines, expected  # noqa: F401
+from tests.cluster.test_engine_recovery import evened_out
+from tests.datasets.clusters import pids, settled
+from tests.datasets.synthetic import models as true_models
 
 pytestmark = pytest.mark.slow
 
@@ -127,8 +128,8 @@ def started(folder: Path, workers: int):
     here = Path(__file__).parent
     path = os.pathsep.join([*sys.path, str(here)])
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    common = {"env": {**os.environ, "PYTHONPATH": path}, "cwd": folder, **quiet}
-    run = [sys.executable, "-m"]
+    common: dict[str, Any] = {"env": {**os.environ, "PYTHONPATH": path}, "cwd": folder, **quiet}
+    run: list[Any] = [sys.executable, "-m"]
     processes = [
         subprocess.Popen(
             [*run, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",

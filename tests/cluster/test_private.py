@@ -12,10 +12,10 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
-from clusters import pids
 from distributed import Client, LocalCluster
 
 from gmdask.cluster.security import certificate_files, scratch_folder
+from tests.datasets.clusters import pids
 
 INTRUDER = Path(__file__).parent / "intruder.py"
 NOBODY = 65534

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from jobs import late, pid_of, touch
 
 from gmdask.cluster import run_tasks
 from gmdask.errors import InputError
+from tests.cluster.jobs import late, pid_of, touch
 
 
 def known(client):

@@ -10,13 +10,13 @@ import ssl
 import dask
 import pytest
 from distributed import Client, Security
-from slurm_node import listening, made_slow, numbers, process_tree, said, slurm, until  # noqa: F401
-from synthetic import with_models
 
 import gmdask as gm
 from gmdask.cluster import worker_watch
 from gmdask.errors import ClusterLostError, InputError
 from gmdask.events import Accepted, WorkerLost
+from tests.cluster.slurm_node import listening, made_slow, numbers, process_tree, said, slurm, until  # noqa: F401
+from tests.datasets.synthetic import with_models
 
 pytestmark = pytest.mark.slow
 

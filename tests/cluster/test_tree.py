@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from jobs import leaf_or_error, pair
 
 from gmdask.cluster import reduce_tree
 from gmdask.errors import InputError
+from tests.cluster.jobs import leaf_or_error, pair
 
 
 def expected(items):

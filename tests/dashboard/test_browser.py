@@ -12,11 +12,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from synthetic import models as true_models
-from synthetic import with_models
 
 import gmdask as gm
 from gmdask.events import FitPass
+from tests.datasets.synthetic import models as true_models
+from tests.datasets.synthetic import with_models
 
 pytestmark = pytest.mark.slow
 

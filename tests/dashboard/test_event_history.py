@@ -12,7 +12,6 @@ from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from bokeh.util.token import generate_jwt_token
-from synthetic import with_models
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
@@ -31,6 +30,7 @@ from gmdask.events import (
 )
 from gmdask.plot import History, plot_passes
 from gmdask.plot.style import new_figure
+from tests.datasets.synthetic import with_models
 
 
 def start(passes: int = 0) -> FitStart:

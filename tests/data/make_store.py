@@ -16,10 +16,7 @@ import numpy as np
 import xarray as xr
 
 import gmdask as gm
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
-
-from store_cubes import make_cube
+from tests.store.store_cubes import make_cube
 
 CIRCLE = "icrs;circle(83.6,22.0,0.25)"
 

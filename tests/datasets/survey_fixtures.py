@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clusters import close_clients, local_client
-from synthetic import write_survey
 
 import gmdask as gm
+from tests.datasets.clusters import close_clients, local_client
+from tests.datasets.synthetic import write_survey
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ ENERGY_TRUE_EDGES = (0.3, 30.0, 7)  # TeV
 AMPLITUDE = 4e-12  # cm-2 s-1 TeV-1 at 1 TeV
 INDEX = 2.3
 POSITION = (83.66, 22.03)  # deg
-EXTENSION = {"sigma": 0.25, "e": 0.8, "phi": 40.0}  # deg, -, deg
+EXTENSION: dict[str, Any] = {"sigma": 0.25, "e": 0.8, "phi": 40.0}  # deg, -, deg
 EXPOSURE = 2e13  # cm2 s
 BACKGROUND = 1500.0  # counts of a run
 

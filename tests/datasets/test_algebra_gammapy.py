@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy import units as u
-from real_pairs import compare_maps, compare_stat, ours, quiet, start_models, theirs
 
 import gmdask as gm
 from gmdask.datasets.operations.irf import irf_mask
 from gmdask.errors import InputError
+from tests.datasets.real_pairs import compare_maps, compare_stat, ours, quiet, start_models, theirs
 
 pytestmark = [pytest.mark.gammapy_response, pytest.mark.slow]
 

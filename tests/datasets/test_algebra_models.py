@@ -7,11 +7,11 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from regions import CircleSkyRegion
-from synthetic import CENTER, with_models
 
 import gmdask as gm
 from gmdask.models import SkyMap, TemplateNPredModel
 from gmdask.store.axes import cube_axis
+from tests.datasets.synthetic import CENTER, with_models
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from synthetic import CENTER, models, with_models
-from test_algebra_models import AT, CIRCLE, METHODS
 
 import gmdask as gm
 from gmdask.datasets.derived_cube import AlteredCube
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.store.block import Block
+from tests.datasets.synthetic import CENTER, models, with_models
+from tests.datasets.test_algebra_models import AT, CIRCLE, METHODS
 
 BIG = {"counts", "background", "exposure", "psf", "psf_exposure", "edisp", "edisp_exposure"}
 LAZY = [name for name in METHODS if name != "info_dict"]

@@ -8,10 +8,7 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
-from real_pairs import ours, quiet, theirs
 from regions import CircleSkyRegion
-from store_cubes import assert_same, make_cube
-from synthetic import CENTER
 
 import gmdask as gm
 from gmdask.datasets.derived_cube import computed
@@ -23,6 +20,9 @@ from gmdask.errors import (
     UnknownNameError,
 )
 from gmdask.store import Store, chosen_rows, describe
+from tests.datasets.real_pairs import ours, quiet, theirs
+from tests.datasets.synthetic import CENTER
+from tests.store.store_cubes import assert_same, make_cube
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from real_pairs import compare_maps, ours, quiet
 from regions import CircleSkyRegion
 
 import gmdask as gm
 from gmdask.datasets.creation import ResponseMap
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
+from tests.datasets.real_pairs import compare_maps, ours, quiet
 
 AT = SkyCoord(83.6, 22.0, unit="deg")
 ENERGY, TRUE = np.geomspace(1, 10, 5) * u.TeV, np.geomspace(0.5, 20, 8) * u.TeV

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from synthetic import models, with_models, write_survey
 
 import gmdask as gm
 from gmdask.errors import (
@@ -15,6 +14,7 @@ from gmdask.errors import (
     StoreNotFoundError,
     UnknownNameError,
 )
+from tests.datasets.synthetic import models, with_models, write_survey
 
 
 def as_text(own):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from dask.array import Array
-from synthetic import models, with_models
 
 import gmdask as gm
 from gmdask.errors import CorruptStoreError
+from tests.datasets.synthetic import models, with_models
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from synthetic import make_run, models
 
 import gmdask as gm
 from gmdask.datasets.io.fits_files import file_names
 from gmdask.errors import InputError
+from tests.datasets.synthetic import make_run, models
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from real_pairs import compare_maps, ours, quiet, theirs
 from regions import CircleSkyRegion, EllipseSkyRegion
-from synthetic import CENTER
 
 import gmdask as gm
 from gmdask.errors import CorruptStoreError, InputError, StoreError
 from gmdask.geometry.regions import Region
 from gmdask.store import Store
+from tests.datasets.real_pairs import compare_maps, ours, quiet, theirs
+from tests.datasets.synthetic import CENTER
 
 pytestmark = pytest.mark.gammapy_response
 

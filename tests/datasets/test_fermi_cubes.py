@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from synthetic import write_list
 
 import gmdask as gm
+from tests.datasets.synthetic import write_list
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import models as make_models
 
 import gmdask as gm
+from tests.datasets.synthetic import models as make_models
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose, assert_array_equal
-from real_pairs import quiet
-from synthetic import POSITION, gammapy_models, models
-from test_export import assert_equal
 
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError, UnknownNameError
+from tests.datasets.real_pairs import quiet
+from tests.datasets.synthetic import POSITION, gammapy_models, models
+from tests.datasets.test_export import assert_equal
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from synthetic import write_survey
 
 import gmdask as gm
 from gmdask.datasets.io.importing import import_to_memory
 from gmdask.errors import StoreExistsError
 from gmdask.events import DatasetsProgress
+from tests.datasets.synthetic import write_survey
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import xarray as xr
-from synthetic import write_list, write_survey
 
 import gmdask as gm
 from gmdask.errors import StoreNotFoundError
+from tests.datasets.synthetic import write_list, write_survey
 
 # ends itself without notice once so many files are there, or so many blocks are written
 KILLED = """

@@ -7,11 +7,11 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from real_pairs import ours, quiet, start_models, theirs
 from regions import CircleSkyRegion
 
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError
+from tests.datasets.real_pairs import ours, quiet, start_models, theirs
 
 KEYS = ("counts", "counts_off", "acceptance", "acceptance_off", "mask_safe")
 LIVETIME = 1687.0

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from clusters import local_client
-from real_pairs import ours, quiet, start_models, theirs
 from regions import CircleSkyRegion
 
 import gmdask as gm
 from gmdask.errors import InputError, ModelError
+from tests.datasets.clusters import local_client
+from tests.datasets.real_pairs import ours, quiet, start_models, theirs
 
 OFF = (
     "counts",

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 from astropy import units as u
-from real_pairs import ours, quiet, start_models, theirs
-from synthetic import with_models
 
 import gmdask as gm
+from tests.datasets.real_pairs import ours, quiet, start_models, theirs
+from tests.datasets.synthetic import with_models
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from simulated import CONFIG, write_config
 
 import gmdask as gm
 from gmdask.datasets.simulation import survey_simulation
@@ -19,6 +18,7 @@ from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.datasets.simulation.survey_simulation import plan_simulation, simulate, truth_path
 from gmdask.errors import InputError, StoreExistsError
 from gmdask.store import Store
+from tests.datasets.simulated import CONFIG, write_config
 
 N = 8
 TWO = 600_000  # bytes, so two observations

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from simulated import write_config
 
 import gmdask as gm
 from gmdask.datasets.simulation import event_sampling, survey_simulation
@@ -36,9 +36,10 @@ from gmdask.models import (
     SpatialModel,
     TemplateSpatialModel,
 )
+from tests.datasets.simulated import write_config
 
 LON, LAT = 83.6, 22.0
-AT = {"lon_0": LON + 0.03, "lat_0": LAT - 0.02, "frame": "icrs"}
+AT: dict[str, Any] = {"lon_0": LON + 0.03, "lat_0": LAT - 0.02, "frame": "icrs"}
 OBSERVED = Observed(0, "obs", LON, LAT, 0.0, 1800.0, 20.0)
 
 

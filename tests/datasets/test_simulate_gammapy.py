@@ -14,10 +14,10 @@ from gammapy.datasets import MapDataset
 from gammapy.irf import EDispMap, PSFMap
 from gammapy.maps import Map, MapAxis, WcsGeom
 from gammapy.modeling.models import Models as GammapyModels
-from simulated import CONFIG, write_config
 
 import gmdask as gm
 from gmdask.datasets.simulation.survey_simulation import truth_path
+from tests.datasets.simulated import CONFIG, write_config
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -8,7 +8,6 @@ import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from real_pairs import compare_maps, ours, quiet, start_models, theirs
 from regions import (
     CircleAnnulusSkyRegion,
     CircleSkyRegion,
@@ -19,6 +18,7 @@ from regions import (
 
 import gmdask as gm
 from gmdask.errors import InputError, ModelError
+from tests.datasets.real_pairs import compare_maps, ours, quiet, start_models, theirs
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -12,13 +12,13 @@ from astropy.coordinates import SkyCoord
 from gammapy.data import GTI
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_cubes import make_cube
-from synthetic import CENTER, make_run, models
 
 import gmdask as gm
 from gmdask.datasets.derived_cube import computed
 from gmdask.datasets.operations.stack import emptied
 from gmdask.errors import InputError
+from tests.datasets.synthetic import CENTER, make_run, models
+from tests.store.store_cubes import make_cube
 
 pytestmark = pytest.mark.gammapy_response
 

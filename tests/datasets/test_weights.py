@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy import units as u
-from clusters import local_client
-from real_pairs import quiet, start_models, theirs
 from regions import CircleSkyRegion
 
 import gmdask as gm
 from gmdask.errors import InputError
+from tests.datasets.clusters import local_client
+from tests.datasets.real_pairs import quiet, start_models, theirs
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -11,11 +11,11 @@ import pytest
 import xarray as xr
 from astropy.coordinates import SkyCoord
 from regions import CircleSkyRegion
-from synthetic import CENTER
 
 import gmdask as gm
 from gmdask.datasets.io.xarray_backend import GmdaskBackend
 from gmdask.errors import InputError, UnknownNameError
+from tests.datasets.synthetic import CENTER
 
 AT = SkyCoord(CENTER[0] + 0.3, CENTER[1] + 0.2, unit="deg")
 

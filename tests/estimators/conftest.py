@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from astropy import units as u
 
 import gmdask as gm
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from pks2155 import SELECTION, SOURCE
+from tests.estimators.pks2155 import SELECTION, SOURCE
 
 
 @pytest.fixture(scope="session")

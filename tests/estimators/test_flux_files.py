@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pks2155 import SOURCE
 
 import gmdask as gm
 from gmdask.errors import InputError, InputNotFoundError, StoreExistsError
+from tests.estimators.pks2155 import SOURCE
 
 pytestmark = pytest.mark.gammapy_response
 

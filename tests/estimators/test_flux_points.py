@@ -10,7 +10,6 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
-from pks2155 import SELECTION, SOURCE
 from regions import CircleSkyRegion
 
 import gmdask as gm
@@ -20,6 +19,7 @@ from gmdask.evaluation.partition import own_models
 from gmdask.events import DatasetsProgress
 from gmdask.likelihood.norms import NormGroupSpec, NormSpec, compile_norms, evaluate_norms
 from gmdask.optimize.convex_1d import crossings, minimise
+from tests.estimators.pks2155 import SELECTION, SOURCE
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 from astropy import units as u
-from pks2155 import SOURCE
 
 import gmdask as gm
+from tests.estimators.pks2155 import SOURCE
 
 pytestmark = pytest.mark.gammapy_response
 

@@ -77,5 +77,5 @@ def numeric_hessian(objective: Objective, point, anchor, steps) -> np.ndarray:
             return objective(values, anchor=anchor, order=1).gradient
 
         rows.append((8 * (gradient(1) - gradient(-1)) - (gradient(2) - gradient(-2))) / (12 * step))
-    rows = np.array(rows)
-    return 0.5 * (rows + rows.T)
+    hessian = np.array(rows)
+    return 0.5 * (hessian + hessian.T)

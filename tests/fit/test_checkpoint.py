@@ -12,14 +12,14 @@ import jsonschema
 import numpy as np
 import pytest
 from astropy import units as u
-from problems import bits
-from synthetic import models
 
 import gmdask as gm
 from gmdask.errors import FitInterrupted, InputError, InputNotFoundError
 from gmdask.events import CheckpointFailed, FitPass
 from gmdask.schemas import read_schema
 from gmdask.store.checksums import encode_sealed
+from tests.datasets.synthetic import models
+from tests.fit.problems import bits
 
 pytestmark = pytest.mark.slow
 
@@ -140,16 +140,15 @@ def test_killed_process(datasets, survey_store, tmp_path):
     path = tmp_path / "fit.json"
     code = (
         "import os, signal, sys; sys.path[:0] = sys.argv[3:]\n"
-        "import gmdask as gm; from test_checkpoint import start_of\n"
+        "import gmdask as gm; from tests.fit.test_checkpoint import start_of\n"
         "def kill(event):\n"
         "    if getattr(event, 'edm', None) is not None and event.number == 4:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "datasets = gm.Datasets.read(sys.argv[1])\n"
         "gm.Fit(datasets, checkpoint=sys.argv[2], on_event=kill).run(start_of(datasets))\n"
     )
-    here = Path(__file__).parent
-    folders = [str(here), str(here.parent / "datasets")]
-    done = subprocess.run([sys.executable, "-c", code, survey_store, path, *folders], check=False)
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", code, survey_store, path, root], check=False)
     assert done.returncode == -9
     own, watch = start_of(datasets), Watch()
     assert bits(gm.Fit(datasets, checkpoint=path, resume=True, on_event=watch).run(own), own) == (

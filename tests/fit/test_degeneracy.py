@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import models
 
 import gmdask as gm
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import LocalPart
 from gmdask.fit.degeneracy import degeneracies, described
 from gmdask.likelihood.arrow_hessian import eliminate, local_block
+from tests.datasets.synthetic import models
 
 
 def twins(datasets):

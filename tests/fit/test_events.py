@@ -6,11 +6,11 @@ import json
 import logging
 
 import pytest
-from synthetic import with_models
 
 import gmdask as gm
 from gmdask.errors import FitInterrupted, InputError
 from gmdask.events import Accepted, Bus, EventFile, FitEnd, FitPass, read_events, record
+from tests.datasets.synthetic import with_models
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from problems import EdgeSpectralModel, bits
-from synthetic import models, with_models
 
 import gmdask as gm
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.events import CompileEnd, DatasetsProgress, FitEnd, FitPass
+from tests.datasets.synthetic import models, with_models
+from tests.fit.problems import EdgeSpectralModel, bits
 
 BOTH = pytest.mark.parametrize("backend", ["newton", "minuit"])
 ENOUGH = 0.02  # of the statistic

@@ -6,8 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from problems import bits, numeric_hessian
-from synthetic import models
 
 import gmdask as gm
 from gmdask.evaluation.joint_likelihood import Objective
@@ -16,6 +14,8 @@ from gmdask.fit import fit
 from gmdask.fit.uncertainty import uncertainty
 from gmdask.models.io import read_write
 from gmdask.optimize.problem import Problem
+from tests.datasets.synthetic import models
+from tests.fit.problems import bits, numeric_hessian
 
 
 def with_tilts(own):

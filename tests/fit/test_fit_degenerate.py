@@ -11,11 +11,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from astropy import units as u
-from synthetic import gammapy_models, make_run, models
 
 import gmdask as gm
 from gmdask.errors import InputError
 from gmdask.optimize.status import Status
+from tests.datasets.synthetic import gammapy_models, make_run, models
 
 pytestmark = pytest.mark.gammapy_response
 

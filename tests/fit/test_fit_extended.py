@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import bits, numeric_gradient, real_models
-from synthetic import models
 
 import gmdask as gm
 from gmdask.evaluation.joint_likelihood import Objective
+from tests.datasets.synthetic import models
+from tests.fit.problems import bits, numeric_gradient, real_models
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from astropy import units as u
-from synthetic import gammapy_models, make_run, models
 
 import gmdask as gm
 from gmdask.errors import DuplicateNameError, InputError, UnknownNameError
+from tests.datasets.synthetic import gammapy_models, make_run, models
 
 EDGES = [1, 10] * u.TeV
 

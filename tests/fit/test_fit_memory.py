@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from problems import bits
-from synthetic import models
 
 import gmdask as gm
 from gmdask.errors import PlanError
 from gmdask.events import FitPass
+from tests.datasets.synthetic import models
+from tests.fit.problems import bits
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import models as make_models
 
 import gmdask as gm
 from gmdask.models import GaussianPrior
+from tests.datasets.synthetic import models as make_models
 
 pytestmark = pytest.mark.gammapy_response
 

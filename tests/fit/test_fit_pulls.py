@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import stats
-from synthetic import models, with_models
 
 import gmdask as gm
+from tests.datasets.synthetic import models, with_models
 
 TOYS = 30
 CHANCE = 1e-3  # that a correct fit fails one of the tests, were the seeds not fixed

@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-from clusters import kill, pids, settled
-from problems import FOLDERS, bits, real_models, reference
 
 import gmdask as gm
+from tests.datasets.clusters import kill, pids, settled
+from tests.fit.problems import FOLDERS, bits, real_models, reference
 
 pytestmark = [pytest.mark.gammapy_response, pytest.mark.slow]
 

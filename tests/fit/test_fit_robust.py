@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import AMPLITUDE, models
 
 import gmdask as gm
 from gmdask.datasets.simulation.iact import IactResponse
 from gmdask.datasets.simulation.observation import simulate_observation
 from gmdask.datasets.simulation.survey import Observed, SkyPixels, Survey
+from tests.datasets.synthetic import AMPLITUDE, models
 
 PSF = 0.12  # deg, of the runs
 

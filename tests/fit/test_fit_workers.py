@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from clusters import kill, pids, settled
-from problems import bits
-from synthetic import models, write_survey
 
 import gmdask as gm
 from gmdask.errors import PlanError
+from tests.datasets.clusters import kill, pids, settled
+from tests.datasets.synthetic import models, write_survey
+from tests.fit.problems import bits
 
 
 def test_same_bits_in_any_groups(datasets, two_workers):

@@ -15,16 +15,16 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from problems import bits
-from simulated import write_config
-from synthetic import gammapy_models, models
-from test_checkpoint import CrashError, Watch
 
 import gmdask as gm
 from gmdask.datasets.simulation.observation import simulate_observation
 from gmdask.datasets.simulation.survey import Survey
 from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.errors import InputError
+from tests.datasets.simulated import write_config
+from tests.datasets.synthetic import gammapy_models, models
+from tests.fit.problems import bits
+from tests.fit.test_checkpoint import CrashError, Watch
 
 RESPONSES = ("exact", "gammapy")
 EDGES = [0.5, 3.2, 20.0] * u.TeV

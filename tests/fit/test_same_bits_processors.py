@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import synthetic
 
 RUN = """
 import sys
 sys.path[:0] = sys.argv[2:]
-from problems import bits
-from synthetic import models
+from tests.fit.problems import bits
+from tests.datasets.synthetic import models
 import gmdask as gm
 for response, extended in (("exact", True), ("gammapy", False)):
     datasets = gm.Datasets.read(sys.argv[1])
@@ -27,11 +26,11 @@ for response, extended in (("exact", True), ("gammapy", False)):
 
 @pytest.mark.slow
 def test_same_bits(survey):
-    folders = [str(Path(__file__).parent), str(Path(synthetic.__file__).parent)]
+    root = str(Path(__file__).parents[2])
     other = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", RUN, str(survey), *folders],
+            [sys.executable, "-c", RUN, str(survey), root],
             env={**other, **kind}, text=True, stdout=subprocess.PIPE,
         )
         for kind in (

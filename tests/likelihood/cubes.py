@@ -112,7 +112,8 @@ def add_edisp(coords: dict, variables: dict, attrs: dict, kind: str, frame: str)
         width = width * centre[:, None, None, None] ** -0.1
         coords |= axis("migra", migra, "", "lin", "edges")
     else:
-        at, dims, step = np.log(reco[:, None] / centre).T[..., None, None], "energy", 1.0
+        at, dims = np.log(reco[:, None] / centre).T[..., None, None], "energy"
+        step = np.ones(1)
     values = np.diff(ndtr((at - bias) / width), axis=1) / step
     variables["edisp"] = put(f"edisp_energy_true {dims} edisp_lat edisp_lon", values)
     attrs["edisp_wcs"] = header

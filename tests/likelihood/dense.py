@@ -8,6 +8,7 @@ the models stand here once more. Everything is float64, over all bins, with no s
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from astropy.io import fits
 from astropy.nddata import NoOverlapError, overlap_slices
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-from dense_shapes import DENSITIES, constant, extent, position_of, value
 from scipy.interpolate import RegularGridInterpolator
 from scipy.signal import convolve
 
 from gmdask.models import BackgroundIRFModel, DatasetModels, SkyModel, TemplateNPredModel
+from tests.likelihood.dense_shapes import DENSITIES, constant, extent, position_of, value
 
 Array = np.ndarray
 TRUNCATION = 1e-25
@@ -34,7 +35,7 @@ TRUNCATION = 1e-25
 class Grid:
     """A WCS grid: pixel coordinates of positions, and back."""
 
-    def __init__(self, header: dict[str, Any], shape: tuple[int, int]) -> None:
+    def __init__(self, header: dict[str, Any], shape: tuple[int, ...]) -> None:
         self.shape, self.wcs = shape, WCS(fits.Header(list(header.items())))
         self.frame = "galactic" if header["CTYPE1"].startswith("GLON") else "icrs"
         self.projection = header["CTYPE1"][-3:]
@@ -45,7 +46,7 @@ class Grid:
         x, y = self.wcs.wcs_world2pix(at.lon.deg, at.lat.deg, 0)
         return float(x), float(y)
 
-    def sky(self, x: Array, y: Array) -> SkyCoord:
+    def sky(self, x: Array | float, y: Array | float) -> SkyCoord:
         lon, lat = self.wcs.wcs_pix2world(x, y, 0)
         return SkyCoord(lon, lat, unit="deg", frame=self.frame)
 
@@ -71,7 +72,7 @@ def solid_angle(grid: Grid) -> Array:
     return np.abs(first + second)
 
 
-def edges(cube: xr.Dataset, dim: str, unit: str) -> Array:
+def edges(cube: xr.Dataset, dim: Hashable, unit: str) -> Array:
     """Edges of an axis, or its nodes if those are centres."""
     name = f"{dim}_edges" if f"{dim}_edges" in cube else dim
     return cube[name].values.astype(float) * u.Unit(cube[dim].attrs["unit"]).to(unit)
@@ -257,6 +258,8 @@ def shape_image(model: Any, grid: Grid, window: tuple[slice, slice]) -> Array:
     assert density_of is not None
     pixel = grid.scales.max()
     radius, smallest = extent(model)
+    assert radius is not None
+    assert smallest is not None
     f = int(min(np.ceil(pixel / smallest), 200)) if smallest > 0 else 200
     rows, columns = np.arange(grid.shape[0])[window[0]], np.arange(grid.shape[1])[window[1]]
     npix = np.round(np.maximum(2 * max(radius, pixel) / grid.scales[::-1], 1)).astype(int)
@@ -326,13 +329,14 @@ def source_npred(cube: xr.Dataset, model: SkyModel) -> Array:
         after = cube["psf"].dims[0] == "psf_energy"
         at = middle_of(cube, "psf") if radius is None else position_of(shape)
         kernels, width = psf_kernel(cube, grid, at, geometric(reco if after else true))
-    window: tuple[slice, slice] | None = (slice(0, grid.shape[0]), slice(0, grid.shape[1]))
+    window = (slice(0, grid.shape[0]), slice(0, grid.shape[1]))
     position = middle_of(cube, "edisp") if radius is None else position_of(shape)
     if radius is not None:
         near = grid.cutout(position, 2 * radius + 0.1 + width, odd=False)
-        window = grid.cutout(position, width + 2 * (radius + 0.1), odd=True)
-        if near is None or window is None or not mask_of(cube).any(axis=0)[near].any():
+        around = grid.cutout(position, width + 2 * (radius + 0.1), odd=True)
+        if near is None or around is None or not np.asarray(mask_of(cube).any(axis=0))[near].any():
             return zero
+        window = around
     kernels = kernels if model.apply_irf["psf"] else None
     matrix = edisp_matrix(cube, position, model.apply_irf["edisp"])
     flux = spectrum(model.spectral_model, true[:-1], true[1:], cube["energy_true"].attrs["unit"])
@@ -370,13 +374,13 @@ def norm_on_sky(cube: xr.Dataset, model: BackgroundIRFModel | None) -> Array:
 def npred(cube: xr.Dataset, models: DatasetModels, clip: bool = True) -> Array:
     """Predicted counts (energy, lat, lon) of all models and the background."""
     total = np.zeros(cube["counts"].shape)
-    background = None
+    background: BackgroundIRFModel | None = None
     for model in models:
         if isinstance(model, SkyModel):
             total += source_npred(cube, model)
         elif isinstance(model, TemplateNPredModel):
             total += template_npred(cube, model)
-        else:
+        elif isinstance(model, BackgroundIRFModel):
             background = model
     if "background" in cube:
         factor = norm(background, geometric(edges(cube, "energy", "TeV")))

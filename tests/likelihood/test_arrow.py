@@ -1,14 +1,14 @@
 """Elimination of local parameters against the full dense Hessian."""
 
-import cubes
 import numpy as np
 import pytest
-from sources import background, free_of, gauss, locals_of, point
 
 from gmdask.likelihood.arrow_hessian import eliminate, local_block, local_covariance
 from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.work_unit import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
 from gmdask.models import DatasetModels, Models
+from tests.likelihood import cubes
+from tests.likelihood.sources import background, free_of, gauss, locals_of, point
 
 N_SHARED = 4
 

@@ -1,13 +1,12 @@
 """Where likelihoods go wrong: nothing there, nothing predicted, negative, outside."""
 
-import cubes
-import dense
 import numpy as np
 import pytest
-from sources import background, derivative, free_of, gauss, point, power_law
 
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
+from tests.likelihood import cubes, dense
 from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import background, derivative, free_of, gauss, point, power_law
 
 FLOOR = -2 * np.log(1e-25)  # 115.129 per count
 PSFS = ["true", "reco", None]

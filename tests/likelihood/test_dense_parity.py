@@ -1,13 +1,12 @@
 """Compiled likelihoods against the dense reference, for every kind of response."""
 
-import cubes
-import dense
 import numpy as np
 import pytest
-from sources import background, gauss, log_parabola, point, power_law
 
 from gmdask.models import DatasetModels
+from tests.likelihood import cubes, dense
 from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import background, gauss, log_parabola, point, power_law
 
 GRIDS = {
     "icrs": {"frame": "icrs", "irf_frame": "galactic"},

@@ -1,10 +1,9 @@
 """Disks, shells, the constant, and norms: against the dense reference, for every response."""
 
-import cubes
+from typing import Any
+
 import numpy as np
 import pytest
-from sources import background, point, power_law
-from test_dense_parity import GRIDS, check
 
 from gmdask.geometry import Axis
 from gmdask.models import (
@@ -17,8 +16,11 @@ from gmdask.models import (
     SkyModel,
     TemplateNPredModel,
 )
+from tests.likelihood import cubes
+from tests.likelihood.sources import background, point, power_law
+from tests.likelihood.test_dense_parity import GRIDS, check
 
-POSITION = {"lon_0": 184.5, "lat_0": -5.85, "frame": "galactic"}
+POSITION: dict[str, Any] = {"lon_0": 184.5, "lat_0": -5.85, "frame": "galactic"}
 SHAPES = {
     "disk": DiskSpatialModel(r_0=0.21, e=0.6, phi=35, edge_width=0.2, **POSITION),
     "small disk": DiskSpatialModel(r_0=0.05, **POSITION),

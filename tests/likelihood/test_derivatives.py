@@ -4,10 +4,14 @@ Everything is compared in units of the errors: g σ and H σ σ, with σ from th
 one tolerance holds for amplitudes of 1e-11 and positions of 80 deg alike.
 """
 
-import cubes
 import numpy as np
 import pytest
-from sources import (
+
+from gmdask.geometry import WcsGrid
+from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
+from tests.likelihood import cubes
+from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import (
     background,
     derivative,
     free_of,
@@ -17,10 +21,6 @@ from sources import (
     point,
     power_law,
 )
-
-from gmdask.geometry import WcsGrid
-from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel
-from tests.likelihood.gammapy_response import CompiledDataset
 
 STEP = 0.01  # of an error: differences of fourth order are then good to 1e-8
 TIGHT = 1e-6

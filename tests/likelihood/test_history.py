@@ -1,14 +1,14 @@
 """One parameter vector, one value, whatever was evaluated before: to the last bit."""
 
-import cubes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources import background, gauss, locals_of, log_parabola, point
 
 from gmdask.models import DatasetModels
+from tests.likelihood import cubes
 from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import background, gauss, locals_of, log_parabola, point
 
 BASE = {
     "true": lambda: [point(spectral=log_parabola()), gauss(e=0.6, phi=30.0), background()],

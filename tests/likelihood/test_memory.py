@@ -7,16 +7,16 @@ import pickle
 import resource
 from pathlib import Path
 
-import cubes
 import numpy as np
 import pytest
-from sources import background, free_of, gauss, locals_of, point
 
 from gmdask.errors import PlanError
 from gmdask.likelihood.geometry_cache import Cache
 from gmdask.likelihood.memory import POOL, SMALL, Memory
 from gmdask.likelihood.work_unit import DatasetSpec, GroupSpec, Point, compile_group, evaluate_group
 from gmdask.models import Models
+from tests.likelihood import cubes
+from tests.likelihood.sources import background, free_of, gauss, locals_of, point
 
 
 @pytest.fixture(autouse=True)

@@ -2,16 +2,24 @@
 
 import itertools
 
-import cubes
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sources import background, derivative, free_of, gauss, locals_of, point, power_law
 
 from gmdask.likelihood.arrow_hessian import eliminate, local_block
 from gmdask.models import DatasetModels
 from gmdask.optimize.bounded_newton import minimise_bounded
+from tests.likelihood import cubes
 from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import (
+    background,
+    derivative,
+    free_of,
+    gauss,
+    locals_of,
+    point,
+    power_law,
+)
 
 
 def models_of(**keywords):

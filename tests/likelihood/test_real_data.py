@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import yaml
-from sources import derivative, free_of
 
 from gmdask.models import Models
 from gmdask.store.formats.gadf import read_map_dataset
 from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import derivative, free_of
 
 ANALYSES = ("crab", "pks2155", "hawc", "fermi_crab")
 VECTORS = ("start", "best", "perturbed")

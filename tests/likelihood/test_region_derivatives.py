@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +12,8 @@ from regions import CircleAnnulusSkyRegion, RectangleSkyRegion
 
 import gmdask as gm
 from gmdask.models import DatasetModels
+from tests.datasets.synthetic import CENTER, EXTENSION, POSITION
 from tests.likelihood.gammapy_response import CompiledDataset
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
-
-from synthetic import CENTER, EXTENSION, POSITION
 
 AT = SkyCoord(*CENTER, unit="deg")
 REGIONS = {
@@ -27,7 +23,7 @@ REGIONS = {
 
 
 def source(kind: str) -> gm.SkyModel:
-    at = {"lon_0": POSITION[0], "lat_0": POSITION[1], "frame": "icrs"}
+    at: dict[str, Any] = {"lon_0": POSITION[0], "lat_0": POSITION[1], "frame": "icrs"}
     shape = (
         gm.PointSpatialModel(**at)
         if kind == "point"

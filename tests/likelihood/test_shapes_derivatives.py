@@ -3,12 +3,12 @@
 At a fixed anchor and in units of the errors, as in `test_derivatives`.
 """
 
-import cubes
+from typing import Any
+
 import naima.models as naima
 import numpy as np
 import pytest
 from astropy import units as u
-from sources import background, derivative, free_of, gauss, point, power_law
 
 from gmdask.errors import ModelError
 from gmdask.geometry import Axis
@@ -32,10 +32,12 @@ from gmdask.models import (
     TemplateSpatialModel,
 )
 from gmdask.models.io.sky_map import SkyMap
+from tests.likelihood import cubes
 from tests.likelihood.gammapy_response import CompiledDataset
+from tests.likelihood.sources import background, derivative, free_of, gauss, point, power_law
 
 STEP, TIGHT = 0.01, 1e-6
-POSITION = {"lon_0": 83.57, "lat_0": 21.93}
+POSITION: dict[str, Any] = {"lon_0": 83.57, "lat_0": 21.93}
 
 
 def smooth_map(axes=(), unit="sr-1"):

@@ -8,7 +8,15 @@ from astropy.coordinates import SkyCoord
 from gammapy.data import GTI
 from gammapy.maps import Map, MapAxis, MapCoord, RegionGeom, WcsGeom
 from gammapy.modeling import Parameter
-from gammapy_cubes import (
+from regions import CircleSkyRegion
+
+import gmdask.models as ours
+from gmdask.errors import ModelError
+from gmdask.geometry import WcsGrid, Window
+from gmdask.likelihood.observation import Observation
+from gmdask.likelihood.pixel_integral import PixelIntegral
+from gmdask.models import DatasetModels, Models
+from tests.likelihood.gammapy_cubes import (
     GEOM,
     LAT,
     LON,
@@ -18,14 +26,6 @@ from gammapy_cubes import (
     our_npred,
     to_ours,
 )
-from regions import CircleSkyRegion
-
-import gmdask.models as ours
-from gmdask.errors import ModelError
-from gmdask.geometry import WcsGrid, Window
-from gmdask.likelihood.observation import Observation
-from gmdask.likelihood.pixel_integral import PixelIntegral
-from gmdask.models import DatasetModels, Models
 from tests.likelihood.gammapy_response import CompiledDataset
 
 TOLERANCE = 1e-6

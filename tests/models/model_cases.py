@@ -7,20 +7,18 @@ from typing import Any, NamedTuple
 import gammapy.modeling.models as gammapy
 import mpmath as mp
 import numpy as np
-import spatial_cases
-import spectral_cases
-import temporal_cases
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
-from clough_tocher import CloughTocher
 from gammapy.maps import Map, MapAxis, MapCoord, RegionNDMap, WcsGeom
 from gammapy.modeling.models.spectral_cosmic_ray import _LogGaussianSpectralModel
-from table_cases import cell, interpolated, log_cells, log_table, pixel, sky_map
 
 import gmdask.models as gm
 from gmdask.geometry import Axis
 from gmdask.models.io.region_map import RegionMap
+from tests.models import spatial_cases, spectral_cases, temporal_cases
+from tests.models.clough_tocher import CloughTocher
+from tests.models.table_cases import cell, interpolated, log_cells, log_table, pixel, sky_map
 
 ENERGY = np.geomspace(0.07, 40, 5)
 EDGES = np.geomspace(0.1, 30, 13)

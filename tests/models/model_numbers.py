@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import astropy.units as u
 import mpmath as mp
 import numpy as np
-from model_cases import CASES, EDGES
 
 import gmdask.models as gm
+from tests.models.model_cases import CASES, EDGES
 
 # what is allowed; Gammapy's integral of the 4FGL-DR3 cutoff is as near as its series
 BOUNDS: dict[Any, float] = {

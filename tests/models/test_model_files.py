@@ -16,7 +16,6 @@ from gammapy.modeling.models import PointSpatialModel as GammapyPoint
 from gammapy.modeling.models import PowerLawNormSpectralModel as GammapyNorm
 from gammapy.modeling.models import PowerLawSpectralModel as GammapyPowerLaw
 from gammapy.modeling.models import SkyModel as GammapySky
-from model_example import example
 
 from gmdask.errors import (
     DuplicateNameError,
@@ -27,6 +26,7 @@ from gmdask.models import (
     BackgroundIRFModel,
     Models,
 )
+from tests.models.model_example import example
 
 FOLDERS = ["crab", "pks2155", "hawc", "fermi_crab", "joint_crab", "mwl"]
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from model_cases import CASES, ELSEWHERE
-from model_numbers import BOUNDS, measure
 
 import gmdask.models as gm
+from tests.models.model_cases import CASES, ELSEWHERE
+from tests.models.model_numbers import BOUNDS, measure
 
 # sets with derivatives in mpmath; far from a smooth break they are small
 SLOW = {"PiecewiseNormSpatialModel": 3, "SmoothBrokenPowerLawSpectralModel": 200}

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_example import example
 
 from gmdask.errors import (
     DuplicateNameError,
@@ -21,6 +20,7 @@ from gmdask.models import (
     SkyModel,
 )
 from gmdask.models.io.gammapy_yaml import write_files
+from tests.models.model_example import example
 
 
 def plain(data):

@@ -5,10 +5,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 from gammapy.modeling.models import GaussianSpatialModel as GammapyGaussian
-from spatial_cases import gaussian
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models import GaussianSpatialModel, PointSpatialModel, SkyGrid, SpatialModel
+from tests.models.spatial_cases import gaussian
 
 mp.mp.dps = 40
 RNG_SEED = 20231

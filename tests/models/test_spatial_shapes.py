@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from astropy import units as u
 from gammapy.maps import WcsGeom
-from spatial_cases import CLASSES, distance_to_rim, near, random_sets, theirs_of
 
 from gmdask.models import (
     ConstantFluxSpatialModel,
@@ -19,6 +18,7 @@ from gmdask.models import (
     SpatialModel,
     first_derivatives,
 )
+from tests.models.spatial_cases import CLASSES, distance_to_rim, near, random_sets, theirs_of
 
 
 @pytest.fixture(autouse=True)

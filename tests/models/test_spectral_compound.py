@@ -8,7 +8,6 @@ import pytest
 from gammapy.modeling.models import CompoundSpectralModel as GammapyCompound
 from gammapy.modeling.models import PowerLawSpectralModel as GammapyPowerLaw
 from gammapy.modeling.models import ScaleSpectralModel as GammapyScale
-from spectral_cases import EDGES, again, assert_gradient, assert_same
 
 from gmdask.errors import ModelError
 from gmdask.models import (
@@ -25,6 +24,7 @@ from gmdask.models import (
     SpectralModel,
 )
 from gmdask.models.io.serialization import model_to_dict
+from tests.models.spectral_cases import EDGES, again, assert_gradient, assert_same
 
 SETS = 200
 

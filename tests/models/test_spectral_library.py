@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gammapy.modeling.models import MeyerCrabSpectralModel
 from gammapy.modeling.models import Model as GammapyModel
-from spectral_cases import EXACT, draw, exact
 
 from gmdask.models import EnergyGrid, SpectralModel, get_class
+from tests.models.spectral_cases import EXACT, draw, exact
 
 mp.mp.dps = 40
 SETS = 200

@@ -11,7 +11,6 @@ from gammapy.modeling.models import PiecewiseNormSpectralModel as GammapyPiecewi
 from gammapy.modeling.models import TemplateNDSpectralModel as GammapyTemplateND
 from gammapy.modeling.models import TemplateSpectralModel as GammapyTemplate
 from gammapy.modeling.models.tests.test_spectral import TEST_MODELS
-from spectral_cases import EDGES, ENERGY, again, assert_gradient, assert_same
 
 from gmdask.errors import InputNotFoundError, ModelError
 from gmdask.models import (
@@ -24,6 +23,7 @@ from gmdask.models import (
     TemplateSpectralModel,
 )
 from gmdask.models.io.serialization import model_from_dict, model_to_dict
+from tests.models.spectral_cases import EDGES, ENERGY, again, assert_gradient, assert_same
 
 SETS = 200
 

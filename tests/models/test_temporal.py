@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from astropy.time import Time
 from gammapy.modeling.models import Model as GammapyModel
-from temporal_cases import EXACT, T_REF, draw, exact_integral
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models import (
@@ -22,6 +21,7 @@ from gmdask.models import (
     TimeIntervals,
 )
 from gmdask.models.io.serialization import model_from_dict, model_to_dict
+from tests.models.temporal_cases import EXACT, T_REF, draw, exact_integral
 
 mp.mp.dps = 40
 SETS = 200

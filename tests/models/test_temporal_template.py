@@ -8,7 +8,6 @@ from astropy.time import Time
 from gammapy.maps import MapAxis, RegionNDMap
 from gammapy.modeling.models import LightCurveTemplateTemporalModel as GammapyCurve
 from gammapy.modeling.models import TemplatePhaseCurveTemporalModel as GammapyPhase
-from temporal_cases import over_rotations
 
 from gmdask.errors import InputNotFoundError, ModelError
 from gmdask.models import (
@@ -20,6 +19,7 @@ from gmdask.models import (
     TimeIntervals,
 )
 from gmdask.models.io.serialization import model_from_dict, model_to_dict
+from tests.models.temporal_cases import over_rotations
 
 T_REF = 55197.25
 SETS = 200

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from functions import Counted
 
 from gmdask.optimize.coordinates import Coordinates, Kinds, Turn
 from gmdask.optimize.problem import Problem
 from gmdask.optimize.status import Status
 from gmdask.optimize.trust_region import minimise
+from tests.optimize.functions import Counted
 
 INF = np.inf
 DEGREE = np.pi / 180

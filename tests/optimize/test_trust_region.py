@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from functions import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize as scipy_minimize
+
+from gmdask.optimize.coordinates import Kinds
+from gmdask.optimize.problem import Problem
+from gmdask.optimize.status import Status, Tolerances
+from gmdask.optimize.trust_region import TrustRegion, minimise
+from tests.optimize.functions import (
     Counted,
     fading,
     parabola,
@@ -15,14 +23,6 @@ from functions import (
     separate,
     size,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.optimize import minimize as scipy_minimize
-
-from gmdask.optimize.coordinates import Kinds
-from gmdask.optimize.problem import Problem
-from gmdask.optimize.status import Status, Tolerances
-from gmdask.optimize.trust_region import TrustRegion, minimise
 
 INF = np.inf
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dl3 import (
+from gammapy import makers as theirs
+from gammapy.maps import WcsGeom
+from regions import CircleSkyRegion
+
+import gmdask as gm
+from gmdask import reduction
+from gmdask.errors import InputError
+from tests.reduction.dl3 import (
     CRAB,
     CRAB_RUNS,
     ENERGY_TRUE,
@@ -20,13 +27,6 @@ from dl3 import (
     with_phases,
     write_folder,
 )
-from gammapy import makers as theirs
-from gammapy.maps import WcsGeom
-from regions import CircleSkyRegion
-
-import gmdask as gm
-from gmdask import reduction
-from gmdask.errors import InputError
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from configs import read_reduced, write_config
-from dl3 import CRAB_RUNS, PKS_RUNS
 
 import gmdask as gm
 from gmdask import reduction
 from gmdask.store.formats.gadf import read_map_dataset
+from tests.reduction.configs import read_reduced, write_config
+from tests.reduction.dl3 import CRAB_RUNS, PKS_RUNS
 
 pytestmark = [pytest.mark.slow, pytest.mark.gammapy_response]
 

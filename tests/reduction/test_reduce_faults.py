@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from configs import digest_of, read_reduced, small, write
-from dl3 import CRAB_RUNS, PKS_RUNS, write_folder
 
 import gmdask as gm
 from gmdask import reduction
 from gmdask.errors import InputError
 from gmdask.store import Store
+from tests.reduction.configs import digest_of, read_reduced, small, write
+from tests.reduction.dl3 import CRAB_RUNS, PKS_RUNS, write_folder
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from store_cubes import wcs_cards
+
+from tests.store.store_cubes import wcs_cards
 
 ENERGY = ("E_MIN,E_MAX", np.geomspace(1, 10, 4), "TeV", "log")
 ENERGY_TRUE = ("ENERGY_TRUE_MIN,ENERGY_TRUE_MAX", np.geomspace(0.5, 20, 5), "TeV", "log")

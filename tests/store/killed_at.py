@@ -14,12 +14,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-
-from store_cubes import make_cube
 
 from gmdask.errors import StoreNotFoundError
 from gmdask.store import Store, verify_store
+from tests.store.store_cubes import make_cube
 
 STEPS = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.utime", "os.rmdir"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -44,6 +44,7 @@ def merge(url: Path) -> None:
     """Put a block that is written already in the place of two."""
     store = Store.open(url)
     record = store.find_uncommitted("d" * 64)
+    assert record is not None
     store.replace_blocks([([row.block for row in store.rows], record)])
 
 
@@ -127,7 +128,7 @@ def main(folder: Path, writer: str) -> None:
             work(url)
 
         code = forked(write)
-        if code not in (0, -signal.SIGKILL) or forked(lambda url=url: look(url), out):
+        if code not in (0, -signal.SIGKILL) or forked(partial(look, url), out):
             sys.exit(f"step {step}: exit code {code}, or the store cannot be looked at")
         print(json.dumps({"done": code == 0, **json.loads(out.read_text())}), flush=True)
         step += 1

@@ -5,15 +5,15 @@ import json
 import logging
 import threading
 
-import gadf_file
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from gadf_file import ENERGY, ENERGY_TRUE, IRF, SKY, hdus, image, write
 
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.store.formats import read_map_dataset
+from tests.store import gadf_file
+from tests.store.gadf_file import ENERGY, ENERGY_TRUE, IRF, SKY, hdus, image, write
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from astropy.io import fits
 from astropy.units import Unit
 from astropy.wcs import WCS
-from store_cubes import assert_same
 
 from gmdask.datasets.kinds import KINDS
 from gmdask.store import Store, describe, input_digest, plan_blocks
 from gmdask.store.formats import read_datasets_yaml, read_map_dataset
+from tests.store.store_cubes import assert_same
 
 pytestmark = pytest.mark.slow
 

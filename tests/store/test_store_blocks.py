@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from store_cubes import assert_same, make_cube
 
 from gmdask.errors import InputError, PlanError, UnknownNameError
 from gmdask.store import Pointing, Store, write_block
 from gmdask.store.records import BlockRecord
 from gmdask.store.shard_reader import ShardedArray
+from tests.store.store_cubes import assert_same, make_cube
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-from store_cubes import assert_same, make_cube
 
 from gmdask.errors import (
     CorruptStoreError,
@@ -17,6 +16,7 @@ from gmdask.errors import (
 )
 from gmdask.store import Store, verify_store, write_block
 from gmdask.store.checksums import encode_sealed, sha256
+from tests.store.store_cubes import assert_same, make_cube
 
 SPAWN = multiprocessing.get_context("spawn")
 A, B = "a" * 64, "b" * 64

@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from store_cubes import assert_same, make_cube
 
 import gmdask as gm
 from gmdask.datasets import compact
 from gmdask.errors import CorruptStoreError, StoreError, StoreNotFoundError
 from gmdask.store import Store, verify_store
 from gmdask.store.checksums import crc32c, encode_sealed, sha256
+from tests.store.store_cubes import assert_same, make_cube
 
 pytestmark = pytest.mark.slow
 

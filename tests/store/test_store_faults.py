@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_cubes import assert_same, make_cube
 
 import gmdask as gm
 from gmdask.errors import DuplicateNameError, StoreError, StoreExistsError, StoreNotFoundError
 from gmdask.store import Store, verify_store
+from tests.store.store_cubes import assert_same, make_cube
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +37,11 @@ def cubes(names: str) -> gm.Datasets:
 )  # fmt: skip
 def test_killed_at_every_step(writer, before, after, tmp_path):
     """What was committed stays, what was not is not seen, and the store can be worked with."""
-    program = [sys.executable, Path(__file__).with_name("killed_at.py"), tmp_path, writer]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=300)
+    program = [sys.executable, "-m", "tests.store.killed_at", tmp_path, writer]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        program, capture_output=True, text=True, check=False, timeout=300, cwd=root
+    )
     assert done.returncode == 0, done.stderr
     steps = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(steps) > {"create": 8, "publish": 40, "merge": 3}[writer]

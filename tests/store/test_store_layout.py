@@ -6,12 +6,12 @@ from math import prod
 import jsonschema
 import numpy as np
 import pytest
-from store_cubes import make_cube
 
 from gmdask.errors import InputError
 from gmdask.schemas import read_schema
 from gmdask.store import CubeShape, Store, describe, input_digest, plan_blocks
 from gmdask.store.layout import CHUNK_BYTES, SHARD_BYTES, shard_grid
+from tests.store.store_cubes import make_cube
 
 
 def test_plan_blocks():

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from store_cubes import make_cube
 
 import gmdask as gm
 from gmdask.datasets.kinds import KINDS
@@ -19,6 +18,7 @@ from gmdask.store import Store, verify_store
 from gmdask.store.checksums import encode_sealed, sha256
 from gmdask.store.formats import read_datasets_yaml
 from tests.data.make_store import content
+from tests.store.store_cubes import make_cube
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMAS = Path(__file__).parents[2] / "data_schemas" / SCHEMA_VERSION
