@@ -17,7 +17,7 @@ from gmdask.datasets.model_sync import Broadcast
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.kind import Compile, DatasetLikelihood
-from gmdask.likelihood.source import RESPONSES
+from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.statistics import statistic_type
 from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters

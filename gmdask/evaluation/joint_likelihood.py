@@ -22,6 +22,7 @@ from gmdask.evaluation.partition import cube_of, cut_runs, deal, describe, gathe
 from gmdask.evaluation.passes import LocalPart, Pass, SecondOrderPass, Value
 from gmdask.evaluation.step_limits import StepLimits
 from gmdask.events import Listener
+from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.work_unit import (
     CompiledGroup,
     DatasetSpec,
@@ -124,7 +125,7 @@ class Objective:
             self._touched.append(shared)
         self.passes, self.end_time = 0, math.inf
         self._periods = periods_of(models)
-        self._on_pixels = any(getattr(d, "response", "gammapy") == "gammapy" for d in datasets)
+        self._on_pixels = any(RESPONSES[d.response].rough for d in datasets)
         self._reach = StepLimits(models, self.shared, _energies(datasets))
         self.plan = (
             None if client is None else plan_of(client, compile_group, list(datasets), specs)

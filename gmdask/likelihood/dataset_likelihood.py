@@ -21,7 +21,8 @@ from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import Linear, Operator
 from gmdask.likelihood.parameter_slots import Jacobian, Slot, add_block, limits
-from gmdask.likelihood.source import EXACT, Places, Source, SpectrumCache, shape_of
+from gmdask.likelihood.responses import EXACT, Places
+from gmdask.likelihood.source import Source, SpectrumCache, shape_of
 from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.likelihood.template import TemplateSource
 from gmdask.models import (
@@ -180,21 +181,16 @@ class CompiledDataset:
         for moves in (False, True):
             if moves:
                 observation.keep_tiles()
-            for source, spatial in self._sources:
-                if source.moves == moves:
-                    source.compile(spatial.internal(values), keep)
+            for term in self._terms:
+                if term.source.moves == moves:
+                    term.source.response.compile(term.spatial.internal(values))
         observation.release()
-
-    @property
-    def _sources(self) -> list[tuple[Source, Slot]]:
-        """Sources with the slots of their shapes."""
-        return [(t.source, t.spatial) for t in self._terms if isinstance(t.source, Source)]
 
     def forget(self) -> None:
         """Let go of what the next evaluation can compute again."""
         self._dense = None
-        for source, _ in self._sources:
-            source.forget()
+        for term in self._terms:
+            term.source.response.forget()
 
     def _make_terms(
         self, models: DatasetModels, positions: dict[int, int], column: Index
@@ -243,7 +239,7 @@ class CompiledDataset:
             source = term.source
             at = term.spatial.internal(values)
             anchored = at if anchor is values else term.spatial.internal(anchor)
-            operator, index = source.operator(at, anchored, derivatives=derivatives)
+            operator, index = source.response.operator(at, anchored, derivatives=derivatives)
             if operator is None:
                 continue
             spectrum = term.spectral.internal(values)
@@ -451,14 +447,14 @@ class CompiledDataset:
     def nbytes(self) -> int:
         """Bytes held: operators, data and the arrays of the observation."""
         held = self.statistic.nbytes + sum(index.nbytes for index in self.bins)
-        held += self.observation.nbytes + sum(term.source.nbytes for term in self._terms)
+        held += self.observation.nbytes + sum(t.source.response.nbytes for t in self._terms)
         held += self._background.nbytes if self._background else 0
         return held + (self._dense.nbytes if self._dense else 0)
 
     @property
     def forgettable(self) -> int:
         """Bytes held that `forget` lets go of."""
-        held = sum(source.forgettable for source, _ in self._sources if source.moves)
+        held = sum(term.source.response.forgettable for term in self._terms)
         return held + (self._dense.nbytes if self._dense else 0)
 
 

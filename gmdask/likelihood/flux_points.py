@@ -12,7 +12,7 @@ from gmdask.likelihood.dataset_likelihood import Evaluation, SpectrumCache
 from gmdask.likelihood.gti_norm import GtiNorm, temporal_norm
 from gmdask.likelihood.observation import Keep
 from gmdask.likelihood.parameter_slots import Jacobian, Slot, add_block
-from gmdask.likelihood.source import EXACT
+from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.models import DatasetModels, ModelBase, SkyModel, SpectralModel
 from gmdask.store.axes import cube_axis

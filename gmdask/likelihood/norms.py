@@ -23,7 +23,7 @@ from gmdask.likelihood.described_unit import DescribedGroup
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.npred import npred_parts
 from gmdask.likelihood.observation import Observation
-from gmdask.likelihood.source import EXACT
+from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.statistics import TRUNCATION, Statistic, statistic_type
 from gmdask.likelihood.threads import one_thread
 from gmdask.likelihood.work_unit import CubeSource, opened

@@ -11,11 +11,12 @@ from gmdask.geometry import pixel_offset, rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import Operator, OperatorBase
+from gmdask.likelihood.responses import Part, whole_image
 from gmdask.likelihood.source import SpectrumCache
 from gmdask.models import EnergyGrid, SkyGrid, SkyMap, TemplateNPredModel
 from gmdask.sums import times
 
-__all__ = ["TemplateOperator", "TemplateSource"]
+__all__ = ["TemplateOperator", "TemplateResponse", "TemplateSource"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -71,8 +72,8 @@ class TemplateOperator(OperatorBase):
         return np.zeros((0, 0))
 
 
-class TemplateSource:
-    """A template at the bins of one dataset, in the place of a `Source`.
+class TemplateResponse:
+    """Counts of a template at the bins of one dataset; see `Response`: it has no shape parameters.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class TemplateSource:
     """
 
     def __init__(self, observation: Observation, bins: Bins, model: TemplateNPredModel) -> None:
-        self.model = model
+        self._observation = observation
         values = _on_grid(observation, model)
         masked = np.where(observation.mask, values, 0.0)
         template = values[bins.r, bins.y, bins.x]
@@ -98,12 +99,26 @@ class TemplateSource:
             masked.sum(axis=(1, 2)),
             bool((masked < 0).any()),
         )
-        self._energy = observation.energy.center
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return self._operator.nbytes + self._index.nbytes
+
+    @property
+    def forgettable(self) -> int:
+        """Nothing: it does not move."""
+        return 0
+
+    def compile(self, values: Array) -> None:
+        """Nothing is left to read."""
+
+    def forget(self) -> None:
+        """Nothing can be computed again."""
+
+    def image(self, values: Array, spectrum: Array) -> Part | None:  # noqa: ARG002
+        """See `Response`, with norms (R,) as the spectrum."""
+        return whole_image(self._observation, self._operator, self._index, spectrum)
 
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
@@ -111,6 +126,23 @@ class TemplateSource:
         """Operator and the positions of its bins, whatever the parameters."""
         del values, anchor, derivatives
         return self._operator, self._index
+
+
+class TemplateSource:
+    """A template in one dataset, in the place of a `Source`.
+
+    Parameters
+    ----------
+    observation, bins, model
+        See `TemplateResponse`.
+    """
+
+    moves = False
+
+    def __init__(self, observation: Observation, bins: Bins, model: TemplateNPredModel) -> None:
+        self.model = model
+        self.response = TemplateResponse(observation, bins, model)
+        self._energy = observation.energy.center
 
     def spectrum(
         self,

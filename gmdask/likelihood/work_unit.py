@@ -23,7 +23,7 @@ from gmdask.likelihood.described_unit import DescribedGroup
 from gmdask.likelihood.kind import Compile, DatasetLikelihood
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.npred import npred_images
-from gmdask.likelihood.source import EXACT
+from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import DatasetModels, Models
 from gmdask.store import Block, open_block

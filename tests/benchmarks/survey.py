@@ -183,7 +183,7 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
     arrays: list[Any] = []
     dataset: Any
     for dataset in (d for g in objective._engine._groups for run in g.runs for d in run.datasets):
-        operators = (term.source._operator[2] for term in dataset._terms)
+        operators = (term.source.response._kept.operator for term in dataset._terms)
         arrays += [o._m if hasattr(o, "_m") else o._flux for o in operators if o is not None]
         arrays += [*dataset.statistic.data, dataset._background.template]
     pass_s = min(seconds(once) for _ in range(7))

@@ -15,7 +15,7 @@ from gmdask.datasets.simulation.survey import EVENTS, Observed, Survey
 from gmdask.errors import InputError
 from gmdask.geometry import Axis, WcsGrid, separation
 from gmdask.likelihood.npred import npred_images
-from gmdask.likelihood.source import EXACT
+from gmdask.likelihood.responses import EXACT
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel, SkyModel
 
 __all__ = ["background_model", "simulate_observation"]

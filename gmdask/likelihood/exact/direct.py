@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import WcsGrid, Window, rotate
+from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.footprints import pairs
 from gmdask.likelihood.exact.irfs import edisp_jet
 from gmdask.likelihood.exact.located import LocatedSource, Places
@@ -17,22 +18,27 @@ from gmdask.likelihood.exact.patch import Patch, source_axes
 from gmdask.likelihood.exact.pixel_shapes import Pixels, reach_of, shape_in_pixels
 from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.transforms import has_transform
-from gmdask.likelihood.observation import Observation
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
 
-__all__ = ["DirectSource", "is_direct"]
+__all__ = ["DirectSource", "direct_source"]
 
 Array = NDArray[np.float64]
 
 
-def is_direct(observation: Observation, spatial: SpatialModel, apply_irf: dict[str, bool]) -> bool:
-    """Whether a model of a known shape is seen without a PSF in the pixels of a dataset."""
+def direct_source(
+    observation: Observation, bins: Bins, spatial: SpatialModel,
+    apply_irf: dict[str, bool], free: list[int], keep: Keep,
+) -> DirectSource | None:  # fmt: skip
+    """Response of a map to a known shape that is seen without a PSF, None where it does not apply."""
     seen = observation.psf_energy is not None and apply_irf["psf"]
-    return has_transform(spatial) and not seen and not observation.is_region
+    if seen or observation.is_region or not has_transform(spatial):
+        return None
+    return DirectSource(observation, bins, spatial, apply_irf, free, keep)
 
 
 class DirectSource(LocatedSource):
-    """Response to one sky model, for which `is_direct`, at the bins of one dataset.
+    """Response to one sky model, at the bins of one dataset; see `direct_source`.
 
     See `LocatedSource`.
     """

@@ -32,7 +32,7 @@ from gmdask.likelihood.observation import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
 
-__all__ = ["ExactSource", "is_exact"]
+__all__ = ["ExactSource", "exact_source"]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
@@ -41,24 +41,28 @@ PLAIN = ("e", "eta", "edge_width")  # sizes without a unit
 ODD = 0.37  # shift that keeps the ends of ranges of sizes away from round numbers
 
 
-def is_exact(observation: Observation, spatial: SpatialModel, apply_irf: dict[str, bool]) -> bool:
-    """Whether the exact response serves a model in a dataset: a map with a PSF, a known shape.
+def exact_source(
+    observation: Observation, bins: Bins, spatial: SpatialModel,
+    apply_irf: dict[str, bool], free: list[int], keep: Keep,
+) -> ExactSource | None:  # fmt: skip
+    """Exact response of a map with a PSF to a known shape, None where it does not apply.
 
     Where the PSF is in reconstructed energy, the exposure comes before it and varies over the
     shape: only points are served there. Pixels must not be so large that the nodes of one of
     them miss the core of the PSF.
     """
     if observation.psf_energy is None or not apply_irf["psf"] or observation.is_region:
-        return False
+        return None
     if not can_be_integrated(psf_table(observation).core, observation.grid.max_pixel_scale):
-        return False
-    if observation.psf_energy == "energy":
-        return type(spatial) is PointSpatialModel
-    return has_transform(spatial)
+        return None
+    is_point = type(spatial) is PointSpatialModel
+    if not (is_point if observation.psf_energy == "energy" else has_transform(spatial)):
+        return None
+    return ExactSource(observation, bins, spatial, apply_irf, free, keep)
 
 
 class ExactSource(LocatedSource):
-    """Response to one sky model, for which `is_exact`, at the bins of one dataset with a PSF.
+    """Response to one sky model at the bins of one dataset with a PSF; see `exact_source`.
 
     See `LocatedSource`.
     """

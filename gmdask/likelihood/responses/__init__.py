@@ -1,0 +1,56 @@
+"""Responses: how sources become counts, one class and file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gmdask.likelihood.responses.base import Kept, Part, Places, Response, Shape, whole_image
+from gmdask.likelihood.responses.exact import exact_response
+from gmdask.likelihood.responses.gridded import GriddedResponse
+
+__all__ = [
+    "EXACT",
+    "RESPONSES",
+    "Kept",
+    "Part",
+    "Places",
+    "Response",
+    "ResponseType",
+    "Shape",
+    "make_response",
+    "whole_image",
+]
+
+
+class ResponseType(NamedTuple):
+    """How sources become counts.
+
+    Attributes
+    ----------
+    ways : tuple of callable
+        Each makes the `Response` of a `Shape`, or gives None where it does not apply; the last always does.
+    rough : bool
+        Whether the statistic has kinks and small steps along what moves.
+    """
+
+    ways: tuple[Callable[[Shape], Response | None], ...]
+    rough: bool
+
+
+RESPONSES = {
+    "exact": ResponseType((exact_response, GriddedResponse), rough=False),
+    "gammapy": ResponseType((GriddedResponse,), rough=True),
+}
+EXACT = "exact"
+
+
+def make_response(name: str, shape: Shape) -> Response:
+    """Response of a shape, in the first way that applies.
+
+    Parameters
+    ----------
+    name : {"exact", "gammapy"}
+    shape : `Shape`
+    """
+    return next(made for make in RESPONSES[name].ways if (made := make(shape)) is not None)

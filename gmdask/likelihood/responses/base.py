@@ -1,0 +1,153 @@
+"""What a response promises: how one sky model becomes counts in one dataset."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gmdask.geometry import Window
+from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.observation import Keep, Observation
+from gmdask.likelihood.operators import Operator
+from gmdask.models import SpatialModel
+
+__all__ = ["Kept", "Part", "Places", "Response", "Shape", "whole_image"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Places = Index | slice
+Part = tuple[Window, Array]
+
+
+class Shape(NamedTuple):
+    """The shape of a sky model in a dataset: all that a response is made of.
+
+    Attributes
+    ----------
+    observation : `Observation`
+    bins : `Bins`
+        Where counts are wanted.
+    spatial : `SpatialModel`
+    apply_irf : dict
+        Whether to apply "exposure", "psf" and "edisp".
+    free : list of int
+        Which parameters of the spatial model are free, S in all.
+    name : str
+        Of the sky model.
+    keep : callable
+        Takes an array that is kept for long, and gives it back from where it is kept.
+    """
+
+    observation: Observation
+    bins: Bins
+    spatial: SpatialModel
+    apply_irf: dict[str, bool]
+    free: list[int]
+    name: str
+    keep: Keep = np.asarray
+
+
+class Response(Protocol):
+    """Counts of one sky model at the bins of one dataset, linear in its spectrum.
+
+    The operator is a pure function of the shape's parameters and of the *anchor*, the parameters
+    at which a response may be taken that is not anew at each position. What was computed last is kept.
+    """
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+
+    @property
+    def forgettable(self) -> int:
+        """Bytes held that `forget` lets go of."""
+
+    def compile(self, values: Array) -> None:
+        """Read what is needed at some parameters; of a shape that is frozen, keep the operator alone.
+
+        Parameters
+        ----------
+        values : array
+            Parameters of the spatial model, in its internal units.
+        """
+
+    def operator(
+        self, values: Array, anchor: Array, *, derivatives: bool
+    ) -> tuple[Operator | None, Places]:
+        """Operator and the positions of its bins in the list.
+
+        Parameters
+        ----------
+        values, anchor : array
+            Parameters of the spatial model, in its internal units.
+        derivatives : bool
+            Whether derivatives by the free shape parameters are needed.
+
+        Returns
+        -------
+        operator : `Operator` or None
+            None where the model does not reach the mask.
+        index : array, or a slice of all
+            Positions of the operator's bins.
+        """
+
+    def image(self, values: Array, spectrum: Array) -> Part | None:
+        """Counts in all bins, where the list is of all bins.
+
+        Parameters
+        ----------
+        values : array
+            Parameters of the spatial model, in its internal units.
+        spectrum : array of shape (T,)
+            Integral of the spectrum per bin of true energy.
+
+        Returns
+        -------
+        part : tuple or None
+            Window, and counts (energy, lat, lon) in it; None where the model does not reach the mask.
+        """
+
+    def forget(self) -> None:
+        """Let go of what the next evaluation can compute again, of a shape that moves."""
+
+
+class Kept(NamedTuple):
+    """An operator, and what it was made for.
+
+    Attributes
+    ----------
+    values : bytes
+        Of the parameters.
+    derivatives : bool
+        Whether it has derivatives.
+    operator : `Operator` or None
+    places : array, or a slice of all
+    """
+
+    values: bytes
+    derivatives: bool
+    operator: Operator | None
+    places: Places
+
+    def serves(self, values: Array, *, derivatives: bool) -> bool:
+        """Whether it is what is asked for."""
+        return self.values == values.tobytes() and (self.derivatives or not derivatives)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the operator."""
+        return 0 if self.operator is None else self.operator.nbytes
+
+
+def whole_image(
+    observation: Observation, operator: Operator | None, places: Places, spectrum: Array
+) -> Part | None:
+    """Counts of an operator over all bins, as `Response.image` gives them."""
+    if operator is None:
+        return None
+    rows, columns = observation.grid.shape
+    counts = np.zeros((observation.energy.nbin, rows, columns))
+    counts.reshape(-1)[places] = operator.forward(spectrum)[0]
+    return Window(0, rows, 0, columns), counts
