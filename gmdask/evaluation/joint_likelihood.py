@@ -14,7 +14,7 @@ from astropy import units as u
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.cluster import Engine
+from gmdask.cluster import Engine, make_engine
 from gmdask.datasets import Datasets
 from gmdask.errors import FitError
 from gmdask.evaluation.compensated_sum import once, scattered_sum
@@ -24,9 +24,7 @@ from gmdask.evaluation.step_limits import StepLimits
 from gmdask.events import Listener
 from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.work_unit import (
-    CompiledGroup,
     DatasetSpec,
-    GroupSpec,
     Point,
     RunResult,
     compile_group,
@@ -138,8 +136,8 @@ class Objective:
         ]
         described = [describe(group, models, budget) for group in deal(runs, n)]
         sizes = [sum(map(len, group)) for group in deal(runs, n)]
-        self._engine: Engine[GroupSpec, CompiledGroup, Sequence[Point], list[list[RunResult]]] = (
-            Engine(compile_group, evaluate_points, described, client, on_event, sizes)
+        self._engine: Engine[Sequence[Point], list[list[RunResult]]] = make_engine(
+            compile_group, evaluate_points, described, client, on_event, sizes
         )
 
     @property

@@ -9,13 +9,12 @@ import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 
-from gmdask.cluster import Engine
+from gmdask.cluster import Engine, make_engine
 from gmdask.datasets import Datasets
 from gmdask.evaluation.compensated_sum import add_compensated
 from gmdask.evaluation.partition import cube_of, deal, gather, n_groups, own_models, plan_of
 from gmdask.events import Listener
 from gmdask.likelihood.norms import (
-    NormGroup,
     NormGroupSpec,
     NormLimits,
     NormSpec,
@@ -113,9 +112,7 @@ class NormLikelihood:
             NormGroupSpec(*own_models(models, (spec for _, spec in group)), budget)
             for group in self._groups
         ]
-        self._engine: Engine[
-            NormGroupSpec, NormGroup, list[Array] | None, list[Array] | list[NormLimits]
-        ] = Engine(
+        self._engine: Engine[list[Array] | None, list[Array] | list[NormLimits]] = make_engine(
             compile_norms, evaluate_norms, described, client, on_event, list(map(len, self._groups))
         )
         self.limits = self._limits()

@@ -16,7 +16,7 @@ import numpy as np
 from distributed import Client, LocalCluster
 
 import gmdask as gm
-from gmdask.cluster import Engine
+from gmdask.cluster import make_engine
 
 GROUPS, PASSES, STARTS, FETCHES = 20, 200, 3, 5
 
@@ -75,7 +75,8 @@ def main() -> None:
             close(client)
     clients = {name: start() for name, start in kinds.items()}
     engines = {
-        name: Engine(build, evaluate, range(GROUPS), client) for name, client in clients.items()
+        name: make_engine(build, evaluate, range(GROUPS), client)
+        for name, client in clients.items()
     }
     payload = np.zeros(100)
     for _ in range(PASSES):

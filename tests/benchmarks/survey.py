@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import gmdask as gm
-from gmdask.cluster import Engine
+from gmdask.cluster import make_engine
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.partition import cut_runs, n_groups
 from gmdask.events import CompileEnd, FitEnd, FitPass
@@ -132,9 +132,7 @@ def dask_overhead(n: int, groups: int, client: Any) -> float:
     """Time in ms of a pass without work: payloads and results of the sizes of a real one."""
     values = np.zeros(max(1, n // groups) * 88)
     results = 8 * (values.size + 40 * 41 * max(1, n // groups // 8))
-    engine: Engine[int, int, tuple[Any, int], bytes] = Engine(
-        _build, _answer, list(range(groups)), client
-    )
+    engine = make_engine(_build, _answer, list(range(groups)), client)
     payloads = [(values, results)] * len(engine)
     for _ in range(3):
         engine(payloads)
@@ -182,7 +180,8 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
 
     arrays: list[Any] = []
     dataset: Any
-    for dataset in (d for g in objective._engine._groups for run in g.runs for d in run.datasets):
+    engine: Any = objective._engine
+    for dataset in (d for g in engine._groups for run in g.runs for d in run.datasets):
         operators = (term.source.response._kept.operator for term in dataset._terms)
         arrays += [o._m if hasattr(o, "_m") else o._flux for o in operators if o is not None]
         arrays += [*dataset.statistic.data, dataset._background.template]

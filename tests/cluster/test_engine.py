@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from gmdask.cluster import Engine
+from gmdask.cluster import make_engine
 from gmdask.errors import InputError
 from gmdask.events import DatasetsProgress
 from tests.cluster.jobs import SIZE, build, evaluate, fail
@@ -16,7 +16,7 @@ from tests.datasets.clusters import pids, settled
 
 
 def expected(specs, payloads):
-    return Engine(build, evaluate, [(seed, 0) for seed, _ in specs])(payloads)
+    return make_engine(build, evaluate, [(seed, 0) for seed, _ in specs])(payloads)
 
 
 def tasks(client, part):
@@ -72,7 +72,7 @@ def engines(two_workers):
     made = []
 
     def make(specs, function=evaluate):
-        made.append(Engine(build, function, specs, two_workers))
+        made.append(make_engine(build, function, specs, two_workers))
         return made[-1]
 
     settled(two_workers, 2)
@@ -97,7 +97,7 @@ def test_same_numbers_here_and_on_workers(n, engines):
 
 def test_here_groups_are_built_once():
     built = []
-    engine = Engine(
+    engine = make_engine(
         lambda spec, folder: built.append(spec) or spec, lambda group, p: group * p, [1, 2]
     )
     assert engine([3, 4]) == [3, 8]
@@ -122,7 +122,7 @@ def test_progress_while_groups_are_built(here, two_workers):
         if isinstance(event, DatasetsProgress):
             events.append(event)
 
-    engine = Engine(
+    engine = make_engine(
         made_slowly, evaluate, [0.9, 0.9], None if here else two_workers, on_event, [4, 4]
     )
     try:
@@ -140,7 +140,7 @@ def test_progress_while_groups_are_built(here, two_workers):
 
 
 def test_one_payload_per_group(engines):
-    for engine in (Engine(build, evaluate, [(1, 0), (2, 0)]), engines([(1, 0), (2, 0)])):
+    for engine in (make_engine(build, evaluate, [(1, 0), (2, 0)]), engines([(1, 0), (2, 0)])):
         with pytest.raises(ValueError, match="1 payloads for 2 groups"):
             engine([1.0])
         assert len(engine([1.0, 2.0])) == 2  # it goes on
@@ -198,7 +198,7 @@ def test_an_error_is_raised_as_it_is(engines):
 
 
 def test_a_group_that_cannot_be_built(two_workers):
-    engine = Engine(build, evaluate, ["no spec"], two_workers)
+    engine = make_engine(build, evaluate, ["no spec"], two_workers)
     with pytest.raises(ValueError, match="unpack"):
         engine([1.0])
     engine.close()

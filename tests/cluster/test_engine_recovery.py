@@ -8,7 +8,7 @@ import time
 import dask
 import pytest
 
-from gmdask.cluster import Engine
+from gmdask.cluster import make_engine
 from tests.cluster.jobs import build, evaluate
 from tests.cluster.test_engine import engines, expected, placement  # noqa: F401
 from tests.datasets.clusters import kill, pids, settled
@@ -76,7 +76,7 @@ def test_killed_during_a_pass(after, engines, two_workers):  # noqa: F811
 
 def test_the_only_worker_killed(one_worker):
     specs = [(seed, 0) for seed in range(N)]
-    engine, reference = Engine(build, evaluate, specs, one_worker), expected(specs, [1.5] * N)
+    engine, reference = make_engine(build, evaluate, specs, one_worker), expected(specs, [1.5] * N)
     assert engine([1.5] * N) == reference
     (lost,) = pids(one_worker).values()
     # after which Dask gives up a worker that is not back

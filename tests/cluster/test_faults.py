@@ -17,7 +17,7 @@ from astropy import units as u
 from distributed import Client, LocalCluster
 
 import gmdask as gm
-from gmdask.cluster import Engine, reduce_tree, run_tasks, worker_watch
+from gmdask.cluster import make_engine, reduce_tree, run_tasks, worker_watch
 from gmdask.errors import ClusterLostError, FitError, InputError
 from gmdask.events import FitPass
 from tests.cluster.jobs import build, evaluate
@@ -77,7 +77,7 @@ def test_no_worker_left(one_worker, monkeypatch):
     monkeypatch.setattr(worker_watch, "LOOK_S", 0.1)
     monkeypatch.setattr(worker_watch, "ALONE_S", -1.0)
     specs = [(seed, 0.5) for seed in range(2)]
-    engine = Engine(build, evaluate, specs, one_worker)
+    engine = make_engine(build, evaluate, specs, one_worker)
     (lost,) = pids(one_worker).values()
     os.kill(lost, signal.SIGKILL)
     with pytest.raises(ClusterLostError, match="no worker"):
@@ -89,7 +89,7 @@ def test_no_worker_left(one_worker, monkeypatch):
 def test_a_group_that_cannot_be_built_again_stays(engines, two_workers, tmp_path):  # noqa: F811
     fault = tmp_path / "fault"
     specs = [(str(fault), seed) for seed in range(N)]
-    engine = Engine(build_until, evaluate, specs, two_workers)
+    engine = make_engine(build_until, evaluate, specs, two_workers)
     reference = engine([1.5] * N)
     fault.touch()
     workers = list(two_workers.nthreads())
@@ -153,7 +153,10 @@ def test_a_cluster_of_others(tmp_path, monkeypatch):
         with gm.connect(str(file), timeout=5) as client:
             client.wait_for_workers(2, timeout=30)
             specs = [(seed, 0.05) for seed in range(N)]
-            engine, reference = Engine(build, evaluate, specs, client), expected(specs, [1.5] * N)
+            engine, reference = (
+                make_engine(build, evaluate, specs, client),
+                expected(specs, [1.5] * N),
+            )
             assert engine([1.5] * N) == reference
             monkeypatch.setattr(worker_watch, "SILENT_S", 3.0)
             os.kill(processes[1].pid, signal.SIGSTOP)
@@ -205,7 +208,7 @@ def test_a_client_that_is_closed(brief, survey_store, tmp_path):
         lambda: datasets.stack_reduce("sum", brief),
         lambda: datasets.write(tmp_path / "copy.zarr", brief),
         lambda: gm.export_datasets(datasets, tmp_path / "files", brief),
-        lambda: Engine(build, evaluate, [(0, 0.0)], brief),
+        lambda: make_engine(build, evaluate, [(0, 0.0)], brief),
     ):
         with pytest.raises(ClusterLostError, match="connection to the scheduler"):
             work()
@@ -216,7 +219,7 @@ def test_another_client_is_not_waited_for(two_workers, brief):
     go_on, ended = threading.Event(), []
     brief.loop.add_callback(lambda: ended.append(go_on.wait(60)))
     try:
-        with closing(Engine(build, evaluate, [(1, 0.3)], two_workers)) as engine:
+        with closing(make_engine(build, evaluate, [(1, 0.3)], two_workers)) as engine:
             assert engine([1.5]) == expected([(1, 0.3)], [1.5])
         assert dict(run_tasks(abs, [-1, -2], two_workers)) == {0: 1, 1: 2}
         assert reduce_tree(abs, max, [-1, -2, 1], two_workers) == 2

@@ -1,0 +1,189 @@
+"""The engine of a fit on a cluster: groups are built once, on the worker where they stay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, Generic
+from uuid import uuid4
+
+from distributed import Client, Future, get_worker
+
+from gmdask.cluster.groups import Built, Group, Paced, Payload, Result, Spec, check_payloads
+from gmdask.cluster.lost_cluster import cluster_there
+from gmdask.cluster.remote_errors import RemoteError, raise_told, tell
+from gmdask.cluster.worker_watch import Watch
+from gmdask.events import Listener
+
+__all__ = ["ClusterEngine"]
+
+
+class ClusterEngine(Generic[Spec, Group, Payload, Result]):
+    """See `Engine`.
+
+    Parameters
+    ----------
+    build, evaluate, specs, on_event, sizes
+        See `make_engine`.
+    client : `distributed.Client`
+
+    Notes
+    -----
+    A group is an ordinary future: if its worker is lost, Dask builds it again elsewhere. An
+    evaluation depends on one future, and its payload travels inside the task; a task
+    that depended on several would transfer groups between workers.
+
+    A worker that hangs during an evaluation is given up after half a minute; see `Watch`.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., Group],
+        evaluate: Callable[[Group, Payload], Result],
+        specs: Sequence[Spec],
+        client: Client,
+        on_event: Listener | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> None:
+        self._build, self._evaluate, self._specs, self._client = build, evaluate, specs, client
+        self._built = Built(on_event, sizes)
+        self._run = uuid4().hex[:8]
+        self._keys = count()
+        self._moving: dict[int, Future] = {}
+        self._last: list[Future] = []
+        self._unmovable: set[int] = set()
+        with cluster_there(client):
+            self._watch = Watch(client, self._run, on_event)
+            self._futures = [
+                self._submit(tell, _build_there, build, spec, self._topic(number))
+                for number, spec in enumerate(specs)
+            ]
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def _submit(self, *task: Any, **where: Any) -> Future:
+        key = f"gmdask-group-{self._run}-{next(self._keys)}"
+        return self._client.submit(*task, key=key, pure=False, **where)
+
+    def __call__(self, payloads: Sequence[Payload]) -> list[Result]:
+        """See `Engine`.
+
+        Raises
+        ------
+        ClusterLostError
+            If the scheduler is gone, or workers end time and again.
+        """
+        check_payloads(payloads, len(self._specs))
+        client = self._client
+        with cluster_there(client):
+            self._swap_moved()
+            number = next(self._keys)
+            # a task group of its own each: many tasks in one group that depend on few others are
+            # taken for the roots of a graph, and placed without regard to where the groups are
+            keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
+            evaluate = partial(_evaluate_there, self._evaluate)
+            futures = client.map(evaluate, self._futures, payloads, key=keys, pure=False)
+            # those before are released when these were sent: the other way round, these would wait for 10 ms,
+            # the pause between two messages of Dask's client
+            self._release()
+            self._last = futures
+            try:
+                self._watch.wait(futures, self._tell_built)
+                answers = client.gather(futures)
+            except KeyboardInterrupt:
+                client.cancel(futures)
+                raise
+            self._even_out([worker for worker, _ in answers])
+            self._built.end()
+        return [raise_told(result) for _, result in answers]
+
+    # --- how many datasets are built ---------------------------------------------------
+
+    def _topic(self, number: int) -> tuple[str, int] | None:
+        """Topic of Dask on which a worker tells of a group, and the number of the group."""
+        return (f"gmdask-built-{self._run}", number) if self._built.is_told else None
+
+    def _tell_built(self) -> None:
+        """Tell what the workers have told."""
+        if not self._built.is_told:
+            return
+        built: Counter[int] = Counter()
+        for _, (number, made) in self._client.get_events(f"gmdask-built-{self._run}"):
+            built[number] = max(built[number], made)
+        self._built.tell(built.total())
+
+    # --- groups that move ----------------------------------------------------------------
+
+    def _even_out(self, places: Sequence[str]) -> None:
+        """Build groups again on other workers where one has two more than another.
+
+        After a worker was lost, what it held stays with those that took over for good.
+        """
+        workers = list(self._client.nthreads())
+        if self._moving or not workers:
+            return
+        load = Counter(places)
+        for index in reversed(range(len(places))):
+            if index in self._unmovable:
+                continue
+            most, least = places[index], min(workers, key=lambda worker: load[worker])
+            if load[most] - load[least] > 1:
+                load[most] -= 1
+                load[least] += 1
+                where = {"workers": [least], "allow_other_workers": True}
+                self._moving[index] = self._submit(
+                    _build_there, self._build, self._specs[index], None, **where
+                )
+
+    def _swap_moved(self) -> None:
+        """Take groups that were built again in place of the old ones.
+
+        They may be anywhere from then on: where all workers are lost, what prefers one of them would
+        wait for it for ever.
+        """
+        for index, future in list(self._moving.items()):
+            if future.status == "finished":
+                free = self._client.scheduler.set_restrictions
+                self._client.sync(free, worker={future.key: None})
+                self._futures[index] = future
+                del self._moving[index]
+            elif future.status in ("error", "cancelled", "lost"):
+                self._unmovable.add(index)  # the old one goes on
+                del self._moving[index]
+
+    def _release(self) -> None:
+        """Let go of the results of the last pass."""
+        for future in self._last:
+            future.release()
+        self._last = []
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._release()
+        if self._client.status == "running":
+            futures = [*self._futures, *self._moving.values()]
+            self._client.cancel(futures)
+            for future in futures:  # what was cancelled before it was known to the scheduler, too
+                future.release()
+        self._futures, self._moving = [], {}
+
+
+def _build_there(build: Callable[..., Any], spec: Any, topic: tuple[str, int] | None) -> Any:
+    """Build on a worker, with its folder for scratch files."""
+    worker = get_worker()
+    if topic is None:
+        return build(spec, worker.local_directory)
+    name, number = topic
+    paced = Paced(lambda made: worker.log_event(name, (number, made)))
+    return build(spec, worker.local_directory, on_made=paced)
+
+
+def _evaluate_there(
+    evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
+) -> tuple[str, Any]:
+    """Evaluate on a worker, and say on which."""
+    result = group if isinstance(group, RemoteError) else tell(evaluate, group, payload)
+    return get_worker().address, result
