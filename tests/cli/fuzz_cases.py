@@ -52,7 +52,7 @@ def _components() -> list[dict[str, Any]]:
         gm.PowerLawSpectralModel(amplitude="3e-12 cm-2 s-1 TeV-1"),
         gm.PointSpatialModel(frame="galactic"), name="source",
     ).to_dict()  # fmt: skip
-    found = [entry]
+    found: list[dict[str, Any]] = []
     for kind in ("spectral", "spatial", "temporal"):
         for cls in {get_class(kind, tag) for tag in known_types(kind)}:
             with contextlib.suppress(ModelError, TypeError, AttributeError):
@@ -64,7 +64,7 @@ def _components() -> list[dict[str, Any]]:
                 temporal = model if kind == "temporal" else None
                 source = gm.SkyModel(spectral, spatial, "source", temporal_model=temporal)
                 found.append(source.to_dict())
-    return sorted(found, key=json.dumps)
+    return [entry, *sorted(found, key=json.dumps)]
 
 
 class Bench:
