@@ -81,13 +81,13 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
         with cluster_there(client):
             self._swap_moved()
             number = next(self._keys)
-            # a task group of its own each: many tasks in one group that depend on few others are
-            # taken for the roots of a graph, and placed without regard to where the groups are
+            # each task has a task group of its own: Dask takes many tasks in one group that depend on few
+            # others for the roots of a graph, and places them regardless of where the groups are
             keys = [(f"gmdask-pass-{self._run}-{number}-{i}", 0) for i in range(len(payloads))]
             evaluate = partial(_evaluate_there, self._evaluate)
             futures = client.map(evaluate, self._futures, payloads, key=keys, pure=False)
-            # those before are released when these were sent: the other way round, these would wait for 10 ms,
-            # the pause between two messages of Dask's client
+            # the previous results are released after these tasks are sent: in the opposite order, the tasks
+            # would wait for 10 ms, the interval between two messages of Dask's client
             self._release()
             self._last = futures
             try:
@@ -100,14 +100,14 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
             self._built.end()
         return [raise_told(result) for _, result in answers]
 
-    # --- how many datasets are built ---------------------------------------------------
+    # --- progress of the build ---------------------------------------------------------
 
     def _topic(self, number: int) -> tuple[str, int] | None:
-        """Topic of Dask on which a worker tells of a group, and the number of the group."""
+        """Dask topic on which a worker reports the progress of a group, and the number of the group."""
         return (f"gmdask-built-{self._run}", number) if self._built.is_told else None
 
     def _tell_built(self) -> None:
-        """Tell what the workers have told."""
+        """Report the progress that the workers have logged."""
         if not self._built.is_told:
             return
         built: Counter[int] = Counter()
@@ -118,9 +118,9 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
     # --- groups that move ----------------------------------------------------------------
 
     def _even_out(self, places: Sequence[str]) -> None:
-        """Build groups again on other workers where one has two more than another.
+        """Rebuild groups on other workers if one worker has two more than another.
 
-        After a worker was lost, what it held stays with those that took over for good.
+        Without this, the groups of a lost worker stay with those that took over.
         """
         workers = list(self._client.nthreads())
         if self._moving or not workers:
@@ -139,10 +139,10 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
                 )
 
     def _swap_moved(self) -> None:
-        """Take groups that were built again in place of the old ones.
+        """Replace groups by their copies that were rebuilt elsewhere.
 
-        They may be anywhere from then on: where all workers are lost, what prefers one of them would
-        wait for it for ever.
+        From then on they may be placed anywhere: if all workers were lost, a task bound to one of
+        them would wait for it forever.
         """
         for index, future in list(self._moving.items()):
             if future.status == "finished":
@@ -151,11 +151,11 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
                 self._futures[index] = future
                 del self._moving[index]
             elif future.status in ("error", "cancelled", "lost"):
-                self._unmovable.add(index)  # the old one goes on
+                self._unmovable.add(index)  # the old one stays in use
                 del self._moving[index]
 
     def _release(self) -> None:
-        """Let go of the results of the last pass."""
+        """Release the results of the previous pass."""
         for future in self._last:
             future.release()
         self._last = []
@@ -166,7 +166,7 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
         if self._client.status == "running":
             futures = [*self._futures, *self._moving.values()]
             self._client.cancel(futures)
-            for future in futures:  # what was cancelled before it was known to the scheduler, too
+            for future in futures:  # including those cancelled before the scheduler knew them
                 future.release()
         self._futures, self._moving = [], {}
 
