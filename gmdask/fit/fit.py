@@ -14,6 +14,7 @@ from astropy import units as u
 from distributed import Client
 from numpy.typing import NDArray
 
+from gmdask.attributes import KnownAttributes
 from gmdask.cluster import check_client
 from gmdask.cluster.dask_events import Topic
 from gmdask.datasets import Dataset, Datasets, as_datasets
@@ -38,11 +39,10 @@ from gmdask.fit.diagnostics import ending_of
 from gmdask.fit.minimisation import Minimisation
 from gmdask.fit.reporting import FitReporter
 from gmdask.fit.result import FitResult
-from gmdask.fit.scans import Profiling
+from gmdask.fit.scans import confidence, stat_contour, stat_profile, stat_surface
 from gmdask.fit.start import check_start
-from gmdask.fit.uncertainty import Uncertainty, uncertainty
-from gmdask.models import Covariance, Models
-from gmdask.models.block_matrix import BlockMatrix
+from gmdask.fit.uncertainty import Uncertainty, set_covariance, uncertainty
+from gmdask.models import Models
 from gmdask.optimize.problem import Minimum, edm
 from gmdask.optimize.status import Status
 from gmdask.store.formats.validity import sums_in_words
@@ -56,10 +56,9 @@ Array = NDArray[np.float64]
 
 BACKENDS = ("newton", "minuit")
 CUT_SHORT = (Status.TIME_LIMIT, Status.INTERRUPTED)  # without another evaluation
-DENSE = 1000  # parameters up to which the covariance is formed as a whole
 
 
-class Fit(Profiling):
+class Fit(KnownAttributes):
     """Joint fit of global models to datasets, here or on a cluster.
 
     Parameters
@@ -137,7 +136,7 @@ class Fit(Profiling):
         self.datasets, self.client, self.backend = as_datasets(datasets), client, backend
         if response is not None:
             self.datasets.set_response(response)
-        self._max_passes = max_passes
+        self.max_passes = max_passes
         told = [None if events is None else EventFile(events), on_event]
         self.bus = Bus([listener for listener in told if listener is not None])
         if client is not None:
@@ -148,6 +147,11 @@ class Fit(Profiling):
         return (
             f"<Fit of {counted(len(self.datasets), 'dataset')} {where}, backend {self.backend!r}>"
         )
+
+    confidence = confidence
+    stat_profile = stat_profile
+    stat_surface = stat_surface
+    stat_contour = stat_contour
 
     def dashboard(self, *, address: str = "127.0.0.1", port: int = 0) -> Dashboard:
         """Live view of this fit in a notebook or browser, to be called before it runs.
@@ -290,7 +294,7 @@ class Fit(Profiling):
         work = Minimisation(
             objective,
             self.backend,
-            max_passes=self._max_passes,
+            max_passes=self.max_passes,
             seconds=self._seconds,
             on_pass=self.bus,
             on_accept=keep,
@@ -368,7 +372,7 @@ class Fit(Profiling):
         limits = {} if found is None else {
             parameters.names[at]: limit for at, limit in found.upper_limits.items()
         }  # fmt: skip
-        covariance = None if found is None else _set_covariance(models, found.matrix)
+        covariance = None if found is None else set_covariance(models, found.matrix)
         wall_s, cpu_s = clock.read()
         result = FitResult(
             status=ending.status,
@@ -394,13 +398,3 @@ class Fit(Profiling):
             self._teller(models, objective).ended(point, passes)
         self.bus(FitEnd(result.success, result.message, result.passes))
         return result
-
-
-def _set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
-    """Give the models their errors and covariance, held in blocks where there are many parameters."""
-    if matrix.size > DENSE:
-        models.covariance = matrix
-    else:
-        dense = matrix.to_dense()
-        models.covariance = 0.5 * (dense + dense.T)
-    return models.covariance

@@ -1,18 +1,16 @@
-"""What a `Fit` tells of the likelihood around its minimum: intervals, profiles and contours."""
+"""Intervals, profiles and contours around a minimum: methods of `Fit` that change neither models nor datasets."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from distributed import Client
 from numpy.typing import ArrayLike, NDArray
 
-from gmdask.attributes import KnownAttributes
-from gmdask.datasets import Datasets, check_global
+from gmdask.datasets import check_global
 from gmdask.errors import FitError, InputError
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import Pass
@@ -22,7 +20,10 @@ from gmdask.fit.start import check_start
 from gmdask.models import Models, Parameter
 from gmdask.optimize.status import Status
 
-__all__ = ["Profiling", "minimum_of"]
+if TYPE_CHECKING:
+    from gmdask.fit.fit import Fit
+
+__all__ = ["confidence", "minimum_of", "stat_contour", "stat_profile", "stat_surface"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -31,204 +32,200 @@ N_SIGMA = 2.0  # of a scan
 N_VALUES = 11
 
 
-class Profiling(KnownAttributes):
-    """Methods of `Fit` around a minimum; models and datasets stay as they are."""
+def confidence(
+    fit: Fit, models: Models, parameter: str | Parameter, sigma: float = 1, reoptimize: bool = True
+) -> dict[str, Any]:
+    """Asymmetric errors of a parameter: where the profile of the statistic rose by sigma².
 
-    datasets: Datasets
-    client: Client | None
-    _max_passes: int
+    Parameters
+    ----------
+    models : `Models`
+        The global models; the minimum next to their values counts.
+    parameter : str or `Parameter`
+        Free parameter, by name or itself.
+    sigma : float
+        Standard deviations.
+    reoptimize : bool
+        Whether all others go to their optimum (MINOS), or stay where they are.
 
-    def confidence(
-        self, models: Models, parameter: str | Parameter, sigma: float = 1, reoptimize: bool = True
-    ) -> dict[str, Any]:
-        """Asymmetric errors of a parameter: where the profile of the statistic rose by sigma².
+    Returns
+    -------
+    result : dict
+        "errp", "errn" (in the unit of the parameter; NaN beyond a limit), "success",
+        "message", "nfev" and "stat_null", as Gammapy's.
+    """
+    if not sigma > 0:
+        msg = f"sigma is {sigma}, expected a positive number"
+        raise InputError(msg)
+    with _around(fit, models, [parameter]) as (objective, held):
+        best = minimum_of(objective, fit.max_passes)
+        found = cross(
+            objective,
+            best,
+            held,
+            np.array([[1.0], [-1.0]]),
+            np.full(2, float(sigma) ** 2),
+            reoptimize=reoptimize,
+        )
+        nfev = objective.passes
+    success = bool(np.isfinite(found.distance).all() and not found.lower)
+    message = "Confidence terminated successfully."
+    if found.lower:
+        message = "there is a lower minimum than the one next to the values of the models"
+    elif not success:
+        message = "a limit of the parameter, or a flat likelihood, is met before the interval ends"
+    up, down = found.distance.tolist()
+    return {
+        "errp": up, "errn": down, "success": success, "message": message, "nfev": nfev,
+        "stat_null": best.stat,
+    }  # fmt: skip
 
-        Parameters
-        ----------
-        models : `Models`
-            The global models; the minimum next to their values counts.
-        parameter : str or `Parameter`
-            Free parameter, by name or itself.
-        sigma : float
-            Standard deviations.
-        reoptimize : bool
-            Whether all others go to their optimum (MINOS), or stay where they are.
 
-        Returns
-        -------
-        result : dict
-            "errp", "errn" (in the unit of the parameter; NaN beyond a limit), "success",
-            "message", "nfev" and "stat_null", as Gammapy's.
-        """
-        if not sigma > 0:
-            msg = f"sigma is {sigma}, expected a positive number"
-            raise InputError(msg)
-        with self._around(models, [parameter]) as (objective, held):
-            best = minimum_of(objective, self._max_passes)
-            found = cross(
-                objective,
-                best,
-                held,
-                np.array([[1.0], [-1.0]]),
-                np.full(2, float(sigma) ** 2),
-                reoptimize=reoptimize,
-            )
-            nfev = objective.passes
-        success = bool(np.isfinite(found.distance).all() and not found.lower)
-        message = "Confidence terminated successfully."
-        if found.lower:
-            message = "there is a lower minimum than the one next to the values of the models"
-        elif not success:
-            message = (
-                "a limit of the parameter, or a flat likelihood, is met before the interval ends"
-            )
-        up, down = found.distance.tolist()
-        return {
-            "errp": up, "errn": down, "success": success, "message": message, "nfev": nfev,
-            "stat_null": best.stat,
-        }  # fmt: skip
+def stat_profile(
+    fit: Fit,
+    models: Models,
+    parameter: str | Parameter,
+    values: ArrayLike | None = None,
+    reoptimize: bool = False,
+) -> dict[str, Any]:
+    """Statistic at some values of a parameter.
 
-    def stat_profile(
-        self,
-        models: Models,
-        parameter: str | Parameter,
-        values: ArrayLike | None = None,
-        reoptimize: bool = False,
-    ) -> dict[str, Any]:
-        """Statistic at some values of a parameter.
+    Parameters
+    ----------
+    models : `Models`
+    parameter : str or `Parameter`
+    values : array of shape (K,), optional
+        In the unit of the parameter; by default 11 within two errors.
+    reoptimize : bool
+        Whether all others go to their optimum, or stay where they are.
 
-        Parameters
-        ----------
-        models : `Models`
-        parameter : str or `Parameter`
-        values : array of shape (K,), optional
-            In the unit of the parameter; by default 11 within two errors.
-        reoptimize : bool
-            Whether all others go to their optimum, or stay where they are.
+    Returns
+    -------
+    result : dict
+        "<name>_scan" and "stat_scan" of shape (K,).
+    """
+    scan = _scan(models, parameter, values)
+    stats = _stats(fit, models, [parameter], scan[:, None], reoptimize=reoptimize)
+    return {f"{_name(models, parameter)}_scan": scan, "stat_scan": stats}
 
-        Returns
-        -------
-        result : dict
-            "<name>_scan" and "stat_scan" of shape (K,).
-        """
-        scan = _scan(models, parameter, values)
-        stats = self._stats(models, [parameter], scan[:, None], reoptimize=reoptimize)
-        return {f"{_name(models, parameter)}_scan": scan, "stat_scan": stats}
 
-    def stat_surface(
-        self,
-        models: Models,
-        x: str | Parameter,
-        y: str | Parameter,
-        x_values: ArrayLike | None = None,
-        y_values: ArrayLike | None = None,
-        reoptimize: bool = False,
-    ) -> dict[str, Any]:
-        """Statistic on a grid of values of two parameters.
+def stat_surface(
+    fit: Fit,
+    models: Models,
+    x: str | Parameter,
+    y: str | Parameter,
+    x_values: ArrayLike | None = None,
+    y_values: ArrayLike | None = None,
+    reoptimize: bool = False,
+) -> dict[str, Any]:
+    """Statistic on a grid of values of two parameters.
 
-        Parameters
-        ----------
-        models : `Models`
-        x, y : str or `Parameter`
-        x_values, y_values : array of shape (K,), (L,), optional
-            See `stat_profile`.
-        reoptimize : bool
-            Whether all others go to their optimum, or stay where they are.
+    Parameters
+    ----------
+    models : `Models`
+    x, y : str or `Parameter`
+    x_values, y_values : array of shape (K,), (L,), optional
+        See `stat_profile`.
+    reoptimize : bool
+        Whether all others go to their optimum, or stay where they are.
 
-        Returns
-        -------
-        result : dict
-            "<name>_scan" of both, and "stat_scan" of shape (K, L).
-        """
-        xs, ys = _scan(models, x, x_values), _scan(models, y, y_values)
-        grid = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
-        stats = self._stats(models, [x, y], grid, reoptimize=reoptimize)
-        return {
-            f"{_name(models, x)}_scan": xs,
-            f"{_name(models, y)}_scan": ys,
-            "stat_scan": stats.reshape(len(xs), len(ys)),
-        }
+    Returns
+    -------
+    result : dict
+        "<name>_scan" of both, and "stat_scan" of shape (K, L).
+    """
+    xs, ys = _scan(models, x, x_values), _scan(models, y, y_values)
+    grid = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
+    stats = _stats(fit, models, [x, y], grid, reoptimize=reoptimize)
+    return {
+        f"{_name(models, x)}_scan": xs,
+        f"{_name(models, y)}_scan": ys,
+        "stat_scan": stats.reshape(len(xs), len(ys)),
+    }
 
-    def stat_contour(
-        self,
-        models: Models,
-        x: str | Parameter,
-        y: str | Parameter,
-        numpoints: int = 10,
-        sigma: float = 1,
-    ) -> dict[str, Any]:
-        """Points around the minimum where the profile in two parameters rose by sigma².
 
-        Parameters
-        ----------
-        models : `Models`
-            The global models; the minimum next to their values counts.
-        x, y : str or `Parameter`
-            Free parameters.
-        numpoints : int
-            Number of points.
-        sigma : float
-            Standard deviations, as in Gammapy: the rise is sigma² whatever the number of
-            parameters.
+def stat_contour(
+    fit: Fit,
+    models: Models,
+    x: str | Parameter,
+    y: str | Parameter,
+    numpoints: int = 10,
+    sigma: float = 1,
+) -> dict[str, Any]:
+    """Points around the minimum where the profile in two parameters rose by sigma².
 
-        Returns
-        -------
-        result : dict
-            Values of both by their names, of shape (numpoints,), NaN beyond a limit; and "success".
-        """
-        if numpoints < 3 or not sigma > 0:
-            msg = f"numpoints is {numpoints} and sigma {sigma}, expected at least 3, and a positive number"
-            raise InputError(msg)
-        with self._around(models, [x, y]) as (objective, held):
-            best = minimum_of(objective, self._max_passes)
-            curvature = np.diag(best.hessian)[held]
-            if not (curvature > 0).all():
-                nothing = np.full(numpoints, np.nan)
-                return {_name(models, x): nothing, _name(models, y): nothing, "success": False}
-            width = np.sqrt(2 / curvature)
-            turn = 2 * math.pi * np.arange(numpoints) / numpoints
-            directions = np.stack([np.cos(turn), np.sin(turn)], axis=1) * width
-            found = cross(objective, best, held, directions, np.full(numpoints, float(sigma) ** 2))
-        places = best.shared[held] + found.distance[:, None] * directions
-        success = bool(np.isfinite(found.distance).all() and not found.lower)
-        return {
-            _name(models, x): places[:, 0], _name(models, y): places[:, 1], "success": success,
-        }  # fmt: skip
+    Parameters
+    ----------
+    models : `Models`
+        The global models; the minimum next to their values counts.
+    x, y : str or `Parameter`
+        Free parameters.
+    numpoints : int
+        Number of points.
+    sigma : float
+        Standard deviations, as in Gammapy: the rise is sigma² whatever the number of
+        parameters.
 
-    def _stats(
-        self,
-        models: Models,
-        parameters: Sequence[str | Parameter],
-        values: Array,
-        *,
-        reoptimize: bool,
-    ) -> Array:
-        """Statistic (point,) at values (point, F) of some parameters."""
-        with self._around(models, parameters) as (objective, held):
-            starts = []
-            for own in values:
-                start = objective.start.copy()
-                start[objective.shared[held]] = own
-                starts.append(start)
-            points = hold(objective, starts, held, reoptimize=reoptimize)
-        return np.array([point.stat for point in points])
+    Returns
+    -------
+    result : dict
+        Values of both by their names, of shape (numpoints,), NaN beyond a limit; and "success".
+    """
+    if numpoints < 3 or not sigma > 0:
+        msg = f"numpoints is {numpoints} and sigma {sigma}, expected at least 3, and a positive number"
+        raise InputError(msg)
+    with _around(fit, models, [x, y]) as (objective, held):
+        best = minimum_of(objective, fit.max_passes)
+        curvature = np.diag(best.hessian)[held]
+        if not (curvature > 0).all():
+            nothing = np.full(numpoints, np.nan)
+            return {_name(models, x): nothing, _name(models, y): nothing, "success": False}
+        width = np.sqrt(2 / curvature)
+        turn = 2 * math.pi * np.arange(numpoints) / numpoints
+        directions = np.stack([np.cos(turn), np.sin(turn)], axis=1) * width
+        found = cross(objective, best, held, directions, np.full(numpoints, float(sigma) ** 2))
+    places = best.shared[held] + found.distance[:, None] * directions
+    success = bool(np.isfinite(found.distance).all() and not found.lower)
+    return {
+        _name(models, x): places[:, 0], _name(models, y): places[:, 1], "success": success,
+    }  # fmt: skip
 
-    @contextmanager
-    def _around(
-        self, models: Models, parameters: Sequence[str | Parameter]
-    ) -> Iterator[tuple[Objective, Index]]:
-        """The likelihood with some parameters among the shared ones, and their places there."""
-        check_start(self.datasets, models)
-        index = [models.parameters.index(_free(models, p)) for p in parameters]
-        if len(set(index)) < len(index):
-            msg = "the two parameters are the same"
-            raise InputError(msg)
-        self.datasets.follow(models)
-        objective = Objective(self.datasets, models, self.client, shared=index)
-        try:
-            yield objective, np.searchsorted(objective.shared, index)
-        finally:
-            objective.close()
+
+def _stats(
+    fit: Fit,
+    models: Models,
+    parameters: Sequence[str | Parameter],
+    values: Array,
+    *,
+    reoptimize: bool,
+) -> Array:
+    """Statistic (point,) at values (point, F) of some parameters."""
+    with _around(fit, models, parameters) as (objective, held):
+        starts = []
+        for own in values:
+            start = objective.start.copy()
+            start[objective.shared[held]] = own
+            starts.append(start)
+        points = hold(objective, starts, held, reoptimize=reoptimize)
+    return np.array([point.stat for point in points])
+
+
+@contextmanager
+def _around(
+    fit: Fit, models: Models, parameters: Sequence[str | Parameter]
+) -> Iterator[tuple[Objective, Index]]:
+    """The likelihood with some parameters among the shared ones, and their places there."""
+    check_start(fit.datasets, models)
+    index = [models.parameters.index(_free(models, p)) for p in parameters]
+    if len(set(index)) < len(index):
+        msg = "the two parameters are the same"
+        raise InputError(msg)
+    fit.datasets.follow(models)
+    objective = Objective(fit.datasets, models, fit.client, shared=index)
+    try:
+        yield objective, np.searchsorted(objective.shared, index)
+    finally:
+        objective.close()
 
 
 def minimum_of(objective: Objective, max_passes: int = 100) -> Pass:

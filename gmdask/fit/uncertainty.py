@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.fit.sizes import at_zero, compatible, one_sided, upper_limits
+from gmdask.models import Covariance, Models
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.symmetric import eigh, from_eigen
 
-__all__ = ["Uncertainty", "quick_errors", "uncertainty"]
+__all__ = ["Uncertainty", "quick_errors", "set_covariance", "uncertainty"]
 
 Array = NDArray[np.float64]
 
 FLAT = 1e-10  # eigenvalue of a Hessian scaled to its diagonal that counts as none
+DENSE = 1000  # parameters up to which the covariance is formed as a whole
 
 
 @dataclass(frozen=True)
@@ -162,3 +164,13 @@ def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
     inverse = from_eigen(1 / values[positive], vectors[:, positive])
     covariance[np.ix_(usable, usable)] = 2 * inverse / np.outer(scale, scale)
     return covariance, bool(positive.all() and (usable | ~inside | (diagonal == 0)).all())
+
+
+def set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
+    """Give the models their errors and covariance, held in blocks where there are many parameters."""
+    if matrix.size > DENSE:
+        models.covariance = matrix
+    else:
+        dense = matrix.to_dense()
+        models.covariance = 0.5 * (dense + dense.T)
+    return models.covariance
