@@ -60,7 +60,7 @@ def test_events(made: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: P
     done = run("simulate", write_config(tmp_path), "events.zarr", "--events", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     events, binned = (
-        sum(row.counts for row in Store.open(path).rows)
+        sum(row.counts or 0.0 for row in Store.open(path).rows)
         for path in (tmp_path / "events.zarr", made[0] / "survey.zarr")
     )
     assert events != binned

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
@@ -19,7 +21,7 @@ def table(sed_type: str = "dnde", seed: int = 1) -> Table:
     dnde = true * (1 + 0.2 * rng.standard_normal(9))
     limit = np.where(np.arange(9) > 6, dnde + 0.4 * true, np.nan)
     low, high = ENERGY / WIDTH, ENERGY * WIDTH
-    factor = {
+    factor: Any = {
         "dnde": 1.0, "e2dnde": ENERGY**2, "flux": ENERGY**2 * (1 / low - 1 / high),
         "eflux": ENERGY**2 * np.log(high / low), "likelihood": 1e12 * ENERGY**2.2 / 3,
     }[sed_type]  # fmt: skip

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 from click.testing import CliRunner
-from flux_tables import ENERGY, dataset, mixed, models, table
-from real_pairs import quiet
 
 import gmdask as gm
 from gmdask.cli.main import cli
 from gmdask.errors import InputError, ModelError
+from tests.datasets.flux_tables import ENERGY, dataset, mixed, models, table
+from tests.datasets.real_pairs import quiet
 
 KINDS = ["dnde", "e2dnde", "flux", "eflux", "likelihood"]
 # --- files -------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
-from clusters import local_client
-from flux_tables import dataset, mixed, models
-from real_pairs import quiet
 
 import gmdask as gm
 from gmdask.errors import ModelError
+from tests.datasets.clusters import local_client
+from tests.datasets.flux_tables import dataset, mixed, models
+from tests.datasets.real_pairs import quiet
 
 
 def test_derivatives_against_differences():

@@ -71,6 +71,7 @@ OBSERVED = {
 
 def grid(name: str) -> tuple[np.ndarray, list[np.ndarray]]:
     """Predicted fluxes, and every combination of data; of profiles, scans of some shapes."""
+    data: list[np.ndarray]
     if name != "profile":
         flux, *data = np.meshgrid(FLUXES, *OBSERVED[name], indexing="ij")
         return flux.ravel(), [np.asarray(array.ravel(), float) for array in data]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import Table
-from flux_statistics import EXACT, NAN, OF_FLUXES, grid
 
 import gmdask as gm
 from gmdask.likelihood.statistics import STATISTICS
+from tests.likelihood.flux_statistics import EXACT, NAN, OF_FLUXES, grid
 
 names = pytest.mark.parametrize("name", OF_FLUXES)
 

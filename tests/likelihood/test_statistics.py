@@ -8,11 +8,11 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from flux_statistics import OF_FLUXES
 from scipy.special import kl_div
 
 from gmdask.errors import InputError
 from gmdask.likelihood.statistics import STATISTICS, Statistic, statistic_type
+from tests.likelihood.flux_statistics import OF_FLUXES
 
 FLOOR = -2 * np.log(1e-25)  # 115.129 per count
 mpmath.mp.dps = 50
