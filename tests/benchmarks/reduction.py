@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,11 +25,8 @@ import gmdask as gm
 from gmdask import reduction
 from gmdask.quiet import no_warnings
 from gmdask.reduction.backgrounds import logged
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "reduction"))
-
-from configs import config
-from dl3 import PKS_RUNS, write_folder
+from tests.reduction.configs import config
+from tests.reduction.dl3 import PKS_RUNS, write_folder
 
 SHARED = Path(os.environ.get("GMDASK_SHARED", Path(__file__).parents[3] / "shared"))
 MEMORY = "1.5GB"

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from clusters import kill, pids, settled
-from configs import digest_of, small, write
 from distributed import Client
-from dl3 import CRAB_RUNS, write_folder
 
 from gmdask import reduction
 from gmdask.events import DatasetsProgress
 from gmdask.reduction import run as module
 from gmdask.store import Store
+from tests.datasets.clusters import kill, pids, settled
+from tests.reduction.configs import digest_of, small, write
+from tests.reduction.dl3 import CRAB_RUNS, write_folder
 
 pytestmark = pytest.mark.slow
 
