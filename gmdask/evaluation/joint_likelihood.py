@@ -406,8 +406,10 @@ class Objective:
     def _check_start(self, start: Value, gradient: Array, hessian: Array) -> None:
         """Refuse a start where the statistic, or a derivative of it, is not finite."""
         if not math.isfinite(start.stat):
-            known = self._models.parameters.names
-            msg = f"the statistic is {start.stat} at {known} = {start.values.tolist()}"
+            pairs = zip(self._models.parameters.names, start.values.tolist(), strict=True)
+            free = [f"{n} = {v:g}" for (n, v), f in zip(pairs, self.free, strict=True) if f]
+            more = f" and {len(free) - 5} more" if len(free) > 5 else ""
+            msg = f"the statistic is {start.stat} at the start, {', '.join(free[:5])}{more}"
             raise FitError(msg)
         finite = np.isfinite(gradient) & np.isfinite(np.diag(hessian))
         if not finite.all():

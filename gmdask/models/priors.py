@@ -49,6 +49,9 @@ class Prior(Hinting):
             if not isinstance(value, (int, float, np.number)) or not math.isfinite(value):
                 raise self._fail(f"{field.name} is {value!r}, expected a finite number")
             object.__setattr__(self, field.name, float(value))
+        weight: float = getattr(self, "weight", 1.0)
+        if weight < 0:
+            raise self._fail(f"weight is {weight}, expected none below zero")
         self._check()
 
     def _fail(self, message: str) -> ModelError:

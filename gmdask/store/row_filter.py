@@ -17,6 +17,7 @@ __all__ = ["COLUMNS", "chosen_rows"]
 COLUMNS = ("name", "kind", "block", "frame", "lon", "lat", "livetime", "counts")
 TEXTS = COLUMNS[:4]
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==?|<|>|~)\s*(.*?)\s*")
+_QUOTED = re.compile(r"(['\"])(.*)\1")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq,
     "==": operator.eq, "!=": operator.ne, "~": fnmatchcase,
@@ -62,6 +63,8 @@ def _read(condition: str) -> Callable[[Row], bool]:
             ) from error
         if math.isnan(value):
             raise InputError(f"condition {condition!r}: nothing can be compared with {text!r}")
+    elif (quoted := _QUOTED.fullmatch(text)) is not None:
+        value = quoted[2]
     compare = _COMPARISONS[sign]
 
     def test(row: Row) -> bool:

@@ -298,6 +298,9 @@ def test_conditions(tmp_path):
 
     assert chosen() == "abc"
     assert chosen("name != b") == "ac"
+    assert chosen("name == 'b'") == chosen('name = "b"') == "b"
+    assert chosen("name ~ '[ab]'") == "ab"
+    assert chosen("name == 'b") == ""  # a quote alone is part of the name
     assert chosen("name ~ [ab]", f"livetime>{rows[0].livetime}") == "b"
     low = "abc"[: sum(row.pointing.lon <= 92.75 for row in rows)]
     assert chosen("lon <= 92.75", "counts >= 0", "kind==MapDataset", "frame = icrs") == low == "a"

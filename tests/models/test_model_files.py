@@ -354,3 +354,39 @@ def test_background_with_a_name_of_its_own(tmp_path):
     theirs.write(tmp_path / "theirs.yaml")
     assert "other.spectral.norm" in (tmp_path / "theirs_covariance.dat").read_text()
     assert Models.read(tmp_path / "theirs.yaml").parameters["a-bkg.spectral.norm"].error == 0.1
+
+
+def test_limits_of_the_class_are_in_the_unit_of_the_value(tmp_path):
+    """Gammapy takes their number in whatever unit, which leaves an arcmin no more than 90."""
+    values = {"lon_0": (1.4, "rad"), "lat_0": (1320.0, "arcmin"), "sigma": (360.0, "arcsec")}
+    parameters = [{"name": n, "value": v, "unit": unit} for n, (v, unit) in values.items()]
+    spatial = {"type": "GaussianSpatialModel", "frame": "icrs", "parameters": parameters}
+    spectral = {"type": "pl", "parameters": []}
+    source = {"name": "a", "type": "SkyModel", "spectral": spectral, "spatial": spatial}
+    models = Models.from_dict({"components": [source]})
+    lat, sigma = models["a"].spatial_model.lat_0, models["a"].spatial_model.sigma
+    assert (lat.min, lat.max) == (-5400, 5400)
+    assert (sigma.min, str(sigma.max)) == (0, "nan")
+    models["a"].check_values()
+    sigma.min = np.nan
+    for full_output in (True, False):
+        path = tmp_path / f"{full_output}.yaml"
+        models.write(path, full_output=full_output)
+        back = Models.read(path)["a"].spatial_model
+        assert (back.lat_0.min, back.lat_0.max) == (-5400, 5400)
+        assert np.isnan(back.sigma.min)
+        theirs = GammapyModels.read(path)["a"].spatial_model
+        assert theirs.lat_0.max == pytest.approx(5400)
+        lat.min, lat.max = -90, 90  # arcmin, by choice: not the default
+        models.write(path, full_output=full_output, overwrite=True)
+        assert Models.read(path)["a"].spatial_model.lat_0.max == 90
+        lat.min, lat.max = -5400, 5400
+
+
+def test_unknown_keys_of_a_file_are_told(tmp_path, caplog):
+    path = tmp_path / "m.yaml"
+    path.write_text("components: []\ncompnents: []\nmetadata: {a: 1}\n")
+    Models.read(path)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{path}: unknown key 'compnents' is ignored"
+    ]

@@ -5,6 +5,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 
+import gmdask as gm
 from gmdask.errors import InputError, ModelError, UnknownNameError
 from gmdask.models import (
     GaussianSpatialModel,
@@ -224,3 +225,28 @@ def test_units_are_shown_in_one_way(unit, text):
     """In tables, views and reports alike."""
     assert unit_text(unit) == text
     assert repr(Parameter("a", 1.0, unit=unit)) == f"<Parameter {f'a = 1 ± 0 {text}'.rstrip()}>"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value", "text"),
+    [
+        (
+            PowerLawSpectralModel(),
+            "reference",
+            0.0,
+            "reference is 0 TeV, expected a value at least",
+        ),
+        (gm.LogParabolaSpectralModel(), "reference", -1.0, "reference is -1 TeV, expected"),
+        (gm.models.PowerLaw2SpectralModel(), "emin", 0.0, "emin is 0 TeV, expected"),
+        (gm.models.BrokenPowerLawSpectralModel(), "ebreak", -2.0, "ebreak is -2 TeV, expected"),
+        (gm.models.LogGaussianSpectralModel(), "Ep", 0.0, "Ep is 0 TeV, expected"),
+        (gm.PointSpatialModel(), "lat_0", 95.0, "lat_0 is 95 deg, expected a value from -90 to 90"),
+        (gm.GaussianSpatialModel(), "lat_0", -91.0, "lat_0 is -91 deg, expected"),
+    ],
+)
+def test_values_that_mean_nothing_name_the_parameter(model, name, value, text):
+    model.check_values()
+    par = model.parameter(name)
+    par.min, par.max, par.value = math.nan, math.nan, value
+    with pytest.raises(ModelError, match=text):
+        model.check_values()

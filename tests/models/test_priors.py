@@ -72,6 +72,7 @@ def test_outside_and_at_the_centre():
         (lambda: GaussianPrior(mu="two"), "mu is 'two', expected a finite number"),
         (lambda: UniformPrior(min=2, max=1), r"min 2\.0 is not below max 1\.0"),
         (lambda: LogUniformPrior(min=0), "min is 0.0, expected a positive"),
+        (lambda: GaussianPrior(weight=-1), "weight is -1.0, expected none below zero"),
         (lambda: GeneralizedGaussianPrior(eta=-1), "eta is -1.0, expected a positive"),
     ],
 )

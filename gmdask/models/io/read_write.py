@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 TABLE_LIMIT = 1000  # largest number of parameters of a covariance table, which then has 25 MB
 _BLOCKS = "covariance_blocks"
+_KEYS = {"components", "covariance", _BLOCKS, "metadata", "checksum"}
+_KEYS |= {"OptimizeResult", "CovarianceResult"}  # of a fit of Gammapy
 
 M = TypeVar("M", bound=Any)
 
@@ -51,6 +53,8 @@ def read_models(cls: type[M], path: Path, checksum: bool) -> M:
         Whether to verify its checksum.
     """
     raw = gammapy_yaml.read_yaml(path)
+    for key in raw.keys() - _KEYS:
+        log.warning("%s: unknown key %r is ignored", path, key)
     if checksum:
         gammapy_yaml.verify_checksum(path, raw)
     data = template_files.found_from(path.parent, raw)

@@ -148,10 +148,13 @@ def parameter_to_dict(
         Label of a shared parameter.
     """
     data: dict[str, Any] = {"name": name, "value": par.value, "unit": _unit_string(par.unit)}
+    # Gammapy reads a limit that is left out in the unit of the value
+    is_usual = default.factor_from(par) == 1
+    low, high = (v if is_usual or math.isnan(v) else None for v in (default.min, default.max))
     rest = {
         "error": (par.error, 0.0),
-        "min": (par.min, default.min),
-        "max": (par.max, default.max),
+        "min": (par.min, low),
+        "max": (par.max, high),
         "frozen": (par.frozen, default.frozen),
         "interp": (par.interp, default.interp),
         "scale_method": (par.scale_method, "scale10"),
@@ -187,14 +190,17 @@ def parameter_from_dict(data: dict[str, Any], default: ParameterDefault) -> Para
         data["value"],
         unit=data.get("unit", default.unit),
         error=data.get("error", 0.0),
-        min=data.get("min", default.min),
-        max=data.get("max", default.max),
+        min=data.get("min"),
+        max=data.get("max"),
         frozen=data.get("frozen", default.frozen),
         interp=data.get("interp", default.interp),
         scale_method=data.get("scale_method", "scale10"),
         scale_transform=data.get("scale_transform", "lin"),
     )
-    default.factor_from(parameter)
+    factor = default.factor_from(parameter)
+    for key in ("min", "max"):
+        if key not in data:  # where Gammapy takes the number of the class in whatever unit
+            setattr(parameter, key, getattr(default, key) / factor)
     if data.get("prior") is not None:
         with locating("prior"):
             parameter.prior = prior_from_dict(data["prior"], parameter)

@@ -34,7 +34,7 @@ __all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
 Array = NDArray[np.float64]
 
 LON = ParameterDefault("lon_0", 0.0, "deg")
-LAT = ParameterDefault("lat_0", 0.0, "deg", min=-90.0, max=90.0)
+LAT = ParameterDefault("lat_0", 0.0, "deg", min=-90.0, max=90.0, least=-90.0, most=90.0)
 ECCENTRICITY = ParameterDefault(
     "e", 0.0, min=0.0, max=1.0, frozen=True, least=0.0, most=1.0, even=True
 )

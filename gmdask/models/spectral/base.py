@@ -20,7 +20,9 @@ from gmdask.models.spectral.sampled_errors import roots_of, sampled_errors, samp
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["SpectralModel"]
+__all__ = ["LEAST_ENERGY", "SpectralModel"]
+
+LEAST_ENERGY = 1e-12  # TeV, at which a spectrum may be pinned
 
 Array = NDArray[np.float64]
 

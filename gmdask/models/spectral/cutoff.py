@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.spectral.base import LEAST_ENERGY, SpectralModel
 from gmdask.models.spectral.energy_grid import phi, psi
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _AMPLITUDE = ParameterDefault("amplitude", 1e-12, "cm-2 s-1 TeV-1", interp="log")
-_REFERENCE = ParameterDefault("reference", 1.0, "TeV", frozen=True)
+_REFERENCE = ParameterDefault("reference", 1.0, "TeV", frozen=True, least=LEAST_ENERGY)
 _CUTOFF = (ParameterDefault("lambda_", 0.1, "TeV-1"), ParameterDefault("alpha", 1.0, frozen=True))
 _ECUT = ParameterDefault("ecut", 10.0, "TeV")
 _INDICES = (ParameterDefault("index_1", 1.5), ParameterDefault("index_2", 2.0))
@@ -275,7 +275,7 @@ class BrokenPowerLawSpectralModel(_Exponential):
         ParameterDefault("index1", 2.0),
         ParameterDefault("index2", 2.0),
         _AMPLITUDE,
-        ParameterDefault("ebreak", 1.0, "TeV"),
+        ParameterDefault("ebreak", 1.0, "TeV", least=LEAST_ENERGY),
     )
     index1: Parameter
     index2: Parameter
@@ -309,7 +309,7 @@ class SmoothBrokenPowerLawSpectralModel(_Exponential):
         ParameterDefault("index1", 2.0),
         ParameterDefault("index2", 2.0),
         _AMPLITUDE,
-        ParameterDefault("ebreak", 1.0, "TeV"),
+        ParameterDefault("ebreak", 1.0, "TeV", least=LEAST_ENERGY),
         _REFERENCE,
         ParameterDefault("beta", 1.0, frozen=True),
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.registry import register
-from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.spectral.base import LEAST_ENERGY, SpectralModel
 from gmdask.models.spectral.energy_grid import EnergyGrid, phi, psi
 
 __all__ = [
@@ -116,7 +116,7 @@ class PowerLawSpectralModel(_PowerLaw):
     defaults = (
         ParameterDefault("index", 2.0),
         _AMPLITUDE,
-        ParameterDefault("reference", 1.0, "TeV", frozen=True),
+        ParameterDefault("reference", 1.0, "TeV", frozen=True, least=LEAST_ENERGY),
     )
     _order = (0, 1, 2)
     index: Parameter
@@ -134,7 +134,7 @@ class PowerLawNormSpectralModel(_PowerLaw):
     defaults = (
         ParameterDefault("tilt", 0.0, frozen=True),
         ParameterDefault("norm", 1.0, interp="log"),
-        ParameterDefault("reference", 1.0, "TeV", frozen=True),
+        ParameterDefault("reference", 1.0, "TeV", frozen=True, least=LEAST_ENERGY),
     )
     _order = (0, 1, 2)
     tilt: Parameter
@@ -151,8 +151,8 @@ class PowerLaw2SpectralModel(SpectralModel):
     defaults = (
         ParameterDefault("amplitude", 1e-12, "cm-2 s-1", interp="log"),
         ParameterDefault("index", 2.0),
-        ParameterDefault("emin", 0.1, "TeV", frozen=True),
-        ParameterDefault("emax", 100.0, "TeV", frozen=True),
+        ParameterDefault("emin", 0.1, "TeV", frozen=True, least=LEAST_ENERGY),
+        ParameterDefault("emax", 100.0, "TeV", frozen=True, least=LEAST_ENERGY),
     )
     amplitude: Parameter
     index: Parameter
@@ -273,7 +273,7 @@ def _log_parabola(
 ) -> tuple[ParameterDefault, ...]:
     return (
         first,
-        ParameterDefault("reference", 10.0, "TeV", frozen=True),
+        ParameterDefault("reference", 10.0, "TeV", frozen=True, least=LEAST_ENERGY),
         ParameterDefault("alpha", index),
         ParameterDefault("beta", curvature),
     )
@@ -305,7 +305,7 @@ class LogParabola2SpectralModel(_LogParabola):
     linear = "amplitude"
     defaults = (
         *_log_parabola(_AMPLITUDE, 2.0, 1.0),
-        ParameterDefault("escale", 1.0, "TeV", frozen=True),
+        ParameterDefault("escale", 1.0, "TeV", frozen=True, least=LEAST_ENERGY),
     )
     amplitude: Parameter
     reference: Parameter

@@ -13,7 +13,7 @@ from gmdask.errors import ModelError
 from gmdask.models.parameter import Parameter, ParameterDefault
 from gmdask.models.quantities import quantity_from_dict, quantity_to_dict
 from gmdask.models.registry import register
-from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.spectral.base import LEAST_ENERGY, SpectralModel
 from gmdask.models.spectral.energy_grid import EnergyGrid
 
 __all__ = [
@@ -112,7 +112,7 @@ class LogGaussianSpectralModel(SpectralModel):
     linear = "L"
     defaults = (
         ParameterDefault("L", 1e-12, "cm-2 s-1", interp="log"),
-        ParameterDefault("Ep", 0.107, "TeV"),
+        ParameterDefault("Ep", 0.107, "TeV", least=LEAST_ENERGY),
         ParameterDefault("w", 0.776),
     )
     L: Parameter
