@@ -19,9 +19,9 @@ from gmdask.errors import InputError, ModelError
 from gmdask.likelihood.kind import Compile, DatasetLikelihood
 from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.statistics import statistic_type
-from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
 from gmdask.paths import expanded
+from gmdask.store.cube_source import CubeSource
 from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from gmdask.likelihood.work_unit import CubeSource
+from gmdask.store.cube_source import CubeSource
 from gmdask.store.lazy_variable import lazy_variable
 
 __all__ = ["AlteredCube", "computed", "in_dask", "in_process", "lazy", "opened"]

@@ -6,8 +6,8 @@ from functools import partial
 
 from gmdask.datasets.base import Dataset, Unopened
 from gmdask.errors import InputError
-from gmdask.likelihood.work_unit import StoredCube
 from gmdask.store import Row, Store
+from gmdask.store.cube_source import StoredCube
 
 __all__ = ["KINDS", "stored_dataset"]
 

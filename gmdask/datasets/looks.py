@@ -12,7 +12,7 @@ from gmdask.datasets.prediction import Predictions
 from gmdask.datasets.summary import html_table
 from gmdask.drawing import draw
 from gmdask.geometry import WcsGrid
-from gmdask.likelihood.work_unit import StoredCube
+from gmdask.store.cube_source import StoredCube
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,9 @@ from gmdask.datasets.base import Dataset
 from gmdask.errors import PlanError
 from gmdask.likelihood.norms import NormSpec
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT
-from gmdask.likelihood.work_unit import CubeSource, DatasetSpec, GroupSpec
+from gmdask.likelihood.work_unit import DatasetSpec, GroupSpec
 from gmdask.models import Models
+from gmdask.store.cube_source import CubeSource
 
 __all__ = [
     "Run",

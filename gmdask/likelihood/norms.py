@@ -26,8 +26,8 @@ from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.statistics import TRUNCATION, Statistic, statistic_type
 from gmdask.likelihood.threads import one_thread
-from gmdask.likelihood.work_unit import CubeSource, opened
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models
+from gmdask.store.cube_source import CubeSource, named_cube
 
 __all__ = [
     "NormGroup",
@@ -140,7 +140,7 @@ class CompiledNorms:
 
     def __init__(self, spec: NormSpec, models: Models, memory: Memory) -> None:
         own = DatasetModels([models[k] for k in spec.components])
-        cube = opened(spec.name, spec.cube)
+        cube = named_cube(spec.name, spec.cube)
         observation = Observation(cube)
         total, parts = _parts(observation, cube, own, spec.sources, spec.response)
         kind = statistic_type(cube.attrs)

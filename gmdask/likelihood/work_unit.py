@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -26,78 +26,24 @@ from gmdask.likelihood.npred import npred_images
 from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import DatasetModels, Models
-from gmdask.store import Block, open_block
+from gmdask.store.cube_source import CubeSource, named_cube
 
 __all__ = [
     "CompiledGroup",
-    "CubeSource",
     "DatasetSpec",
     "GroupSpec",
     "Point",
     "RunResult",
-    "StoredCube",
     "compile_group",
     "evaluate_group",
     "evaluate_points",
     "npred_cube",
-    "opened",
 ]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 T = TypeVar("T")
-
-
-class CubeSource(Protocol):
-    """Where the cube of a dataset is found, or how it is made: plain data that travels."""
-
-    @property
-    def url(self) -> str | None:
-        """Place of the store that holds the dataset; None if it is made from others."""
-
-    @property
-    def block(self) -> str | None:
-        """Block of the store, whose cubes are alike; None if it is made from others."""
-
-    def identity(self) -> list[Any]:
-        """Plain data that stand for the content of the cube, wherever it is."""
-
-    def open(self) -> xr.Dataset:
-        """The cube."""
-
-
-@dataclass(frozen=True)
-class StoredCube:
-    """Where the cube of a dataset is found in a store.
-
-    Attributes
-    ----------
-    url : str
-        Place of the store.
-    block, manifest : str
-        Block of the store, and digest of its manifest, which stands for its content.
-    row : int
-        Row of the block.
-    """
-
-    url: str
-    block: str
-    manifest: str
-    row: int
-
-    def identity(self) -> list[Any]:
-        """Plain data that stand for the content of the cube."""
-        return [self.manifest, self.row]
-
-    def open(self) -> xr.Dataset:
-        """The cube, lazy."""
-        return _block(self.url, self.block, self.manifest).open_row(self.row)
-
-    def nbytes_stored(self) -> float:
-        """Bytes it takes in the store: those of its block, shared evenly."""
-        manifest = _block(self.url, self.block, self.manifest).manifest
-        return sum(file.size for file in manifest.files.values()) / max(len(manifest.rows), 1)
 
 
 @dataclass(frozen=True)
@@ -204,11 +150,6 @@ class RunResult:
     observed: Array
     blocks: tuple[LocalBlock, ...]
     block_shared: tuple[Index, ...]
-
-
-@cache
-def _block(url: str, block: str, manifest: str) -> Block:
-    return open_block(url, block, manifest)
 
 
 class _CompiledRun:
@@ -320,15 +261,9 @@ class CompiledGroup(DescribedGroup[GroupSpec]):
         ]
 
 
-def opened(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
-    """The cube of a dataset, under the name the dataset has."""
-    found = cube if isinstance(cube, xr.Dataset) else cube.open()
-    return found.assign_attrs(name=name)
-
-
 def _compile(spec: DatasetSpec, models: Models, memory: Memory) -> DatasetLikelihood:
     own = DatasetModels([models[k] for k in spec.components])
-    cube = opened(spec.name, spec.cube)
+    cube = named_cube(spec.name, spec.cube)
     return spec.compile(cube, own, spec.free, spec.local, keep=memory.keep, response=spec.response)
 
 
@@ -355,7 +290,7 @@ def npred_cube(
     -------
     npred : array of shape (energy, lat, lon)
     """
-    data, own = opened(name, cube), DatasetModels.from_dict(models)
+    data, own = named_cube(name, cube), DatasetModels.from_dict(models)
     if not background:
         data = data.drop_vars("background", errors="ignore")
     if data.attrs.get("region") is None:

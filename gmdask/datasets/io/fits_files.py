@@ -22,9 +22,9 @@ from gmdask.cluster import run_tasks
 from gmdask.datasets.derived_cube import opened
 from gmdask.errors import GmdaskError, InputError, StoreError, StoreExistsError
 from gmdask.events import DatasetsProgress, Listener
-from gmdask.likelihood.work_unit import CubeSource
 from gmdask.models.io.gammapy_yaml import write_files
 from gmdask.paths import expanded
+from gmdask.store.cube_source import CubeSource
 
 if TYPE_CHECKING:
     from gmdask.datasets.base import Dataset

@@ -19,8 +19,8 @@ from gmdask.datasets.io.blocks import OnMade, made, write_blocks
 from gmdask.datasets.kinds import KINDS, stored_dataset
 from gmdask.errors import DuplicateNameError, InputError
 from gmdask.events import DatasetsProgress, Listener
-from gmdask.likelihood.work_unit import CubeSource, StoredCube
 from gmdask.store import BlockRecord, CubeShape, Store, describe, plan_blocks, write_block
+from gmdask.store.cube_source import CubeSource, StoredCube
 
 __all__ = ["compact", "write_datasets"]
 

@@ -17,7 +17,7 @@ from gmdask.datasets.operations.models import background_of, stacked_models
 from gmdask.datasets.operations.stack import emptied, merged, stack
 from gmdask.errors import InputError
 from gmdask.events import DatasetsProgress, Listener
-from gmdask.likelihood.work_unit import CubeSource
+from gmdask.store.cube_source import CubeSource
 
 __all__ = ["stack_datasets"]
 
