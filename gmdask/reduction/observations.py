@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
+from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from gmdask.reduction.config import ReductionConfig
 __all__ = ["HDU_COLUMNS", "ObservationFiles", "select_observations", "time_intervals"]
 
 HDU_COLUMNS = ("HDU_TYPE", "HDU_CLASS", "FILE_DIR", "FILE_NAME", "HDU_NAME")
+RESPONSES = {
+    "EFF_AREA": "aeff", "EDISP": "edisp", "RPSF": "psf", "PSF": "psf", "BKG": "bkg", "RAD_MAX": "rad_max"
+}  # fmt: skip
 INDICES = ("hdu-index.fits.gz", "obs-index.fits.gz")
 
 
@@ -88,6 +92,8 @@ def select_observations(config: ReductionConfig) -> list[ObservationFiles]:
         raise InputError(msg)
     folder = str(hdus.meta.get("BASE_DIR", ""))
     lines = _rows(hdus)
+    if "files" in given:
+        lines = {one: _with_own_responses(lines[one]) for one in chosen}
     return [ObservationFiles(one, folder, tuple(lines[one])) for one in chosen]
 
 
@@ -168,8 +174,6 @@ def _fulfils(table: Table, given: dict[str, Any], where: str) -> NDArray[np.bool
 
 
 def _angle(cone: dict[str, Any]) -> Any:
-    from astropy.coordinates import Angle
-
     if "radius" not in cone:
         msg = "observations obs_cone radius is missing"
         raise InputError(msg)
@@ -204,3 +208,17 @@ def _rows(table: Table) -> dict[int, list[tuple[str, ...]]]:
     for obs_id, row in zip(table["OBS_ID"], zip(*columns, strict=True), strict=True):
         found.setdefault(int(obs_id), []).append(row)
     return found
+
+
+def _with_own_responses(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Rows with the responses of the file of events, where it has some, in place of those of a CALDB."""
+    own = [row for row in rows if row[0] in ("events", "gti")]
+    _, _, folder, file, _ = own[0]
+    with no_warnings(), fits.open(Path(folder, file)) as hdus:
+        headers = [hdu.header for hdu in hdus if hdu.header.get("HDUCLAS1") == "RESPONSE"]
+    for header in headers:
+        kind = RESPONSES.get(str(header.get("HDUCLAS2")))
+        if kind is not None:
+            name = str(header.get("HDUCLAS4", "")).lower()
+            own.append((kind, name, folder, file, str(header.get("EXTNAME", ""))))
+    return own if headers else rows
