@@ -95,7 +95,7 @@ def main() -> None:
         print(f"{n} observations, load {os.getloadavg()[0]:.1f}, {psutil.cpu_count()} cores")
         print(f"{'':38} {'per s':>7} {'CPU s each':>8} of Gammapy's throughput per core")
         reference = None
-        few = min(n, 12)
+        few = min(n, 6)
         write_folder(SHARED, folder / "few/dl3", PKS_RUNS, times=few // len(PKS_RUNS))
         (folder / "few/config.yaml").write_text(yaml.safe_dump(content))
         plain_loop(folder / "few", None)  # once for all that is loaded and kept
