@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -136,7 +136,7 @@ class Region:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return a region from plain data."""
-        return cls(list(shapes.Regions.parse(data["ds9"], format="ds9")), data["wcs"])
+        return cls(list(_parsed(data["ds9"])), data["wcs"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the DS9 region string, and the cards."""
@@ -300,6 +300,12 @@ class Region:
     def __repr__(self) -> str:
         kinds = " | ".join(type(shape).__name__.removesuffix("SkyRegion") for shape in self.shapes)
         return f"<Region {kinds} at {self.center[0]:.4f}, {self.center[1]:.4f} deg>"
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[Any, ...]:
+    """Return the shapes of a DS9 region string; spectra of one source all have the same."""
+    return tuple(shapes.Regions.parse(text, format="ds9"))
 
 
 def _box(pixel_shapes: list[Any]) -> tuple[int, int, int, int]:

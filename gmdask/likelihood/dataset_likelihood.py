@@ -328,7 +328,7 @@ class CompiledDataset:
         terms = self._compare(npred, total, derivatives=order > 0)
         if order == 0:
             return Evaluation(terms.stat, values, None, None, None, None, terms.n_floor)
-        return self._derivatives(values, parts, terms, order)
+        return self._derivatives(values, parts, terms, order, cache)
 
     def _as_dense(self) -> CompiledDataset:
         """The same dataset evaluated in every bin of the mask."""
@@ -370,7 +370,7 @@ class CompiledDataset:
         return result
 
     def _derivatives(
-        self, values: Array, parts: Sequence[_Part], terms: Terms, order: int
+        self, values: Array, parts: Sequence[_Part], terms: Terms, order: int, cache: SpectrumCache
     ) -> Evaluation:
         n_free = int(self.free.sum())
         slots = [slot for part in parts for slot in (part.term.spectral, part.term.spatial)]
@@ -388,7 +388,7 @@ class CompiledDataset:
         if order > 1:
             observed = gauss_newton.copy()
             for part in parts:
-                self._source_second(values, part, terms, observed)
+                self._source_second(values, part, terms, observed, cache)
             self._background_second(values, terms, observed)
         if len(self._prior):
             _, slope, curvature = self._prior(values[self._own])
@@ -420,13 +420,16 @@ class CompiledDataset:
         factors = slot.free_factors
         jacobian.add(slice(None), slot.columns, (counts * factors[:, None]).T, total * factors)
 
-    def _source_second(self, values: Array, part: _Part, terms: Terms, observed: Array) -> None:
+    def _source_second(
+        self, values: Array, part: _Part, terms: Terms, observed: Array, cache: SpectrumCache
+    ) -> None:
         """Add ``Σ first · ∂²npred`` of one source."""
         w, w_sum = terms.first[part.bins], terms.first_sum
         spectral, spatial = part.term.spectral, part.term.spatial
         bent = part.operator.bent(part.f, w, w_sum)
         if len(spectral.places):
-            second = part.term.source.spectrum_hessian(self._energy_grid, spectral.internal(values))
+            own = spectral.internal(values)
+            second = part.term.source.spectrum_hessian(self._energy_grid, own, cache)
             block = times(second[np.ix_(spectral.places, spectral.places)], bent.adjoint)
             add_block(observed, spectral, spectral, block)
         if len(spatial.places):

@@ -99,7 +99,7 @@ class CompiledFluxPoints:
         terms = self._statistic.dense(flux)
         if order == 0:
             return Evaluation(terms.stat, values, None, None, None, None, 0)
-        return self._derivatives(values, seen, terms, order)
+        return self._derivatives(values, seen, terms, order, cache)
 
     def _flux(
         self, source: _Source, values: Array, cache: SpectrumCache, *, derivatives: bool
@@ -107,7 +107,7 @@ class CompiledFluxPoints:
         """Flux (point,) of a source, and its derivatives (parameter, point)."""
         own = source.slot.internal(values)
         spectral = own[: len(source.spectrum.parameter_names)]
-        key = (source.name, self._energies.tobytes(), spectral.tobytes(), derivatives)
+        key = self._key(source, spectral, int(derivatives))
         if key not in cache:
             # the value apart from the derivatives: its bits do not depend on whether they are asked for
             f = np.asarray(source.spectrum.evaluate(self._energies, *spectral.tolist()))
@@ -119,12 +119,21 @@ class CompiledFluxPoints:
         whole = None if df is None else np.concatenate([df * norm, np.outer(slopes, f)])
         return f * norm, whole
 
+    def _key(self, source: _Source, spectral: Array, order: int) -> tuple[str, bytes, bytes, int]:
+        """Place in the cache, apart from that of integrals over bins."""
+        return f"{source.name}\0dnde", self._energies.tobytes(), spectral.tobytes(), order
+
     def _slopes(self, source: _Source, spectral: Array) -> Array:
         """Derivatives (parameter, point) of a spectrum."""
         return source.spectrum.gradient(self._energies, *spectral.tolist())[1]
 
     def _derivatives(
-        self, values: Array, seen: list[tuple[Array, Array | None]], terms: Terms, order: int
+        self,
+        values: Array,
+        seen: list[tuple[Array, Array | None]],
+        terms: Terms,
+        order: int,
+        cache: SpectrumCache,
     ) -> Evaluation:
         n_free = int(self._free.sum())
         used = np.zeros(n_free, dtype=bool)
@@ -144,17 +153,20 @@ class CompiledFluxPoints:
             observed = jacobian.contract(terms.first, 0.0, terms.second)[1]
             for source in self._sources:
                 slot = source.slot
-                second = self._curvature(source, slot.internal(values))
+                second = self._curvature(source, slot.internal(values), cache)
                 block = times(second[np.ix_(slot.places, slot.places)], terms.first)
                 add_block(observed, slot, slot, block)
         active = np.ones(n_free, dtype=bool)
         return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, 0, used)
 
-    def _curvature(self, source: _Source, own: Array) -> Array:
+    def _curvature(self, source: _Source, own: Array, cache: SpectrumCache) -> Array:
         """Second derivatives (parameter, parameter, point) of the flux of a source."""
         n = len(source.spectrum.parameter_names)
         spectral = own[:n].tolist()
-        second = source.spectrum.hessian(self._energies, *spectral)
+        key = self._key(source, own[:n], 2)
+        if key not in cache:
+            cache[key] = source.spectrum.hessian(self._energies, *spectral), None
+        second = cache[key][0]
         if source.norm is None:
             return second
         norm, slopes = source.norm.gradient(own[n:])

@@ -15,7 +15,8 @@ __all__ = ["Source", "SpectrumCache", "shape_of"]
 
 Array = NDArray[np.float64]
 
-SpectrumCache = dict[tuple[str, bytes, bytes, bool], tuple[Array, Array | None]]
+# spectra by name of the model, nodes, parameters and order of derivatives; of order 2, these alone
+SpectrumCache = dict[tuple[str, bytes, bytes, int], tuple[Array, Array | None]]
 
 
 class Source:
@@ -78,7 +79,7 @@ class Source:
         """
         spectral = self.model.spectral_model
         own = values[: len(spectral.parameter_names)]
-        key = (self.model.name, grid.nodes.tobytes(), own.tobytes(), derivatives)
+        key = (self.model.name, grid.nodes.tobytes(), own.tobytes(), int(derivatives))
         if key not in cache:
             # the value apart from the derivatives: its bits do not depend on whether they are asked for
             f = spectral.integral_bins(grid, own)
@@ -90,11 +91,14 @@ class Source:
         whole = None if df is None else np.concatenate([df * norm, np.outer(slopes, f)])
         return f * norm, whole
 
-    def spectrum_hessian(self, grid: EnergyGrid, values: Array) -> Array:
+    def spectrum_hessian(self, grid: EnergyGrid, values: Array, cache: SpectrumCache) -> Array:
         """Second derivatives (P, P, T) of the spectrum by the same parameters."""
         spectral = self.model.spectral_model
         own = values[: len(spectral.parameter_names)]
-        second = spectral.integral_bins_hessian(grid, own)
+        key = (self.model.name, grid.nodes.tobytes(), own.tobytes(), 2)
+        if key not in cache:
+            cache[key] = spectral.integral_bins_hessian(grid, own), None
+        second = cache[key][0]
         if self._temporal is None:
             return second
         rest = values[len(own) :]

@@ -158,7 +158,12 @@ class TemplateSource:
         value = norm.evaluate(self._energy, *values.tolist())
         return value, norm.gradient(self._energy, *values.tolist())[1] if derivatives else None
 
-    def spectrum_hessian(self, grid: EnergyGrid, values: Array) -> Array:  # noqa: ARG002
+    def spectrum_hessian(
+        self,
+        grid: EnergyGrid,  # noqa: ARG002
+        values: Array,
+        cache: SpectrumCache,  # noqa: ARG002
+    ) -> Array:
         """Second derivatives (P, P, R) of the norm."""
         return self.model.spectral_model.hessian(self._energy, *values.tolist())
 
