@@ -36,7 +36,7 @@ from gmdask.models import (
 from gmdask.optimize.bounded_newton import minimise_bounded
 from gmdask.optimize.quadratic import at_limit
 from gmdask.store.axes import cube_axis
-from gmdask.sums import times
+from gmdask.sums import gram, times
 
 __all__ = ["CompiledDataset", "Evaluation", "SpectrumCache"]
 
@@ -168,6 +168,7 @@ class CompiledDataset:
         self.statistic = everywhere.at((self.bins.r, self.bins.y, self.bins.x), keep)
         positions = {id(p): i for i, p in enumerate(parameters)}
         self._terms = self._make_terms(models, positions, column)
+        self._scale: int | None = None  # parameter of the background that only multiplies
         self._background, self._norm = self._make_background(models, positions, column)
         self._norms = np.array([p.name == "norm" for p in parameters], dtype=bool)
         self._lower, self._upper = limits(models, self._norms & self.local)
@@ -223,6 +224,8 @@ class CompiledDataset:
         norm, spatial = None, None
         if found is not None:
             norm, spatial = found.spectral_model, found.spatial_model
+            if norm.linear is not None:
+                self._scale = norm.parameter_names.index(norm.linear)
         background = make_background(self.observation, self.bins, norm, spatial)
         background.keep(self._keep)
         if norm is None:
@@ -347,18 +350,30 @@ class CompiledDataset:
         places, factors = slot.index[moving], slot.factors[moving]
         at, order = slot.internal(values), np.searchsorted(self._own, places)
         own = values[self._own]
+        unit: Array | None = None
+        if moving.tolist() == [self._scale]:  # the counts are those at 1 times the parameter
+            at[moving] = 1.0
+            unit, unit_sum, _ = background.predict(at)
 
-        def function(local: Array) -> tuple[float, Array, Array]:
+        def likelihood(local: Array) -> tuple[float, Array, Array]:
             at[moving] = local * factors
+            if unit is not None:
+                scale = float(at[moving[0]])
+                terms = self._compare(source + scale * unit, source_sum + scale * unit_sum)
+                slope = times(unit, terms.first) + terms.first_sum * unit_sum
+                return terms.stat, np.array([slope]), gram(unit[None], terms.second)
             counts, total, _ = background.predict(at)
             terms = self._compare(source + counts, source_sum + total)
-            gradient, hessian = background.derivatives(at, moving, terms)
+            return terms.stat, *background.derivatives(at, moving, terms)
+
+        def function(local: Array) -> tuple[float, Array, Array]:
+            stat, gradient, hessian = likelihood(local)
             gradient, hessian = gradient * factors, hessian * np.outer(factors, factors)
             if not len(self._prior):
-                return terms.stat, gradient, hessian
+                return stat, gradient, hessian
             own[order] = local
             prior, slope, curvature = self._prior(own)
-            return terms.stat + prior, gradient + slope[order], hessian + np.diag(curvature[order])
+            return stat + prior, gradient + slope[order], hessian + np.diag(curvature[order])
 
         result = values.copy()
         limits = self._lower[places], self._upper[places]
