@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 
 __all__ = ["expanded"]
 
@@ -21,8 +21,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        If it is empty, which would mean the current folder.
+        If it is no path, or empty, which would mean the current folder.
     """
+    check_kind(path, (str, os.PathLike), "a path")
     if not os.fspath(path):
         msg = "a path is empty (is a variable not set?)"
         raise InputError(msg)

@@ -106,7 +106,10 @@ class Job:
         )
 
     def _check(self) -> None:
-        """Reject text that would become a line of its own, and so a command."""
+        """Reject text that would become a line of its own, and so a command, and a walltime that is none."""
+        from gmdask.cluster.settings import check_walltime
+
+        check_walltime(self.slurm["walltime"])
         words = {
             "store": self.store, "models": self.models, "output": self.output, "folder": Path.cwd(),
             "python": sys.executable, "PYTHONPATH": os.environ.get("PYTHONPATH", ""),

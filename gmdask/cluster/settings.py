@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -11,7 +12,10 @@ import yaml
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
 
-__all__ = ["cluster_settings", "read_settings", "setting", "size_of"]
+__all__ = ["check_walltime", "cluster_settings", "read_settings", "setting", "size_of"]
+
+# of minutes, minutes:seconds, hours:minutes:seconds, and of those after days
+WALLTIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.IGNORECASE)
 
 DEFAULTS = yaml.safe_load((files("gmdask") / "gmdask.yaml").read_text("utf-8"))
 dask.config.update_defaults(DEFAULTS)
@@ -84,3 +88,16 @@ def size_of(memory: str | int, what: str = "memory limit") -> int:
         msg = f"{what} {memory!r} is not positive"
         raise InputError(msg)
     return size
+
+
+def check_walltime(walltime: object) -> None:
+    """Refuse what SLURM does not read as a time.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if WALLTIME.fullmatch(str(walltime)) is None:
+        msg = f"walltime is {walltime!r}, expected a time such as '02:00:00' or '1-12:00:00'"
+        raise InputError(msg)

@@ -19,7 +19,7 @@ from distributed.core import Status
 from distributed.deploy import SpecCluster
 
 from gmdask.cluster.security import OwnClient, certificate_files
-from gmdask.cluster.settings import cluster_settings, setting, size_of
+from gmdask.cluster.settings import check_walltime, cluster_settings, setting, size_of
 from gmdask.errors import ClusterLostError, InputError
 
 _ctrl_c = signal.getsignal(signal.SIGINT)
@@ -114,6 +114,7 @@ def slurm_client(security: Security | None = None, **options: Any) -> Client:
         if not isinstance(chosen[key], int) or chosen[key] < 1:
             msg = f"{key} is {chosen[key]!r}, expected at least 1"
             raise InputError(msg)
+    check_walltime(chosen["walltime"])
     folder = Path(setting("slurm.folder")).expanduser().absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:

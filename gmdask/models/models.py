@@ -18,6 +18,7 @@ from gmdask.models.component import Component
 from gmdask.models.dataset_models import DatasetModels
 from gmdask.models.io.read_write import WriteOptions, read_models, write_models
 from gmdask.models.model_list import ModelSequence
+from gmdask.models.names import check_texts, list_of_names, new_names
 from gmdask.paths import expanded
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ class Models(ModelSequence):
         """
         dataset = datasets_names if dataset is None else dataset
         kind = model_type if type is None else type
-        datasets = None if dataset is None else _listed(dataset)
-        tags = None if tag is None else set(_listed(tag))
+        check_texts(name, name_substring, kind)
+        datasets = None if dataset is None else list_of_names(dataset)
+        tags = None if tag is None else set(list_of_names(tag))
 
         def meets(component: Component) -> bool:
             model: Any = component if kind is None else component.models.get(kind)
@@ -281,7 +283,7 @@ class Models(ModelSequence):
         old, new : str or list of str
             Exact names of the old datasets, and of the new ones.
         """
-        names = dict(zip(_listed(old), _listed(new), strict=True))
+        names = new_names(old, new)
         memo: dict[int, Any] = {}
         copies: list[Component] = []
         for component in self._components:
@@ -393,7 +395,3 @@ class Models(ModelSequence):
         """
         options = WriteOptions(overwrite, full_output, overwrite_templates, checksum)
         write_models(self, expanded(path), options)
-
-
-def _listed(names: str | Iterable[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)

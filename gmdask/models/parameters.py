@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
-from gmdask.errors import InputError, UnknownNameError
+from gmdask.errors import InputError, UnknownNameError, check_kind
 from gmdask.models.parameter import Parameter, unit_text
 
 __all__ = ["Parameters"]
@@ -226,6 +226,7 @@ class Parameters(KnownAttributes, Sequence[Parameter]):
         frozen : bool, optional
             Whether they are frozen.
         """
+        check_kind(name, str | Iterable | None, "a name, or a list of names")
         names = None if name is None else {name} if isinstance(name, str) else set(name)
         keep = {
             id(par)

@@ -6,11 +6,34 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import NDArray
 
-from gmdask.errors import ModelError
+from gmdask.errors import InputError, ModelError, described
 from gmdask.models.parameter import parse_unit
 
-__all__ = ["quantity_from_dict", "quantity_to_dict"]
+__all__ = ["numbers_in", "quantity_from_dict", "quantity_to_dict"]
+
+
+def numbers_in(value: Any, unit: str, name: str) -> NDArray[np.float64]:
+    """Numbers of a quantity, in a unit.
+
+    Parameters
+    ----------
+    value : Quantity or str
+    unit : str
+    name : str
+        Name of the argument, for errors.
+
+    Raises
+    ------
+    InputError
+        If it is no quantity, or its unit cannot be converted.
+    """
+    try:
+        return np.asarray(u.Quantity(value).to_value(unit), dtype=np.float64)
+    except (TypeError, ValueError, u.UnitsError) as error:
+        msg = f"{name} is {described(value)}, expected a quantity such as '1 {unit}'"
+        raise InputError(msg) from error
 
 
 def quantity_to_dict(quantity: u.Quantity) -> dict[str, Any]:

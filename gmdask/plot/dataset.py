@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gmdask.datasets import MapDataset, SpectrumDatasetOnOff
 from gmdask.datasets.operations.smoothing import smoothed
 from gmdask.datasets.prediction import RESIDUALS
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.geometry import WcsGrid
 from gmdask.geometry.regions import Region
 from gmdask.plot.irf import plot_energy_dispersion, plot_exposure, plot_psf_containment
@@ -109,6 +109,7 @@ def plot_excess(dataset: MapDataset, ax: Axes | None = None) -> Axes:
     InputError
         If there is no background.
     """
+    check_kind(dataset, MapDataset, "a dataset of counts to draw")
     background = dataset.npred_background()
     if background is None:
         msg = f"dataset {dataset.name!r} has no background, and so no excess"
@@ -216,6 +217,7 @@ def plot_residuals_spectral(
     if method not in labels:
         msg = f"residuals of method {method!r}, expected one of {', '.join(labels)}"
         raise InputError(msg)
+    check_kind(dataset, MapDataset, "a dataset of counts to draw")
     inside = np.ones(dataset.counts.shape[1:], bool)
     if region is not None:
         inside = Region(region).mask(_grid(dataset))
@@ -352,4 +354,5 @@ def _grid(dataset: MapDataset) -> WcsGrid:
 
 
 def _is_region(dataset: MapDataset) -> bool:
+    check_kind(dataset, MapDataset, "a dataset of counts to draw")
     return "region" in dataset.cube.attrs

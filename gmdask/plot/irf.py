@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from gmdask.datasets import MapDataset
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.geometry import Window, rotate
 from gmdask.likelihood.observation import Observation
 from gmdask.plot.style import DATA, MODEL, PALETTE, SEQUENTIAL, axes_of, color_bar, scale_of
@@ -66,6 +66,7 @@ def plot_effective_area(
     InputError
         If the livetime is not known, or the position is outside.
     """
+    check_kind(dataset, MapDataset, "a dataset of counts to draw")
     livetime = dataset.exposure.attrs.get("meta", {}).get("livetime")
     if livetime is None:
         msg = f"dataset {dataset.name!r}: its livetime is not known, plot_exposure draws without it"
@@ -77,7 +78,7 @@ def plot_effective_area(
 def _plot_exposure(
     dataset: MapDataset, ax: Axes | None, position: SkyCoord | None, factor: float, name: str, unit: str
 ) -> Axes:  # fmt: skip
-    seen, ax = Observation(dataset.open()), axes_of(ax)
+    seen, ax = _observation(dataset), axes_of(ax)
     values = factor * _exposure_at(seen, position)
     ax.plot(seen.energy_true.center, values, color=DATA)
     ax.set(
@@ -109,7 +110,7 @@ def plot_psf_containment(
     InputError
         If there is no PSF.
     """
-    seen = Observation(dataset.open())
+    seen = _observation(dataset)
     psf = seen.psf
     if psf is None:
         msg = f"dataset {dataset.name!r} has no PSF"
@@ -146,7 +147,7 @@ def plot_energy_dispersion(
     position : `~astropy.coordinates.SkyCoord`, optional
         By default the centre of the maps.
     """
-    seen, ax = Observation(dataset.open()), axes_of(ax)
+    seen, ax = _observation(dataset), axes_of(ax)
     frame = seen.grid.frame
     matrix = seen.edisp_at(_position(seen, position, frame), frame, True)
     true, energy = seen.energy_true.edges, seen.energy.edges
@@ -181,3 +182,8 @@ def _exposure_at(seen: Observation, position: SkyCoord | None) -> Array:
         raise InputError(msg)
     window = Window(row, row + 1, column, column + 1)
     return seen.exposure_and_mask(window, None)[0][:, 0, 0]
+
+
+def _observation(dataset: MapDataset) -> Observation:
+    check_kind(dataset, MapDataset, "a dataset of counts to draw")
+    return Observation(dataset.open())

@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord, UnitSphericalRepresentation
 from astropy.time import Time
 from regions import PointPixelRegion
 
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.geometry import WcsGrid
 from gmdask.models import (
     Models,
@@ -68,6 +68,7 @@ def plot_spatial_model(
     InputError
         If the model is a point or has no position, or the width is not positive.
     """
+    check_kind(model, SpatialModel, "a spatial model to draw")
     grid = _grid_of(model, width)
     at_lon, at_lat = (u.Quantity(v, "deg") for v in grid.pixel_centers)
     values = model(at_lon, at_lat, energy)
@@ -110,6 +111,7 @@ def plot_spatial_grid(
     InputError
         If the model does not depend on energy, or there are no energies.
     """
+    check_kind(model, SpatialModel, "a spatial model to draw")
     kind = type(model).__name__
     sky_map: Any = getattr(model, "map", None)
     if not model.is_energy_dependent:
@@ -140,7 +142,10 @@ def _grid_of(model: SpatialModel, width: Any) -> WcsGrid:
     if position is None or not radius:
         msg = f"{type(model).__name__} is a point or has no position: there is no map of it"
         raise InputError(msg)
-    side = 2.2 * radius if width is None else float(u.Quantity(width, "deg").value)
+    try:
+        side = 2.2 * radius if width is None else float(u.Quantity(width, "deg").value)
+    except (TypeError, ValueError, u.UnitsError):
+        side = np.nan
     if not 0 < side <= 180:
         msg = f"width is {width!r}, expected an angle of up to 180 deg"
         raise InputError(msg)
@@ -155,6 +160,7 @@ def axes_around(model: SpatialModel, ax: Axes | None) -> Axes:
     InputError
         If the model has no position.
     """
+    check_kind(model, SpatialModel, "a spatial model to draw")
     position = model.position
     if position is None:
         msg = f"{type(model).__name__} has no position that could be drawn"
@@ -249,6 +255,7 @@ def plot_regions(
 
 def _map_of(models: Models, ax: Axes | None) -> Axes:
     """Celestial axes: those given, or those of a map that holds all sources."""
+    check_kind(models, Models, "models to draw")
     places = models.positions
     if not len(places):
         msg = "no model has a position that could be drawn"

@@ -14,7 +14,7 @@ from gmdask.plot.maps import (
 )
 from gmdask.plot.spectra import plot_counts_spectrum, plot_residuals_histogram
 from gmdask.plot.style import new_figure
-from gmdask.plot.sums import MAX_DATASETS, Sums, sum_up
+from gmdask.plot.sums import MAX_DATASETS, Sums, datasets_of, sum_up
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def plot_residuals(datasets: Drawn) -> Figure:
     """
     if isinstance(datasets, Sums):
         return _draw_sums(datasets, new_figure((14, 8)))
-    given = [datasets] if isinstance(datasets, Dataset) else list(datasets)
+    given = datasets_of(datasets)
     maps = [d for d in given if isinstance(d, MapDataset) and not isinstance(d, SpectrumDataset)]
     spectra = [d for d in given if not isinstance(d, MapDataset) or isinstance(d, SpectrumDataset)]
     if not spectra:

@@ -7,6 +7,8 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from gmdask.errors import check_kind
+
 if TYPE_CHECKING:
     from astropy.wcs import WCS
     from matplotlib.axes import Axes
@@ -59,7 +61,7 @@ def axes_of(ax: Axes | None, **options: Any) -> Axes:
         Passed to ``add_subplot``.
     """
     if ax is not None:
-        return ax
+        return _checked(ax)
     import matplotlib.pyplot as plt
 
     made: Axes = plt.figure(layout="constrained").add_subplot(**options)
@@ -76,7 +78,7 @@ def sky_axes(ax: Axes | None, wcs: WCS) -> Axes:
     """
     if ax is None or hasattr(ax, "wcs"):
         return axes_of(ax, projection=wcs)
-    figure: Any = ax.figure
+    figure: Any = _checked(ax).figure
     place, bounds = ax.get_subplotspec(), ax.get_position().bounds
     ax.remove()
     made: Axes = (
@@ -85,6 +87,20 @@ def sky_axes(ax: Axes | None, wcs: WCS) -> Axes:
         else figure.add_subplot(place, projection=wcs)
     )
     return made
+
+
+def _checked(ax: Axes) -> Axes:
+    """Refuse what are no axes to draw on.
+
+    Raises
+    ------
+    InputError
+        If something else is given.
+    """
+    from matplotlib.axes import Axes
+
+    check_kind(ax, Axes, "axes of matplotlib to draw on")
+    return ax
 
 
 def scale_of(*values: Any) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from gmdask.datasets import Dataset, MapDataset
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.geometry import WcsGrid, rotate
 from gmdask.store.axes import cube_axis
 
-__all__ = ["MAX_DATASETS", "SMOOTH", "Sums", "significance", "sum_up"]
+__all__ = ["MAX_DATASETS", "SMOOTH", "Sums", "datasets_of", "significance", "sum_up"]
 
 Array = NDArray[np.float64]
 
@@ -84,8 +84,7 @@ def sum_up(datasets: Dataset | Iterable[Dataset]) -> Sums:
     InputError
         If there are none.
     """
-    given = [datasets] if isinstance(datasets, Dataset) else datasets
-    everything = [dataset for dataset in given if isinstance(dataset, MapDataset)]
+    everything = [dataset for dataset in datasets_of(datasets) if isinstance(dataset, MapDataset)]
     if not everything:
         msg = "there are no datasets of counts to draw"
         raise InputError(msg)
@@ -110,6 +109,23 @@ def sum_up(datasets: Dataset | Iterable[Dataset]) -> Sums:
         common, images[0], images[1], images[2] > 0, energy, str(chosen[0].cube["energy"].attrs["unit"]),
         spectra[0], spectra[1], tuple(d.name for d in chosen), len(everything), n_spectra,
     )  # fmt: skip
+
+
+def datasets_of(given: Dataset | Iterable[Dataset]) -> list[Dataset]:
+    """List of one dataset or several.
+
+    Raises
+    ------
+    InputError
+        If something else is given.
+    """
+    several: Any = (
+        [given] if isinstance(given, str | Dataset) or not isinstance(given, Iterable) else given
+    )
+    found = list(several)
+    for dataset in found:
+        check_kind(dataset, Dataset, "a dataset, or several, to draw")
+    return found
 
 
 def significance(sums: Sums) -> Array:

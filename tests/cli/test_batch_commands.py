@@ -11,6 +11,7 @@ import pytest
 
 import gmdask as gm
 from gmdask.cli.main import main
+from gmdask.cluster.settings import check_walltime
 from gmdask.events import EventFile, FitEnd, FitFailed, FitPass, FitStart, RunStart, Workers
 from gmdask.lock import Lock
 from tests.datasets.synthetic import models
@@ -153,3 +154,16 @@ def test_mistakes(arguments: tuple[str, ...], words: str, run: Any, tmp_path: Pa
     assert code == 1
     assert words in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("walltime", ["soon", "", "2 h", "1:2:3:4", "-5"])
+def test_a_walltime_that_slurm_does_not_read(
+    walltime: str, run: Any, survey_store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "start.yaml").write_text("components: []\n")
+    files = (str(survey_store), str(tmp_path / "start.yaml"), "-o", str(tmp_path / "out"))
+    code, said = run("batch", "fit", *files, f"--walltime={walltime}")
+    assert code == 1
+    assert f"walltime is {walltime!r}, expected a time such as '02:00:00'" in said
+    for time in ("90", "90:00", "02:00:00", "2-0", "1-12:00:00", 14400):
+        check_walltime(time)

@@ -23,6 +23,7 @@ from gmdask.models.derivatives import (
     second_derivatives,
 )
 from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit
+from gmdask.models.quantities import numbers_in
 from gmdask.models.registry import register
 
 if TYPE_CHECKING:
@@ -227,16 +228,17 @@ class SpatialModel(ModelBase):
 
         With energies [T] the result is [T, ...]; with a single one it is [...].
         """
-        lon, lat = u.Quantity(lon).to_value("deg"), u.Quantity(lat).to_value("deg")
-        lon, lat = np.broadcast_arrays(lon, lat)
+        at_lon, at_lat = np.broadcast_arrays(
+            numbers_in(lon, "deg", "lon"), numbers_in(lat, "deg", "lat")
+        )
         if not self.is_energy_dependent:
-            values = self.evaluate(SkyGrid(lon, lat), *self.internal_values.tolist())
+            values = self.evaluate(SkyGrid(at_lon, at_lat), *self.internal_values.tolist())
             return u.Quantity(values, self.density_unit)
         if energy is None:
             msg = f"{type(self).__name__} depends on energy, which is missing"
             raise InputError(msg)
-        at = u.Quantity(energy).to_value("TeV")
-        grid = SkyGrid(lon, lat, np.atleast_1d(at))
+        at = numbers_in(energy, "TeV", "energy")
+        grid = SkyGrid(at_lon, at_lat, np.atleast_1d(at))
         values = self.evaluate(grid, *self.internal_values.tolist())
         return u.Quantity(values if np.ndim(at) else values[0], self.density_unit)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gmdask.drawing import draw
 from gmdask.errors import ModelError
 from gmdask.models.checks import check_array, check_parameters
+from gmdask.models.quantities import numbers_in
 from gmdask.models.registry import get_class
 from gmdask.models.spectral.bin_integrals import SpectralArrays
 from gmdask.models.spectral.energy_grid import EnergyGrid
@@ -111,7 +112,7 @@ class SpectralModel(SpectralArrays):
     def __call__(self, energy: u.Quantity) -> u.Quantity:
         """Evaluate the model at energies."""
         values = self.internal_values.tolist()
-        y = self.evaluate(np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float), *values)
+        y = self.evaluate(numbers_in(energy, "TeV", "energy"), *values)
         return u.Quantity(y, self.output_unit)
 
     def integral(self, energy_min: u.Quantity, energy_max: u.Quantity) -> u.Quantity:
@@ -142,7 +143,7 @@ class SpectralModel(SpectralArrays):
 
     def spectral_index(self, energy: u.Quantity, epsilon: float = 1e-5) -> u.Quantity:
         """Return the index of the power law through the values at an energy and at (1 + epsilon) times it."""
-        at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
+        at = numbers_in(energy, "TeV", "energy")
         return u.Quantity(self._index_at(at, self.internal_values, epsilon))
 
     def _index_at(self, energy: Array, values: Array, epsilon: float = 1e-5) -> Array:
@@ -176,7 +177,7 @@ class SpectralModel(SpectralArrays):
         Quantity [3, ...]
             Median, and one standard deviation downwards and upwards.
         """
-        at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
+        at = numbers_in(energy, "TeV", "energy")
 
         def function(values: Array) -> Array:
             return np.asarray(self.evaluate(at, *values.tolist()))
@@ -226,7 +227,7 @@ class SpectralModel(SpectralArrays):
         samples: Sequence[u.Quantity] | None = None,
     ) -> u.Quantity:
         """Return `spectral_index` with errors [3, ...]; see `evaluate_error`."""
-        at = np.asarray(u.Quantity(energy).to_value("TeV"), dtype=float)
+        at = numbers_in(energy, "TeV", "energy")
 
         def function(values: Array) -> Array:
             return self._index_at(at, values)
@@ -265,7 +266,7 @@ class SpectralModel(SpectralArrays):
         ) -> float:  # scaled to about one, for the tolerances of the search
             return float(self.evaluate(np.array(energy), *values) / target - 1)
 
-        limits = (float(u.Quantity(e).to_value("TeV")) for e in (energy_min, energy_max))
+        limits = (float(numbers_in(e, "TeV", "energy")) for e in (energy_min, energy_max))
         return u.Quantity(roots_of(distance, *limits), "TeV")
 
     def inverse_all(
@@ -335,6 +336,6 @@ class SpectralModel(SpectralArrays):
 
 def _bins_between(low: u.Quantity, high: u.Quantity) -> tuple[EnergyGrid, tuple[int, ...]]:
     """Return the bins between energies, and the shape of the energies."""
-    at = [np.asarray(u.Quantity(e).to_value("TeV"), dtype=float) for e in (low, high)]
+    at = [numbers_in(e, "TeV", "energy") for e in (low, high)]
     lower, upper = np.broadcast_arrays(*at)
     return EnergyGrid.from_bounds(lower.ravel(), upper.ravel()), lower.shape

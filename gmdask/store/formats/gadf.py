@@ -23,6 +23,7 @@ from astropy.utils.exceptions import AstropyWarning
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.inputs import fits_content
+from gmdask.paths import expanded
 from gmdask.quiet import caught_warnings
 from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
@@ -67,7 +68,7 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
     InputError
         If the file is damaged, or its content is not a dataset.
     """
-    path = Path(path)
+    path = expanded(path)
     with open_fits(fits_content(path), str(path)) as hdus:
         if is_ogip(hdus):
             return read_ogip(path, hdus, name)
