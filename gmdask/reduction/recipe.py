@@ -22,6 +22,9 @@ __all__ = ["Recipe", "recipe_of"]
 
 WHAT = "reduce"
 OFF_WIDTH, OFF_PIXEL = 10.0, 0.02  # deg: of the mask of exclusions of a spectrum
+# measured: peaks in maps of a dataset, and in maps of its largest response
+MAPS, RESPONSES = 3, 25
+RAD_BINS, MIGRA_BINS = 66, 160  # of a PSF map, and of the tables of energy dispersion as a rule
 MAKERS: dict[str, Callable[..., BackgroundMaker]] = {
     "irf": backgrounds.IRFBackgroundMaker,
     "fov_background": backgrounds.FoVBackgroundMaker,
@@ -108,15 +111,32 @@ class Recipe:
             needed.append("psf")
         return needed
 
+    @property
+    def _whole(self) -> Any:
+        """Empty dataset of the size that they have, or are cut out of."""
+        if self._common is not None:
+            return self._common
+        return self._reference(SkyCoord(0, 0, unit="deg"), "reference")
+
     def dataset_bytes(self) -> int:
-        """Bytes of the maps of a dataset, those of common frames uncut."""
-        empty = self._common
-        if empty is None:
-            empty = self._reference(SkyCoord(0, 0, unit="deg"), "reference")
-        maps = [empty.counts, empty.background, empty.mask_safe, empty.exposure]
-        for response, name in ((empty.psf, "psf_map"), (empty.edisp, "edisp_map")):
+        """Bytes of the maps of a dataset, those of a common frame uncut."""
+        whole = self._whole
+        maps = [whole.counts, whole.background, whole.mask_safe, whole.exposure]
+        for response, name in ((whole.psf, "psf_map"), (whole.edisp, "edisp_map")):
             maps.append(None if response is None else getattr(response, name))
         return sum(8 * one.data.size for one in maps if one is not None)
+
+    def peak_bytes(self) -> int:
+        """Bytes that the reduction of an observation takes at its peak, beside its event list.
+
+        Gammapy's interpolation of a response holds many arrays of its size at one time; kernels of
+        the energy dispersion are made of the table's own bins of migra.
+        """
+        edisp = self._whole.edisp.edisp_map.geom
+        migra = edisp.axes["migra"].nbin if "migra" in edisp.axes.names else MIGRA_BINS
+        pixels = int(np.prod(edisp.data_shape[-2:]))
+        response = 8 * pixels * self._energy_true.nbin * max(migra, RAD_BINS)
+        return int(MAPS * self.dataset_bytes() + RESPONSES * response)
 
     # --- datasets ---------------------------------------------------------------------
 

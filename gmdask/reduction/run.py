@@ -27,7 +27,6 @@ __all__ = ["Failure", "Reduction", "background_models", "reduce"]
 
 BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while it writes
 LIBRARIES = 200_000_000  # bytes of Gammapy and what it loads
-COPIES = 5  # of a dataset, at the peak of its reduction
 LEAD = 4  # observations per worker thread that are asked for at one time
 GROWTH = 4  # a commit holds at least this share of the blocks before it, so that there are few
 
@@ -117,14 +116,13 @@ def reduce(
     config = config if isinstance(config, ReductionConfig) else read_config(config)
     _check_once(observations)
     recipe = recipe_of(config)
+    if client is not None:
+        _check_memory(client, recipe.peak_bytes(), len(observations))
     store = _open(url)
     if client is not None and store.url.startswith("memory:"):
         msg = f"{store.url}: workers cannot write to a store in memory"
         raise PlanError(msg)
-    n_bytes = recipe.dataset_bytes()
-    if client is not None:
-        _check_memory(client, n_bytes, len(observations))
-    run = _Run(observations, config, store, max(1, BLOCK_BYTES // n_bytes))
+    run = _Run(observations, config, store, max(1, BLOCK_BYTES // recipe.dataset_bytes()))
     run.work(client, on_event)
     return Reduction(store, run.reduced, run.unchanged, run.failures)
 
@@ -161,11 +159,11 @@ def _open(url: str | Path) -> Store:
         return Store.create(url)
 
 
-def _check_memory(client: Client, n_bytes: int, n: int) -> None:
+def _check_memory(client: Client, peak: int, n: int) -> None:
     """Refuse workers that cannot hold a task."""
     room = room_on_workers(client, _work, LIBRARIES)
     if room is not None:
-        plan_memory(room, LIBRARIES, max(COPIES * n_bytes, 3 * BLOCK_BYTES), 0, n)
+        plan_memory(room, LIBRARIES, max(peak, 3 * BLOCK_BYTES), 0, n)
 
 
 # --- tasks --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from distributed import Client
 
 from gmdask import reduction
+from gmdask.errors import PlanError
 from gmdask.events import DatasetsProgress
 from gmdask.reduction import run as module
 from gmdask.store import Store
@@ -76,6 +77,18 @@ def test_a_worker_is_killed(
     settled(two_workers, 2, killed[0])
     assert (len(done.reduced), done.failures) == (N, [])
     assert digest_of(done.store) == digest_of(Store.open(folder / "whole.zarr"))
+
+
+def test_workers_with_too_little_memory(folder: Path, tmp_path: Path, two_workers: Client) -> None:
+    """Kernels in pixels of 0.05 deg take three gigabytes while they are made."""
+    content = small(folder / "dl3")
+    content["datasets"]["geom"]["wcs"]["binsize_irf"] = "0.05 deg"
+    content["datasets"]["geom"]["axes"]["energy_true"]["nbins"] = 24
+    config = reduction.read_config(write(tmp_path, content))
+    observations = reduction.select_observations(config)
+    with pytest.raises(PlanError, match="the workers have too little memory"):
+        reduction.reduce(observations, config, tmp_path / "a.zarr", two_workers)
+    assert not (tmp_path / "a.zarr").exists()
 
 
 def test_the_driver_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
