@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import xarray as xr
 
 from gmdask.datasets.base import Dataset
 from gmdask.datasets.io.gammapy_cubes import cube_from_gammapy, cube_to_gammapy
+from gmdask.datasets.operations.energy import follow_groups
 from gmdask.errors import InputError
 from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.kind import Compile
@@ -38,11 +40,15 @@ class CubeDataset(Dataset):
     """
 
     compile: ClassVar[Compile] = CompiledDataset
-    read_cube = staticmethod(read_map_dataset)
     check_cube = staticmethod(check_values)
     to_hdus = staticmethod(to_hdulist)
     cube_to_gammapy = staticmethod(cube_to_gammapy)
     cube_from_gammapy = staticmethod(cube_from_gammapy)
+
+    @staticmethod
+    def read_cube(path: str | Path, name: str | None = None) -> xr.Dataset:
+        """Read the cube of a file, with OGIP's groups of channels as bins; see `Dataset.read_cube`."""
+        return follow_groups(read_map_dataset(path, name))
 
     def _check(self, cube: xr.Dataset) -> None:
         for key in ("counts", "exposure"):

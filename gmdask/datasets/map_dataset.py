@@ -31,7 +31,6 @@ from gmdask.datasets.operations.transforms import Alterations
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.geometry.regions import Region
-from gmdask.store.formats.gadf import read_map_dataset
 from gmdask.store.formats.ogip import ogip_files
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
@@ -275,7 +274,7 @@ class MapDataset(Alterations, Looks):
         InputError
             If it holds something else, or not a spectrum where one is read as such.
         """
-        cube = read_map_dataset(filename, name)
+        cube = cls.read_cube(filename, name)
         warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {})})
         kind = KINDS[cube.attrs["kind"]]
         if not issubclass(kind, cls):  # of what a file of maps can hold

@@ -260,17 +260,52 @@ def test_without_a_background(file, shared):
     assert own.info_dict()["stat_type"] == "cash"
 
 
-def test_grouping_is_told(file, caplog):
+def _group(file, grouping, quality=None):
     with fits.open(file) as hdus:
         old = hdus["SPECTRUM"]
-        grouping = np.where(np.arange(len(old.data)) % 2, -1, 1)
         columns = [*old.columns, fits.Column("GROUPING", "I", array=grouping)]
+        if quality is not None:
+            columns = [c for c in columns if c.name != "QUALITY"]
+            columns.append(fits.Column("QUALITY", "I", array=quality))
         hdus["SPECTRUM"] = fits.BinTableHDU.from_columns(
             columns, header=old.header, name="SPECTRUM"
         )
         fits.HDUList([h.copy() for h in hdus]).writeto(file, overwrite=True)
-    gm.MapDataset.read(file)
-    assert "GROUPING is ignored" in caplog.text
+
+
+@pytest.mark.parametrize("of_list", [False, True])
+def test_grouping(shared, file, of_list):
+    """Channels of a group are one bin: counts, off counts and predictions are sums over the good groups."""
+    fine = gm.MapDataset.read(file)
+    n = fine.counts.shape[0]
+    quality = (~fine.mask_safe.values[:, 0, 0]).astype(int)
+    first = np.r_[0:20:4, 20:n:3]  # groups of four, then of three
+    grouping = np.where(np.isin(np.arange(n), first), 1, -1)
+    _group(file, grouping, quality)
+    if of_list:
+        listed = file.with_name("datasets.yaml")
+        listed.write_text(
+            f"datasets: [{{name: a, type: SpectrumDatasetOnOff, filename: {file.name}}}]"
+        )
+        own = gm.Datasets.read(listed)[0]
+    else:
+        own = gm.MapDataset.read(file)
+    assert own.counts.shape[0] == len(first)
+    np.testing.assert_allclose(own.cube["energy_edges"][:-1], fine.cube["energy_edges"][first])
+    good = np.logical_and.reduceat(quality == 0, first)
+    assert 0 < good.sum() < len(first)
+    np.testing.assert_array_equal(own.mask_safe.values[:, 0, 0], good)
+    models = model_pair(shared)[0]
+    for dataset in (own, fine):
+        dataset.set_models(models)
+    for key in ("counts", "counts_off"):
+        sums = np.add.reduceat(fine.cube[key].values[:, 0, 0], first)
+        np.testing.assert_allclose(own.cube[key].values[good, 0, 0], sums[good])
+    sums = np.add.reduceat(fine.npred_signal().values[:, 0, 0], first)
+    np.testing.assert_allclose(own.npred_signal().values[good, 0, 0], sums[good], rtol=1e-6)
+    np.testing.assert_allclose(
+        own.alpha.values[good, 0, 0], fine.alpha.values[quality == 0][0, 0, 0], rtol=1e-6
+    )
 
 
 def _change(path, hdu, **keywords):

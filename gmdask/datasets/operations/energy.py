@@ -19,8 +19,9 @@ from gmdask.datasets.operations.off_counts import summed_off
 from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.store.axes import axis_coords, cube_axis
+from gmdask.store.formats.ogip import GROUPS
 
-__all__ = ["energy_bins", "grouped_bins", "resample_energy", "slice_axes"]
+__all__ = ["energy_bins", "follow_groups", "grouped_bins", "resample_energy", "slice_axes"]
 
 Array = NDArray[np.float64]
 
@@ -165,6 +166,27 @@ def resample_energy(
     if "edisp" in arrays and "energy" in arrays["edisp"].dims:
         new["edisp"] = _grouped(arrays["edisp"], bins, irf_mask(cube, "edisp"))
     return ordered(new, cube)
+
+
+def follow_groups(cube: xr.Dataset) -> xr.Dataset:
+    """Sum the channels of each group of an OGIP spectrum; a group with a bad channel is bad.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+        In memory, with the groups in ``attrs["groups"]`` if there are any.
+    """
+    first = cube.attrs.get(GROUPS)
+    if first is None:
+        return cube
+    attrs = {key: value for key, value in cube.attrs.items() if key != GROUPS}
+    safe, n = cube["mask_safe"].variable, cube.sizes["energy"]
+    good = np.logical_and.reduceat(safe.values, first, axis=0)
+    spread = np.repeat(good, np.diff([*first, n]), axis=0)
+    whole = cube.assign(mask_safe=safe.copy(data=spread))
+    grouped = resample_energy(whole, [*first, n])
+    grouped.attrs = attrs
+    return grouped
 
 
 def _grouped(

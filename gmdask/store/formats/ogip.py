@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,14 @@ from gmdask.store.formats.region_map import NOWHERE, read_region
 from gmdask.store.formats.times import add_times
 from gmdask.store.formats.validity import check_values
 
-__all__ = ["is_ogip", "ogip_files", "read_ogip"]
-
-log = logging.getLogger(__name__)
+__all__ = ["GROUPS", "is_ogip", "ogip_files", "read_ogip"]
 
 Array = NDArray[np.float64]
 
 MATRICES = ("MATRIX", "SPECRESP MATRIX")
 PARTS = {"BACKFILE": "background", "ANCRFILE": "effective area", "RESPFILE": "energy dispersion"}
 DIMS = ("energy", "lat", "lon")
+GROUPS = "groups"  # attribute of a cube: first channel of each group, where there are groups
 SAME = 1e-6  # relative difference up to which two edges are taken to be equal
 
 
@@ -43,6 +41,8 @@ class _Spectrum:
     counts, backscal : array of shape (channel,)
     good : boolean array of shape (channel,)
         Whether QUALITY is 0.
+    first : boolean array of shape (channel,)
+        Whether a group begins there, by GROUPING; everywhere if there are no groups.
     exposure : float
         In s.
     """
@@ -51,6 +51,7 @@ class _Spectrum:
     counts: Array
     backscal: Array
     good: NDArray[np.bool_]
+    first: NDArray[np.bool_]
     exposure: float
 
 
@@ -98,6 +99,7 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
 
     Notes
     -----
+    Channels stay as they are; groups of them, by the column GROUPING, are told in ``attrs["groups"]``.
     Bins with a QUALITY other than 0 are excluded from the safe mask. The acceptances are BACKSCAL; that
     of the background is multiplied by the ratio of its EXPOSURE to that of the spectrum. If the energies
     of the effective area are not those of the energy dispersion, it is averaged over the latter's bins.
@@ -129,6 +131,10 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
         "wcs": NOWHERE if region is None else region.pixel(),
         "region": {} if region is None else region.to_dict(),
     }  # fmt: skip
+    first = spectrum.first[order]
+    if not first.all():
+        first[0] = True
+        cube.attrs[GROUPS] = np.flatnonzero(first).tolist()
     if _named(header, "BACKFILE"):
         _add_background(cube, path, header, spectrum, energy[0], where)
     meta = {"livetime": f"{spectrum.exposure} s"}
@@ -183,13 +189,12 @@ def _spectrum(hdu: Any, where: str) -> _Spectrum:
     if not isinstance(exposure, int | float) or not exposure > 0:
         msg = f"{where}: HDU SPECTRUM: keyword EXPOSURE is {exposure!r}, expected a positive time"
         raise InputError(msg)
-    if (_column(hdu, "GROUPING", where, 1.0) == -1).any():
-        log.warning("%s: GROUPING is ignored, the bins are not grouped", where)
     return _Spectrum(
         _column(hdu, "CHANNEL", where).astype(np.int64),
         _column(hdu, "COUNTS", where),
         _column(hdu, "BACKSCAL", where, 1.0),
         _column(hdu, "QUALITY", where, 0.0) == 0,
+        _column(hdu, "GROUPING", where, 0.0) != -1,
         float(exposure),
     )
 
