@@ -19,7 +19,7 @@ from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache
 
-__all__ = ["bytes_to_compile", "compiled", "inlined"]
+__all__ = ["bytes_to_compile", "compiled", "inlined", "part"]
 
 logger = logging.getLogger("gmdask")
 
@@ -31,6 +31,12 @@ COMPILER = (
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile on first use; the code is cached beside the module, or in the user's cache."""
     return _cached(njit(nogil=True, error_model="numpy")(function))
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile for calls from compiled functions alone, without a way in from Python: less work."""
+    without: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(nogil=True, error_model="numpy", **without)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -119,7 +125,7 @@ class _Notice(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Log that compilation begins."""
-        module = event.data["dispatcher"].py_func.__module__
+        module = event.data["dispatcher"].py_func.__module__ or ""  # code may have none
         if not self._told and module.startswith("gmdask"):
             self._told = True
             logger.info(

@@ -20,6 +20,7 @@ from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.transforms import has_transform
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.models import PointSpatialModel, SpatialModel
+from gmdask.sums import times
 
 __all__ = ["DirectSource", "direct_source"]
 
@@ -193,24 +194,29 @@ class DirectOperator(ExactOperator):
                 out[:, row, j] = np.bincount(pattern, own * maps[seen, j], len(out))
         return out
 
-    def _at_bins(self, n_g: int, folded: Array, sums: Array, counts: Array) -> None:
+    def _at_bins(self, n_g: int, folded: Array) -> tuple[Array, Array]:
         patch, maps, pixel = self._patch, self._maps(), self._pixel_of_bin
-        n_k, prints = maps.shape[1], self._prints[: 1 + n_g]
-        flat, n_c = prints.reshape(1 + n_g, -1)[:, pixel], folded.shape[3] // maps.shape[1]
-        sums[:, :, 0, 0] = self._sums(prints, maps)
+        prints, columns = self._prints[: 1 + n_g], folded[:, 0]
+        flat, n_c = prints.reshape(1 + n_g, -1)[:, pixel], columns.shape[1]
+        sums = self._sums(prints, maps)
+        masked = times(patch.patterns.T, sums)  # (R, row, K)
+        counts, totals = np.zeros((len(patch.r), n_c + n_g)), np.zeros(n_c + n_g)
         for c in range(n_c):
-            of_unit = (folded[patch.r, 0, 0, c * n_k : (c + 1) * n_k] * maps[pixel]).sum(axis=1)
+            of_unit = (columns[patch.r, c] * maps[pixel]).sum(axis=1)
             counts[patch.order, c] = flat[0] * of_unit
+            totals[c] = (masked[:, 0] * columns[:, c]).sum()
             for g in range(n_g if c == 0 else 0):
                 counts[patch.order, n_c + g] = flat[1 + g] * of_unit
+                totals[n_c + g] = (masked[:, 1 + g] * columns[:, c]).sum()
+        return counts, totals
 
-    def _onto(self, w: Array, w_sum: float, out: Array) -> None:
+    def _onto(self, w: Array, w_sum: float, shape: tuple[int, int, int]) -> Array:
         patch, maps, pixel = self._patch, self._maps(), self._pixel_of_bin
         prints = self._with_second()
         weighted = w[patch.order] * prints.reshape(len(prints), -1)[:, pixel]
+        out = np.zeros((patch.patterns.shape[1], len(prints), 1, shape[2]))
         for row, own in enumerate(weighted):
             for j in range(maps.shape[1]):
-                out[:, row, 0, 0, j] = np.bincount(patch.r, own * maps[pixel, j], len(out))
-        sums = self._sums(prints, maps)
-        for pattern, own in zip(patch.patterns, sums, strict=True):
-            out[:, :, 0, 0] += w_sum * pattern[:, None, None] * own
+                out[:, row, 0, j] = np.bincount(patch.r, own * maps[pixel, j], len(out))
+        out[:, :, 0] += w_sum * times(patch.patterns.T, self._sums(prints, maps))
+        return out

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.compiling import compiled
+from gmdask.compiling import compiled, part
 from gmdask.likelihood.exact.nodes import curves_of, node_scratch, slopes_of, spline_at
 
 __all__ = ["add_node", "footprints", "pairs", "rows"]
@@ -15,7 +15,7 @@ __all__ = ["add_node", "footprints", "pairs", "rows"]
 Array = NDArray[np.float64]
 
 
-@compiled
+@part
 def _put(
     out: Array, row: int, m: int, cell: int, weights: Array, value: float, slope: float, bend: float
 ) -> None:
@@ -26,7 +26,7 @@ def _put(
         )
 
 
-@compiled
+@part
 def _put_pairs(
     out: Array,
     m: int,
@@ -56,7 +56,7 @@ def _put_pairs(
             row += 1
 
 
-@compiled
+@part
 def add_node(
     seen: Array, solid: float, grid: Array, phi: float, moves: Array, turns: Array, order: int,
     scratch: Any, out: Array,

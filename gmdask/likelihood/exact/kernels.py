@@ -17,139 +17,156 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.compiling import compiled
-from gmdask.likelihood.exact.nodes import node_scratch
+from gmdask.compiling import compiled, inlined, part
+from gmdask.likelihood.exact.footprints import rows
 from gmdask.likelihood.exact.patch import Patch
 from gmdask.likelihood.exact.pixel_footprint import (
     Sight,
-    nodes_of_row,
+    gather,
+    look_at_row,
+    next_stretch,
     pixel_footprint,
-    room_for_nodes,
-    weigh_nodes,
+    room_for,
 )
 
-__all__ = ["add_totals", "at_bins", "duals", "fold", "onto_coefficients"]
+__all__ = ["at_bins", "duals", "fold", "onto_coefficients"]
 
 Array = NDArray[np.float64]
 
 
-@compiled
-def _add_outer(print_: Array, lo: int, hi: int, factor: float, maps: Array, out: Array) -> None:
-    """Add the product of a footprint (M, n + 4) and an exposure (K,) to (M, n + 4, K)."""
-    for m in range(len(print_)):
-        for cell in range(lo, hi):
-            x = factor * print_[m, cell]
-            for j in range(0, len(maps), 4):
-                out[m, cell, j] += x * maps[j]
-                out[m, cell, j + 1] += x * maps[j + 1]
-                out[m, cell, j + 2] += x * maps[j + 2]
-                out[m, cell, j + 3] += x * maps[j + 3]
+@inlined
+def _expose(prints: Array, lo: int, hi: int, maps: Array, seen: Array) -> None:
+    """Products (row, M, (hi - lo) * K) of a footprint (row, M, n + 4) and an exposure (K,)."""
+    n_k = len(maps)
+    for q in range(prints.shape[0]):
+        for m in range(prints.shape[1]):
+            for cell in range(lo, hi):
+                x, at = prints[q, m, cell], (cell - lo) * n_k
+                to = seen[q, m, at : at + n_k]
+                for j in range(n_k):
+                    to[j] = x * maps[j]
+
+
+@inlined
+def _add(seen: Array, first: int, size: int, factor: float, out: Array, k: int) -> None:
+    """Add products of `_expose` times a factor to those (row, M, (n + 4) * K) of number k."""
+    for q in range(seen.shape[0]):
+        for m in range(seen.shape[1]):
+            to, own = out[k, q, m, first : first + size], seen[q, m, :size]
+            for i in range(len(to)):
+                to[i] += factor * own[i]
+
+
+@inlined
+def _dot(a: Array, b: Array, lanes: Array) -> float:
+    """Sum of products; `lanes` (8,) is to work with."""
+    whole = len(a) - len(a) % 8
+    lanes[:] = 0.0
+    for at in range(0, whole, 8):
+        for lane in range(8):
+            lanes[lane] += a[at + lane] * b[at + lane]
+    for at in range(whole, len(a)):
+        lanes[at % 8] += a[at] * b[at]
+    low: float = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    high: float = (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
+    return low + high
+
+
+@part
+def _add_bins(
+    seen: Array, first: int, size: int, r: int, folded: Array, lanes: Array, counts: Array
+) -> None:
+    """Add what a pixel gives a bin (column + G,); see `at_bins`."""
+    for m in range(seen.shape[1]):
+        own = seen[0, m, :size]
+        for c in range(folded.shape[2]):
+            counts[c] += _dot(own, folded[r, m, c, first : first + size], lanes)
+        for g in range(1, len(seen)):
+            counts[folded.shape[2] + g - 1] += _dot(
+                seen[g, m, :size], folded[r, m, 0, first : first + size], lanes
+            )
+
+
+@part
+def _add_masked(
+    patterns: Array, sums: Array, folded: Array, lanes: Array, totals: Array, w_sum: float, out: Array
+) -> None:  # fmt: skip
+    """Add what the pixels of each pattern give all that is masked; see `_sweep`."""
+    for p in range(len(sums)):
+        for r in range(patterns.shape[1]):
+            if patterns[p, r] != 0.0 and len(out) > 0:
+                _add(sums[p], 0, out.shape[3], w_sum, out, r)
+            elif patterns[p, r] != 0.0:
+                _add_bins(sums[p], 0, out.shape[3], r, folded, lanes, totals)
 
 
 @compiled
-def _contract(print_: Array, lo: int, hi: int, folded: Array, width: int, out: Array) -> None:
-    """Sum of a footprint (M, n + 4) over the coefficients of the first columns (M, n + 4, column)."""
-    for i in range(width):
-        out[i] = 0.0
-    for m in range(len(print_)):
-        for cell in range(lo, hi):
-            x = print_[m, cell]
-            for i in range(width):
-                out[i] += x * folded[m, cell, i]
+def _sweep(
+    sight: Sight, patch: Patch, order: int, folded: Array, counts: Array, totals: Array,
+    w: Array, w_sum: float, out: Array,
+) -> None:  # fmt: skip
+    """One way through the pixels, for `at_bins` or, where there is something to add to, `onto_coefficients`."""
+    n_q, n_k, n_m, backward = out.shape[1], patch.exposure.shape[2], out.shape[2], len(out) > 0
+    prints, seen = np.zeros((2, n_q, n_m, out.shape[3] // n_k)), np.zeros(out.shape[1:])
+    whole, round_, maps, lanes = prints[0], prints[0, :, 0], np.empty(n_k), np.empty(8)
+    sums, room = np.zeros((len(patch.patterns), *out.shape[1:])), room_for(sight, patch, n_q)
+    for y in range(patch.place.shape[0]):
+        look_at_row(sight, patch, y, room)
+        start = np.int64(0)  # not one of a kind: nothing is compiled for it alone
+        while True:
+            start, n, n_nodes = next_stretch(sight, patch, y, start, order, n_m, room)
+            if n == 0:
+                break
+            for i in range(n):
+                if n_m == 1:
+                    lo, hi = gather(i, n_nodes, room.cell, room.weights, round_)
+                else:
+                    lo, hi = pixel_footprint(sight, start, i, order, room, prints)
+                p, o = patch.pattern[y, start + i], patch.place[y, start + i]
+                for j in range(n_k):
+                    maps[j] = patch.exposure[y, start + i, j]
+                _expose(whole, lo, hi, maps, seen)
+                first, size = lo * n_k, (hi - lo) * n_k
+                if p >= 0:
+                    _add(seen, first, size, 1.0, sums, p)
+                for b in range(patch.starts[o] if o >= 0 else 0, patch.starts[o + 1]):
+                    r, k = patch.r[b], patch.order[b]
+                    if backward:
+                        _add(seen, first, size, w[k], out, r)
+                    else:
+                        _add_bins(seen, first, size, r, folded, lanes, counts[k])
+            start += n
+    _add_masked(patch.patterns, sums, folded, lanes, totals, w_sum, out)
 
 
-@compiled
-def _dot(found: Array, start: int, maps: Array) -> float:
-    total = 0.0
-    for j in range(len(maps)):
-        total += found[start + j] * maps[j]
-    return total
-
-
-@compiled
-def at_bins(sight: Sight, patch: Patch, folded: Array, sums: Array, counts: Array) -> None:
-    """Counts of a source in the bins, with derivatives, and footprints of all that is masked.
+def at_bins(sight: Sight, patch: Patch, folded: Array) -> tuple[Array, Array]:
+    """Counts of a source in the bins, and their sum over all that is masked, with derivatives.
 
     Parameters
     ----------
     sight : `Sight`
     patch : `Patch`
-    folded : array of shape (R, M, n + 4, column * K)
+    folded : array of shape (R, M, column, (n + 4) * K)
         What the coefficients give in each reconstructed energy: of the spectrum, then of all that
         is derived otherwise than by what moves.
-    sums : array of shape (pattern, 1 + G, M, n + 4, K)
-        Sums of footprints times exposure over the pixels of each pattern are added.
+
+    Returns
+    -------
     counts : array of shape (bin, column + G)
-        Added to: each column, then derivatives of the first one by what moves.
+        Each column, then derivatives of the first one by what moves.
+    totals : array of shape (column + G,)
     """
-    n_g, n_k, width = len(sight.turns), patch.exposure.shape[2], folded.shape[3]
-    prints = np.zeros((2, 1 + n_g, folded.shape[1], folded.shape[2]))
-    maps, found, scratch = np.empty(n_k), np.empty(width), node_scratch(n_g)
-    row, order = room_for_nodes(sight, patch), np.int64(1 if n_g else 0)
-    for y in range(patch.place.shape[0]):
-        start = np.int64(0)  # not one of a kind: nothing is compiled for it alone
-        while start < patch.place.shape[1]:
-            start, n = nodes_of_row(sight, patch, y, start, scratch, row)
-            weigh_nodes(sight, n, order, folded.shape[1], row)
-            for i in range(n):
-                lo, hi = pixel_footprint(sight, i, order, scratch, row, prints)
-                x = row.x[i]
-                for j in range(n_k):
-                    maps[j] = patch.exposure[y, x, j]
-                if patch.pattern[y, x] >= 0:
-                    for q in range(1 + n_g):
-                        _add_outer(prints[0, q], lo, hi, 1.0, maps, sums[patch.pattern[y, x], q])
-                o = patch.place[y, x]
-                if o >= 0:
-                    _add_bins(patch, o, prints[0], lo, hi, maps, folded, found, counts)
+    n_g, n_columns = len(sight.turns), folded.shape[2]
+    counts, totals = np.zeros((len(patch.r), n_columns + n_g)), np.zeros(n_columns + n_g)
+    nothing = np.zeros((0, 1 + n_g, folded.shape[1], folded.shape[3]))
+    order = 1 if n_g else 0
+    _sweep(sight, patch, order, folded, counts, totals, np.zeros(0), 0.0, nothing)
+    return counts, totals
 
 
-@compiled
-def _add_bins(
-    patch: Patch, o: int, prints: Array, lo: int, hi: int, maps: Array, folded: Array,
-    found: Array, counts: Array,
-) -> None:  # fmt: skip
-    """Add what a pixel with a footprint (1 + G, M, n + 4) gives its bins; see `at_bins`."""
-    n_k, columns = len(maps), folded.shape[3] // len(maps)
-    for b in range(patch.starts[o], patch.starts[o + 1]):
-        r, k = patch.r[b], patch.order[b]
-        _contract(prints[0], lo, hi, folded[r], folded.shape[3], found)
-        for c in range(columns):
-            counts[k, c] += _dot(found, c * n_k, maps)
-        for g in range(len(prints) - 1):
-            _contract(prints[1 + g], lo, hi, folded[r], n_k, found)
-            counts[k, columns + g] += _dot(found, 0, maps)
-
-
-@compiled
-def add_totals(patterns: Array, sums: Array, folded: Array, totals: Array) -> None:
-    """Masked sums (column + G,) of what `at_bins` fills, from `sums`; added."""
-    n_k, width = sums.shape[4], folded.shape[3]
-    columns = width // n_k
-    found = np.empty(width)
-    for p in range(len(patterns)):
-        for r in range(len(folded)):
-            if patterns[p, r] == 0.0:
-                continue
-            for m in range(sums.shape[2]):
-                for cell in range(sums.shape[3]):
-                    for c in range(columns):
-                        for j in range(n_k):
-                            found[c * n_k + j] = (
-                                sums[p, 0, m, cell, j] * folded[r, m, cell, c * n_k + j]
-                            )
-                    for c in range(columns):
-                        for j in range(n_k):
-                            totals[c] += found[c * n_k + j]
-                    for q in range(1, sums.shape[1]):
-                        for j in range(n_k):
-                            totals[columns + q - 1] += (
-                                sums[p, q, m, cell, j] * folded[r, m, cell, j]
-                            )
-
-
-@compiled
-def onto_coefficients(sight: Sight, patch: Patch, w: Array, w_sum: float, out: Array) -> None:
+def onto_coefficients(
+    sight: Sight, patch: Patch, w: Array, w_sum: float, shape: tuple[int, int, int]
+) -> Array:
     """Footprints, with second derivatives, weighted as the counts are.
 
     Parameters
@@ -160,51 +177,23 @@ def onto_coefficients(sight: Sight, patch: Patch, w: Array, w_sum: float, out: A
         Weight of the counts in each bin.
     w_sum : float
         Weight of their masked sum.
-    out : array of shape (R, 1 + G + G (G + 1) / 2, M, n + 4, K)
-        Added to.
+    shape : tuple of int
+        M, n + 4 and K.
+
+    Returns
+    -------
+    weights : array of shape (R, 1 + G + G (G + 1) / 2, M, (n + 4) * K)
     """
-    n_q, n_k = out.shape[1], patch.exposure.shape[2]
-    prints = np.zeros((2, n_q, out.shape[2], out.shape[3]))
-    sums = np.zeros((len(patch.patterns), *out.shape[1:]))
-    maps, scratch, row = np.empty(n_k), node_scratch(len(sight.turns)), room_for_nodes(sight, patch)
-    order = np.int64(2)
-    for y in range(patch.place.shape[0]):
-        start = np.int64(0)
-        while start < patch.place.shape[1]:
-            start, n = nodes_of_row(sight, patch, y, start, scratch, row)
-            weigh_nodes(sight, n, order, out.shape[2], row)
-            for i in range(n):
-                lo, hi = pixel_footprint(sight, i, order, scratch, row, prints)
-                x = row.x[i]
-                p, o = patch.pattern[y, x], patch.place[y, x]
-                for j in range(n_k):
-                    maps[j] = patch.exposure[y, x, j]
-                for q in range(n_q if p >= 0 else 0):
-                    _add_outer(prints[0, q], lo, hi, 1.0, maps, sums[p, q])
-                if o >= 0:
-                    _add_weighted(patch, o, prints[0], lo, hi, w, maps, out)
-    for r in range(len(out)):
-        for p in range(len(sums)):
-            if patch.patterns[p, r] != 0.0:
-                to, added = out[r].ravel(), sums[p].ravel()
-                for i in range(len(to)):
-                    to[i] += w_sum * added[i]
-
-
-@compiled
-def _add_weighted(
-    patch: Patch, o: int, prints: Array, lo: int, hi: int, w: Array, maps: Array, out: Array
-) -> None:
-    """Add the footprint (row, M, n + 4) of a pixel with the weights of its bins."""
-    for b in range(patch.starts[o], patch.starts[o + 1]):
-        factor, r = w[patch.order[b]], patch.r[b]
-        for q in range(len(prints)):
-            _add_outer(prints[q], lo, hi, factor, maps, out[r, q])
+    n_r, n_q, (n_m, n, n_k) = patch.patterns.shape[1], rows(len(sight.turns), 2), shape
+    out = np.zeros((n_r, n_q, n_m, n * n_k))
+    counts, nothing = np.zeros((0, 0)), np.zeros((0, n_m, 0, n * n_k))
+    _sweep(sight, patch, 2, nothing, counts, np.zeros(0), np.ascontiguousarray(w), w_sum, out)
+    return out
 
 
 @compiled
 def fold(a: Array, shares: Array, tables: Array, column: int, out: Array) -> None:
-    """Add ``Σ_e a[r, e] shares[j, e] tables[e, m, cell]`` to a column of (R, M, n + 4, column * K)."""
+    """Add ``Σ_e a[r, e] shares[j, e] tables[e, m, cell]`` to a column of (R, M, column, (n + 4) * K)."""
     n_k, n = len(shares), tables.shape[2]
     sums = np.empty((n_k, n))
     for r in range(a.shape[0]):
@@ -217,30 +206,41 @@ def fold(a: Array, shares: Array, tables: Array, column: int, out: Array) -> Non
                         to[cell] += factor * own[cell]
             for cell in range(n):
                 for j in range(n_k):
-                    out[r, m, cell, column * n_k + j] += sums[j, cell]
+                    out[r, m, column, cell * n_k + j] += sums[j, cell]
 
 
 @compiled
-def duals(weights: Array, q: int, shares: Array, tables: Array, out: Array) -> None:
-    """Add ``Σ weights[r, q, m, cell, j] shares[j, e] tables[e, m, cell]`` to (R, energy).
+def duals(
+    weights: Array, q: int, shares: Array, tables: Array, wanted: NDArray[np.bool_], out: Array
+) -> None:
+    """Add ``Σ weights[r, q, m, cell, j] shares[j, e] tables[i, e, m, cell]`` to (table, energy, R).
 
-    `tables` has the shape (energy, M, n + 4), `weights` that of `onto_coefficients`.
+    Parameters
+    ----------
+    weights
+        Of `onto_coefficients`.
+    q : int
+        Which row of them.
+    shares : array of shape (K, energy)
+    tables : array of shape (table, energy, M, n + 4)
+    wanted : boolean array of shape (energy, R)
+        What is asked for.
+    out : array of shape (table, energy, R)
     """
-    n_k, n_e = shares.shape
-    n = tables.shape[2]
-    flat = np.empty((n_k, n))
+    n_k, n, lanes = len(shares), tables.shape[3], np.empty(8)
+    flat, mixed = np.empty((n_k, n)), np.empty(n)
     for r in range(len(weights)):
-        for m in range(tables.shape[1]):
-            for cell in range(n):
-                for j in range(n_k):
-                    flat[j, cell] = weights[r, q, m, cell, j]
-            for e in range(n_e):
-                mixed, own = np.zeros(n), tables[e, m]
+        for m in range(tables.shape[2]):
+            for j in range(n_k):
+                for cell in range(n):
+                    flat[j, cell] = weights[r, q, m, cell * n_k + j]
+            for e in range(tables.shape[1]):
+                if not wanted[e, r]:
+                    continue
+                mixed[:] = 0.0
                 for j in range(n_k):
                     factor, added = shares[j, e], flat[j]
                     for cell in range(n if factor != 0.0 else 0):
                         mixed[cell] += factor * added[cell]
-                total = 0.0
-                for cell in range(n):
-                    total += mixed[cell] * own[cell]
-                out[r, e] += total
+                for i in range(len(tables)):
+                    out[i, e, r] += _dot(mixed, tables[i, e, m], lanes)

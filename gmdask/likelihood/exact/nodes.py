@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.compiling import compiled
+from gmdask.compiling import compiled, part
 
 __all__ = [
     "curves_of",
-    "expand_pixel",
     "node_scratch",
     "pixel_areas",
     "slopes_of",
@@ -33,32 +32,11 @@ def node_scratch(n_moves: int) -> Any:
 
 
 @compiled
-def expand_pixel(vectors: Array, y: int, x: int, axes: Array, out: Array) -> None:
-    """Expand directions in a pixel, seen from a source: ∂x, ∂y, ∂xx, ∂xy, ∂yy as rows from the second."""
-    out[1:] = 0.0
-    for i in range(3):
-        c, left, right = vectors[i, y + 1, x + 1], vectors[i, y + 1, x], vectors[i, y + 1, x + 2]
-        down, up = vectors[i, y, x + 1], vectors[i, y + 2, x + 1]
-        by_x, by_y = 0.5 * (right - left), 0.5 * (up - down)
-        xx, yy = right - 2 * c + left, up - 2 * c + down
-        xy = 0.25 * (
-            vectors[i, y + 2, x + 2] - vectors[i, y + 2, x]
-            - vectors[i, y, x + 2] + vectors[i, y, x]
-        )  # fmt: skip
-        for k in range(3):
-            out[1, k] += by_x * axes[k, i]
-            out[2, k] += by_y * axes[k, i]
-            out[3, k] += xx * axes[k, i]
-            out[4, k] += xy * axes[k, i]
-            out[5, k] += yy * axes[k, i]
-
-
-@compiled
 def pixel_areas(vectors: Array, out: Array) -> None:
-    """Solid angle of each pixel, and its slopes along x and y (lat, lon, 3)."""
+    """Solid angle of each pixel, and its slopes along x and y: (3, lat, lon)."""
     a, b, aa, ab, bb = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
+    for y in range(out.shape[1]):
+        for x in range(out.shape[2]):
             for i in range(3):
                 near = vectors[i, y : y + 3, x : x + 3]
                 a[i], b[i] = 0.5 * (near[1, 2] - near[1, 0]), 0.5 * (near[2, 1] - near[0, 1])
@@ -75,10 +53,10 @@ def pixel_areas(vectors: Array, out: Array) -> None:
                 by_x += normal * (aa[j] * b[k] - aa[k] * b[j] + a[j] * ab[k] - a[k] * ab[j])
                 by_y += normal * (ab[j] * b[k] - ab[k] * b[j] + a[j] * bb[k] - a[k] * bb[j])
             area = np.sqrt(area)
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = area, by_x / area, by_y / area
+            out[0, y, x], out[1, y, x], out[2, y, x] = area, by_x / area, by_y / area
 
 
-@compiled
+@part
 def _spline(q: float, weights: Array) -> Any:
     """Weights (value, slope, curvature) of four coefficients of a cubic B-spline; index of the first."""
     cell = int(q)
@@ -99,7 +77,7 @@ def _spline(q: float, weights: Array) -> Any:
     return cell
 
 
-@compiled
+@part
 def slopes_of(seen: Array, r: float, sin_lat: float, cos_lat: float, out: Array) -> None:
     """Derivatives of chord and bearing by longitude and latitude: (2, 2)."""
     east, north, z = seen[0], seen[1], 1 - 0.5 * seen[2]
@@ -108,7 +86,7 @@ def slopes_of(seen: Array, r: float, sin_lat: float, cos_lat: float, out: Array)
     out[1, 0], out[1, 1] = sin_lat - cos_lat * z * north / around, east * z / around
 
 
-@compiled
+@part
 def curves_of(
     seen: Array, r: float, slopes: Array, sin_lat: float, cos_lat: float, out: Array
 ) -> None:
@@ -125,7 +103,7 @@ def curves_of(
     out[1, 1, 1] = east * north * dg
 
 
-@compiled
+@part
 def spline_at(r: float, grid: Array, weights: Array) -> Any:
     """Weights (3, 4) of coefficients for the value and its derivatives by r; index of the first."""
     step, scale = grid[0], grid[1]

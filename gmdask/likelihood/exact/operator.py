@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window
-from gmdask.likelihood.exact.footprints import pairs, rows
-from gmdask.likelihood.exact.kernels import add_totals, at_bins, duals, fold, onto_coefficients
+from gmdask.likelihood.exact.footprints import pairs
+from gmdask.likelihood.exact.kernels import at_bins, duals, fold, onto_coefficients
 from gmdask.likelihood.exact.patch import Patch
 from gmdask.likelihood.exact.pixel_footprint import Sight
 from gmdask.likelihood.observation import Keep
@@ -98,35 +98,37 @@ class ExactOperator(OperatorBase):
         return np.ascontiguousarray(edisp.T * f)
 
     def _gather(self, edisp: Array, found: Array) -> Array:
-        """Gradient (T,) by the spectrum, from that (R, T) by what `_spread` gives."""
-        result: Array = (edisp * found.T).sum(axis=1)
+        """Gradient (T,) by the spectrum, from that (T, R) by what `_spread` gives."""
+        result: Array = (edisp * found).sum(axis=1)
         return result
 
-    def _at_bins(self, n_g: int, folded: Array, sums: Array, counts: Array) -> None:
-        """Add counts, and sums of footprints, with all or none of the derivatives; see `kernels.at_bins`."""
+    def _wanted(self) -> NDArray[np.bool_]:
+        """Where (T, R) the gradient by what `_spread` gives is needed."""
+        given = [self._edisp.value, *self._edisp.first, *self._edisp.second.values()]
+        wanted: NDArray[np.bool_] = np.any([a != 0 for a in given if a is not None], axis=0)
+        return wanted
+
+    def _at_bins(self, n_g: int, folded: Array) -> tuple[Array, Array]:
+        """Counts and masked sums, with all or none of the derivatives; see `kernels.at_bins`."""
         sight = (
             self._sight if n_g else self._sight._replace(moves=np.zeros((0, 2)), turns=np.zeros(0))
         )
-        at_bins(sight, self._patch, folded, sums, counts)
+        return at_bins(sight, self._patch, folded)
 
-    def _onto(self, w: Array, w_sum: float, out: Array) -> None:
-        """Add weighted footprints with second derivatives; see `kernels.onto_coefficients`."""
-        onto_coefficients(self._sight, self._patch, w, w_sum, out)
+    def _onto(self, w: Array, w_sum: float, shape: tuple[int, int, int]) -> Array:
+        """Weighted footprints with second derivatives; see `kernels.onto_coefficients`."""
+        return onto_coefficients(self._sight, self._patch, w, w_sum, shape)
 
     def _columns(self, columns: list[list[Term]], n_g: int) -> tuple[Array, Array]:
         """Counts (bin, column + G) and masked sums (column + G,) of sums of `_spread` with tables."""
         patch, n_k = self._patch, len(self._shares)
         n_r = patch.patterns.shape[1]
         _, n_m, n = self._tables.value.shape
-        folded = np.zeros((n_r, n_m, n, len(columns) * n_k))
+        folded = np.zeros((n_r, n_m, len(columns), n * n_k))
         for c, terms in enumerate(columns):
             for spread, table in terms:
                 fold(spread, self._shares, table, c, folded)
-        sums = np.zeros((len(patch.patterns), 1 + n_g, n_m, n, n_k))
-        counts, totals = np.zeros((len(patch.r), len(columns) + n_g)), np.zeros(len(columns) + n_g)
-        self._at_bins(n_g, folded, sums, counts)
-        add_totals(patch.patterns, sums, folded, totals)
-        return counts, totals
+        return self._at_bins(n_g, folded)
 
     def forward(self, spectra: Array) -> tuple[Array, Array]:
         """See `Operator`."""
@@ -200,20 +202,22 @@ class ExactOperator(OperatorBase):
         n_g, n_s, n_r = max(moved, default=-1) + 1, len(moved), patch.patterns.shape[1]
         tables, edisp = self._second(), self._edisp
         _, n_m, n = tables.value.shape
-        weights = np.zeros((n_r, rows(n_g, 2), n_m, n, len(self._shares)))
-        self._onto(np.ascontiguousarray(w), w_sum, weights)
+        weights = self._onto(w, w_sum, (n_m, n, len(self._shares)))
+        first = [tables.value, *(t for t in tables.first if t is not None)]
+        every = np.stack([*first, *tables.second.values()])
+        place = {id(table): i for i, table in enumerate([*first, *tables.second.values()])}
+        n_tables = [len(every)] + [len(first)] * n_g + [1] * len(pairs(n_g))
+        found = [np.zeros((n_own, every.shape[1], n_r)) for n_own in n_tables]
+        wanted = self._wanted()
+        for q, (n_own, out) in enumerate(zip(n_tables, found, strict=True)):
+            duals(weights, q, self._shares, every[:n_own], wanted, out)
         row_of = {pair: 1 + n_g + k for k, pair in enumerate(pairs(n_g))}
-        found: dict[tuple[int, int], Array] = {}
 
         def dual(row: int | None, table: Array | None, by: Array | None) -> Array | float:
             """Gradient (T,) by the spectrum of one product of derivatives, 0 where there is none."""
             if row is None or table is None or by is None:
                 return 0.0
-            key = row, id(table)
-            if key not in found:
-                found[key] = np.zeros((n_r, len(table)))
-                duals(weights, row, self._shares, table, found[key])
-            return self._gather(by, found[key])
+            return self._gather(by, found[row][place[id(table)]])
 
         row = [None if g < 0 else 1 + g for g in moved]
         c, dc, e, de = tables.value, tables.first, edisp.value, edisp.first
@@ -248,3 +252,6 @@ class RecoOperator(ExactOperator):
     def _gather(self, edisp: Array, found: Array) -> Array:
         result: Array = (edisp * np.diag(found)).sum(axis=1)
         return result
+
+    def _wanted(self) -> NDArray[np.bool_]:
+        return np.eye(self._edisp.value.shape[1], dtype=bool)

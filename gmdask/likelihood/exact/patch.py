@@ -37,7 +37,7 @@ class Patch(NamedTuple):
         No pixel reaches further than this chord from its centre.
     vectors : array of shape (3, lat + 2, lon + 2)
         Directions of the centres, one pixel around them included.
-    areas : array of shape (lat, lon, 3)
+    areas : array of shape (3, lat, lon)
         Solid angle of each pixel, and its slopes along x and y.
     exposure : array of shape (lat, lon, K)
         Maps that the exposure is made up of, as stored; K is a multiple of 4.
@@ -259,7 +259,7 @@ def make_patch(
     place[y, x] = np.arange(len(y))
     order = np.argsort(pixel, kind="stable")
     starts = np.searchsorted(pixel[order], np.arange(len(y) + 1))
-    vectors, areas = pixel_vectors(observation.grid, window), np.empty((*window.shape, 3))
+    vectors, areas = pixel_vectors(observation.grid, window), np.empty((3, *window.shape))
     vectors = np.ascontiguousarray(np.moveaxis(vectors, -1, 0))
     pixel_areas(vectors, areas)
     steps = np.diff(vectors[:, :, :-1], axis=1)[..., 1:], np.diff(vectors[:, :-1], axis=2)[:, 1:]

@@ -162,4 +162,5 @@ def _add_means(
                 column[cell + 1] += (3 * u * u * u - 6 * u * u + 4) / 6 * weight
                 column[cell + 2] += (3 * v * v * v - 6 * v * v + 4) / 6 * weight
                 column[cell + 3] += u * u * u / 6 * weight
-        out[:, place] = column
+        for cell in range(len(out)):
+            out[cell, place] = column[cell]
