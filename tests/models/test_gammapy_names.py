@@ -138,7 +138,7 @@ def test_errors_of_properties_and_of_other_names_stay_what_they_are() -> None:
     assert not hasattr(gm.Models(), "clear")
     for twin in (copy.deepcopy(Broken()), pickle.loads(cloudpickle.dumps(Broken()))):
         assert isinstance(twin, gm.models.SpectralModel)
-    with pytest.raises(UnknownAttributeError, match=r"scan_values': give the values to Fit\."):
+    with pytest.raises(UnknownAttributeError, match=r"scan_values': pass the values to Fit\."):
         gm.PowerLawSpectralModel().index.scan_values = [1, 2]  # type: ignore[attr-defined]
 
 
@@ -206,5 +206,5 @@ def test_a_statistic_has_gammapys_name() -> None:
 def test_quantities_of_flux_points_name_the_way() -> None:
     names = ("norm", "e_ref", "ref_dnde")
     points = gm.FluxPoints(xr.Dataset({name: ("energy", [1.0]) for name in names}))
-    with pytest.raises(UnknownAttributeError, match=r'quantity\("dnde_err"\) has it'):
+    with pytest.raises(UnknownAttributeError, match=r'use quantity\("dnde_err"\)'):
         _ = points.dnde_err  # type: ignore[attr-defined]
