@@ -140,15 +140,15 @@ class Job:
 
     def _settings(self) -> list[str]:
         """Environment variables of the fit and its workers."""
-        told = {
+        variables = {
             f"DASK_GMDASK__SLURM__{key.upper()}": self.slurm[key]
             for key in ("jobs", "cores", "memory", "walltime", "queue", "account", "interface")
             if self.slurm[key] is not None
         }
-        told["DASK_GMDASK__SLURM__FOLDER"] = self.output / "logs"
+        variables["DASK_GMDASK__SLURM__FOLDER"] = self.output / "logs"
         if "PYTHONPATH" in os.environ:
-            told["PYTHONPATH"] = os.environ["PYTHONPATH"]
-        exports = [f"export {key}={shlex.quote(str(value))}" for key, value in told.items()]
+            variables["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        exports = [f"export {key}={shlex.quote(str(value))}" for key, value in variables.items()]
         return [*self.slurm["prologue"], *exports]
 
 

@@ -22,7 +22,7 @@ from gmdask.events import (
 __all__ = ["Progress"]
 
 
-PACE_S = 3.0  # of work, after which its pace is known
+PACE_S = 3.0  # duration of work from which its pace can be estimated
 OFTEN = (FitPass, DatasetsProgress)
 SHOWN = (CheckpointFailed, CompileEnd, DatasetsProgress, FitEnd, FitPass, WorkerLost)
 
@@ -42,7 +42,7 @@ class Progress:
         self._width, self._shown = 0, ""
         self._works: dict[
             str, tuple[float, int]
-        ] = {}  # when each was first told, and how far it was
+        ] = {}  # time and progress at the first event of each work
 
     def __call__(self, event: Event) -> None:
         """Show an event."""

@@ -133,8 +133,10 @@ def _stored(name: str, models: Models, history: History) -> Dataset:
     if not history.start.get("store"):
         msg = f"maps of {name!r} need the store of the fit, which is not known"
         raise InputError(msg)
-    told = history.start.get("response")
-    datasets = Datasets.read(history.start["store"], response=None if told == MIXED else told)
+    response = history.start.get("response")
+    datasets = Datasets.read(
+        history.start["store"], response=None if response == MIXED else response
+    )
     dataset: Dataset = datasets[name]
     dataset.set_models(models)
     return dataset

@@ -153,7 +153,7 @@ def _free_port(address: str, port: int) -> int:
 
 def _is_open(address: str) -> bool:
     """Whether an address stands for all interfaces of the machine."""
-    return address in ("", "0.0.0.0", "::")  # noqa: S104  (told apart, not bound to)
+    return address in ("", "0.0.0.0", "::")  # noqa: S104  (compared, not bound to)
 
 
 def _shown(address: str) -> str:

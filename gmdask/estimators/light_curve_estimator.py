@@ -154,8 +154,8 @@ class LightCurveEstimator(FluxPointsEstimator):
         try:
             pairs = [(Time(low), Time(high)) for low, high in self.time_intervals or ()]
         except (TypeError, ValueError) as error:
-            told = str(error).splitlines()[0]  # astropy's message; further lines list all formats
-            msg = f"time_intervals is {self.time_intervals!r}, expected pairs of times ({told})"
+            reason = str(error).splitlines()[0]  # astropy's message; further lines list all formats
+            msg = f"time_intervals is {self.time_intervals!r}, expected pairs of times ({reason})"
             raise InputError(msg) from error
         pairs = sorted(pairs, key=lambda pair: float(pair[0].tt.mjd))
         for (_, end), (begin, _) in pairwise(pairs):

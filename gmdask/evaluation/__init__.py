@@ -1,1 +1,1 @@
-"""The likelihood of all datasets together, wherever they are evaluated."""
+"""The joint likelihood of all datasets, wherever they are evaluated."""

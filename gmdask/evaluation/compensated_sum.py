@@ -1,4 +1,4 @@
-"""Positions among parameters, and what is scattered over them."""
+"""Index arrays of parameters, and sums of arrays that are scattered over them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Index = NDArray[np.intp]
 
 
 def once(index: Index) -> Index:
-    """Positions without repetitions, in the order of first occurrence.
+    """Return indices without repetitions, in the order of their first occurrence.
 
     Parameters
     ----------
@@ -25,14 +25,14 @@ def once(index: Index) -> Index:
 
 
 def scattered_sum(parts: Iterable[tuple[Index, Array]], n: int) -> Array:
-    """Sum of scattered arrays in order, with Neumaier's compensation.
+    """Sum scattered arrays in order, with Neumaier's compensated summation.
 
     Parameters
     ----------
     parts : iterable of tuple
-        Positions (S,), and an array (S,) or (S, S) there.
+        Indices (S,), and an array (S,) or (S, S) at these.
     n : int
-        Number of positions in all.
+        Total number of indices.
     """
     total: Array | None = None
     for index, part in parts:
@@ -44,15 +44,15 @@ def scattered_sum(parts: Iterable[tuple[Index, Array]], n: int) -> Array:
 
 
 def add_compensated(total: Array, lost: Array, at: Any, part: Array) -> None:
-    """Add to some elements of a sum, and what rounding loses of it to another (Neumaier).
+    """Add to some elements of a sum, and collect the rounding error in another array (Neumaier).
 
     Parameters
     ----------
     total, lost : array
-        Changed in place; their sum is the result.
+        Changed in place; the result is their sum.
     at : index
     part : array
-        Of the shape of ``total[at]``.
+        Has the shape of ``total[at]``.
     """
     old = total[at]
     new = old + part

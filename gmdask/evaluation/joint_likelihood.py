@@ -40,46 +40,50 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-N_ENERGIES = 20  # at which it is seen how steeply spectra depend on their parameters
-ROUND = 0.01  # least eccentricity of a shape that begins to turn
-SMALL = 1e-3  # deg, least size of one that begins to grow
-FLAT = 1e-6  # change of the statistic over a whole turn that counts as none
+N_ENERGIES = (
+    20  # number of energies at which the sensitivity of spectra to their parameters is computed
+)
+ROUND = 0.01  # smallest eccentricity at the start of a search
+SMALL = 1e-3  # deg; smallest size at the start of a search
+FLAT = (
+    1e-6  # an angle is undetermined if the statistic changes by less than this over a full rotation
+)
 NOTHING: Index = np.zeros(0, dtype=np.intp)
 
 
 class OutOfTimeError(Exception):
-    """An evaluation was asked for after the end of the time for it."""
+    """An evaluation was requested after the time limit."""
 
 
 class Objective:
-    """Joint likelihood over datasets, here or on a cluster.
+    """Joint likelihood of datasets, in this process or on a cluster.
 
     Parameters
     ----------
     datasets : `Datasets`
-        With models set.
+        Datasets with models.
     models : `Models`
         The global models.
     client : `distributed.Client`, optional
         Cluster to evaluate on.
     on_event : callable, optional
-        Gets what happens to its workers.
+        Receives events about the workers of the cluster.
     shared : iterable of int
-        Positions of parameters that are shared in any case.
+        Positions of parameters that are shared even if they could be local.
 
     Attributes
     ----------
     free, local : boolean array of shape (N,)
-        Free parameters, and those of them that are minimised over where the data are: the
-        free parameters of a background model that belong to nothing else.
+        Free parameters, and those among them that are minimised on the worker that holds the data: the
+        free parameters of a background model that are not linked to anything else.
     shared : array
-        Positions of the other free ones.
+        Positions of the other free parameters.
     passes : int
         Evaluations over all data so far.
     plan : `MemoryPlan` or None
-        What each worker may hold; None where there is no limit.
+        Memory plan of the workers; None if they have no memory limit.
     end_time : float
-        Of `time.monotonic`, after which none but the first is begun.
+        Time of `time.monotonic` after which no evaluation but the first is started.
 
     Raises
     ------
@@ -160,11 +164,11 @@ class Objective:
         return self._reach.sizes
 
     def even(self) -> Mask:
-        """Shared parameters (S,) that count by their squares: sizes of most shapes, and eccentricities."""
+        """Shared parameters (S,) that enter only by their square: sizes of most shapes, and eccentricities."""
         return self._reach.even
 
     def unfelt(self, point: Pass) -> Mask:
-        """Shared parameters (S,) of components that nothing depends on: those outside of all data."""
+        """Shared parameters (S,) of components without any effect on the data, such as sources outside of all maps."""
         felt = point.gradient != 0
         for hessian in (point.hessian, point.observed):
             if hessian is not None:
@@ -173,7 +177,7 @@ class Objective:
         return ~np.isin(blocks, blocks[felt])
 
     def degrees(self) -> Array:
-        """One degree in the unit of each shared parameter (S,); NaN where it is no angle."""
+        """One degree in the unit of each shared parameter (S,); NaN for parameters that are not angles."""
         units = [self._models.parameters[int(i)].unit for i in self.shared]
         return np.array([u.Unit("deg").to(x) if x.is_equivalent("deg") else np.nan for x in units])
 
@@ -184,15 +188,15 @@ class Objective:
         return np.asarray(curvature < FLAT / period**2)
 
     def turned_round(self, errors: Array) -> Mask:
-        """Shared parameters (S,) that are angles with errors (S,) of more than a quarter of a round."""
+        """Shared parameters (S,) that are angles with errors (S,) of more than a quarter of the period."""
         period = np.array([self._periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
         return np.asarray(errors > 0.25 * period)
 
     def beginning(self) -> Array:
-        """Shared parameters (S,) at which a search begins.
+        """Values of the shared parameters (S,) at which a search starts.
 
-        A size of zero says nothing of which way it should go, nor does the angle of a round shape: both
-        are made a little larger, within their limits.
+        The statistic has no slope along a size of zero, or along the angle of a round shape: sizes and
+        eccentricities are therefore made a little larger, within their limits.
         """
         upper, degrees = self.limits()[1], self.degrees()
         begin = self.start[self.shared]
@@ -202,9 +206,9 @@ class Objective:
         return np.where(small, np.minimum(least, upper), begin)
 
     def limits(self) -> tuple[Array, Array]:
-        """Lower and upper limits of the shared parameters; infinite where there are none.
+        """Return the lower and upper limits of the shared parameters; infinite for none.
 
-        An angle that may take all values has none: it goes round.
+        An angle that may take all values is periodic and has no limits.
         """
         lower, upper = self._all_limits()
         return lower[self.shared], upper[self.shared]
@@ -225,12 +229,12 @@ class Objective:
         return lower, upper
 
     def at_limits(self, values: Array) -> Mask:
-        """Which of all parameters (N,) are at a limit."""
+        """Whether each of all parameters (N,) is at a limit."""
         lower, upper = self._all_limits()
         return np.asarray((values <= lower) | (values >= upper))
 
     def check_values(self, values: Array) -> None:
-        """Refuse values (N,) that no fit from the start comes to, with a ValueError that names one."""
+        """Raise a ValueError for values (N,) that no fit from the start can reach; it names one of them."""
         lower, upper = self._all_limits()
         wrong = np.where(self.free, (values < lower) | (values > upper), values != self.start)
         if wrong.any():
@@ -243,10 +247,10 @@ class Objective:
             raise ValueError(msg)
 
     def problem(self) -> Problem:
-        """Tell a minimiser what is known of the shared parameters.
+        """Describe the shared parameters to a minimiser.
 
-        Those with logarithmic scans scale their model. Where sources are rendered on the grid of
-        pixels, the statistic has kinks and small steps along what moves there.
+        Parameters with logarithmic scans scale their model. Where sources are rendered on the pixel
+        grid, the statistic has kinks and small steps along parameters that move what is seen.
         """
         parameters = self._models.parameters
         amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
@@ -259,7 +263,7 @@ class Objective:
         return Problem(*self.limits(), kinds, self._reach, blocks, touches, rough)
 
     def _turns(self) -> tuple[Turn, ...]:
-        """Eccentricities and angles that are both free."""
+        """Pairs of an eccentricity and an angle that are both free."""
         parameters, at = self._models.parameters, {int(k): n for n, k in enumerate(self.shared)}
         found = []
         for component in self._models:
@@ -272,7 +276,7 @@ class Objective:
         return tuple(found)
 
     def _blocks(self) -> Index:
-        """Number of the first component that each shared parameter belongs to."""
+        """Index of the first component that each shared parameter belongs to."""
         parameters = self._models.parameters
         blocks = np.full(len(parameters), -1, dtype=np.intp)
         for number, component in reversed(list(enumerate(self._models))):
@@ -280,7 +284,7 @@ class Objective:
         return np.unique(blocks[self.shared], return_inverse=True)[1].astype(np.intp)
 
     def with_shared(self, values: Array, shared: Array) -> Array:
-        """All parameters, with other values of the shared ones; angles within their limits."""
+        """Return all parameters, with new values of the shared ones; angles are wrapped to their limits."""
         result = values.copy()
         result[self.shared] = shared
         for index, (lower, period) in self._periods.items():
@@ -321,21 +325,21 @@ class Objective:
         Parameters
         ----------
         values : array of shape (N,)
-            All parameters; local ones are where their minimisation starts.
+            All parameters; for local ones, these are the start values of their minimisation.
         anchor : array of shape (N,), optional
-            Parameters at which the response is taken; by default `values`.
+            Parameters at which the response is computed; by default `values`.
         order : {1, 2}
             See `Point`.
         profile : bool
-            Whether local parameters go to their optimum.
+            Whether local parameters are minimised.
 
         Raises
         ------
         FitError
-            If the first evaluation gives no finite statistic, or derivative of it; a later one counts
+            If the first evaluation gives no finite statistic or derivatives; a later one counts
             as infinite.
         OutOfTimeError
-            If there is no time for it.
+            If the time limit has passed.
         """
         if self.passes and time.monotonic() > self.end_time:
             raise OutOfTimeError
@@ -343,12 +347,12 @@ class Objective:
         return self._pass(values, answers[0], order)
 
     def several(self, several: Sequence[Array], *, profile: bool = True) -> list[Pass]:
-        """Evaluate with first derivatives at several points in one round of the cluster; see `__call__`."""
+        """Evaluate with first derivatives at several points in one call of the cluster; see `__call__`."""
         answers = self._answers(several, None, 1, profile=profile)
         return [self._pass(v, results, 1) for v, results in zip(several, answers, strict=True)]
 
     def value(self, values: Array) -> Value:
-        """Evaluate over all data at values (N,), without derivatives; local parameters stay as they are."""
+        """Evaluate over all data at values (N,), without derivatives; local parameters are not changed."""
         results = self._answers([values], None, 0, profile=False)[0]
         self.passes += 1
         return self._value(values.copy(), results)
@@ -356,7 +360,7 @@ class Objective:
     def _answers(
         self, several: Sequence[Array], anchor: Array | None, order: int, *, profile: bool
     ) -> list[list[RunResult]]:
-        """What the runs of datasets give at several points."""
+        """Results of the runs of datasets at several points."""
         payloads = [
             [Point(v[i], None if anchor is None else anchor[i], order, profile) for v in several]
             for i in self._group_index
@@ -369,7 +373,7 @@ class Objective:
         floors = np.concatenate([run.floors for run in results])
         try:
             stat = math.fsum([*stats, self._prior(values)[0]])
-        except (OverflowError, ValueError):  # of numbers near the largest, or infinite ones
+        except (OverflowError, ValueError):  # from infinite or nearly infinite numbers
             stat = math.inf
         return Value(values, values[self.shared], stat, stats, floors)
 
@@ -396,7 +400,7 @@ class Objective:
             return Pass(**vars(value), gradient=gradient, hessian=hessian)
         observed = scattered_sum([(r.shared, r.observed) for r in results], n)
         observed = observed + np.diag(curvature[self.shared])
-        # the Gauss-Newton Hessian stands in where the observed one is not positive
+        # the Gauss-Newton Hessian replaces the observed one where that is not positive
         observed = np.where(np.isfinite(observed), observed, 0.0)
         local = self._local_parts(results)
         return SecondOrderPass(
@@ -404,7 +408,7 @@ class Objective:
         )
 
     def _check_start(self, start: Value, gradient: Array, hessian: Array) -> None:
-        """Refuse a start where the statistic, or a derivative of it, is not finite."""
+        """Raise an error if the statistic, or a derivative of it, is not finite at the start."""
         if not math.isfinite(start.stat):
             pairs = zip(self._models.parameters.names, start.values.tolist(), strict=True)
             free = [f"{n} = {v:g}" for (n, v), f in zip(pairs, self.free, strict=True) if f]
@@ -416,7 +420,7 @@ class Objective:
             full = {id(p): name for name, p in reversed(self._models.named_parameters())}
             bad = [self._models.parameters[int(k)] for k in self.shared[~finite]]
             names = ", ".join(full[id(parameter)] for parameter in bad)
-            msg = f"the statistic has no finite derivative by {names}: look at the start of their model"
+            msg = f"the statistic has no finite derivative by {names}: check the start values of their model"
             raise FitError(msg)
 
     def _local_parts(self, results: Sequence[RunResult]) -> list[LocalPart]:
@@ -431,12 +435,12 @@ class Objective:
         return parts
 
     def close(self) -> None:
-        """Let the compiled groups go."""
+        """Release the compiled groups."""
         self._engine.close()
 
 
 def _local_parameters(models: Models, datasets: Datasets) -> Mask:
-    """Parameters of a background model of one of the datasets that occur nowhere else."""
+    """Free parameters of a background model of one of the datasets that occur nowhere else."""
     parameters = models.parameters
     uses = Counter(id(parameter) for _, parameter in models.named_parameters())
     names = set(datasets.names)
@@ -451,7 +455,7 @@ def _local_parameters(models: Models, datasets: Datasets) -> Mask:
 
 
 def periods_of(models: Models) -> dict[int, tuple[float, float]]:
-    """Lower limit and period of the angles that may take all values, by position."""
+    """Return lower limit and period of the angles that may take all values, by position."""
     parameters = models.parameters
     found = {}
     for component in models:

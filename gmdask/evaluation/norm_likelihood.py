@@ -1,4 +1,4 @@
-"""The likelihood of the norms of sources in energy bins, over datasets, here or on a cluster."""
+"""The likelihood of the norms of sources in energy bins, in this process or on a cluster."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class EnergyBins(NamedTuple):
     Attributes
     ----------
     low, high : array of shape (range,)
-        In TeV: the widest of all datasets.
+        In TeV: the widest range among all datasets.
     bins : list of tuple of (int, int)
-        Per dataset, first bin and end of each range; equal where it has none there.
+        For each dataset, first and end bin of each range; equal if it has no bin there.
     """
 
     low: Array
@@ -54,25 +54,25 @@ class Summed(NamedTuple):
 
 
 class NormLikelihood:
-    """Statistic as a function of norms, all else being at the values of the models.
+    """Statistic as a function of norms, with all other parameters at the values of the models.
 
     Parameters
     ----------
     datasets : `Datasets`
     models : `Models`
-        The global models, which stay as they are.
+        The global models; they are not changed.
     sources : sequence of str
         Names of the sources.
     bins : `EnergyBins`
     client : `distributed.Client`, optional
-        Cluster to evaluate on. Numbers are the same to the last bit.
+        Cluster to evaluate on. The numbers are the same to the last bit.
     on_event : callable, optional
-        Gets a `DatasetsProgress` while the datasets are compiled.
+        Receives a `DatasetsProgress` while the datasets are compiled.
 
     Attributes
     ----------
     has : boolean array of shape (source, dataset)
-        Which source belongs to which dataset.
+        Whether a source contributes to a dataset.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class NormLikelihood:
         self.limits = self._limits()
 
     def close(self) -> None:
-        """Let the compiled datasets go."""
+        """Release the compiled datasets."""
         self._engine.close()
 
     def _limits(self) -> NormLimits:
@@ -132,7 +132,7 @@ class NormLikelihood:
         return NormLimits(*found)
 
     def _evaluate(self, norms: Array, label: Index) -> list[tuple[int, Array]]:
-        """Per dataset of a group: its number, and its values (4, source, energy, K)."""
+        """For each dataset of a group: its index, and its values (4, source, energy, K)."""
         active = [int(k) for k in self._numbers]
         asked = {k: norms[self.has[:, k], :, label[k]] for k in active if label[k] >= 0}
         n = norms.shape[-1]
@@ -157,7 +157,7 @@ class NormLikelihood:
         ----------
         norms : array of shape (source, energy, group, K)
         label : array of shape (dataset,)
-            Group of each dataset, below zero for none.
+            Group of each dataset, negative for none.
         """
         total = np.zeros((3, *norms.shape))
         lost = np.zeros_like(total)
@@ -167,7 +167,7 @@ class NormLikelihood:
         return Summed(*(total + lost))
 
     def npred(self, norms: Array, label: Index) -> Array:
-        """Predicted counts (source, energy, dataset) of all models at norms (source, energy, group)."""
+        """Return predicted counts (source, energy, dataset) of all models at norms (source, energy, group)."""
         result = np.full((*self.shape, self.n_datasets), np.nan)
         for k, values in self._evaluate(norms[..., None], label):
             result[self.has[:, k], :, k] = values[3, ..., 0]

@@ -1,4 +1,4 @@
-"""How datasets are put together: runs that are added up, groups that are evaluated, and their memory."""
+"""Partition of datasets into runs, which are summed, and groups, which are evaluated; and their memory."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ Described = DatasetSpec | NormSpec
 S = TypeVar("S", DatasetSpec, NormSpec)
 T = TypeVar("T")
 
-MAX_RUN = 8  # datasets that are added up where they are
-FEW = 32  # below so many runs, shorter ones
+MAX_RUN = 8  # largest number of datasets that are summed on their worker
+FEW = 32  # with fewer runs than this, runs are shorter
 GROUPS_PER_THREAD = 3
 
 
 def cube_of(dataset: Dataset, client: Client | None) -> CubeSource | xr.Dataset:
-    """Where the evaluation finds the data of a dataset.
+    """Return the source from which the evaluation reads the data of a dataset.
 
     Raises
     ------
     PlanError
-        If workers cannot reach them.
+        If workers cannot read them.
     """
     if dataset.stored is not None and client is not None:
         return dataset.stored
@@ -64,13 +64,13 @@ def cube_of(dataset: Dataset, client: Client | None) -> CubeSource | xr.Dataset:
 
 
 def cut_runs(specs: Sequence[T]) -> list[list[T]]:
-    """Cut datasets into fixed stretches; their length follows from the number of datasets alone."""
+    """Cut datasets into fixed runs, whose length depends only on the number of datasets."""
     length = min(max(len(specs) // FEW, 1), MAX_RUN)
     return [list(specs[i : i + length]) for i in range(0, len(specs), length)]
 
 
 def n_groups(n_runs: int, client: Client | None) -> int:
-    """Number of groups that so many runs, or datasets, make: a few per thread of the cluster."""
+    """Number of groups for a number of runs or datasets: a few per thread of the cluster."""
     if client is None:
         return min(n_runs, 1)
     with cluster_there(client):
@@ -79,12 +79,12 @@ def n_groups(n_runs: int, client: Client | None) -> int:
 
 
 def deal(items: Sequence[T], n: int) -> list[list[T]]:
-    """Deal out to n groups in turn: what lies together, and takes its time alike, comes to different ones."""
+    """Deal items to n groups in turn: neighbouring items, which take a similar time, go to different groups."""
     return [list(items[i::n]) for i in range(n)]
 
 
 def gather(groups: Sequence[Sequence[T]]) -> list[T]:
-    """What was dealt out, in its order."""
+    """Return the dealt items in their original order."""
     n = len(groups)
     return [groups[i % n][i // n] for i in range(sum(map(len, groups)))]
 
@@ -96,24 +96,24 @@ def plan_of(
     specs: Sequence[Described],
     cubes: int = 0,
 ) -> MemoryPlan | None:
-    """Share the memory of the workers out; None where they have no limit.
+    """Plan the use of the workers' memory; None if they have no memory limit.
 
     Parameters
     ----------
     client : `distributed.Client`
     build : callable
-        What compiles a group there.
+        The function that compiles a group.
     datasets : sequence of `Dataset`
     specs : sequence
         Their descriptions.
     cubes : int
-        Of predicted counts, that are held while a dataset is compiled.
+        Number of cubes of predicted counts that are held while a dataset is compiled.
     """
     room = room_on_workers(client, build, FIXED)
     if room is None or not specs:
         return None
     n_components = max(len(spec.components) for spec in specs)
-    kinds = {_block_of(d): d for d in datasets}  # those of a block are alike
+    kinds = {_block_of(d): d for d in datasets}  # datasets of the same block have the same size
     per_task = max(d.peak_bytes(cubes) for d in kinds.values())
     per_dataset = HELD + HELD_PER_COMPONENT * n_components
     return plan_memory(room, FIXED, per_task, per_dataset, len(specs))
@@ -124,7 +124,7 @@ def _block_of(dataset: Dataset) -> str:
 
 
 def own_models(models: Models, specs: Iterable[S]) -> tuple[dict[str, Any], list[S]]:
-    """Plain data of the models that any of some datasets has, and the datasets with their numbers in them."""
+    """Return plain data of the models that apply to some datasets, and the datasets with indices into these."""
     given = list(specs)
     chosen = sorted({k for spec in given for k in spec.components})
     place = {k: i for i, k in enumerate(chosen)}
@@ -135,7 +135,7 @@ def own_models(models: Models, specs: Iterable[S]) -> tuple[dict[str, Any], list
 
 
 def describe(runs: Sequence[Run], models: Models, budget: int | None) -> GroupSpec:
-    """Plain data of a group: its datasets, and those of the models that they have."""
+    """Return plain data of a group: its datasets, and the models that apply to them."""
     own, specs = own_models(models, (spec for run in runs for spec in run))
     remaining = iter(specs)
     return GroupSpec(own, [[next(remaining) for _ in run] for run in runs], budget)

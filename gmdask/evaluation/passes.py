@@ -1,4 +1,4 @@
-"""What one evaluation over all data gives, by the derivatives that were asked for."""
+"""Results of one evaluation over all data, by the order of derivatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class LocalPart:
-    """Local parameters of one dataset, and how they depend on the shared ones.
+    """Local parameters of one dataset, and their response to the shared ones.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Value:
     stats : array
         Statistic per dataset.
     floors : array
-        Per dataset, bins with counts that no component reaches.
+        Number of bins per dataset with counts, but without predicted counts from any component.
     """
 
     values: Array
@@ -60,14 +60,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Pass(Value):
-    """Evaluation with first derivatives, local parameters at their optimum.
+    """Evaluation with first derivatives, and local parameters at their optimum.
 
     Attributes
     ----------
     gradient, hessian : array of shape (S,), (S, S)
-        Of the profile likelihood by the shared parameters; `hessian` is the Gauss-Newton one.
+        Derivatives of the profile likelihood with respect to the shared parameters; `hessian` is the Gauss-Newton one.
     observed : array of shape (S, S), or None
-        Observed Hessian; only a `SecondOrderPass` has it.
+        Observed Hessian, of a `SecondOrderPass` only.
     """
 
     gradient: Array
@@ -82,7 +82,7 @@ class SecondOrderPass(Pass):
     Attributes
     ----------
     local : list of `LocalPart`
-        Empty where the evaluation was read from a checkpoint.
+        Empty if the evaluation was read from a checkpoint.
     """
 
     observed: Array = field()

@@ -1,4 +1,4 @@
-"""How far a parameter may move in one step, for the quadratic model of the statistic to mean anything."""
+"""Largest changes of parameters in one step, within which the quadratic model of the statistic is valid."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ Index = NDArray[np.intp]
 
 POSITION, ANGLE, SIZE = 0.2, 45.0, 0.02  # deg
 SHARE_OF_SIZE = 0.5
-NUMBER = 1.0  # of shapes and light curves
+NUMBER = 1.0  # for dimensionless parameters of shapes and light curves
 FACTOR = 3.0  # change of the logarithm of a flux
-NEARLY_ALL = 0.9  # of the energies: a flux may go through zero at one
+NEARLY_ALL = (
+    0.9  # fraction of the energies that counts, as a flux may pass through zero at one of them
+)
 
 
 class _Spectrum(NamedTuple):
-    """A spectral model, its parameters' positions among all, and factors to internal units."""
+    """A spectral model, the positions of its parameters among all, and factors to internal units."""
 
     model: SpectralModel
     at: Index
@@ -35,11 +37,10 @@ class _Spectrum(NamedTuple):
 class StepLimits:
     """Largest changes of parameters in one step.
 
-    A source that is moved by much more than its width, or the width of the PSF, is another
-    source: what derivatives at one place say of the other means nothing, and where a source is
-    faint a free step would be that long. Positions go 0.2 deg, sizes half of what they are, other angles an
-    eighth of a round. Parameters of spectra, on whatever scale, go as far as changes the flux by a factor
-    of 20 somewhere in the range of energies; amplitudes have bounds of their own.
+    If a source moves by much more than its width, or the width of the PSF, its derivatives are no longer
+    valid; for a faint source an unlimited step would be that long. Positions move by at most 0.2 deg,
+    sizes by half of their value, other angles by an eighth of a full turn. Parameters of spectra move as far as
+    changes the flux by a factor of 20 somewhere in the energy range; amplitudes are limited separately.
 
     Parameters
     ----------
@@ -52,8 +53,8 @@ class StepLimits:
     Attributes
     ----------
     sizes, even, moving : boolean array of shape (S,)
-        Parameters that are sizes of sources, those that count by their squares, and all that move what is
-        seen on the sky.
+        Parameters that are sizes of sources, those that enter only by their square, and all that change
+        positions or shapes on the sky.
     """
 
     def __init__(self, models: Models, chosen: Index, energies: Array) -> None:
@@ -94,7 +95,7 @@ class StepLimits:
         self.even = even[chosen]
 
     def __call__(self, x: Array) -> Array:
-        """Largest changes (S,) at some values."""
+        """Return the largest changes (S,) at some values."""
         values = self._start.copy()
         values[self._chosen] = x
         reach = np.maximum(self._absolute, self._share * np.abs(values))

@@ -1,4 +1,4 @@
-"""The joint fit: an objective over all datasets, minimisers, and results."""
+"""The joint fit: minimisation over all datasets, uncertainties, and results."""
 
 from gmdask.fit.checkpoint import Checkpoint
 from gmdask.fit.fit import Fit

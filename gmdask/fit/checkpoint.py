@@ -1,4 +1,4 @@
-"""The file from which a fit goes on after its process ended."""
+"""The checkpoint, from which a fit is resumed after its process ended."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the minimisation of a fit stands after a point was accepted.
+    """State of the minimisation of a fit after a point was accepted.
 
     Attributes
     ----------
     passes : int
         Evaluations over all data so far.
     search : `State`
-        Of the minimiser.
+        State of the minimiser.
     """
 
     passes: int
@@ -56,30 +56,30 @@ class Stage:
 
 
 class Checkpoint:
-    """A file, replaced whole at every accepted point, that a fit can go on from.
+    """A file that is replaced as a whole at every accepted point, and from which a fit can be resumed.
 
-    It is written while its lock is held.
+    It is written only while its lock is held.
 
     Parameters
     ----------
     path : str or path
-        In a folder that exists.
+        Path of the file; its folder must exist.
     asked : mapping, optional
-        Plain data to keep in it, such as where the inputs are.
+        Plain data to store in it, such as the paths of the inputs.
     lock : `Lock`, optional
-        That of the folder, where one is held already; by default one beside the file.
+        A lock of the folder, if one is held already; by default a lock beside the file is used.
 
     Attributes
     ----------
     changed : list of str
-        Once resumed: which versions are others than those that the fit began with.
+        After resuming: the versions that differ from those with which the fit was started.
     lock : `Lock`
         Held by a fit that writes the file.
 
     Notes
     -----
-    Numbers are written such that they are read to the same bits, and the file carries its own
-    checksum. The schema is ``data_schemas/1.0/checkpoint.json``.
+    Numbers are stored without rounding, and the file contains its own checksum. The schema is
+    ``data_schemas/1.0/checkpoint.json``.
     """
 
     def __init__(
@@ -95,28 +95,28 @@ class Checkpoint:
         return f"<Checkpoint {self.path}>"
 
     def begin(self, fit: Plain) -> None:
-        """Start the file of a new fit.
+        """Create the file of a new fit.
 
         Raises
         ------
         InputError
-            If there is the checkpoint of a fit that did not end, or something else.
+            If the file is the checkpoint of an unfinished fit, or something else.
         """
         if os.path.lexists(self.path) and not self._read()["done"]:
-            msg = f"{self.path}: is the checkpoint of a fit that did not end: resume it, or remove the file"
+            msg = f"{self.path}: is the checkpoint of an unfinished fit: resume it, or remove the file"
             raise InputError(msg)
         self._fit, self._empty = fit, True
         self._write(None, done=False)
 
     def resume(self, fit: Plain) -> Plain | None:
-        """State of the fit that the file is of, None if no point was accepted yet.
+        """Return the state of the fit in the file, None if no point was accepted yet.
 
         Raises
         ------
         InputNotFoundError
-            If there is no such file.
+            If the file does not exist.
         InputError
-            If it is of another fit, or no checkpoint.
+            If it belongs to another fit, or is not a checkpoint.
         """
         found = self._read()
         for key, expected in fit.items():
@@ -133,21 +133,21 @@ class Checkpoint:
 
     @property
     def asked(self) -> Plain:
-        """What was kept in the file with its start; see `resume` for the errors."""
+        """Data that was stored at the start of the fit; for errors see `resume`."""
         return dict(self._read()["asked"] or {})
 
     @property
     def done(self) -> bool:
-        """Whether the fit came to its end; see `resume` for the errors."""
+        """Whether the fit has finished; for errors see `resume`."""
         return bool(self._read()["done"])
 
     def write(self, stage: Stage, *, done: bool = False) -> None:
-        """Replace the file, so that at any moment there is one that is whole."""
+        """Replace the file atomically, so that there is a complete one at any time."""
         self._write(_plain_stage(stage), done=done)
         self._empty = False
 
     def discard_empty(self) -> None:
-        """Remove the file of a fit that began and came to no point."""
+        """Remove the file of a fit that was started but accepted no point."""
         if self._empty and self.lock.in_place():
             self.path.unlink(missing_ok=True)
 
@@ -171,17 +171,17 @@ class Checkpoint:
         try:
             data = read_bytes(self.path)
         except InputNotFoundError:
-            msg = f"{self.path}: there is no checkpoint to go on from"
+            msg = f"{self.path}: there is no checkpoint to resume from"
             raise InputNotFoundError(msg) from None
         try:
             found = decode_sealed(data, str(self.path))
         except (CorruptStoreError, ValueError, RecursionError) as error:
-            msg = f"{self.path}: is not a checkpoint, or is damaged: its checksum does not fit its content"
+            msg = f"{self.path}: is not a checkpoint, or is damaged: its checksum does not match its content"
             raise InputError(msg) from error
         if found.get("schema") != SCHEMA:
             msg = f"{self.path}: is not a checkpoint, expected the schema {SCHEMA!r}"
             raise InputError(msg)
-        # the state may be large, and is compared with the fit that it is of
+        # the state may be large, and is checked later against its fit
         state = {"state": None} if isinstance(found.get("state"), dict) else {}
         problems = schema_problems({"sha256": sha256(data)} | found | state, "checkpoint.json", 1)
         if problems:
@@ -189,14 +189,14 @@ class Checkpoint:
         return found
 
 
-# --- what a fit is of ------------------------------------------------------------------
+# --- identity of a fit -----------------------------------------------------------------
 
 
 def identity(datasets: Datasets, models: Models, backend: str) -> Plain:
-    """What has to be the same where a fit goes on.
+    """Return what must be the same when a fit is resumed.
 
-    Datasets stand for their stored content, or for their data where they are in memory; models
-    for all but the values of free parameters, and errors.
+    Datasets are identified by their stored content, or by their data if they are in memory; models
+    by everything except the values of free parameters and the errors.
     """
     return {
         "response": datasets.response,
@@ -207,7 +207,7 @@ def identity(datasets: Datasets, models: Models, backend: str) -> Plain:
 
 
 def unlike(key: str, found: object, expected: object) -> str:
-    """Why a fit cannot go on, a part of its identity being another one."""
+    """Explain why a fit cannot be resumed when a part of its identity differs."""
     if key in ("response", "backend"):
         return f"is the checkpoint of a fit with {key} {found!r}, and cannot be resumed with {expected!r}"
     return f"is the checkpoint of a fit with another {key}, and cannot be resumed with this"
@@ -238,7 +238,7 @@ def _digest(data: Any) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of the libraries, and the type of the processor, on which the last bits may depend."""
+    """Return the versions of libraries, and the processor type, which may affect the last bits."""
     found = {"python": platform.python_version(), "processor": _processor()}
     return found | {package: version(package) for package in PACKAGES}
 
@@ -267,7 +267,7 @@ def _plain_stage(stage: Stage) -> Plain:
 
 
 def stage_from(data: Plain, objective: Objective, path: str | Path) -> Stage:
-    """Return the stage that was written, of the same objective.
+    """Return the stage that was stored, for the same objective.
 
     Parameters
     ----------
@@ -275,18 +275,18 @@ def stage_from(data: Plain, objective: Objective, path: str | Path) -> Stage:
         State of a checkpoint.
     objective : `Objective`
     path : str or path
-        The checkpoint, for errors.
+        The checkpoint, for error messages.
 
     Raises
     ------
     InputError
-        If something is missing, or not of the type or shape that the objective asks for.
+        If something is missing, or has another type or shape than the objective requires.
     """
     try:
         return _stage_from(data, objective)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        msg = f"{path}: the state of the fit is not what is expected: {told}"
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        msg = f"{path}: the state of the fit is invalid: {reason}"
         raise InputError(msg) from error
 
 
@@ -308,7 +308,7 @@ def _stage_from(data: Plain, objective: Objective) -> Stage:
 def _numbers(
     data: Plain, key: str, shape: tuple[int, ...] | None, *, finite: bool = True
 ) -> NDArray[np.float64]:
-    """Array of plain data, of any length where no shape is given; a ValueError names what is wrong."""
+    """Return an array from plain data, of any length if no shape is given; a ValueError names what is wrong."""
     array: NDArray[Any] = np.array(data[key])
     expected = (len(array),) if shape is None else shape
     fits = array.size == np.prod(expected) and (array.shape == expected or array.size == 0)

@@ -1,4 +1,4 @@
-"""Time that a fit takes, and may take."""
+"""Measurement and limits of the time of a fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOCK_TIMEOUT = 5.0  # s
 
 
 class Clock:
-    """Wall and processor time since it was made, workers included."""
+    """Wall and processor time since its creation, including the workers."""
 
     def __init__(self, client: Client | None) -> None:
         self._client = client
@@ -35,19 +35,19 @@ class Clock:
                 times = self._client.run(
                     time.process_time, on_error="return", callback_timeout=CLOCK_TIMEOUT
                 )
-        except (TimeoutError, OSError):  # one that hangs, or is gone, does not answer
+        except (TimeoutError, OSError):  # a worker that hangs or is lost does not answer
             return {}
         return {worker: s for worker, s in times.items() if isinstance(s, float)}
 
     def read(self) -> tuple[float, float]:
-        """Seconds: wall, processor."""
+        """Return wall and processor time in seconds."""
         there = self._workers()
         workers = sum(seconds - self._there.get(worker, 0.0) for worker, seconds in there.items())
         return time.perf_counter() - self._wall, time.process_time() - self._here + workers
 
 
 def seconds_of(limit: float | str | u.Quantity) -> float:
-    """Seconds of a time limit.
+    """Return a time limit in seconds.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def seconds_of(limit: float | str | u.Quantity) -> float:
         time_ = u.Quantity(limit)
         unit = time_.unit if time_.unit != u.dimensionless_unscaled else u.s
         seconds = float((time_.value * unit).to_value(u.s))
-    except (TypeError, ValueError):  # astropy's of units among them
+    except (TypeError, ValueError):  # including astropy's unit errors
         seconds = math.nan
     if not seconds > 0:
         msg = f"time_limit is {limit!r}, expected a positive number of seconds, or a time such as '10 min'"

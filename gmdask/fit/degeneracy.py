@@ -1,4 +1,4 @@
-"""Directions in which parameters move together and the statistic does not feel it."""
+"""Degenerate directions, along which parameters change together without a change of the statistic."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ __all__ = ["degeneracies", "described"]
 
 Array = NDArray[np.float64]
 
-FLAT = 1e-8  # curvature along a direction, of that which one parameter alone has
-SMALL = 0.05  # weight, of the largest, that is not told
+FLAT = (
+    1e-8  # curvature along a direction, relative to that along one parameter, that counts as zero
+)
+SMALL = 0.05  # weights below this fraction of the largest are not listed
 SHOWN = 4
 
 
@@ -28,18 +30,18 @@ def degeneracies(
     objective : `Objective`
     point : `SecondOrderPass`
     names : list of str
-        Of all parameters.
+        Names of all parameters.
 
     Returns
     -------
     directions : list of dict
-        Weight of each parameter that takes part, the largest 1, in units of the error that the
-        parameter has with all others fixed. Local parameters that follow are among them.
+        Weight of each participating parameter, the largest being 1, in units of the error that the
+        parameter has with all others fixed. Local parameters that respond are included.
 
     Notes
     -----
-    From the eigenvectors of the Gauss-Newton Hessian of the profile likelihood, scaled to what it is
-    with all else fixed: a parameter that local ones make up for is degenerate by itself. Where there
+    They are found from the eigenvectors of the Gauss-Newton Hessian of the profile likelihood, scaled to its
+    value with all else fixed: a parameter that local ones can compensate is degenerate by itself. If there
     are several directions, they are combined such that each has a parameter of its own.
     """
     lower, upper = objective.limits()
@@ -70,7 +72,7 @@ def degeneracies(
 
 
 def _given_to_local(parts: list[LocalPart], n: int) -> Array:
-    """What local parameters take of the curvature of the shared ones (S,)."""
+    """Part of the curvature along the shared parameters (S,) that local parameters take up."""
     taken = np.zeros(n)
     for part in parts:
         curvature = np.linalg.pinv(part.block.inverse, hermitian=True)
@@ -81,7 +83,7 @@ def _given_to_local(parts: list[LocalPart], n: int) -> Array:
 
 
 def _followers(parts: list[LocalPart], moved: Array) -> list[tuple[int, float]]:
-    """Positions of local parameters, and how far they follow, in units of their errors."""
+    """Positions of local parameters, and how far they respond, in units of their errors."""
     found: list[tuple[int, float]] = []
     for part in parts:
         variance = np.diag(part.block.inverse)
@@ -92,7 +94,7 @@ def _followers(parts: list[LocalPart], moved: Array) -> list[tuple[int, float]]:
 
 
 def described(direction: dict[str, float]) -> str:
-    """A direction in words."""
+    """Describe a direction in words."""
     some = list(direction.items())[:SHOWN]
     text = " ".join(f"{weight:+.2f} {name}" for name, weight in some)
     return text + (f" and {len(direction) - SHOWN} more" if len(direction) > SHOWN else "")

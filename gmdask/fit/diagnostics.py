@@ -1,4 +1,4 @@
-"""What is told of a minimum: its status, the parameters concerned, and all of it in words."""
+"""Assessment of a minimum: its status, the parameters concerned, and a message."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ WORDS = {
     Status.AT_LIMITS: "converged, with parameters at their limits: {names}",
     Status.DEGENERATE: "no unique minimum, as some parameters are degenerate",
     Status.UNRESOLVED: "converged, but sizes of sources are compatible with 0: {names}",
-    Status.STALLED: "stopped: the data may not bound {names}, which stay where they are",
-    Status.UNCONSTRAINED: "the data say nothing about {names}, which stay where they were",
+    Status.STALLED: "stopped: the data may not constrain {names}, which keep their values",
+    Status.UNCONSTRAINED: "the data do not depend on {names}, which keep their values",
     Status.MAX_PASSES: "stopped at the largest number of passes",
     Status.TIME_LIMIT: "stopped at the time limit: best point kept",
     Status.INTERRUPTED: "interrupted: best point kept",
@@ -44,9 +44,9 @@ class Ending:
     ----------
     status : `Status`
     concerned : tuple of str
-        Names of the parameters because of which it is not another one.
+        Names of the parameters that caused this status.
     message : str
-        The same in words, with what else there is to know.
+        Description in words, including further remarks.
     """
 
     status: Status
@@ -62,20 +62,20 @@ def ending_of(
     flat: list[dict[str, float]],
     more: Sequence[str] = (),
 ) -> Ending:
-    """Judge a minimum.
+    """Assess a minimum.
 
     Parameters
     ----------
     objective : `Objective`
     minimum : `Minimum`
     names : sequence of str
-        Of all parameters.
+        Names of all parameters.
     found : `Uncertainty` or None
-        Where errors were computed.
+        Uncertainties, if they were computed.
     flat : list of dict
         See `degeneracies`.
     more : sequence of str
-        What else there is to know.
+        Further remarks.
     """
     status, concerned = _status(objective, minimum, names, found, flat)
     nothing = status is Status.UNCONSTRAINED and _constrains_nothing(
@@ -85,7 +85,7 @@ def ending_of(
     if status.success and minimum.edm > TOLERANCES.edm:
         notes.append(ROUGH)
     notes += [
-        f"degenerate, and not in the errors: {described(direction)}, in units of what each has as error "
+        f"degenerate, and not in the errors: {described(direction)}, in units of the error of each "
         "with the others fixed"
         for direction in flat[:DIRECTIONS_SHOWN]
     ]
@@ -95,7 +95,7 @@ def ending_of(
         notes += _on_errors(objective, names, found)
     unreached = int(minimum.point.floors.sum())
     if unreached:
-        notes.append(f"{unreached} bins with counts that no component reaches")
+        notes.append(f"{unreached} bins with counts that no component predicts")
     return Ending(status, tuple(concerned), "; ".join([*notes, *more]))
 
 
@@ -131,21 +131,21 @@ def _status(
 
 
 def _linear(objective: Objective, point: Pass) -> NDArray[np.bool_]:
-    """Shared parameters (S,) along which the statistic falls on, without any curvature."""
+    """Shared parameters (S,) along which the statistic keeps falling, without any curvature."""
     diagonals = [np.diag(h) for h in (point.hessian, point.observed) if h is not None]
     around = objective.flat_angles(point)
     return np.asarray((point.gradient != 0) & ~np.any(diagonals, axis=0) & ~around)
 
 
 def _constrains_nothing(point: Pass, objective: Objective, found: Uncertainty | None) -> bool:
-    """Whether no free parameter has an error; before errors are known, whether no bin is used."""
+    """Whether no free parameter has an error; before errors are computed, whether no bin is used."""
     if found is None:
         return not point.stats.any()
     return not (found.matrix.diagonal()[objective.free] > 0).any()
 
 
 def _on_errors(objective: Objective, names: Sequence[str], found: Uncertainty | None) -> list[str]:
-    """What there is to know about the errors."""
+    """Return remarks on the errors."""
     notes: list[str] = []
     if found is None:
         return notes

@@ -64,42 +64,43 @@ class Fit(KnownAttributes):
     Parameters
     ----------
     datasets : `Datasets`
-        They get copies of the models, and follow the fitted values.
+        They receive copies of the models, which are updated to the fitted values.
     client : `distributed.Client`, optional
-        Cluster to evaluate on; by default this process. Numbers are the same to the last bit.
+        Cluster to evaluate on; by default this process. The numbers are the same to the last bit.
     response : {"exact", "gammapy"}, optional
-        How sources become counts, told to the datasets; by default what each was told before.
+        How predicted counts are computed; set for the datasets. By default their setting is kept.
     backend : {"newton", "minuit"}
-        A damped Newton method, or MIGRAD with the exact gradient and Hessian.
+        A trust-region Newton method, or MIGRAD with the exact gradient and Hessian.
     max_passes : int
         Largest number of evaluations over all data.
     time_limit : float, str or `~astropy.units.Quantity`, optional
-        Time, in s if it has no unit, after which the minimisation begins no other evaluation.
+        Time, in s if it has no unit, after which the minimisation starts no further evaluation.
     checkpoint : str, path or `Checkpoint`, optional
-        File that holds, from every accepted point on, all that the fit needs to go on.
+        File that is written at every accepted point, and contains all that is needed to resume the fit.
     resume : bool
-        Go on from that file: with the same datasets, models and backend, to the same bits as
+        Whether to resume from that file, with the same datasets, models and backend; the result is the same, to
+        the last bit, as without the interruption.
         if the fit had never stopped.
     on_event : callable, optional
-        Gets the events of the fit; see `gmdask.events`.
+        Receives the events of the fit; see `gmdask.events`.
     events : str or path, optional
-        File to which they are appended; see `gmdask.events.read_events`.
+        File to which events are appended; see `gmdask.events.read_events`.
 
     Attributes
     ----------
     bus : `gmdask.events.Bus`
-        Others subscribe to the events here.
+        Further listeners can subscribe to the events here.
 
     Notes
     -----
-    Every pass takes PSF, energy dispersion and pixels at its own parameters, so that a value never
-    depends on the path taken. Steps are made with the Gauss-Newton Hessian; errors come from the
-    observed one.
+    Every pass evaluates PSF, energy dispersion and pixels at its own parameters, so that the statistic never
+    depends on the path taken. Steps use the Gauss-Newton Hessian far from the minimum; errors come from
+    the observed one.
 
-    A fit that stops at `max_passes` or `time_limit` gives its best point, without success; so does
-    one that is interrupted (Ctrl-C), as the `result` of the `FitInterrupted` it raises. In all
-    three the models hold that point. The checkpoint stays, for ``resume=True``; that of a fit that
-    ended is marked as done, and may be written over.
+    A fit that stops at `max_passes` or `time_limit` returns its best point, without success; a fit that is
+    interrupted (Ctrl-C) raises `FitInterrupted`, whose `result` is the best point. In all these cases
+    the models hold that point, and the checkpoint is kept for ``resume=True``. The checkpoint of a finished
+    fit is marked as done, and may be overwritten.
     """
 
     def __init__(
@@ -120,10 +121,10 @@ class Fit(KnownAttributes):
             msg = f"backend {backend!r} is not one of {BACKENDS}"
             raise InputError(msg)
         if not (isinstance(max_passes, int) and max_passes >= 1):
-            msg = f"max_passes is {max_passes!r}, expected a whole number from 1"
+            msg = f"max_passes is {max_passes!r}, expected a positive integer"
             raise InputError(msg)
         if resume and checkpoint is None:
-            msg = "resume needs the checkpoint to go on from"
+            msg = "resume needs the checkpoint to resume from"
             raise InputError(msg)
         self._seconds = math.inf if time_limit is None else seconds_of(time_limit)
         if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
@@ -154,14 +155,14 @@ class Fit(KnownAttributes):
     stat_contour = stat_contour
 
     def dashboard(self, *, address: str = "127.0.0.1", port: int = 0) -> Dashboard:
-        """Live view of this fit in a notebook or browser, to be called before it runs.
+        """Show a live view of this fit in a notebook or browser; call it before the fit runs.
 
         Parameters
         ----------
         address : str
-            Of this machine, to listen on.
+            Address of this machine to listen on.
         port : int
-            0 takes a free one.
+            Port to listen on; 0 chooses a free one.
         """
         feed = from_above("gmdask.dashboard", "BusFeed")(self.datasets)
         dashboard: type[Dashboard] = from_above("gmdask.dashboard", "Dashboard")
@@ -170,12 +171,12 @@ class Fit(KnownAttributes):
         return view
 
     def run(self, models: Models) -> FitResult:
-        """Optimize, then compute the covariance.
+        """Minimise, and compute the covariance.
 
         Parameters
         ----------
         models : `Models`
-            The global models, which get the fitted values, errors and covariance.
+            The global models, which are set to the fitted values, errors and covariance.
 
         Returns
         -------
@@ -184,29 +185,29 @@ class Fit(KnownAttributes):
         Raises
         ------
         FitInterrupted
-            On a KeyboardInterrupt, once a point was accepted.
+            On a KeyboardInterrupt after a point was accepted.
         FitError
             If the fit cannot be started, or the cluster is lost.
         """
         return self._fit(models, minimise=True, errors=True)
 
     def optimize(self, models: Models) -> FitResult:
-        """Find the minimum; errors are left as they are.
+        """Find the minimum; errors are not changed.
 
         Parameters
         ----------
         models : `Models`
-            The global models, which get the fitted values.
+            The global models, which are set to the fitted values.
         """
         return self._fit(models, minimise=True, errors=False)
 
     def covariance(self, models: Models) -> FitResult:
-        """Compute the covariance at the present values.
+        """Compute the covariance at the current values.
 
         Parameters
         ----------
         models : `Models`
-            The global models, which get errors and covariance.
+            The global models, whose errors and covariance are set.
         """
         return self._fit(models, minimise=False, errors=True)
 
@@ -229,7 +230,7 @@ class Fit(KnownAttributes):
     def _failure_told(self) -> Iterator[None]:
         try:
             yield
-        except FitInterrupted:  # its end was told, with its result
+        except FitInterrupted:  # its end was reported, with its result
             raise
         except BaseException as error:
             self.bus(FitFailed(str(error) or type(error).__name__))
@@ -248,7 +249,7 @@ class Fit(KnownAttributes):
 
     @contextmanager
     def _checkpointed(self, models: Models) -> Iterator[dict[str, Any] | None]:
-        """What the checkpoint holds of a fit that goes on."""
+        """Start or resume the checkpoint; yields its state, None for a new fit."""
         if self._checkpoint is None:
             yield None
             return
@@ -306,7 +307,7 @@ class Fit(KnownAttributes):
         except KeyboardInterrupt:
             if work.stage is None:
                 raise
-            self._keep(work.stage)  # it may have been interrupted before
+            self._keep(work.stage)  # the interruption may have come before it was written
             best = work.best(Status.INTERRUPTED)
             raise FitInterrupted(
                 self._conclude(models, objective, best, clock, errors=False)
@@ -324,7 +325,7 @@ class Fit(KnownAttributes):
         *,
         errors: bool,
     ) -> FitResult:
-        """Errors, unless it was cut short, and the result."""
+        """Compute errors, unless the fit was cut short, and return the result."""
         passes = objective.passes
         found = None
         if errors and minimum.status not in CUT_SHORT:
@@ -339,7 +340,7 @@ class Fit(KnownAttributes):
         return self._result(models, objective, minimum, found, passes, clock)
 
     def _keep(self, stage: Stage, *, done: bool = False) -> None:
-        """Write the checkpoint; where that fails, the fit goes on without, and tells it once."""
+        """Write the checkpoint; if that fails, report it once and continue without."""
         if self._checkpoint is None:
             return
         try:

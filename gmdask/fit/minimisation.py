@@ -1,4 +1,4 @@
-"""The minimisation of a fit over all data: its stages, its limits, and what is told of it."""
+"""The minimisation of a fit over all data, with its limits and callbacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 class Minimisation:
-    """One minimisation, which knows the best point at any moment.
+    """One minimisation, which always knows its best point.
 
     Parameters
     ----------
@@ -33,18 +33,18 @@ class Minimisation:
     max_passes : int
         Largest number of evaluations.
     seconds : float
-        Time after which no further evaluation is begun.
+        Time after which no further evaluation is started.
     on_pass : callable
-        Gets every evaluation.
+        Receives every evaluation.
     on_accept : callable
-        Gets the stage at every accepted point.
+        Receives the stage at every accepted point.
     stage : `Stage`, optional
-        Where an earlier minimisation of the same stood.
+        Stage of an earlier minimisation to continue from.
 
     Attributes
     ----------
     stage : `Stage` or None
-        The last accepted point, and all that is needed to go on from it.
+        The last accepted point, with all that is needed to continue from it.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Minimisation:
             objective.passes = stage.passes
 
     def run(self) -> Minimum[Pass]:
-        """Minimise, as far as time allows."""
+        """Minimise, until the time limit."""
         self._objective.end_time = self._end_time
         try:
             return self._migrad() if self._backend == "minuit" else self._newton()
@@ -77,7 +77,7 @@ class Minimisation:
             self._objective.end_time = math.inf
 
     def best(self, status: Status) -> Minimum[Pass]:
-        """The best point accepted so far."""
+        """Return the best point accepted so far."""
         assert self.stage is not None
         point = self.stage.search.point
         nothing: NDArray[np.bool_] = np.zeros(len(point.shared), dtype=bool)

@@ -1,4 +1,4 @@
-"""MINUIT through iminuit as minimiser."""
+"""Minimisation with MINUIT, through iminuit."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["migrad"]
 
 Array = NDArray[np.float64]
 
-NEAR = 1e-3  # expected distance to the minimum at which a step that does not help ends the search
-HUGE = 1e30  # in place of a statistic that is not finite
+NEAR = 1e-3  # expected distance to the minimum below which an unsuccessful step ends the search
+HUGE = 1e30  # replaces a statistic that is not finite
 
 
 class _OutOfPassesError(Exception):
-    """MIGRAD asks for one evaluation too many."""
+    """MIGRAD requests more evaluations than allowed."""
 
 
 class _Scaled:
-    """The objective around a point, in units of the expected errors, less its value there.
+    """The objective around a point, in units of the expected errors, and relative to its value there.
 
-    Subtracting the value gives Minuit numbers it can use: near 1e8 the statistic loses the
-    digits it needs. Every point is evaluated once.
+    The value is subtracted because near 1e8 the statistic lacks the digits that MINUIT needs. Every point is
+    evaluated once.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class _Scaled:
         return self._kept[key]
 
     def _continued(self, u: Array) -> tuple[float, Array, Array]:
-        """Value, gradient and Hessian; beyond a limit, the quadratic model at the limit.
+        """Return value, gradient and Hessian; beyond a limit, those of the quadratic model at the limit.
 
-        MINUIT's own transformation of limited parameters makes steps that are out of all
-        proportion where only one side is limited.
+        MINUIT's own transformation of limited parameters makes much too large steps if a parameter has
+        a limit on one side only.
         """
         inside = np.clip(u, self._low, self._high)
         found = self.at(inside)
@@ -86,7 +86,7 @@ class _Scaled:
         return float(value), gradient + hessian @ beyond, hessian
 
     def minuit(self) -> Minuit:
-        """Minuit at the point; what is pushed against a limit is fixed there."""
+        """Create a Minuit object at the point; parameters that are pushed against a limit are fixed."""
         n = len(self.scale)
         minuit = Minuit(
             lambda u: self._continued(u)[0],
@@ -111,21 +111,21 @@ def migrad(
     on_pass: Callable[[Pass, float, bool], None],
     on_accept: Callable[[Pass], None],
 ) -> Minimum[Pass]:
-    """Minimise with MIGRAD, taking the response anew until it stays.
+    """Minimise with MIGRAD, and repeat with an updated response until it does not change.
 
     Parameters
     ----------
     objective : `Objective`
     point : `Pass`, optional
-        Accepted point from which to go on.
+        Accepted point to continue from.
     tolerance : float
-        Expected distance to the minimum, with a fresh response, at which to stop.
+        Expected distance to the minimum, with an updated response, at which to stop.
     max_passes : int
         Largest number of evaluations.
     on_pass : callable
-        Told every evaluation; see `gmdask.optimize.trust_region.minimise`.
+        Receives every evaluation; see `gmdask.optimize.trust_region.minimise`.
     on_accept : callable
-        Told every point, with a fresh response, that was accepted.
+        Receives every accepted point, with an updated response.
     """
     problem = objective.problem()
     lower, upper = problem.lower, problem.upper
@@ -158,6 +158,6 @@ def migrad(
             near = problem.rough or distance(point) < NEAR
             return ended(point, Status.CONVERGED if near else Status.STALLED)
         point = fresh
-        if complete:  # with more passes it would have come to another point
+        if complete:  # with more passes, it would have reached another point
             on_accept(point)
     return ended(point, Status.CONVERGED)

@@ -1,7 +1,7 @@
-"""Profiles of the joint likelihood: some parameters held, all others at their optimum.
+"""Profiles of the joint likelihood: some parameters are held, all others are at their optimum.
 
-Points of a profile are independent of each other, and go on together: each round evaluates all that
-are not at their optimum yet.
+The points of a profile are independent, and are minimised together: each round evaluates all points
+that have not reached their optimum yet.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Index = NDArray[np.intp]
 
 TOLERANCES = Tolerances(
     edm=1e-6, near=0.0
-)  # an optimum that is only stepped on needs no second derivatives
+)  # an optimum that is only passed through needs no second derivatives
 MAX_ROUNDS = 60
-LEVEL = 2e-5  # of a rise of the statistic
+LEVEL = 2e-5  # accuracy of a crossing, relative to the rise of the statistic
 MAX_CROSSINGS = 30
-AT_ONCE = 16  # points in one round
-LOWER = 1e-2  # fall of the statistic that is another minimum
+AT_ONCE = 16  # number of points evaluated in one round
+LOWER = 1e-2  # decrease of the statistic that indicates another minimum
 
 
 def hold(
@@ -46,11 +46,11 @@ def hold(
     ----------
     objective : `Objective`
     starts : sequence of array of shape (N,)
-        All parameters: those held have the values of the point, the others start from theirs.
+        All parameters: the held ones have the values of the point, the others their start values.
     held : array
-        Positions among the shared parameters of those held.
+        Positions of the held parameters among the shared ones.
     reoptimize : bool
-        Whether the others go to their optimum; local ones, too.
+        Whether the others, including local ones, are minimised.
 
     Returns
     -------
@@ -85,21 +85,21 @@ def hold(
 
 
 def _holding(problem: Problem, point: Pass, held: Index) -> Problem:
-    """The problem with some parameters between limits that are their values."""
+    """Return the problem with some parameters fixed by limits at their values."""
     lower, upper = problem.lower.copy(), problem.upper.copy()
     lower[held] = upper[held] = point.shared[held]
     return replace(problem, lower=lower, upper=upper)
 
 
 class Crossings(NamedTuple):
-    """Where a profile has risen by some amounts along some directions.
+    """Distances along directions at which a profile has risen by given amounts.
 
     Attributes
     ----------
     distance : array of shape (ray,)
-        In units of the directions; NaN where it does not rise as much within limits.
+        In units of the directions; NaN if the profile does not rise that much within the limits.
     lower : bool
-        Whether there is a point below the one it began from.
+        Whether a point is lower than the one from which the profile started.
     """
 
     distance: Array
@@ -107,7 +107,7 @@ class Crossings(NamedTuple):
 
 
 class _Ray:
-    """One direction: the bracket of its crossing, and the point of the profile last found."""
+    """One direction: the bracket of its crossing, and the last point of the profile."""
 
     def __init__(self, point: Pass, farthest: float, first: float) -> None:
         self.point, self.at, self.before = point, min(first, farthest), 0.0
@@ -128,7 +128,7 @@ class _Ray:
         if self.outer - self.inner < 1e-9 * self.outer:
             self.done = self.crossed = True
         new = math.nan
-        if excess > 0 and slope > 0:  # the root of the rise is nearly linear
+        if excess > 0 and slope > 0:  # the square root of the rise is nearly linear
             root = math.sqrt(excess)
             new = self.at - (root - math.sqrt(rise)) * 2 * root / slope
         if not self.inner < new < self.outer:
@@ -147,7 +147,7 @@ def cross(
     *,
     reoptimize: bool = True,
 ) -> Crossings:
-    """Find where the profile has risen by some amounts.
+    """Find where the profile has risen by given amounts.
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ def cross(
     best : `Pass`
         Minimum, with gradient and Hessian.
     held : array of shape (F,)
-        Positions among the shared parameters of those that are moved.
+        Positions of the moved parameters among the shared ones.
     directions : array of shape (ray, F)
     rises : array of shape (ray,)
-        Of the statistic.
+        Rises of the statistic.
     reoptimize : bool
-        Whether all others go to their optimum.
+        Whether all other parameters are minimised.
     """
     follow, curvature = _response(best, held, reoptimize=reoptimize)
     lower, upper = (limit[held] for limit in objective.limits())
@@ -171,7 +171,7 @@ def cross(
         moving = direction != 0
         farthest = float(np.min(limit[moving] / direction[moving], initial=np.inf))
         slope = float(best.gradient[held] @ direction)
-        first = rise / slope if slope > 0 else 1.0  # where the statistic is linear
+        first = rise / slope if slope > 0 else 1.0  # for a linear statistic
         rays.append(_Ray(best, farthest, math.sqrt(rise / bend) if bend > 0 else first))
     below = False
     for _ in range(MAX_CROSSINGS):
@@ -196,7 +196,7 @@ def cross(
 
 
 def _response(best: Pass, held: Index, *, reoptimize: bool) -> tuple[Array, Array]:
-    """How all shared parameters (S, F) follow the held ones, and the curvature (F, F) of the profile."""
+    """Return the response of all shared parameters (S, F) to the held ones, and the curvature (F, F) of the profile."""
     hessian, n = best.hessian, len(best.shared)
     follow = np.zeros((n, len(held)))
     follow[held, np.arange(len(held))] = 1.0

@@ -1,4 +1,4 @@
-"""What a fit tells of itself, as events."""
+"""Events that a fit sends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gmdask.models import BackgroundIRFModel, Models
 
 __all__ = ["FitReporter"]
 
-MANY = 1000  # shared parameters above which errors are not worth their time at every point
+MANY = 1000  # with more shared parameters than this, errors are not computed at every point
 
 
 class FitReporter:
-    """Tells what happens in one fit.
+    """Sends the events of one fit.
 
     Parameters
     ----------
     send : callable
-        Gets the events.
+        Receives the events.
     datasets : `Datasets`
     models : `Models`
         The global models.
@@ -36,12 +36,12 @@ class FitReporter:
         self._norms = _norms(datasets, models)
 
     def begun(self, passes: int) -> None:
-        """Tell of what the fit is, how memory is planned, and that operators are on their way.
+        """Report what is fitted, how memory is planned, and that operators are being compiled.
 
         Parameters
         ----------
         passes : int
-            Made before, where the fit goes on.
+            Number of passes made before the fit was resumed.
         """
         objective, names = self._objective, self._parameters.names
         free = [(names[i], str(self._parameters[i].unit)) for i in map(int, objective.shared)]
@@ -61,14 +61,14 @@ class FitReporter:
         self._send(CompileEnd(len(self._datasets), objective.n_groups))
 
     def accepted(self, stage: Stage) -> None:
-        """Tell the point at which the fit stands, with errors by the Gauss-Newton Hessian."""
+        """Report the current point of the fit, with errors from the Gauss-Newton Hessian."""
         errors, point = None, stage.search.point
         if len(point.shared) <= MANY:
             errors = tuple(quick_errors(point, *self._objective.limits()).tolist())
         self._tell(point, stage.passes, errors)
 
     def ended(self, point: Pass, passes: int) -> None:
-        """Tell the point of the result, with its errors."""
+        """Report the point of the result, with its errors."""
         shared = map(int, self._objective.shared)
         errors = tuple(float(self._parameters[i].error) for i in shared)
         self._tell(point, passes, errors if len(errors) <= MANY else None)
@@ -83,13 +83,13 @@ class FitReporter:
 
 
 def _store(datasets: Datasets) -> str | None:
-    """The one store that all datasets are of."""
+    """URL of the store, if all datasets come from one."""
     urls = {None if dataset.stored is None else dataset.stored.url for dataset in datasets}
     return urls.pop() if len(urls) == 1 else None
 
 
 def _norms(datasets: Datasets, models: Models) -> list[int | None] | None:
-    """Position of the background norm of each dataset among all parameters."""
+    """Position of each dataset's background norm among all parameters."""
     parameters, at = models.parameters, {}
     for model in models:
         if isinstance(model, BackgroundIRFModel):

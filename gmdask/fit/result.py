@@ -1,4 +1,4 @@
-"""What a fit gives back."""
+"""The result of a fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gmdask.optimize.status import Status
 
 __all__ = ["FitResult", "shown"]
 
-SHOWN = 40  # free parameters in a text
+SHOWN = 40  # number of free parameters in a printed result
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class FitResult(Hinting):
     status : `Status`
         How the fit ended.
     concerned : tuple of str
-        Names of the parameters because of which it is this status: those at limits, degenerate, or not
-        bounded by the data.
+        Names of the parameters that caused this status: those at limits, degenerate, or not
+        constrained by the data.
     message : str
-        The same in words, with what else there is to know about it.
+        Description in words, including further remarks.
     success : bool
         Whether it converged, within the limits.
     total_stat : float
@@ -39,27 +39,27 @@ class FitResult(Hinting):
     parameters : `Parameters`
         Copies of all parameters with values and errors.
     passes : int
-        Evaluations over all data up to convergence, each with the response taken anew.
+        Evaluations over all data up to convergence, each with an updated response.
     passes_errors : int
-        Evaluations over all data after it, for errors and confirmation.
+        Evaluations over all data after convergence, for errors and confirmation.
     edm : float
         Expected distance to the minimum, in the statistic.
     covariance : `Covariance` or None
-        Of all parameters, held in blocks where there are more than 1000.
+        Covariance of all parameters, in blocks if there are more than 1000.
     degeneracies : list of dict
-        Directions that the statistic does not feel: the weight of each parameter, the largest 1,
-        in units of the error that it has with all others fixed. Found where errors are.
+        Directions along which the statistic does not change: the weight of each parameter, the largest being 1,
+        in units of the error that it has with all others fixed. Computed together with errors.
     upper_limits : dict
-        By name: upper limits of sizes of sources that cannot be told from 0, where the profile of the
-        statistic has risen by 4. Found where errors are.
+        By name: upper limits on the sizes of sources that are compatible with 0, where the profile of the
+        statistic has risen by 4. Computed together with errors.
     n_unreached : int
-        Bins with counts that no component reaches; each count costs 115.13.
+        Number of bins with counts that no component predicts; each count adds 115.13.
     wall_s, cpu_s : float
-        Time spent; processor time of this process and of the workers.
+        Time spent; processor time includes the workers.
     backend : {"newton", "minuit"}
-        What minimised.
+        Minimiser.
     response : {"exact", "gammapy", "mixed"}
-        How sources became counts; see `Datasets.response`.
+        How predicted counts were computed; see `Datasets.response`.
     """
 
     status: Status
@@ -125,7 +125,7 @@ class FitResult(Hinting):
         )
 
     def _errors(self) -> list[float]:
-        """Errors that this fit found, 0 where it found none."""
+        """Errors determined by this fit, 0 if not determined."""
         known = self.covariance is not None
         return [p.error if known else 0.0 for p in self.parameters]
 
@@ -146,12 +146,12 @@ class FitResult(Hinting):
 
 
 def shown(result: dict[str, Any]) -> str:
-    """Text of a result from its plain data.
+    """Format a result from its plain data.
 
     Parameters
     ----------
     result : dict
-        As of `FitResult.to_dict`, with "edm".
+        As returned by `FitResult.to_dict`, with "edm".
     """
     head = (
         f"FitResult\n  status         {result['status']}\n  message        {result['message']}\n"

@@ -28,7 +28,7 @@ __all__ = ["confidence", "minimum_of", "stat_contour", "stat_profile", "stat_sur
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-N_SIGMA = 2.0  # of a scan
+N_SIGMA = 2.0  # half width of a scan by default
 N_VALUES = 11
 
 
@@ -229,7 +229,7 @@ def _around(
 
 
 def minimum_of(objective: Objective, max_passes: int = 100) -> Pass:
-    """Minimum next to the values of the models.
+    """Find the minimum next to the values of the models.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def minimum_of(objective: Objective, max_passes: int = 100) -> Pass:
     )  # fmt: skip
     found = work.run()
     if found.status is Status.MAX_PASSES:
-        msg = f"no minimum within {max_passes} passes to measure the rise of the statistic from"
+        msg = f"no minimum was found within {max_passes} passes, from which to measure the rise of the statistic"
         raise FitError(msg)
     return found.point
 
@@ -269,7 +269,7 @@ def _scan(models: Models, parameter: str | Parameter, values: ArrayLike | None) 
     found = _free(models, parameter)
     if values is None:
         if not found.error > 0:
-            msg = f"parameter {found.name!r} has no error to choose values by: give them"
+            msg = f"parameter {found.name!r} has no error from which to choose values: give values"
             raise InputError(msg)
         values = found.value + found.error * np.linspace(-N_SIGMA, N_SIGMA, N_VALUES)
     scan = np.array(values, dtype=float)

@@ -17,16 +17,16 @@ __all__ = ["SizeErrors", "at_zero", "compatible", "one_sided", "upper_limits"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-AT_ZERO = 0.02  # size, in its error by the curvature, that cannot be told from 0
-FIRST = 0.05  # deg, of the first trial where the curvature tells nothing
-RISE = 4.0  # of the statistic, at the upper limit: 95 % on one side and more
-FAR = 1.1  # factor between trial and limit beyond which there is another trial
+AT_ZERO = 0.02  # a size below this fraction of its error counts as 0
+FIRST = 0.05  # deg; first trial value if the curvature gives none
+RISE = 4.0  # of the statistic at the upper limit: at least 95 % one-sided
+FAR = 1.1  # a trial that differs from the limit by more than this factor is repeated
 TRIALS = 4
 
 
 @dataclass(frozen=True)
 class SizeErrors:
-    """Of sizes that cannot be told from 0; infinite where the statistic does not rise as much.
+    """Errors of sizes that are compatible with 0; infinite if the statistic does not rise enough.
 
     Attributes
     ----------
@@ -41,18 +41,18 @@ class SizeErrors:
 
 
 def one_sided(values: Array, errors: Array) -> Array:
-    """Errors of sizes (S,) whose interval reaches zero, from those by the curvature at the minimum.
+    """Errors of sizes (S,) whose interval reaches zero, from those from the curvature at the minimum.
 
-    The statistic is even in a size ``s``: around its minimum ``(s² - m²)² / (2 m e)²``, with the error
-    ``e`` by the curvature at ``m``. Where ``e`` is larger than half of ``m``, the parabola in ``s`` says
-    nothing, and the rise by 1 is upwards of ``m`` only.
+    The statistic is even in a size ``s``: around its minimum it is ``(s² - m²)² / (2 m e)²``, with the error
+    ``e`` from the curvature at ``m``. If ``e`` is larger than half of ``m``, the parabola in ``s`` is not
+    valid, and the statistic rises by 1 only above ``m``.
     """
     one = np.sqrt(values**2 + 2 * np.abs(values) * errors) - np.abs(values)
     return np.where(errors > 0.5 * np.abs(values), one, errors)
 
 
 def at_zero(objective: Objective, point: SecondOrderPass) -> Mask:
-    """Which shared parameters (S,) are sizes at 0, or not to be told from it, that the statistic feels."""
+    """Shared parameters (S,) that are sizes compatible with exactly 0, and affect the statistic."""
     curvature = np.diag(point.observed)
     even = objective.even() & (point.shared**2 * curvature < 2 * AT_ZERO**2) & (curvature != 0)
     other = ~objective.even() & (point.shared <= 0) & (point.gradient > 0)
@@ -60,14 +60,14 @@ def at_zero(objective: Objective, point: SecondOrderPass) -> Mask:
 
 
 def compatible(objective: Objective, point: Pass, errors: Array) -> Mask:
-    """Which shared parameters (S,) are sizes above 0 whose interval of one error reaches it.
+    """Shared parameters (S,) that are sizes above 0 whose interval of one error includes 0.
 
     Parameters
     ----------
     objective : `Objective`
     point : `Pass`
     errors : array of shape (S,)
-        By the curvature; 0 where there is none.
+        Errors from the curvature; 0 for none.
     """
     reach = np.where(objective.even(), 2.0, 1.0) * errors
     return np.asarray(objective.sizes() & (point.shared > 0) & (reach > point.shared))
@@ -76,12 +76,12 @@ def compatible(objective: Objective, point: Pass, errors: Array) -> Mask:
 def upper_limits(
     objective: Objective, point: SecondOrderPass, sizes: Mask, errors: Array
 ) -> SizeErrors:
-    """Find how far sizes may be from 0, all in the same few passes: no two of them are of one shape.
+    """Find upper limits of sizes, all in the same few passes; no two of them belong to one shape.
 
     The profile of the statistic is a parabola ``a (t - m) + b (t - m)²`` in the square ``t`` of an even
-    size, or in another one itself. What is known at the minimum ``m`` is one of the two: the slope, of a
-    minimum at 0, or the curvature. ``b`` then comes from the slope of the profile at a trial, which comes
-    to be near the limit.
+    size, or in another size itself. One of the two is known at the minimum ``m``: the slope for a
+    minimum at 0, otherwise the curvature. ``b`` then follows from the slope of the profile at a trial
+    value, which is moved close to the limit.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def upper_limits(
         A minimum.
     sizes : boolean array of shape (S,)
     errors : array of shape (S,)
-        By the curvature, of those that are not at 0.
+        Errors from the curvature, for sizes that are not at 0.
     """
     even, least = objective.even()[sizes], point.shared[sizes]
     inside = errors[sizes] > 0
@@ -119,14 +119,14 @@ def upper_limits(
 
 
 def _where(a: Array, b: Array, rise: float, least: Array, even: Mask) -> Array:
-    """Size at which ``a t + b t²`` above the minimum is as large as a rise; infinite where it never is."""
+    """Size at which ``a t + b t²`` above the minimum equals a rise; infinite if it never does."""
     root = a + np.sqrt(a**2 + 4 * b * rise)
     t = np.where(root > 0, 2 * rise / np.where(root > 0, root, 1.0), np.inf)
     return np.where(even, np.sqrt(least**2 + t), least + t)
 
 
 def _profile_slope(trial: Pass, sizes: Mask) -> Array:
-    """Slope along sizes with all other shared parameters at their optimum, by the Gauss-Newton Hessian."""
+    """Slope along sizes with all other shared parameters at their optimum, from the Gauss-Newton Hessian."""
     others = ~sizes & (np.diag(trial.hessian) > 0)
     scale = np.sqrt(np.diag(trial.hessian)[others])
     inner = trial.hessian[np.ix_(others, others)] / np.outer(scale, scale)

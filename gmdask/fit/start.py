@@ -1,4 +1,4 @@
-"""What a fit can begin with: datasets, free parameters, and values that are allowed."""
+"""Checks of the start of a fit: datasets, free parameters, and allowed values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gmdask.models import Models, Parameter
 
 __all__ = ["check_allowed", "check_start"]
 
-ROUNDING = 1e-9  # of a limit, or of an error, by which a value may lie beyond the limit
+ROUNDING = 1e-9  # of a limit or an error, by which a value may exceed the limit
 
 
 def check_start(datasets: Datasets, models: Models) -> None:
-    """Refuse to fit without datasets or free parameters, or from values that are not allowed.
+    """Raise an error without datasets or free parameters, or for start values that are not allowed.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def check_start(datasets: Datasets, models: Models) -> None:
     Raises
     ------
     InputError
-        If there is nothing to fit, or naming the parameters whose values are not allowed.
+        If there is nothing to fit, or values are not allowed; the message names their parameters.
     """
     check_global(models)
     if not len(datasets):
@@ -36,16 +36,16 @@ def check_start(datasets: Datasets, models: Models) -> None:
         msg = "there are no models to fit"
         raise InputError(msg)
     if all(parameter.frozen for parameter in models.parameters):
-        msg = "no parameter of the models is free (Datasets.stat_sum(models) gives their statistic)"
+        msg = "the models have no free parameter (Datasets.stat_sum(models) gives their statistic)"
         raise InputError(msg)
     models.check_values()
     check_allowed(models)
 
 
 def check_allowed(models: Models) -> None:
-    """Refuse values of free parameters beyond their limits, and any where a prior has no probability.
+    """Raise an error for free parameters beyond their limits, and for values with zero prior probability.
 
-    Angles that may take all values go round, and have no limits.
+    Angles that may take all values are periodic, and have no limits.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def check_allowed(models: Models) -> None:
     Raises
     ------
     InputError
-        Naming each such parameter, its value and its limits.
+        Names each such parameter, its value and its limits.
     """
     parameters, around = models.parameters, periods_of(models)
     bad = [
@@ -63,12 +63,12 @@ def check_allowed(models: Models) -> None:
         if (reason := _refused(parameter, limited=not parameter.frozen and k not in around))
     ]
     if bad:
-        msg = f"the fit cannot begin at {'; '.join(bad)}"
+        msg = f"the fit cannot start at {'; '.join(bad)}"
         raise InputError(msg)
 
 
 def _refused(parameter: Parameter, *, limited: bool) -> str:
-    """Why a value is not allowed, empty if it is."""
+    """Return why a value is not allowed, empty if it is."""
     value, low, high, prior = parameter.value, parameter.min, parameter.max, parameter.prior
     if limited and low - value > ROUNDING * max(abs(low), abs(parameter.error)):
         return f"below its min ({low:g})"

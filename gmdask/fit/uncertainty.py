@@ -32,15 +32,15 @@ class Uncertainty:
         The minimum.
     matrix : `BlockMatrix` of size N
         Covariance of all parameters: of the shared ones, and of each dataset's local ones with
-        their response to those, from which every cross term follows. Zero for parameters that
-        are frozen, at a limit, or that nothing depends on.
+        their response to those, from which all cross terms follow. Zero for parameters that
+        are frozen, at a limit, or without any effect.
     stand_in : boolean array of shape (S,)
-        Shared parameters for which the Gauss-Newton Hessian stands in for the observed one: those of models
-        along whose own parameters that is not positive definite, or all where this is not enough.
+        Shared parameters for which the Gauss-Newton Hessian replaces the observed one: those of models
+        for which that is not positive definite, or all if this is not sufficient.
     undetermined : array
-        Positions among all parameters of free ones without an error.
+        Positions, among all parameters, of free ones without an error.
     upper_limits : dict
-        By position among all parameters: upper limits of sizes that cannot be told from 0.
+        By position among all parameters: upper limits of sizes that are compatible with 0.
     """
 
     point: SecondOrderPass
@@ -53,7 +53,7 @@ class Uncertainty:
 def uncertainty(
     objective: Objective, point: SecondOrderPass, held: NDArray[np.bool_] | bool = False
 ) -> Uncertainty:
-    """Covariance from an evaluation with second derivatives.
+    """Compute the covariance from an evaluation with second derivatives.
 
     The covariance of the shared parameters is twice the inverse of the observed Hessian of the
     profile of ``-2 log L``; that of local ones follows from the arrow shape of the full Hessian.
@@ -63,13 +63,13 @@ def uncertainty(
     objective : `Objective`
     point : `SecondOrderPass`
     held : boolean array of shape (S,)
-        Shared parameters that have no minimum, and no error.
+        Shared parameters without a minimum, which get no error.
 
     Notes
     -----
-    The likelihood is even in the size of a source: near 0 the error is the one on the upper side, where
-    the profile of the statistic has risen by 1, and not that of the parabola. An angle whose error is more
-    than a quarter of a round has none: the shape is round as well.
+    The likelihood is even in the size of a source: near 0 the error is the upper one, where
+    the profile of the statistic has risen by 1, and not that of the parabola. An angle whose error exceeds
+    a quarter of the period has no error: the shape is compatible with a round one.
     """
     lower, upper = objective.limits()
     inside = (point.shared > lower) & (point.shared < upper) & ~np.asarray(held)
@@ -112,7 +112,7 @@ def uncertainty(
 def _one_of_each(
     which: NDArray[np.bool_], blocks: NDArray[np.intp] | int
 ) -> list[NDArray[np.bool_]]:
-    """Some parameters (S,) by parts in which no two are of one block."""
+    """Split some parameters (S,) into parts, in each of which no two belong to one block."""
     of_block, left, parts = np.broadcast_to(blocks, which.shape), which.copy(), []
     while left.any():
         places = np.flatnonzero(left)
@@ -138,21 +138,21 @@ def _not_positive(
 
 
 def quick_errors(point: Pass, lower: Array, upper: Array) -> Array:
-    """Errors (S,) of the shared parameters by the Gauss-Newton Hessian, as a fit goes along.
+    """Return errors (S,) of the shared parameters from the Gauss-Newton Hessian, during a fit.
 
     Parameters
     ----------
     point : `Pass`
-        Of order 1 or 2.
+        An evaluation of order 1 or 2.
     lower, upper : array of shape (S,)
-        Limits; what is at one has no error (0).
+        Limits; parameters at a limit have no error (0).
     """
     covariance, _ = _invert(point.hessian, (point.shared > lower) & (point.shared < upper))
     return np.sqrt(np.diag(covariance))
 
 
 def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
-    """Twice the inverse over the usable parameters, and whether it is positive definite."""
+    """Return twice the inverse for the usable parameters, and whether the Hessian is positive definite."""
     diagonal = np.diag(hessian)
     usable = inside & (diagonal > 0)
     covariance = np.zeros_like(hessian)

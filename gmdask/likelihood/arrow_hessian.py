@@ -1,7 +1,7 @@
-"""Algebra of the arrow-shaped Hessian: shared parameters, and local ones of one dataset.
+"""Algebra of the arrow-shaped Hessian of shared parameters and one dataset's local ones.
 
 The Hessian of all parameters is block diagonal in the local parameters of the datasets, with
-a border of shared ones. Local parameters are eliminated where they live.
+a border of shared ones. Local parameters are eliminated on the worker that holds their dataset.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Mask = NDArray[np.bool_]
 
 
 class LocalBlock(NamedTuple):
-    """What the covariance of one dataset's local parameters is recovered from.
+    """Data from which the covariance of one dataset's local parameters is recovered.
 
     Attributes
     ----------
     inverse : array of shape (L, L)
         Inverse of the local Hessian; zero for parameters at a limit.
     slope : array of shape (L, S)
-        ``H_LL⁻¹ H_LS``: how the local optimum follows the shared parameters, with the
-        sign reversed.
+        ``H_LL⁻¹ H_LS``: the response of the local optimum to the shared parameters, with
+        reversed sign.
     """
 
     inverse: Array
@@ -37,7 +37,7 @@ class LocalBlock(NamedTuple):
 
 
 def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
-    """Local part of one dataset's Hessian.
+    """Return the local part of one dataset's Hessian.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def local_block(hessian: Array, local: Mask, active: Mask) -> LocalBlock:
     local : boolean array of shape (P,)
         Which of the P parameters are local.
     active : boolean array of shape (P,)
-        Which are free to move: a local parameter at a limit is not.
+        Whether a parameter is free to move: a local one at a limit is not.
 
     Notes
     -----
@@ -77,7 +77,7 @@ def local_covariance(block: LocalBlock, shared: Array) -> Array:
     Parameters
     ----------
     block : `LocalBlock`
-        Of the Hessian of the statistic -2 log L.
+        Block of the Hessian of the statistic -2 log L.
     shared : array of shape (S, S)
         Covariance of the shared parameters.
     """

@@ -1,4 +1,4 @@
-"""The background of one dataset: its template times a norm per energy, and one on the sky."""
+"""The background of one dataset: its template times a norm per energy and, optionally, a norm on the sky."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ def background_of(models: DatasetModels, observation: Observation) -> Background
         msg = f"dataset {observation.name!r}: more than one background model ({names})"
         raise ModelError(msg)
     if found and observation.background is None:
-        msg = f"dataset {observation.name!r}: background model {found[0].name!r} but no background in the dataset"
+        msg = f"dataset {observation.name!r}: has no background, but a background model {found[0].name!r}"
         raise ModelError(msg)
     return found[0] if found else None
 
 
 class Background:
-    """Background of one dataset at its bins.
+    """Background of one dataset in its bins.
 
-    The norm is taken at the centres of the reconstructed energy bins, so that everything
-    about it happens per energy: with g[r] the norm, the counts are ``b[k] g[r_k]``.
+    The norm is evaluated at the centres of the reconstructed energy bins, so that all computations
+    are per energy: with g[r] the norm, the counts are ``b[k] g[r_k]``.
 
     Parameters
     ----------
     observation : `Observation`
-        With a background.
+        An observation with a background.
     bins : `Bins`
     model : `SpectralModel` or None
-        Norm; None stands for 1.
+        Norm; None for a norm of 1.
 
     Attributes
     ----------
     template : array of shape (bin,)
         Background in the bins.
     sums : array of shape (R,)
-        Its sum over the mask per energy.
+        Its sum over the mask, per energy.
     negative : bool
-        Whether it is negative anywhere in the mask.
+        Whether the template is negative anywhere in the mask.
     """
 
     def __init__(self, observation: Observation, bins: Bins, model: SpectralModel | None) -> None:
@@ -75,7 +75,9 @@ class Background:
         self.sums: Array = np.where(observation.mask, background, 0.0).sum(axis=(1, 2))
         self.negative = bool((background[observation.mask] < 0).any())
         self._model, self._energy = model, observation.energy.center
-        self._n = np.bincount(bins.r, minlength=len(self.sums))  # bins of each energy, in order
+        self._n = np.bincount(
+            bins.r, minlength=len(self.sums)
+        )  # number of bins per energy, in order
 
     @property
     def nbytes(self) -> int:
@@ -83,11 +85,11 @@ class Background:
         return self.template.nbytes + self.sums.nbytes
 
     def keep(self, keep: Keep) -> None:
-        """Have what is large kept where `keep` puts it."""
+        """Move large arrays to where `keep` puts them."""
         self.template = keep(self.template)
 
     def predict(self, values: Array) -> tuple[Array, float, float]:
-        """Return counts (bin,), their masked sum, and a number below zero if the norm may be."""
+        """Return counts (bin,), their masked sum, and a negative number if the norm may be negative."""
         norm = self._norm(values)
         counts = self.template * np.repeat(norm, self._n)
         return counts, float(times(self.sums, norm)), float(norm.min())
@@ -125,7 +127,7 @@ class Background:
         return self._model.gradient(self._energy, *values.tolist())[1]
 
     def _per_energy(self, terms: Terms) -> tuple[Array, Array]:
-        """Gradient (R,) and diagonal of the Gauss-Newton Hessian (R,) by the norm."""
+        """Gradient (R,) and diagonal of the Gauss-Newton Hessian (R,) with respect to the norm."""
         weighted = self.template * terms.first
         first = self._sum(weighted) + terms.first_sum * self.sums
         np.multiply(self.template, self.template, out=weighted)
@@ -133,7 +135,7 @@ class Background:
         return first, self._sum(weighted)
 
     def _sum(self, values: Array) -> Array:
-        """Sums (R,) of values in the bins."""
+        """Sum values in the bins per energy (R,)."""
         sums, filled = np.zeros(len(self._n)), self._n > 0
         if filled.any():
             sums[filled] = np.add.reduceat(values, (np.cumsum(self._n) - self._n)[filled])
@@ -141,20 +143,20 @@ class Background:
 
 
 class SpatialBackground:
-    """Background with a norm on the sky too: the counts are ``b[k] g[r_k] h[p_k]``.
+    """Background with a norm on the sky, too: the counts are ``b[k] g[r_k] h[p_k]``.
 
-    The parameters are those of g, then those of h. If h depends on energy, it is taken at the
+    The parameters are those of g, followed by those of h. If h depends on energy, it is evaluated at the
     centres of the reconstructed energy bins.
 
     Parameters
     ----------
     observation : `Observation`
-        With a background.
+        An observation with a background.
     bins : `Bins`
     model : `SpectralModel`
-        g, of the energy.
+        Norm g as a function of energy.
     spatial : `SpatialModel`
-        h, the unit of which is dropped.
+        Norm h on the sky, whose unit is dropped.
 
     Raises
     ------
@@ -225,7 +227,7 @@ class SpatialBackground:
         return h * factor, dh * factor
 
     def _at_bins(self, h: Array) -> Array:
-        """Values (..., 1 or R, pixel) at the bins: (..., bin)."""
+        """Return values (..., 1 or R, pixel) at the bins: (..., bin)."""
         result: Array = np.nan_to_num(h[..., self._r if h.shape[-2] > 1 else 0, self._p])
         return result
 
@@ -258,7 +260,7 @@ class SpatialBackground:
         spectral, rest = self._split(values)
         g, dg = self._model.gradient(self._energy, *spectral)
         h, dh = self._h(rest, derivatives=True)
-        weight = terms.first_sum * self._masked  # (R, pixel), of b g h in the whole statistic
+        weight = terms.first_sum * self._masked  # (R, pixel); of b g h in the total statistic
         np.add.at(weight, (self._r, self._p), terms.first * self._template)
         second_g = self._model.hessian(self._energy, *spectral)
         n, m = self._n, len(values)
@@ -284,7 +286,7 @@ class SpatialBackground:
 
 
 def _template_of(observation: Observation) -> Array:
-    """Background (energy, lat, lon) of a dataset that has one."""
+    """Return the background (energy, lat, lon) of a dataset that has one."""
     if observation.background is None:
         msg = f"dataset {observation.name!r} has no background"
         raise ModelError(msg)
@@ -297,21 +299,23 @@ def make_background(
     model: SpectralModel | None,
     spatial: SpatialModel | None,
 ) -> Background | SpatialBackground:
-    """Background of a dataset.
+    """Create the background of a dataset.
 
     Parameters
     ----------
     observation : `Observation`
-        With a background.
+        An observation with a background.
     bins : `Bins`
     model : `SpectralModel` or None
-        Norm of the energy.
+        Norm as a function of energy.
     spatial : `SpatialModel` or None
         Norm on the sky.
     """
     if spatial is None or model is None:
         return Background(observation, bins, model)
     if isinstance(spatial, PointSpatialModel):
-        msg = f"dataset {observation.name!r}: a point is not a norm of the background"
+        msg = (
+            f"dataset {observation.name!r}: a point source model cannot be a norm of the background"
+        )
         raise ModelError(msg)
     return SpatialBackground(observation, bins, model, spatial)

@@ -1,4 +1,4 @@
-"""The bins a dataset's likelihood is evaluated in."""
+"""The bins in which a dataset's likelihood is evaluated."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Coordinate = NDArray[np.int32]
 
 
 class Pixels(NamedTuple):
-    """Pixels of some bins, each once.
+    """Distinct pixels of some bins.
 
     Attributes
     ----------
     y, x : array of shape (pixel,)
-        Row and column, from the first ones of a window.
+        Row and column within a window.
     place : array of shape (bin,)
-        Which of them each bin is in.
+        Index of the pixel of each bin.
     """
 
     y: Index
@@ -48,7 +48,7 @@ class Bins(NamedTuple):
     x: Coordinate
 
     def within(self, window: Window) -> Index | slice:
-        """Positions in the list of the bins inside a window; a slice where all are."""
+        """Return the indices of the bins inside a window; a slice if all are."""
         inside = (
             (self.y >= window.y0)
             & (self.y < window.y1)
@@ -58,7 +58,7 @@ class Bins(NamedTuple):
         return slice(None) if inside.all() else np.flatnonzero(inside)
 
     def pixels(self, window: Window) -> Pixels:
-        """The pixels of the bins, all within a window."""
+        """Return the pixels of the bins, all of which lie within a window."""
         width = window.shape[1]
         flat = (self.y - window.y0).astype(np.intp) * width + (self.x - window.x0)
         unique, place = np.unique(flat, return_inverse=True)
@@ -66,7 +66,7 @@ class Bins(NamedTuple):
         return Pixels(y, x, place)
 
     def take(self, index: Index | slice) -> Bins:
-        """The bins at some positions of the list."""
+        """Return the bins with some indices."""
         return Bins(self.r[index], self.y[index], self.x[index])
 
 
@@ -82,7 +82,7 @@ def masked_bins(observation: Observation, linear: Mask) -> Bins:
 
 
 def all_bins(observation: Observation, linear: Mask | None = None) -> Bins:
-    """All bins, in and outside the mask."""
+    """All bins, inside and outside the mask."""
     del linear
     return _bins(np.nonzero(np.ones_like(observation.mask)))
 

@@ -1,4 +1,4 @@
-"""Convolution of images with the kernels of a PSF."""
+"""Convolution of images with PSF kernels."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Complex = NDArray[np.complex128]
 Index = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-# measured, in ns: a transform per pixel of the padded image and plane; a sum over the kernel per
-# pixel wanted and pixel of the kernel: to gather it, and to multiply it for each plane
+# measured times in ns: of a transform, per pixel of the padded image and plane; of a sum over the kernel, per
+# pixel wanted and pixel of the kernel, for gathering it and for multiplying it in each plane
 TRANSFORM, GATHER, MULTIPLY = 15.0, 1.4, 0.09
 
 
@@ -32,26 +32,26 @@ class Convolution:
     Parameters
     ----------
     kernels : array of shape (plane, n, n) or None
-        Of a PSF: symmetric in both directions. None leaves images as they are.
+        PSF kernels, symmetric in both directions; None for no convolution.
     n_plane : int
         Number of planes.
     shape : tuple of int
         Shape of the images.
     border : tuple of int
-        Rows and columns on each side that are zero in images.
+        Number of rows and columns on each side in which images are zero.
 
     Attributes
     ----------
     is_identity : bool
-        Whether images stay as they are.
+        Whether images are left unchanged.
     kernels : array of shape (plane, n, n)
     size : tuple of int
-        Shape of the images padded with zeros, which are transformed.
+        Shape of the zero-padded images that are transformed.
 
     Notes
     -----
-    The transform of a symmetric kernel is real, and a sum of cosines over a quarter of it; the
-    convolution is its own adjoint, of images that are looked at within the border.
+    The transform of a symmetric kernel is real, and is a sum of cosines over a quarter of it; the
+    convolution is its own adjoint for images that are evaluated within the border.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Convolution:
 
     @cached_property
     def transform(self) -> Array:
-        """Transforms of the kernels, centred on pixel 0, without what exceeds the image."""
+        """Transforms of the kernels, centred on pixel 0, without parts that exceed the image."""
         (n_y, n_x), size, half = self._shape, self.size, self._half
         quarter = self.kernels[:, half : half + n_y, half : half + n_x]
         along_y = _cosines(size[0], quarter.shape[1])
@@ -100,28 +100,28 @@ class Convolution:
         return self.back((fft.rfft2(images, s=self.size) * self.transform).sum(axis=0))
 
     def back(self, transform: Complex) -> Array:
-        """Images of a transform."""
+        """Transform back to images."""
         images: Array = fft.irfft2(transform, s=self.size)
         return images[..., : self._shape[0], : self._shape[1]]
 
 
 class SampledConvolution:
-    """Convolved images at some pixels, and their sums over the window with fixed weights.
+    """Convolved images at some pixels, and their weighted sums over the window.
 
     Parameters
     ----------
     convolution : `Convolution`
     y, x : array of shape (pixel,)
     needed : boolean array of shape (plane, pixel)
-        Which values are needed; others may be anything finite.
+        Values that are needed; others may be anything finite.
     weights : array of shape (plane, lat, lon)
     per_plane : bool
-        Whether there is an image for each plane.
+        Whether there is a separate image for each plane.
 
     Notes
     -----
-    Planes of which much is needed are convolved by transforms. Of the others the few pixels are sums over
-    the kernel, and the sum over the window, by Parseval's theorem, is one of transforms: no
+    Planes of which many pixels are needed are convolved by transforms. In the others, the few pixels are summed
+    over the kernel, and the sum over the window is, by Parseval's theorem, a sum of transforms: no
     convolved image is needed.
     """
 
@@ -150,12 +150,12 @@ class SampledConvolution:
         return sum(array.nbytes for array in held if array is not None)
 
     def __call__(self, images: Images) -> tuple[Array, Array]:
-        """Convolve images of a shape.
+        """Convolve images of a model.
 
         Parameters
         ----------
         images : `Images`
-            I of them, the same for all planes or one for each.
+            I images, the same for all planes or one for each.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class SampledConvolution:
         sums = np.zeros((n_image, own.n_plane))
         transforms, weights = images.transforms(own.size), self.weights[self._whole]
         kernels, rest = own.transform[self._whole], self._rest
-        # one by one: the bits of one do not depend on how many there are
+        # one by one, so that the bits of one image do not depend on how many there are
         for i, image in enumerate(transforms):
             per_plane = image.ndim == 3
             if len(self._whole):
@@ -202,10 +202,10 @@ class SampledConvolution:
 
     @cached_property
     def _adjoint_weights(self) -> Array:
-        """Transform of the adjoint weights of these, with real and imaginary parts side by side."""
+        """Transform of the adjoint weights of these planes, with real and imaginary parts side by side."""
         own, rest = self._convolution, self._rest
         product = fft.rfft2(self.weights[rest], s=own.size) * own.transform[rest]
-        share = np.full(product.shape[-1], 2.0)  # a half-plane stands for the whole
+        share = np.full(product.shape[-1], 2.0)  # the transform is a half-plane, counted twice
         share[0] = 1.0
         if own.size[1] % 2 == 0:
             share[-1] = 1.0
@@ -215,14 +215,14 @@ class SampledConvolution:
 
     @cached_property
     def _halves(self) -> Index:
-        """Half the width of each kernel, without zeros at its border."""
+        """Half width of each kernel, without zeros at its border."""
         kernels = self._convolution.kernels
         half = kernels.shape[-1] // 2
         distance = np.abs(np.arange(-half, half + 1))
         return np.asarray(np.where(kernels.any(axis=1), distance, 0).max(axis=1))
 
     def _cheaper_as_sums(self) -> Mask:
-        """Planes that take less time as sums over the kernel at the pixels than as transforms."""
+        """Planes that are faster as sums over the kernel at the pixels than as transforms."""
         n, needed = self._convolution.n_plane, self._needed
         areas = (2 * self._halves + 1) ** 2
         order = np.argsort(np.count_nonzero(needed, axis=1) * areas, kind="stable")

@@ -1,4 +1,4 @@
-"""The four pixels that a point source is spread over."""
+"""The four pixels over which a point source is distributed."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ __all__ = ["point_corners"]
 
 Array = NDArray[np.float64]
 
-STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg, of the differences of the pixel coordinates
+STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg; steps of the finite differences of pixel coordinates
 
 
 def point_corners(
     grid: WcsGrid, frame: str, values: Array, free: list[int], *, derivatives: bool
 ) -> tuple[list[tuple[int, int]], Array]:
-    """The four pixels around a point and their shares, with derivatives if asked.
+    """Return the four pixels around a point and their weights, with derivatives if requested.
 
-    Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the centroid is kept.
+    As Gammapy's ``PointSpatialModel``: bilinear in pixel coordinates, so that the centroid is kept.
 
     Parameters
     ----------
     grid : `WcsGrid`
     frame : str
-        Of the position.
+        Frame of the position.
     values : array
         Longitude and latitude in deg.
     free : list of int
-        Which of the two are derived by, S in all.
+        Free ones among the two, S in total.
     derivatives : bool
 
     Returns
     -------
     pixels : list of tuple of int
-        Row and column of each; none where there is no sky.
+        Row and column of each; empty off the sky.
     shares : array of shape (1 + S + S², pixel) or (1, pixel)
     """
     x, y = (float(v) for v in _pixel(grid, frame, values[0], values[1]))
@@ -72,9 +72,9 @@ def _pixel(
 def _pixel_derivatives(
     grid: WcsGrid, frame: str, values: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """First (2,) and second (2, 2) derivatives of x and y by (lon, lat), by differences.
+    """First (2,) and second (2, 2) derivatives of x and y with respect to (lon, lat), by finite differences.
 
-    The projection is smooth on the scale of degrees: central differences are good to
+    The projection is smooth on the scale of degrees: central differences are accurate to
     1e-9 of the first derivatives.
     """
     h, k = STEP_FIRST, STEP_SECOND

@@ -1,4 +1,4 @@
-"""One dataset, compiled: small operators from which the likelihood is evaluated."""
+"""One compiled dataset: small operators from which its likelihood is evaluated."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ class Evaluation(NamedTuple):
     values : array of shape (N,)
         All parameters of the dataset's models; local ones at their optimum.
     gradient : array of shape (P,), or None
-        By the free parameters, priors of the local ones included.
+        With respect to the free parameters, including the priors of the local ones.
     gauss_newton, observed : array of shape (P, P), or None
-        Hessians by the free parameters, likewise.
+        Hessians with respect to the free parameters, likewise.
     active : boolean array of shape (P,), or None
-        Free parameters that are not local ones held at a limit.
+        Free parameters except local ones that are held at a limit.
     n_floor : int
-        Bins with counts that no component reaches.
+        Number of bins with counts, but without predicted counts from any component.
     used : boolean array of shape (P,), or None
-        Free parameters that anything depends on here.
+        Free parameters that affect this dataset.
     """
 
     stat: float
@@ -81,9 +81,9 @@ class Evaluation(NamedTuple):
 
 
 class _Term(NamedTuple):
-    """A source of the dataset with the slots of its spectral and spatial parameters.
+    """A source of the dataset, with the slots of its spectral and spatial parameters.
 
-    Parameters of a temporal model follow the spectral ones: together they make the spectrum.
+    Parameters of a temporal model follow the spectral ones, as both determine the spectrum.
     """
 
     source: Source | TemplateSource
@@ -92,7 +92,7 @@ class _Term(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Contribution of one source at some values: operator, its bins, spectrum, and counts."""
+    """Contribution of one source at some parameter values: operator, its bins, spectrum, and counts."""
 
     term: _Term
     operator: Operator
@@ -103,7 +103,7 @@ class _Part(NamedTuple):
 
 
 def _plain(counts: Array, total: Array) -> Linear:
-    """Counts without derivatives."""
+    """Wrap counts without derivatives."""
     none = np.zeros(0)
     return Linear(
         counts, float(total), np.zeros((len(counts), 0)), none, np.zeros((len(counts), 0)), none
@@ -118,19 +118,19 @@ class CompiledDataset:
     cube : `xarray.Dataset`
         The dataset, lazy or in memory.
     models : `DatasetModels`
-        Models that touch it, N parameters in all.
+        Models that apply to it, with N parameters in total.
     free : boolean array of shape (N,), optional
-        Parameters to derive by, P in all; by default those that are not frozen.
+        Parameters of the derivatives, P in total; by default those that are not frozen.
     local : boolean array of shape (N,), optional
-        Free parameters to minimise over, with their priors; by default none.
+        Free parameters that are minimised over, with their priors; by default none.
     bins : {"occupied", "masked", "all"}
-        Bins to evaluate in. "occupied", those in which the statistic is not linear, is exact where no
-        spectrum, norm or background is negative; where one is, "masked" takes its place by
-        itself. "all" is for `npred`.
+        Bins to evaluate. "occupied", those in which the statistic is not linear, is exact unless a
+        spectrum, norm or background is negative; in that case "masked" replaces it
+        automatically. "all" is for `npred`.
     keep : callable, optional
-        Takes an array that is kept for long, and gives it back from where it is kept.
+        Takes an array that is kept permanently, and returns it from where it is kept.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
 
     Notes
     -----
@@ -188,7 +188,7 @@ class CompiledDataset:
         observation.release()
 
     def forget(self) -> None:
-        """Let go of what the next evaluation can compute again."""
+        """Release whatever the next evaluation can compute again."""
         self._dense = None
         for term in self._terms:
             term.source.response.forget()
@@ -256,14 +256,14 @@ class CompiledDataset:
         return parts
 
     def _background_counts(self, values: Array) -> tuple[Array, float, float]:
-        """Counts (bin,) of the background, their masked sum, and a number below zero if its norm may be."""
+        """Return background counts (bin,), their masked sum, and a negative number if the norm may be negative."""
         if self._background is None:
             return np.zeros(self._n_bins), 0.0, 0.0
         own = np.zeros(0) if self._norm is None else self._norm.internal(values)
         return self._background.predict(own)
 
     def _source_counts(self, parts: Sequence[_Part]) -> tuple[Array, float]:
-        """Counts (bin,) of all sources, and their masked sum."""
+        """Return the counts (bin,) of all sources, and their masked sum."""
         counts, total = np.zeros(self._n_bins), 0.0
         for part in parts:
             counts[part.bins] += part.seen.counts
@@ -298,14 +298,14 @@ class CompiledDataset:
         values : array of shape (N,)
             Parameters.
         anchor : array of shape (N,), optional
-            Parameters at which PSF, energy dispersion and pixels are taken; by default `values`.
+            Parameters at which PSF, energy dispersion and pixels are computed; by default `values`.
         order : {0, 1, 2}
-            0: value, with local parameters as they are given; 1: with gradient and Gauss-Newton
-            Hessian; 2: with the observed Hessian too.
+            0: value, with local parameters as given; 1: also gradient and Gauss-Newton
+            Hessian; 2: also the observed Hessian.
         profile : bool
-            Whether local parameters go to their optimum, in orders 1 and 2.
+            Whether local parameters are minimised, in orders 1 and 2.
         cache : dict, optional
-            Spectra already integrated, shared by datasets in one pass.
+            Spectra that were already integrated, shared by datasets in one pass.
 
         Returns
         -------
@@ -334,7 +334,7 @@ class CompiledDataset:
         return self._derivatives(values, parts, terms, order, cache)
 
     def _as_dense(self) -> CompiledDataset:
-        """The same dataset evaluated in every bin of the mask."""
+        """Return the same dataset, evaluated in every bin of the mask."""
         if self._dense is None:
             self._dense = CompiledDataset(
                 self._cube, self._models, self.free, self.local, "masked", response=self.response
@@ -342,7 +342,7 @@ class CompiledDataset:
         return self._dense
 
     def _profile(self, values: Array, source: Array, source_sum: float) -> Array:
-        """Values with the local parameters, all of the background, at their optimum."""
+        """Return the values with the local parameters, all of the background, at their optimum."""
         background, slot = self._background, self._norm
         if background is None or slot is None:
             return values
@@ -377,7 +377,7 @@ class CompiledDataset:
 
         result = values.copy()
         limits = self._lower[places], self._upper[places]
-        # a step that overflows is refused; of a start that is not finite the caller is told
+        # a step that overflows is rejected; a start that is not finite is reported to the caller
         with np.errstate(over="ignore", invalid="ignore"), suppress(np.linalg.LinAlgError):
             result[places] = minimise_bounded(
                 function, values[places], *limits, self._norms[places]
@@ -463,7 +463,7 @@ class CompiledDataset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: operators, data and the arrays of the observation."""
+        """Bytes held by operators, data and the arrays of the observation."""
         held = self.statistic.nbytes + sum(index.nbytes for index in self.bins)
         held += self.observation.nbytes + sum(t.source.response.nbytes for t in self._terms)
         held += self._background.nbytes if self._background else 0
@@ -477,6 +477,6 @@ class CompiledDataset:
 
 
 def _energy_grid(cube: xr.Dataset) -> EnergyGrid:
-    """True-energy bins in the unit of the file, on which the rule of the nodes depends."""
+    """Return the true-energy bins in the unit of the file, which determines the number of nodes."""
     axis = cube_axis(cube, "energy_true")
     return EnergyGrid(axis.edges, axis.unit)

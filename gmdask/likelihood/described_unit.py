@@ -1,4 +1,4 @@
-"""Groups of datasets that are compiled from a description, where they are used."""
+"""Groups of datasets that are compiled from a description in the process that uses them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Spec = TypeVar("Spec", bound=Description)
 
 
 class DescribedGroup(Generic[Spec]):
-    """Group with memory of its own.
+    """Group of compiled datasets with its own memory.
 
     Parameters
     ----------
     spec
         Its description.
     folder : str or None
-        Where what does not fit in memory goes; None for the system's folder of temporary files.
+        Folder for data that do not fit in memory; None for the system's folder of temporary files.
 
     Notes
     -----
-    Sent to another process, as by a scheduler that sees one worker overloaded, it goes as its description,
-    and is compiled there when it is first evaluated.
+    When it is sent to another process, e.g. by a scheduler from an overloaded worker, only its description is
+    sent, and it is compiled there when it is first evaluated.
     """
 
     def __init__(self, spec: Spec, folder: str | None = None) -> None:
@@ -43,5 +43,5 @@ class DescribedGroup(Generic[Spec]):
         return type(self), (self.spec,)
 
     def __sizeof__(self) -> int:
-        """Bytes held in memory, for whoever counts it."""
+        """Bytes held in memory, as reported to Dask."""
         return self.memory.resident

@@ -1,4 +1,4 @@
-"""Extended shapes: their integral over pixels, convolved with the PSF."""
+"""Extended sources: their integral over pixels, convolved with the PSF."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Array = NDArray[np.float64]
 
 
 class ExtendedResponse:
-    """Response to an extended shape, with pixels and kernels fixed.
+    """Response to an extended source, with fixed pixels and kernels.
 
     Parameters
     ----------
     observation : `Observation`
     anchor : `Anchor`
     bins : `Bins`
-        All within the window of the anchor.
+        Bins within the window of the anchor.
     integral : `PixelIntegral`
     free : list of int
-        Which parameters of the shape are derived by.
+        Free parameters of the spatial model.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class ExtendedResponse:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays kept."""
+        """Bytes of the kept arrays."""
         own = [v.nbytes for v in self.__dict__.values() if isinstance(v, np.ndarray)]
         return (
             self._convolution.nbytes + sum(own) + (0 if self.after_edisp else self._sampled.nbytes)
         )
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
-        """Operator at some values of the shape parameters."""
+        """Return the operator at some values of the spatial parameters."""
         images = self._integral.images(values, self._free if derivatives else [])
         if self.after_edisp:
             return _RecoOperator(self, values, images.values[0], images.values[1:])
@@ -102,7 +102,7 @@ class ExtendedResponse:
 
 
 class _RecoOperator(OperatorBase):
-    """Operator of an extended shape with the PSF in reconstructed energy."""
+    """Operator of an extended source with the PSF in reconstructed energy."""
 
     def __init__(
         self, response: ExtendedResponse, values: Array, shape: Array, gradient: Array
@@ -116,7 +116,7 @@ class _RecoOperator(OperatorBase):
         return self._shape.nbytes + self._gradient.nbytes
 
     def keep(self, keep: Keep) -> None:
-        """Nothing: it moves."""
+        """Do nothing, since the source moves."""
 
     def _forward(self, shape: Array, spectrum: Array) -> tuple[Array, float]:
         own = self._response
@@ -128,7 +128,7 @@ class _RecoOperator(OperatorBase):
         return convolved[own._r, own._y, own._x], float(np.vdot(own._mask_image, flux))
 
     def _adjoint_image(self, w: Array, w_sum: float) -> Array:
-        """Gradient (energy, lat, lon) by the flux times exposure before the PSF."""
+        """Gradient (energy, lat, lon) with respect to the flux times exposure before the PSF."""
         own = self._response
         scattered = np.zeros((own._edisp.shape[1], *own._integral.shape))
         np.add.at(scattered, (own._r, own._y, own._x), w)

@@ -1,4 +1,4 @@
-"""The response of an extended shape, with a row for each pixel instead of each bin."""
+"""The response to an extended source, with a row for each pixel instead of each bin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Index = NDArray[np.intp]
 
 
 def is_shorter(n_pixels: int, n_bins: int, n_true: int) -> bool:
-    """Whether rows of pixels, and the pixel of each bin, take much less room than rows of bins."""
+    """Whether rows of pixels, and the pixel of each bin, need much less memory than rows of bins."""
     return 1.5 * n_pixels * n_true + n_bins < n_bins * n_true
 
 
@@ -26,11 +26,11 @@ class FactoredOperator(OperatorBase):
     Parameters
     ----------
     flux : array of shape (1 + S, T, pixel)
-        A, exposure times the convolved shape, and its derivatives by the shape parameters.
+        A, exposure times the convolved shape, and its derivatives with respect to the shape parameters.
     edisp : array of shape (T, R)
         R.
     pixel, r : array of shape (bin,)
-        p and r of each bin; no two bins have both in common.
+        p and r of each bin; no two bins share both.
     sums : array of shape (1 + S, T)
         Sums of M over the mask, and their derivatives.
     second : callable, optional
@@ -67,7 +67,7 @@ class FactoredOperator(OperatorBase):
         return result
 
     def _per_pixel(self, w: Array) -> Array:
-        """Weights (bin,) of the counts as weights (T, pixel) of the flux."""
+        """Convert weights (bin,) of the counts to weights (T, pixel) of the flux."""
         weights = np.zeros((self._edisp.shape[1], self._flux.shape[2]))
         weights[self._r, self._pixel] = w
         return times(self._edisp, weights)

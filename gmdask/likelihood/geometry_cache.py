@@ -1,8 +1,8 @@
-"""What datasets on the same pixels of the sky have in common, computed once.
+"""Cache of arrays that datasets on the same sky pixels have in common.
 
 Datasets that are cut out of one geometry see a source on the same pixels: the positions of
-these, the shape integrated over them and its Fourier transform are the same for all. Everything is
-found by what it was made of, so that nothing depends on what is here, or on who came first.
+these, the model integrated over them, and its Fourier transform are the same for all. The keys
+describe how arrays were computed, so that results do not depend on the state of the cache.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MAX_BYTES = 32_000_000
 
 
 class Cache:
-    """Arrays found by what they were made of; those used last are kept.
+    """Cache of arrays, of which the most recently used are kept.
 
     Parameters
     ----------
     max_bytes : int
-        Bytes of the arrays that are kept.
+        Largest number of bytes to keep.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Cache:
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Arrays]) -> Arrays:
-        """Return arrays of a key, made if they are not here; not to be written to."""
+        """Return the arrays of a key, computed if they are not cached; they must not be written to."""
         with self._lock:
             found = self._found.get(key)
             if found is not None:
@@ -63,4 +63,4 @@ def _size(arrays: Arrays) -> int:
     return sum(np.asarray(a).nbytes for a in arrays)
 
 
-CACHE = Cache()  # of this process
+CACHE = Cache()  # the cache of this process

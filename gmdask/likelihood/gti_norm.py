@@ -1,4 +1,4 @@
-"""The factor of a spectrum from the times of a dataset: the mean of a model over its GTIs."""
+"""The temporal factor of a spectrum in a dataset: the mean of a temporal model over its GTIs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GtiNorm:
         self._kept: tuple[bytes, float, Array] | None = None
 
     def gradient(self, values: Array) -> tuple[float, Array]:
-        """Return the mean and its derivatives (Q,) at the parameters; kept while they stay."""
+        """Return the mean and its derivatives (Q,) at parameter values; cached for the last values."""
         key = values.tobytes()
         if self._kept is None or self._kept[0] != key:
             self._kept = key, *self.model.integral_norm_gradient(self._intervals, values)
@@ -42,18 +42,18 @@ class GtiNorm:
 
 
 def temporal_norm(model: SkyModel, cube: xr.Dataset) -> GtiNorm | None:
-    """Factor of the temporal model of a source in a dataset, None for a source without one.
+    """Return the factor of a source's temporal model in a dataset, None for a source without one.
 
     Parameters
     ----------
     model : `SkyModel`
     cube : `xarray.Dataset`
-        With ``gti_start`` and ``gti_stop`` (s since the reference in ``attrs["gti"]``).
+        A dataset with ``gti_start`` and ``gti_stop`` (s since the reference in ``attrs["gti"]``).
 
     Raises
     ------
     ModelError
-        If the dataset has no intervals, or the temporal model depends on energy.
+        If the dataset has no good time intervals, or the temporal model depends on energy.
     """
     temporal = model.temporal_model
     if temporal is None:
@@ -62,7 +62,7 @@ def temporal_norm(model: SkyModel, cube: xr.Dataset) -> GtiNorm | None:
     if temporal.is_energy_dependent:
         msg = (
             f"{where} depends on energy, so that it has no mean over the good time intervals "
-            "(Gammapy cannot fit it either): leave temporal_model out, or give one of time alone"
+            "(Gammapy cannot fit it either): omit temporal_model, or use one that depends on time alone"
         )
         raise ModelError(msg)
     gti = cube.attrs.get("gti")

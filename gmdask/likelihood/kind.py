@@ -47,7 +47,7 @@ class DatasetLikelihood(Protocol):
         """
 
     def forget(self) -> None:
-        """Let go of what the next evaluation can compute again."""
+        """Release what the next evaluation can compute again."""
 
     @property
     def forgettable(self) -> int:
@@ -74,12 +74,12 @@ class Compile(Protocol):
         cube : `xarray.Dataset`
             The dataset, lazy or in memory.
         models : `DatasetModels`
-            Models that touch it.
+            Models that apply to it.
         free, local : boolean array of shape (N,), optional
             Parameters to derive by, by default those that are not frozen; and those of them to minimise
             over, by default none.
         keep : callable, optional
-            Takes an array that is kept for long, and gives it back from where it is kept.
+            Takes an array that is kept permanently, and returns it from where it is kept.
         response : {"exact", "gammapy"}
-            How sources become counts, where there are counts.
+            How predicted counts are computed, where there are counts.
         """

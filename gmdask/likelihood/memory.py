@@ -1,4 +1,4 @@
-"""Where the arrays of compiled datasets are kept: in memory, or in a flat file."""
+"""Storage of the arrays of compiled datasets: in memory, or in a file."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from gmdask.errors import PlanError
 
 __all__ = ["POOL", "Memory", "Pool", "trim_heap"]
 
-SMALL = 1024  # bytes of an array that is not worth a place in a file
+SMALL = 1024  # bytes; smaller arrays are not written to a file
 ALIGNED = 64  # bytes
 PART = 1 << 28  # bytes of the file that are mapped at a time
-SLAB = 1 << 22  # bytes of memory that are taken from the system at a time
+SLAB = 1 << 22  # bytes of memory that are requested from the system at a time
 
-GAPS = 40_000_000  # bytes by which a process grows before gaps of its heap go back: to be filled anew takes time
+GAPS = 40_000_000  # bytes of growth after which gaps of the heap are returned, as refilling them takes time
 
 _process = psutil.Process()
-_resident = [0]  # bytes of this process when gaps went back last
+_resident = [0]  # bytes of this process when gaps were last returned
 
 
 def trim_heap() -> None:
-    """Give back to the system what the heap keeps of arrays that were freed."""
-    with suppress(OSError, AttributeError):  # of glibc only
+    """Return memory of freed arrays from the heap to the system."""
+    with suppress(OSError, AttributeError):  # only glibc has this function
         ctypes.CDLL(None).malloc_trim(0)
     _resident[0] = _process.memory_info().rss
 
 
 class Pool:
-    """Bytes that all groups of a process hold together.
+    """Counter of the bytes that all groups of a process hold together.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Pool:
         self._lock = Lock()
 
     def take(self, n_bytes: int, budget: int | None) -> bool:
-        """Hold more, if all that is held then is within the budget."""
+        """Add bytes, if the total then is within the budget; return whether it is."""
         with self._lock:
             fits = budget is None or self.taken + n_bytes <= budget
             self.taken += n_bytes if fits else 0
@@ -68,16 +68,16 @@ POOL = Pool()
 class Memory:
     """Memory of a group of compiled datasets.
 
-    What is kept for the whole fit stays in memory while the budget of the process lasts; the rest
-    is written once to a file and read from there at each pass, through the page cache of the
-    system. What can be computed again stays as long as there is room.
+    Arrays that are kept for the whole fit stay in memory as long as the budget of the process allows; the others
+    are written once to a file and read from there at each pass, through the page cache of the
+    system. Arrays that can be computed again are kept as long as there is room.
 
     Parameters
     ----------
     budget : int or None
         Bytes that all groups of this process may hold; None for no limit.
     folder : str or None
-        Where the file goes; None for the system's folder of temporary files.
+        Folder of the file; None for the system's folder of temporary files.
 
     Attributes
     ----------
@@ -87,10 +87,9 @@ class Memory:
     Notes
     -----
     The file has no name: nothing is left of it whatever happens to the process. Its pages are
-    given back after use, so that they do not count as memory of the process.
-
-    Where there is a budget, what stays in memory is put together, apart from the heap: between arrays that
-    come and go it would leave as many gaps there as it takes itself.
+    released after use, so that they do not count as memory of the process.
+    If there is a budget, arrays that stay in memory are stored together, apart from the heap: between short-lived
+    arrays, they would leave gaps there as large as themselves.
     """
 
     def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
@@ -99,12 +98,14 @@ class Memory:
         self._file: IO[bytes] | None = None
         self._parts: list[mmap.mmap] = []
         self._slab, self._used = mmap.mmap(-1, SLAB) if budget is not None else None, 0
-        self._held: dict[int | None, int] = {None: 0}  # for good, and by who may be asked to forget
+        self._held: dict[int | None, int] = {
+            None: 0
+        }  # permanently, and by dataset that can release them
         self._files = ExitStack()
         finalize(self, _end, self._held, self._files)
 
     def __reduce__(self) -> Any:
-        msg = "what is kept in a file of this process cannot be sent to another"
+        msg = "arrays in a file of this process cannot be sent to another process"
         raise TypeError(msg)
 
     @property
@@ -113,7 +114,7 @@ class Memory:
         return sum(self._held.values())
 
     def keep(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Keep an array, and give it back from where it is kept; not to be written to.
+        """Keep an array, and return it from where it is kept; it must not be written to.
 
         Raises
         ------
@@ -132,11 +133,11 @@ class Memory:
             raise PlanError(msg) from error
 
     def _in_slab(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Copy an array to memory that nothing is given back of before the group ends."""
+        """Copy an array to memory that is released only when the group ends."""
         start = -(-self._used // ALIGNED) * ALIGNED
         if self._slab is None or start + array.nbytes > len(self._slab):
             start, size = 0, max(SLAB, -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE)
-            self._slab = mmap.mmap(-1, size)  # the one before lives as long as what is in it
+            self._slab = mmap.mmap(-1, size)  # the previous slab lives as long as the arrays in it
         self._used = start + array.nbytes
         kept = np.frombuffer(self._slab, array.dtype, array.size, start).reshape(array.shape)
         kept[...] = array
@@ -144,7 +145,7 @@ class Memory:
         return kept
 
     def _in_file(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Write an array to the file, and give back what is mapped from there."""
+        """Write an array to the file, and return the mapped array."""
         if self._file is None:
             file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (as long as this)
             self._file = self._files.enter_context(file)
@@ -152,7 +153,7 @@ class Memory:
         start = -(-self.in_file // ALIGNED) * ALIGNED
         if start + array.nbytes > mapped:
             start, size = mapped, -(-array.nbytes // PART) * PART
-            self._file.truncate(start + size)  # what is not written takes no room on the disk
+            self._file.truncate(start + size)  # unwritten parts take no space on the disk
             new = mmap.mmap(self._file.fileno(), size, prot=mmap.PROT_READ, offset=start)
             self._parts.append(new)
             mapped += size
@@ -165,21 +166,21 @@ class Memory:
         return np.frombuffer(part, array.dtype, array.size, offset).reshape(array.shape)
 
     def rest(self) -> None:
-        """Let the system take what is not needed now: gaps of the heap, and pages of the file, which are read again."""
+        """Release gaps of the heap, and pages of the file, which will be read again."""
         for part in self._parts:
             part.madvise(mmap.MADV_DONTNEED)
         if self._budget is not None and _process.memory_info().rss > _resident[0] + GAPS:
             trim_heap()
 
     def try_cache(self, borrower: int, n_bytes: int) -> bool:
-        """Whether what can be computed again may stay: while half of the budget is not taken.
+        """Whether arrays that can be computed again may stay: if they fit in half of the remaining budget.
 
         Parameters
         ----------
         borrower : int
-            Number of the dataset that asks.
+            Number of the dataset.
         n_bytes : int
-            What it holds now.
+            Bytes that it holds now.
         """
         POOL.give(self._held.pop(borrower, 0))
         if POOL.take(n_bytes, None if self._budget is None else self._budget // 2):

@@ -1,8 +1,8 @@
-"""The likelihood of one source's norm in energy bins, all else fixed.
+"""The likelihood of a source's norm in energy bins, with everything else fixed.
 
-Counts of a source are linear in its norm. With everything else at its values a dataset needs, for
-each source and energy bin, no more than the source's counts and the rest in the bins of the mask
-that hold counts, and the sums over the others. All norms are then evaluated in one go.
+Counts of a source are linear in its norm. With everything else fixed, a dataset needs, for
+each source and energy bin, only the source's counts and the other predicted counts in the bins of the mask
+that have counts, and the sums over the other bins. All norms are then evaluated at once.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ __all__ = [
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-NOTHING = 1e-9  # of the highest bin of a source: less is the rounding of its convolution
+NOTHING = 1e-9  # fraction of a source's highest bin below which counts are rounding errors of the convolution
 REACH = 10.0  # lowest norm that is exact, in units of the norm and of its expected error
 
 
 @dataclass(frozen=True)
 class NormSpec:
-    """A dataset and the norms that are asked for, as plain data.
+    """A dataset and the requested norms, as plain data.
 
     Attributes
     ----------
     name : str
     cube : `CubeSource` or `xarray.Dataset`
-        Where the data are, or the data.
+        Location of the data, or the data.
     components : tuple of int
-        Its models: positions among those of the group.
+        Indices of its models among those of the group.
     sources : tuple of str
-        Names of those whose norms are asked for.
+        Names of the sources whose norms are requested.
     bins : tuple of (int, int)
-        First bin and end of each energy range; equal where the dataset has none there.
+        First and end bin of each energy range; equal if the dataset has no bin there.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
     """
 
     name: str
@@ -82,22 +82,22 @@ class NormGroupSpec:
 
 
 class NormLimits(NamedTuple):
-    """What is known of the norms of a dataset, each of shape (source * energy bin,).
+    """Properties of the norms of a dataset, each of shape (source * energy bin,).
 
     Attributes
     ----------
     signal : array
-        Counts of the source in the mask, at norm 1.
+        Counts of the source in the mask, at a norm of 1.
     counts : array
         Counts in the mask.
     wall : array
-        Norm at which the prediction vanishes in a bin with counts, the highest of these; minus
-        infinity where there are none. Of statistics that take negative predictions, the lowest that is
-        looked at.
+        Highest norm at which the prediction vanishes in a bin with counts; minus
+        infinity if there is none. For statistics that allow negative predictions, the lowest norm that
+        is considered.
     zero : array
         The same for all bins of the mask.
     reach : array
-        Lowest norm for which the value is exact.
+        Lowest norm for which the statistic is exact.
     """
 
     signal: Array
@@ -108,9 +108,9 @@ class NormLimits(NamedTuple):
 
 
 class _Norm(NamedTuple):
-    """One source in one energy bin: bins that are kept, and the sum over the others.
+    """One source in one energy bin: the bins that are kept, and the sum over the others.
 
-    The others give ``fixed + 2 norm slope`` to the statistic, and ``plain + norm slope`` to npred.
+    The others contribute ``fixed + 2 norm slope`` to the statistic, and ``plain + norm slope`` to npred.
     """
 
     signal: Array
@@ -128,9 +128,9 @@ class CompiledNorms:
     ----------
     spec : `NormSpec`
     models : `Models`
-        Of the group.
+        Models of the group.
     memory : `Memory`
-        Where arrays are kept.
+        Storage of arrays.
 
     Raises
     ------
@@ -150,7 +150,7 @@ class CompiledNorms:
             window, signal = parts.get(source, (Window(0, 0, 0, 0), np.zeros((len(total), 0, 0))))
             largest = float(signal.max(initial=0.0))
             if signal.min(initial=0.0) < -1e-6 * max(largest, TRUNCATION):
-                msg = f"source {source!r} predicts negative counts in dataset {spec.name!r}: its norm has no meaning"
+                msg = f"source {source!r} predicts negative counts in dataset {spec.name!r}: its norm is not defined"
                 raise ModelError(msg)
             for start, stop in spec.bins:
                 energies = slice(start, stop)
@@ -180,7 +180,7 @@ class CompiledNorms:
         )
 
     def evaluate(self, norms: Array) -> Array:
-        """Statistic, its first and second derivative by the norm, and npred.
+        """Evaluate the statistic, its first and second derivative with respect to the norm, and npred.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ def _parts(
     sources: Sequence[str],
     response: str,
 ) -> tuple[Array, dict[str, tuple[Window, Array]]]:
-    """Predicted counts of all models, and of some sources in their windows."""
+    """Return the predicted counts of all models, and of some sources in their windows."""
     if not observation.is_region:
         return npred_parts(observation, cube, models, sources, response)
     shape = observation.mask.shape
@@ -242,7 +242,7 @@ def _norm(
     energies: slice,
     largest: float,
 ) -> tuple[_Norm, tuple[float, ...]]:
-    """Choose the bins to be kept of one source in one energy bin."""
+    """Choose the bins to keep for one source in one energy bin."""
     mask, statistic = observation.mask[energies], statistic.at(energies)
     inside = (slice(None), *window.slices)
     seen = np.zeros(mask.shape, dtype=bool)
@@ -278,11 +278,11 @@ class NormGroup(DescribedGroup[NormGroupSpec]):
 
     @cached_property
     def datasets(self) -> list[CompiledNorms]:
-        """Norms of each."""
+        """Norms of each dataset."""
         return self._compiled(lambda _: None)
 
     def compile(self, on_made: Callable[[int], None]) -> None:
-        """Compile the datasets, and tell how many there are so far."""
+        """Compile the datasets, and report how many are done."""
         self.datasets = self._compiled(on_made)
 
     def _compiled(self, on_made: Callable[[int], None]) -> list[CompiledNorms]:
@@ -309,7 +309,7 @@ def compile_norms(
 def evaluate_norms(
     group: NormGroup, norms: Sequence[Array] | None
 ) -> list[Array] | list[NormLimits]:
-    """Evaluate a group: at the norms of each dataset, or, with None, tell their limits.
+    """Evaluate a group at the norms of each dataset, or return their limits if the norms are None.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Predicted counts in every bin of a dataset: what no fit needs, and looking and simulating do.
+"""Predicted counts in every bin of a dataset, for display and simulation rather than for fits.
 
-The operators of a fit hold the response of each bin per true energy. Over whole images that is far
-more than the images themselves; here each model is folded with the response once, at its values.
+The operators of a fit contain the response of each bin per true energy. For whole images this is far
+more than the images themselves; here each model is folded with the response once, at its parameter values.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Array = NDArray[np.float64]
 
 
 def npred_images(cube: xr.Dataset, models: DatasetModels, response: str = EXACT) -> Array:
-    """Predicted counts of a dataset, not clipped.
+    """Return the predicted counts of a dataset, not clipped.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
         The dataset, lazy or in memory.
     models : `DatasetModels`
-        Models that touch it.
+        Models that apply to it.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
 
     Returns
     -------
@@ -64,26 +64,26 @@ def npred_parts(
     names: Collection[str] = (),
     response: str = EXACT,
 ) -> tuple[Array, dict[str, Part]]:
-    """Predicted counts of a dataset, not clipped, and those of some of its sources.
+    """Return the predicted counts of a dataset, not clipped, and those of some of its sources.
 
     Parameters
     ----------
     observation : `Observation`
-        Of the cube.
+        Observation of the cube.
     cube : `xarray.Dataset`
     models : `DatasetModels`
-        Models that touch it.
+        Models that apply to it.
     names : collection of str
-        Sky models whose own counts are given, too.
+        Sky models whose own counts are returned, too.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
 
     Returns
     -------
     npred : array of shape (energy, lat, lon)
-        Of all together.
+        Predicted counts of all models together.
     parts : dict
-        Window and counts (energy, lat, lon) in it of those that reach the dataset.
+        Window and counts (energy, lat, lon) of the sources that reach the dataset.
     """
     bins, background = all_bins(observation), background_of(models, observation)
     npred, parts = np.zeros(observation.mask.shape), {}

@@ -1,4 +1,4 @@
-"""One observation as the likelihood sees it: counts in the mask, and the response."""
+"""One observation for the likelihood: counts in the mask, and the response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 Keep = Callable[[NDArray[Any]], NDArray[Any]]
 
 CUTOUT_MARGIN = 0.1  # deg, as in Gammapy's datasets/evaluator.py
-PATCH_MARGIN = 4  # pixels around a component that it may move by before more is read
+PATCH_MARGIN = 4  # pixels by which a component may move before more data are read
 
 
 def _factor(array: xr.DataArray, unit: str) -> float:
@@ -32,7 +32,7 @@ def _factor(array: xr.DataArray, unit: str) -> float:
 
 
 class Anchor(NamedTuple):
-    """Where the response of one component is taken.
+    """The response at the position of one component.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class Anchor(NamedTuple):
     edisp : array of shape (energy_true, energy)
         Energy dispersion at the position.
     window : `Window`
-        Pixels the component is computed in.
+        Pixels in which the component is computed.
     exposure : array of shape (energy_true, lat, lon)
-        Exposure of these pixels in cm2 s; ones where it does not apply.
+        Exposure of these pixels in cm2 s; ones for a model without exposure.
     mask : boolean array of shape (energy, lat, lon)
         Mask of these pixels.
     """
@@ -56,7 +56,7 @@ class Anchor(NamedTuple):
 
 
 class _Patch(NamedTuple):
-    """Exposure as stored and mask around a component that moves."""
+    """Stored exposure and mask around a moving component."""
 
     window: Window
     exposure: NDArray[Any]
@@ -69,15 +69,13 @@ class Observation:
     Parameters
     ----------
     cube : `xarray.Dataset`
-        One dataset with counts, exposure and, where there are any, background, masks,
+        One dataset with counts, exposure and, if available, background, masks,
         psf and edisp. Counts, masks, background and exposure are read on
-        first use; of the IRF maps only the tiles near a source.
+        first use; of the IRF maps, only the tiles near a source.
     keep : callable, optional
-        Takes an array that is kept for long, and gives it back from where it is kept.
-
-    Notes
+        Takes an array that is kept permanently, and returns it from where it is kept.
     -----
-    Units inside: TeV, deg, cm2, s. Arrays are ordered (energy, lat, lon).
+    Internal units: TeV, deg, cm2, s. Arrays have the order (energy, lat, lon).
     """
 
     def __init__(self, cube: xr.Dataset, keep: Keep | None = None) -> None:
@@ -85,7 +83,7 @@ class Observation:
         self._cube, self._keep = cube, keep or np.asarray
         self._patches: dict[str, _Patch] = {}
         self._tiled: list[TiledMap] = []
-        self.made: dict[str, Any] = {}  # by those who look at it, once for all of them
+        self.made: dict[str, Any] = {}  # quantities that users of the observation compute once
         self._released = self._keeps_tiles = False
         counts = cube["counts"]
         self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
@@ -101,7 +99,7 @@ class Observation:
         return np.ascontiguousarray(self._cube["counts"].values, dtype=np.float64)
 
     def data(self, name: str) -> Array:
-        """An array (energy, lat, lon) that a statistic reads."""
+        """Return an array (energy, lat, lon) that a statistic reads."""
         if name == "counts":
             return self.counts
         return np.ascontiguousarray(self._cube[name].values, dtype=np.float64)
@@ -126,17 +124,17 @@ class Observation:
 
     @cached_property
     def exposure_unit(self) -> float:
-        """Factor from the exposure as it is stored to cm2 s."""
+        """Factor that converts the stored exposure to cm2 s."""
         return _factor(self._cube["exposure"], "cm2 s")
 
     @cached_property
     def _exposure(self) -> NDArray[Any]:
-        """Exposure (energy_true, lat, lon) as it is stored."""
+        """Exposure (energy_true, lat, lon) as stored."""
         exposure: NDArray[Any] = self._cube["exposure"].values
         return exposure
 
     def release(self) -> None:
-        """Let go of the arrays of the whole grid; they are read again where they are needed."""
+        """Release the arrays of the whole grid; they are read again when needed."""
         self.__dict__["mask_image"] = self._keep(self.mask_image)
         self._released = True
         for name in ("counts", "background", "mask", "_exposure"):
@@ -151,7 +149,7 @@ class Observation:
         return mask
 
     def _patch(self, window: Window, owner: str) -> _Patch:
-        """Exposure and mask of a window and what is around it."""
+        """Return exposure and mask of a window and its surroundings."""
         kept = self._patches.get(owner)
         if kept is not None and kept.window.contains(window):
             return kept
@@ -162,20 +160,20 @@ class Observation:
         return patch
 
     def read(self, window: Window) -> tuple[NDArray[Any], Mask]:
-        """Exposure as it is stored, and mask, of a window."""
+        """Return the stored exposure, and the mask, of a window."""
         y, x = window.slices
         if not self._released:
             return self._exposure[:, y, x], self.mask[:, y, x]
         return self._cube["exposure"][:, y, x].values, self._mask_of(window)
 
     def whole_exposure(self) -> NDArray[Any]:
-        """Exposure (energy_true, lat, lon) as it is stored."""
+        """Return the exposure (energy_true, lat, lon) as stored."""
         if self._released:
             return np.asarray(self._cube["exposure"].values)
         return self._exposure
 
     def exposure_and_mask(self, window: Window, owner: str | None) -> tuple[Array, Mask]:
-        """Exposure in cm2 s, what is not finite being 0, and mask of a window."""
+        """Return the exposure in cm2 s, with 0 for values that are not finite, and the mask of a window."""
         if owner is None:
             exposure, mask = self.read(window)
         else:
@@ -189,7 +187,7 @@ class Observation:
 
     @cached_property
     def psf_energy(self) -> str | None:
-        """On which energies the PSF is given: "energy_true", "energy" or None."""
+        """Energy axis of the PSF: "energy_true", "energy" or None."""
         if "psf" not in self._cube:
             return None
         return str(self._cube["psf"].dims[0]).removeprefix("psf_")
@@ -236,7 +234,7 @@ class Observation:
         return self._keep(values) if self._keeps_tiles else values
 
     def keep_tiles(self) -> None:
-        """Keep the tiles of the IRF maps from now on; those read so far were for a moment."""
+        """Keep the tiles of the IRF maps from now on; those read before were temporary."""
         self._keeps_tiles = True
         for tiles in self._tiled:
             tiles.forget()
@@ -257,12 +255,12 @@ class Observation:
         apply_irf: Mapping[str, bool],
         owner: str | None = None,
     ) -> Anchor | None:
-        """Take the response at a position.
+        """Return the response at a position.
 
         Parameters
         ----------
         position : tuple of float, or None
-            Longitude and latitude in `frame`, in deg; without one each response is taken at the
+            Longitude and latitude in `frame`, in deg; without a position, each response is evaluated at the
             centre of its own map.
         frame : str
             Frame of the model.
@@ -271,13 +269,13 @@ class Observation:
         apply_irf : mapping
             Whether to apply "exposure", "psf" and "edisp".
         owner : str, optional
-            Name of a component that moves: what is around it is kept.
+            Name of a moving component, whose surroundings are kept.
 
         Returns
         -------
         anchor : `Anchor` or None
-            None where the component does not reach the mask, by Gammapy's rule: no pixel of the
-            mask within a cutout of ``2 * radius + 0.1 deg + width of the kernel``.
+            None if the component does not reach the mask, by Gammapy's rule: no pixel of the
+            mask is within a cutout of ``2 * radius + 0.1 deg + width of the kernel``.
         """
         kernel: PSFKernel | None = None
         if radius is None or position is None:
@@ -304,7 +302,7 @@ class Observation:
     def read_around(
         self, position: tuple[float, float], frame: str, radius: float, owner: str
     ) -> None:
-        """Read what `anchor` needs for a component that moves, and keep it.
+        """Read what `anchor` needs for a moving component, and keep it.
 
         Parameters
         ----------
@@ -332,12 +330,12 @@ class Observation:
         return float(y), float(x)
 
     def _window(self, at: tuple[float, float], radius: float, width: float) -> Window | None:
-        """Pixels a component at a pixel coordinate is computed in, with a kernel of some width."""
+        """Pixels in which a component at a pixel coordinate is computed, for a kernel width."""
         npix = self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
         return cutout_window(self.grid.shape, at, npix)
 
     def _reaches(self, at: tuple[float, float], width: float) -> bool:
-        """Whether a cutout of some width in deg around a pixel coordinate (y, x) holds any mask."""
+        """Whether a cutout of a width in deg around a pixel coordinate (y, x) contains any unmasked pixel."""
         near = cutout_window(self.grid.shape, at, self._npix(width, odd=False))
         return near is not None and bool(self.mask_image[near.slices].any())
 
@@ -352,12 +350,12 @@ class Observation:
 
     @property
     def required_psf(self) -> PSFMap:
-        """The PSF of a dataset that has one.
+        """Return the PSF of a dataset that must have one.
 
         Raises
         ------
         InputError
-            If it has none.
+            If it has no PSF.
         """
         if self.psf is None:
             msg = f"dataset {self.name!r}: there is no PSF"
@@ -365,9 +363,9 @@ class Observation:
         return self.psf
 
     def _in_psf(self, position: tuple[float, float] | None, frame: str) -> tuple[float, float]:
-        """Where the PSF map is looked at for a position."""
+        """Position in the PSF map for a position."""
         grid = self.required_psf.grid
-        if position is None or grid.shape == (1, 1):  # one kernel for the field
+        if position is None or grid.shape == (1, 1):  # one kernel for the whole field
             own = grid if position is None else self.grid
             position, frame = own.center, own.frame
         lon, lat = rotate(*position, frame, grid.frame)
@@ -376,28 +374,28 @@ class Observation:
     def kernel_on(
         self, position: tuple[float, float] | None, frame: str, target: WcsGrid
     ) -> PSFKernel:
-        """PSF kernels at a position, for other pixels than those of the dataset.
+        """Return the PSF kernels at a position, for pixels other than those of the dataset.
 
         Parameters
         ----------
         position, frame
             See `anchor`.
         target : `WcsGrid`
-            Pixels.
+            Pixels of the kernels.
         """
         psf = self.required_psf
         axis = self.energy_true if self.psf_energy == "energy_true" else self.energy
         return psf.kernel(*self._in_psf(position, frame), axis.center, target)
 
     def edisp_at(self, position: tuple[float, float] | None, frame: str, apply: bool) -> Array:
-        """Energy dispersion (energy_true, energy) at a position.
+        """Return the energy dispersion (energy_true, energy) at a position.
 
         Parameters
         ----------
         position, frame
             See `anchor`.
         apply : bool
-            Whether there is any, but for the overlap of bins.
+            Whether energy dispersion applies; otherwise only the overlap of bins is used.
         """
         if self.edisp is None or not apply:
             return overlap_matrix(self.energy_true.edges, self.energy.edges)
@@ -416,6 +414,6 @@ class _Lazy:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         part = self._variable[key]
-        # what is still to be computed is computed in this process, whatever clients there are
+        # lazy values are computed in this process, whatever clients exist
         data = part.data.compute(scheduler="synchronous") if part.chunks else part.values
         return np.asarray(data)

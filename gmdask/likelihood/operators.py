@@ -4,8 +4,8 @@ For a spectrum f [T] (cm-2 s-1 per true-energy bin) a component predicts
 
     npred[k] = Σ_t M[k, t] f[t],      Σ_mask npred = Σ_t c[t] f[t],
 
-where M and c depend on its shape: on position and extension. What is here knows M and c,
-or a shorter form of them, and their derivatives by the shape parameters.
+where M and c depend on its spatial parameters: position and extension. Operators hold M and c,
+or a more compact form of them, and their derivatives with respect to the spatial parameters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-N_SHAPE = {1: 0, 3: 1, 7: 2}  # from 1 + S + S² rows of weights
+N_SHAPE = {1: 0, 3: 1, 7: 2}  # number S of spatial parameters from 1 + S + S² rows of weights
 
 SecondShape = Callable[[Array, Array, float], Array]
 
@@ -47,10 +47,10 @@ class Linear(NamedTuple):
     total : float
         Their masked sum.
     spectral : array of shape (bin, n)
-        Counts of other spectra, by which the first one is derived.
+        Counts of other spectra, the derivatives of the first one.
     spectral_total : array of shape (n,)
     shape : array of shape (bin, S)
-        Derivatives by the shape parameters.
+        Derivatives by the spatial parameters.
     shape_total : array of shape (S,)
     """
 
@@ -78,9 +78,9 @@ class Bent(NamedTuple):
 
 
 class Operator(Protocol):
-    """Response of a component at one value of its shape parameters (S of them).
+    """Response of a component at given values of its S spatial parameters.
 
-    `negative` says whether the response may be below zero anywhere in the mask.
+    `negative` tells whether the response may be negative anywhere in the mask.
     """
 
     negative: bool
@@ -90,31 +90,31 @@ class Operator(Protocol):
         ...
 
     def forward_shape(self, f: Array) -> tuple[Array, Array]:
-        """Derivatives by the shape parameters: of the counts (bin, S) and the sum (S,)."""
+        """Derivatives by the spatial parameters: of the counts (bin, S) and of the sum (S,)."""
         ...
 
     def adjoint(self, w: Array, w_sum: float) -> Array:
-        """Gradient (T,) by f of ``w · npred + w_sum Σ_mask npred``."""
+        """Gradient (T,) with respect to f of ``w · npred + w_sum Σ_mask npred``."""
         ...
 
     def adjoint_shape(self, w: Array, w_sum: float) -> Array:
-        """Gradient (S, T) by f of the same, derived by the shape parameters."""
+        """Derivatives (S, T) of this gradient by the spatial parameters."""
         ...
 
     def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:
-        """Second derivatives (S, S) of the same by the shape parameters."""
+        """Second derivatives (S, S) of ``w · npred + w_sum Σ_mask npred`` by the spatial parameters."""
         ...
 
     def linear(self, f: Array, spectra: Array) -> Linear:
-        """Counts of f (T,), with derivatives by spectra (T, n) and shape parameters."""
+        """Counts of f (T,), with derivatives for spectra (T, n) and by the spatial parameters."""
         ...
 
     def bent(self, f: Array, w: Array, w_sum: float) -> Bent:
-        """All that `adjoint`, `adjoint_shape` and `second_shape` tell."""
+        """Return the results of `adjoint`, `adjoint_shape` and `second_shape`."""
         ...
 
     def keep(self, keep: Keep) -> None:
-        """Have what is large kept where `keep` puts it."""
+        """Move large arrays to where `keep` puts them."""
         ...
 
     @property
@@ -124,7 +124,7 @@ class Operator(Protocol):
 
 
 class OperatorBase:
-    """What is the same for operators which have no shorter way to it."""
+    """Default methods of operators without a faster way."""
 
     def linear(self: Operator, f: Array, spectra: Array) -> Linear:
         """See `Operator`."""
@@ -138,7 +138,7 @@ class OperatorBase:
 
 
 class MatrixOperator(OperatorBase):
-    """M and c as they are.
+    """M and c as dense arrays.
 
     Parameters
     ----------
@@ -211,10 +211,10 @@ class MatrixOperator(OperatorBase):
 
 
 class KernelOperator(OperatorBase):
-    """A point source seen through a PSF in reconstructed energy.
+    """A point source with a PSF in reconstructed energy.
 
-    The PSF comes after the energy dispersion, and the exposure is that of the J pixels
-    the point is spread over: ``M[k, t] = Σ_j w_j G[j, k] A[j, r_k, t]``.
+    The PSF is applied after the energy dispersion, and the exposure is that of the J pixels over
+    which the point is distributed: ``M[k, t] = Σ_j w_j G[j, k] A[j, r_k, t]``.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class KernelOperator(OperatorBase):
     sums : array of shape (J, R)
         Sum of the kernel of energy r around pixel j over the mask.
     weights : array of shape (1 + S + S², J)
-        Shares of the pixels, their derivatives, and their second derivatives.
+        Weights of the pixels, their derivatives, and their second derivatives.
     """
 
     negative = False
@@ -259,7 +259,7 @@ class KernelOperator(OperatorBase):
         return counts, total
 
     def _pixel_adjoint(self, w: Array, w_sum: float) -> Array:
-        """Gradient (J, T) by f, of the part of each pixel at weight 1."""
+        """Gradient (J, T) with respect to f, of the part of each pixel at weight 1."""
         n_reco = self._a.shape[1]
         rows = [
             np.bincount(self._r, g * w, n_reco) + w_sum * s

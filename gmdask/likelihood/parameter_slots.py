@@ -1,4 +1,4 @@
-"""Where the parameters of models stand among those of a dataset."""
+"""Positions of the parameters of models among those of a dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 
 class Slot:
-    """Where the parameters of some models, one after the other, stand among the dataset's.
+    """Positions of the parameters of some models, one after the other, among the dataset's parameters.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class Slot:
     Attributes
     ----------
     index : array
-        Position of each of them.
+        Position of each parameter.
     factors : array
-        From the parameter's unit to the model's internal one.
+        Conversion from the parameter's unit to the model's internal one.
     places, columns, free_factors : array
-        Of those that are free: place in the models, column among the P, factor.
+        For free parameters: index in the models, column among the P, factor.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Slot:
 
 
 def limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
-    """Limits of all parameters; those that must be positive have an implied one at zero."""
+    """Return the limits of all parameters; those that must be positive have an implicit limit at zero."""
     lower, upper = models.parameters.min, models.parameters.max
     lower = np.where(np.isnan(lower), -np.inf, lower)
     upper = np.where(np.isnan(upper), np.inf, upper)
@@ -63,12 +63,12 @@ def limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:
 
 
 class Jacobian:
-    """Derivatives of the counts in the bins, and of their masked sum, by free parameters.
+    """Derivatives of the counts in the bins, and of their masked sum, by the free parameters.
 
     Parameters
     ----------
     used : boolean array of shape (P,)
-        Parameters that anything depends on here: only their columns are held.
+        Parameters that affect the dataset: only their columns are held.
     n_bins : int
         Number of bins.
     """
@@ -91,9 +91,9 @@ class Jacobian:
         Parameters
         ----------
         first, second : array of shape (bin,)
-            Its derivatives by the counts.
+            Derivatives of the statistic by the counts.
         first_sum : float
-            Its derivative by their masked sum.
+            Derivative of the statistic by their masked sum.
         """
         gradient, hessian = np.zeros(self._n_free), np.zeros((self._n_free, self._n_free))
         counts = self._counts

@@ -1,4 +1,4 @@
-"""Shapes integrated over the pixels of a dataset."""
+"""Spatial models integrated over the pixels of a dataset."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_OVERSAMPLING = 200
 
 
 class Images:
-    """Images of a shape: its integral over pixels, and derivatives of it.
+    """Images of a spatial model: its integral over pixels, and derivatives of it.
 
     Parameters
     ----------
     key : hashable or None
-        What they were made of; None if nothing else can be made of the same.
+        Identifies how they were computed; None if they cannot be reused.
     values : array of shape (1 + S, lat, lon)
         Or (1 + S, energy_true, lat, lon).
     """
@@ -38,7 +38,7 @@ class Images:
         self._key, self.values = key, values
 
     def transforms(self, size: tuple[int, int]) -> NDArray[np.complex128]:
-        """Fourier transforms (1 + S, ...) of the images, padded with zeros to a size."""
+        """Fourier transforms (1 + S, ...) of the images, zero-padded to a size."""
         if self._key is None:
             return _transform(self.values, size)
         return CACHE.get((self._key, size), lambda: (_transform(self.values, size),))[0]
@@ -50,7 +50,7 @@ def _transform(images: Array, size: tuple[int, int]) -> NDArray[np.complex128]:
 
 
 class Field(Protocol):
-    """Pixels and true energies that shapes are integrated over."""
+    """Pixels and true energies over which spatial models are integrated."""
 
     @property
     def grid(self) -> WcsGrid:
@@ -59,20 +59,20 @@ class Field(Protocol):
 
     @property
     def energy_true(self) -> Axis:
-        """Energies, for models that depend on them."""
+        """Energies, for models that depend on energy."""
         ...
 
 
 class PixelIntegral:
     """Integral of a spatial model over the pixels of a window.
 
-    The pixels and their oversampling are fixed when it is made; the parameters of the
-    model may move afterwards.
+    The pixels and their oversampling are fixed at creation; the parameters of the
+    model may change afterwards.
 
     Parameters
     ----------
     observation : `Field`
-        Or an `Observation`, which has the same.
+        An `Observation`, or another object with the same attributes.
     window : `Window`
         Pixels to integrate over.
     model : `SpatialModel`
@@ -81,11 +81,11 @@ class PixelIntegral:
 
     Notes
     -----
-    Gammapy's ``SpatialModel.integrate_geom``: within an inner cut of twice the evaluation
+    As Gammapy's ``SpatialModel.integrate_geom``: within an inner cutout of twice the evaluation
     radius, means over f × f sub-pixels, f = ceil(pixel size / smallest bin of the model) up to
-    200, times the solid angle of the pixel; where f is 1, pixel centres of the whole window.
-    A model that depends on energy has an image for each true energy, taken at its centre: where
-    shapes are (lat, lon) here, they are (energy_true, lat, lon) then.
+    200, times the solid angle of the pixel; if f is 1, pixel centres of the whole window.
+    An energy-dependent model has an image for each true energy, evaluated at its centre: images
+    of shape (lat, lon) then have the shape (energy_true, lat, lon).
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PixelIntegral:
     def _plan(
         self, observation: Field, window: Window, values: Array
     ) -> tuple[tuple[slice, slice], int]:
-        """Inner cut, as slices into the window, and oversampling factor."""
+        """Inner cutout, as slices into the window, and oversampling factor."""
         grid, model = observation.grid, self._model
         everything = slice(0, window.shape[0]), slice(0, window.shape[1])
         radius, center = model.evaluation_radius(values), model.center(values)
@@ -134,25 +134,25 @@ class PixelIntegral:
 
     @property
     def border(self) -> tuple[int, int]:
-        """Rows and columns on each side of the window in which the integral is zero."""
+        """Number of rows and columns on each side of the window in which the integral is zero."""
         cuts = zip(self.shape, self._inner, strict=True)
         y, x = (min(cut.start, n - cut.stop) for n, cut in cuts)
         return y, x
 
     def _to_pixels(self, fine: Array) -> Array:
-        """Sub-pixel densities (..., fine lat, fine lon) to integrals over the window's pixels."""
+        """Convert sub-pixel densities (..., fine lat, fine lon) to integrals over the window's pixels."""
         n_y, n_x = self._solid_angle.shape
         f = self._factor
         result = np.zeros((*fine.shape[:-2], *self.shape))
         if f > 1:
             fine = fine.reshape(*fine.shape[:-2], n_y, f, n_x, f).mean(axis=(-3, -1))
-        if not self._model.density_unit:  # a norm is not defined everywhere
+        if not self._model.density_unit:  # a norm may be undefined in some pixels
             fine = np.nan_to_num(fine)
         result[..., *self._inner] = fine * self._solid_angle
         return result
 
     def images(self, values: Array, free: Sequence[int]) -> Images:
-        """Integrals at some values, and their derivatives by the parameters in `free`."""
+        """Integrals at some values, and their derivatives with respect to the parameters in `free`."""
         inner = tuple((cut.start, cut.stop) for cut in self._inner)
         key = (self._model, self._pixels, inner, self.shape, values.tobytes(), tuple(free))
         if self.per_energy:
@@ -176,7 +176,7 @@ class PixelIntegral:
 
 
 def _pixels(grid: WcsGrid, y: slice, x: slice, factor: int, frame: str) -> tuple[Any, ...]:
-    """What the positions of a rectangle of pixels follow from."""
+    """Arguments that determine the positions of a rectangle of pixels."""
     cards, y0, x0 = grid.common
     return cards, y0 + y.start, y0 + y.stop, x0 + x.start, x0 + x.stop, factor, frame
 

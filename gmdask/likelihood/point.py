@@ -1,4 +1,4 @@
-"""Point sources: flux in a few pixels, gathered from the kernels of the PSF."""
+"""Point sources: flux in a few pixels, convolved by gathering PSF kernels."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Coordinates = NDArray[np.signedinteger[Any]]
 
 
 class PointResponse:
-    """Response of flux in single pixels, with kernels fixed.
+    """Response to flux in single pixels, with fixed kernels.
 
     Parameters
     ----------
     observation : `Observation`
     anchor : `Anchor`
     bins : `Bins`
-        All within the window of the anchor.
+        Bins within the window of the anchor.
 
     Notes
     -----
-    With the PSF in true energy, pixel j gives ``A_j[t, p] = E[t, p] K_t[p - p_j]``, of which
-    `FactoredOperator` makes counts, and ``c_j[t] = Σ_p W[t, p] K_t[p - p_j]`` with W of
-    `mask_response`; with the PSF in reconstructed energy see `KernelOperator`. Without a PSF the
+    With the PSF in true energy, pixel j contributes ``A_j[t, p] = E[t, p] K_t[p - p_j]``, from which
+    `FactoredOperator` computes counts, and ``c_j[t] = Σ_p W[t, p] K_t[p - p_j]`` with W from
+    `mask_response`; for the PSF in reconstructed energy see `KernelOperator`. Without a PSF the
     kernel is one pixel.
     """
 
@@ -66,16 +66,16 @@ class PointResponse:
     def operator(
         self, pixels: list[tuple[int, int]], weights: Array, *, frozen: bool = False
     ) -> Operator:
-        """Operator of a point spread over some pixels.
+        """Return the operator of a point source distributed over some pixels.
 
         Parameters
         ----------
         pixels : list of (row, column)
             J pixels.
         weights : array of shape (1 + S + S², J)
-            Their shares, with first and second derivatives by the shape parameters.
+            Their weights, with first and second derivatives with respect to the spatial parameters.
         frozen : bool
-            Whether the point stays where it is: the operator is made to take little room then.
+            Whether the source is fixed, so that the operator is stored compactly.
         """
         keep = [j for j, pixel in enumerate(pixels) if self._inside(*pixel)]
         pixels, weights = [pixels[j] for j in keep], np.ascontiguousarray(weights[:, keep])
@@ -91,7 +91,7 @@ class PointResponse:
             sums[j] = np.einsum("tyx,tyx->t", self._weights[:, *first], self._kernel[:, *second])
         n_shape = N_SHAPE[len(weights)]
         shares = weights[: 1 + n_shape]
-        # the value apart from the derivatives: its bits do not depend on whether they are asked for
+        # the value separately from the derivatives, so that its bits do not depend on whether they are requested
         flux = np.stack([times(share, kernels) for share in shares])
         flux *= self._exposure
         total = np.stack([times(share, sums) for share in shares])
@@ -113,12 +113,12 @@ class PointResponse:
         return times(shares, np.einsum("jtp,tp->j", kernels, weight) + w_sum * times(sums, f))
 
     def _inside(self, row: int, column: int) -> bool:
-        """Whether flux in a pixel counts: what falls outside the window is lost."""
+        """Whether flux in a pixel counts: flux outside the window is lost."""
         window = self._window
         return window.y0 <= row < window.y1 and window.x0 <= column < window.x1
 
     def _reach(self, y: Coordinates, x: Coordinates) -> tuple[Index, Coordinates, Coordinates]:
-        """Which offsets from a pixel its kernel reaches, and their places (y, x) in the kernel."""
+        """Offsets from a pixel that its kernel reaches, and their positions (y, x) in the kernel."""
         y, x = y + self._half, x + self._half
         size = self._kernel.shape[-1]
         reached = np.flatnonzero((y >= 0) & (y < size) & (x >= 0) & (x < size))
@@ -144,7 +144,7 @@ class PointResponse:
 def _overlap(
     window: Window, row: int, column: int, half: int
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a kernel around a pixel meets the window: slices into window and kernel."""
+    """Overlap of a kernel around a pixel with the window: slices into window and kernel."""
     y0, y1 = max(window.y0, row - half), min(window.y1, row + half + 1)
     x0, x1 = max(window.x0, column - half), min(window.x1, column + half + 1)
     first = slice(y0 - window.y0, y1 - window.y0), slice(x0 - window.x0, x1 - window.x0)

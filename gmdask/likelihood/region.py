@@ -1,4 +1,4 @@
-"""A source seen by a dataset of one region: which share of it the region holds, at each energy."""
+"""A source seen by a dataset of one region: the fraction of it inside the region, at each energy."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Array = NDArray[np.float64]
 
 
 class _Field(NamedTuple):
-    """Pixels and true energies that a shape is integrated over."""
+    """Pixels and true energies over which a spatial model is integrated."""
 
     grid: WcsGrid
     energy_true: Axis
 
 
 class _Share(Protocol):
-    """Share (T,) of a source that the region holds, by its S free shape parameters."""
+    """Fraction (T,) of a source inside the region, as a function of its S free spatial parameters."""
 
     negative: bool
 
     def at(self, values: Array, *, derivatives: bool) -> tuple[Array, Array]:
-        """Share (T,) and its derivatives (S, T)."""
+        """Fraction (T,) and its derivatives (S, T)."""
         ...
 
     def second(self, values: Array, weight: Array) -> Array:
@@ -47,7 +47,7 @@ class _Share(Protocol):
 
 
 class _ConstantShare:
-    """A share that does not depend on the shape."""
+    """A fraction that does not depend on the spatial parameters."""
 
     negative = False
 
@@ -64,7 +64,7 @@ class _ConstantShare:
 
 
 class _ExtendedShare:
-    """Integral of a shape over pixels, weighted with the region seen through the PSF."""
+    """Integral of a model over pixels, weighted with the region convolved with the PSF."""
 
     negative = False
 
@@ -87,7 +87,7 @@ class _ExtendedShare:
 
 
 class _PointShare:
-    """Weights of the region seen through the PSF, at the four pixels around a point."""
+    """Weights of the region convolved with the PSF, at the four pixels around a point source."""
 
     negative = False
 
@@ -97,7 +97,7 @@ class _PointShare:
         self._weights, self._grid, self._spatial, self._free = weights, grid, spatial, free
 
     def _corners(self, values: Array, *, derivatives: bool) -> Array:
-        """Share (1 + S + S², T), with its derivatives."""
+        """Fraction (1 + S + S², T), with its derivatives."""
         pixels, shares = point_corners(
             self._grid, self._spatial.frame, values, self._free, derivatives=derivatives
         )
@@ -123,7 +123,7 @@ class RegionResponse:
     Parameters
     ----------
     share : `_Share`
-        What the region holds of it.
+        Fraction of the source inside the region.
     anchor : `Anchor`
     bins : `Bins`
     """
@@ -137,11 +137,11 @@ class RegionResponse:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays kept."""
+        """Bytes of the kept arrays."""
         return self._bins.nbytes + self._sums.nbytes
 
     def operator(self, values: Array, *, derivatives: bool) -> Operator:
-        """Operator at some values of the shape parameters."""
+        """Return the operator at some values of the spatial parameters."""
         share, slopes = self._share.at(values, derivatives=derivatives)
 
         def second(f: Array, w: Array, w_sum: float) -> Array:
@@ -161,19 +161,19 @@ def region_response(
     bins: Bins,
     free: list[int],
 ) -> RegionResponse | None:
-    """Response of a region to a shape at some values, None where it does not reach the region.
+    """Response of a region to a model at some parameter values, None if it does not reach the region.
 
     Parameters
     ----------
     observation : `Observation`
-        Of one region; if this is not known, every source is in it.
+        Observation of one region; if the region is not known, every source is inside.
     spatial : `SpatialModel`
     values : array
         Its parameters, in its internal units.
     apply_irf : dict
     bins : `Bins`
     free : list of int
-        Which parameters are derived by.
+        Free parameters.
 
     Raises
     ------
@@ -182,10 +182,10 @@ def region_response(
 
     Notes
     -----
-    Gammapy's ``MapEvaluator`` on a ``RegionGeom``. Without a PSF a source is in the region wholly or
-    not at all. Of a point in a circle the PSF's containment at the centre of its map counts. Other
-    shapes are integrated over pixels, convolved, and weighted with the share of each pixel
-    that is in the region.
+    As Gammapy's ``MapEvaluator`` on a ``RegionGeom``. Without a PSF, a source is either completely inside the
+    region or not at all. For a point source in a circle, the PSF's containment at the centre of its map is used.
+    Other models are integrated over pixels, convolved, and weighted with the fraction of each pixel
+    that is inside the region.
     """
     region = observation.region
     center, radius = spatial.center(values), spatial.evaluation_radius(values)
@@ -233,7 +233,7 @@ def _integrated(
     values: Array,
     free: list[int],
 ) -> _Share:
-    """Share of a shape by an integral over pixels."""
+    """Fraction of a model by integration over pixels."""
     n_true = observation.energy_true.nbin
     inside = np.broadcast_to(region.weights(grid), (n_true, *grid.shape))
     planes = None if kernel is None else kernel.values

@@ -1,4 +1,4 @@
-"""How much memory it takes to compile and evaluate a dataset, known before it is read."""
+"""Estimates of the memory for compiling and evaluating a dataset, before it is read."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from gmdask.likelihood.geometry_cache import MAX_BYTES
 
 __all__ = ["FIXED", "HELD", "HELD_PER_COMPONENT", "peak_bytes"]
 
-# measured: besides what is shared by all datasets, tables of the PSF, plans of transforms, and
-# what the heap keeps when arrays are freed
+# measured: besides what all datasets share, tables of the PSF, plans of transforms, and
+# memory that the heap retains when arrays are freed
 FIXED = MAX_BYTES + 80_000_000 + (1 << 25)
-# what a compiled dataset holds whatever is kept in files: objects of its axes, grids and models
+# memory of a compiled dataset that is never in files: objects of its axes, grids and models
 HELD, HELD_PER_COMPONENT = 110_000, 4_000
 
-PADDED = 1.5  # pixels of a padded image in those of the grid
-IMAGES = 9  # images per true energy in flight: transforms count twice
-CUBES = 4  # copies of cubes of counts in flight
+PADDED = 1.5  # pixels of a padded image relative to those of the grid
+IMAGES = 9  # temporary images per true energy; transforms count twice
+CUBES = 4  # temporary copies of cubes of counts
 
 
 def peak_bytes(cube: xr.Dataset) -> int:
-    """Bytes that compiling or evaluating a dataset takes at its peak.
+    """Estimate the peak memory in bytes of compiling or evaluating a dataset.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        The dataset; nothing of it is read.
+        The dataset, which is not read.
     """
     counts, exposure = cube["counts"], cube["exposure"]
     planes = max(exposure.shape[0], counts.shape[0])

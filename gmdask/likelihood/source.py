@@ -30,11 +30,11 @@ class Source:
     spatial : `SpatialModel`
         As returned by `shape_of`.
     free : list of int
-        Which parameters of the spatial model are free.
+        Free parameters of the spatial model.
     temporal : `GtiNorm`, optional
         Factor of the spectrum; its parameters follow those of the spectral model.
     response : {"exact", "gammapy"}
-        How sources become counts, where there is a choice.
+        How predicted counts are computed, if there is a choice.
     keep : callable, optional
         Takes an array that is kept for long, and gives it back from where it is kept.
 

@@ -1,4 +1,4 @@
-"""Predicted counts given by a map: a template with a norm that depends on energy."""
+"""Predicted counts given by a map: a template with an energy-dependent norm."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TemplateOperator(OperatorBase):
         return template * spectra[self._r], times(self._sums, spectra)
 
     def forward_shape(self, f: Array) -> tuple[Array, Array]:  # noqa: ARG002
-        """Nothing: a template has no shape parameters."""
+        """Return no derivatives, since a template has no spatial parameters."""
         return np.zeros((len(self._r), 0)), np.zeros(0)
 
     def adjoint(self, w: Array, w_sum: float) -> Array:
@@ -64,11 +64,11 @@ class TemplateOperator(OperatorBase):
         return result
 
     def adjoint_shape(self, w: Array, w_sum: float) -> Array:  # noqa: ARG002
-        """Nothing: a template has no shape parameters."""
+        """Return no derivatives, since a template has no spatial parameters."""
         return np.zeros((0, len(self._sums)))
 
     def second_shape(self, f: Array, w: Array, w_sum: float) -> Array:  # noqa: ARG002
-        """Nothing: a template has no shape parameters."""
+        """Return no derivatives, since a template has no spatial parameters."""
         return np.zeros((0, 0))
 
 
@@ -84,7 +84,7 @@ class TemplateResponse:
     Raises
     ------
     ModelError
-        If its map has other energies than the dataset, or its pixels lie between those of it.
+        If the energies of its map differ from those of the dataset, or their pixels do not coincide.
     """
 
     def __init__(self, observation: Observation, bins: Bins, model: TemplateNPredModel) -> None:
@@ -123,7 +123,7 @@ class TemplateResponse:
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
     ) -> tuple[Operator | None, Index]:
-        """Operator and the positions of its bins, whatever the parameters."""
+        """Return the operator and the indices of its bins, for any parameters."""
         del values, anchor, derivatives
         return self._operator, self._index
 
@@ -152,7 +152,7 @@ class TemplateSource:
         *,
         derivatives: bool,
     ) -> tuple[Array, Array | None]:
-        """Norm (R,) per reconstructed energy, with its gradient if asked."""
+        """Norm (R,) per reconstructed energy, with its gradient if requested."""
         del grid, cache
         norm = self.model.spectral_model
         value = norm.evaluate(self._energy, *values.tolist())
@@ -169,7 +169,7 @@ class TemplateSource:
 
 
 def _on_grid(observation: Observation, model: TemplateNPredModel) -> Array:
-    """Map (energy, lat, lon), with its spatial norm, on the grid of the dataset; 0 beyond it."""
+    """Map (energy, lat, lon), with its spatial norm, on the grid of the dataset; 0 outside."""
     sky_map = model.map
     where = f"model {model.name!r}: map of {model.filename or 'memory'}"
     axis, own = sky_map.axes[0], observation.energy
@@ -189,7 +189,7 @@ def _on_grid(observation: Observation, model: TemplateNPredModel) -> Array:
 
 
 def _place(observation: Observation, sky_map: SkyMap, where: str) -> tuple[Index, Index]:
-    """Rows and columns of the dataset's grid that the pixels of a map are."""
+    """Rows and columns of the dataset's grid that coincide with the pixels of a map."""
     offset = pixel_offset(observation.grid, sky_map.grid, sky_map.frame)
     if offset is None:
         msg = f"{where} does not lie on the pixels of dataset {observation.name!r}"

@@ -1,4 +1,4 @@
-"""Threads of linear algebra."""
+"""Number of threads of linear algebra."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["one_thread"]
 
 @cache
 def _threads() -> ThreadpoolController:
-    """Controller of the linear algebra libraries of this process."""
+    """Return the controller of the linear algebra libraries of this process."""
     return ThreadpoolController()
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Have linear algebra use one thread, so that its bits do not depend on their number."""
+    """Limit linear algebra to one thread, so that results do not depend on the number of threads."""
     limit: AbstractContextManager[Any] = _threads().limit(limits=1)
     return limit

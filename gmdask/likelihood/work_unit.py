@@ -1,8 +1,8 @@
 """A group of datasets that are evaluated together: the unit of work of a fit.
 
-A group is described by plain data, compiled where the data are read, and gives back a few
-numbers per pass. Sums are formed per *run*, a fixed stretch of datasets, so that what a fit
-adds up does not depend on how the runs were grouped.
+A group is described by plain data, compiled where the data are read, and returns a few
+numbers per pass. Sums are formed per *run*, a fixed sequence of datasets, so that the sums of a
+fit do not depend on how the runs are grouped.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class DatasetSpec:
     name : str
         Name of the dataset, which may differ from that in the store.
     cube : `CubeSource` or `xarray.Dataset`
-        Where the data are, or the data.
+        Location of the data, or the data.
     components : tuple of int
-        Its models: positions among the components of the group.
+        Indices of its models among the components of the group.
     free, local : boolean array of shape (N,)
-        Which of its N parameters are derived by, and which of them minimised over in place.
+        Free ones among its N parameters, and local ones, which are minimised on the worker.
     shared : array
         Positions, among the shared parameters of the fit, of the free ones that are not local.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
     compile : callable
         Makes the likelihood of its kind of dataset.
     """
@@ -85,7 +85,7 @@ class GroupSpec:
     Attributes
     ----------
     models : dict
-        Plain data of the models that any of the datasets has.
+        Plain data of the models that apply to any of the datasets.
     runs : sequence of sequence of `DatasetSpec`
         Datasets of each run, in order.
     budget : int or None
@@ -99,19 +99,19 @@ class GroupSpec:
 
 @dataclass(frozen=True)
 class Point:
-    """Where to evaluate, and what.
+    """Where to evaluate, and which derivatives.
 
     Attributes
     ----------
     values : array
         Parameters of all datasets of the group, one after the other.
     anchor : array or None
-        Parameters at which the response is taken, likewise; None for `values`.
+        Parameters at which the response is computed, likewise; None for `values`.
     order : {0, 1, 2}
-        0: value at exactly these parameters; 1: with gradient and Gauss-Newton Hessian,
-        2: with observed Hessian too.
+        0: value at exactly these parameters; 1: also gradient and Gauss-Newton Hessian,
+        2: also the observed Hessian.
     profile : bool
-        Whether, in orders 1 and 2, local parameters go to their optimum.
+        Whether local parameters are minimised, in orders 1 and 2.
     """
 
     values: Array
@@ -122,23 +122,23 @@ class Point:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Sums over one run of datasets, and what is kept of each.
+    """Sums over one run of datasets, and results per dataset.
 
     Attributes
     ----------
     stats : array of shape (dataset,)
     floors : array of shape (dataset,)
-        Bins with counts that no component reaches.
+        Number of bins with counts, but without predicted counts from any component.
     values : array
         Parameters of the datasets, one after the other, local ones at their optimum.
     shared : array of shape (S,)
-        Which shared parameters the sums are over: those that anything depends on.
+        Shared parameters of the sums: those that affect any of the datasets.
     gradient, hessian, observed : array of shape (S,), (S, S), (S, S)
-        Of the profile likelihood; those that were not asked for are empty.
+        Derivatives of the profile likelihood; those that were not requested are empty.
     blocks : tuple of `LocalBlock`
         One per dataset, in order 2.
     block_shared : tuple of array
-        Which shared parameters the slopes of the blocks are over.
+        Shared parameters of the slopes of the blocks.
     """
 
     stats: Array
@@ -153,7 +153,7 @@ class RunResult:
 
 
 class _CompiledRun:
-    """Compiled datasets of one run, and which shared parameters it sums over."""
+    """Compiled datasets of one run, and the shared parameters over which it sums."""
 
     def __init__(
         self,
@@ -172,14 +172,14 @@ class _CompiledRun:
         self._locals = [spec.local[spec.free] for spec in specs]
 
     def _settle(self, dataset: DatasetLikelihood) -> None:
-        """Keep within the memory after a dataset was compiled or evaluated."""
+        """Keep memory within its budget after a dataset was compiled or evaluated."""
         if not self._memory.try_cache(id(dataset), dataset.forgettable):
             dataset.forget()
 
     def evaluate(
         self, values: Array, anchor: Array | None, point: Point, cache: SpectrumCache
     ) -> RunResult:
-        """Evaluate the datasets and add up."""
+        """Evaluate the datasets and sum the results."""
         order = point.order
         evaluations, start = [], 0
         for spec, dataset in zip(self.specs, self.datasets, strict=True):
@@ -236,7 +236,7 @@ class _CompiledRun:
 
 
 def _known(array: T | None) -> T:
-    """An array of an evaluation with derivatives."""
+    """Return an array of an evaluation with derivatives, which is not None."""
     assert array is not None
     return array
 
@@ -250,7 +250,7 @@ class CompiledGroup(DescribedGroup[GroupSpec]):
         return self._compiled(lambda _: None)
 
     def compile(self, on_made: Callable[[int], None]) -> None:
-        """Compile the datasets, and tell how many there are so far."""
+        """Compile the datasets, and report how many are done."""
         self.runs = self._compiled(on_made)
 
     def _compiled(self, on_made: Callable[[int], None]) -> list[_CompiledRun]:
@@ -275,16 +275,16 @@ def npred_cube(
     background: bool = True,
     response: str = EXACT,
 ) -> Array:
-    """Predicted counts in all bins of a dataset, clipped at zero.
+    """Return the predicted counts in all bins of a dataset, clipped at zero.
 
     Parameters
     ----------
     name, cube, models
         See `DatasetSpec`.
     background : bool
-        False for the sources alone, which are not clipped.
+        Whether to include the background; the sources alone are not clipped.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
 
     Returns
     -------
@@ -315,9 +315,9 @@ def compile_group(
     ----------
     spec : `GroupSpec`
     folder : str, optional
-        Where what does not fit in memory goes.
+        Folder for data that do not fit in memory.
     on_made : callable, optional
-        Gets the number of datasets that are compiled so far.
+        Receives the number of datasets compiled so far.
     """
     group = CompiledGroup(spec, folder)
     with one_thread():

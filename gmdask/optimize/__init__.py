@@ -1,1 +1,1 @@
-"""Minimisers on plain arrays: one step rule, one trust region, one set of tolerances."""
+"""Minimisers on plain arrays, with one step rule, one trust region, and one set of tolerances."""

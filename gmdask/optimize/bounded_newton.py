@@ -1,4 +1,4 @@
-"""Minimisation over one or a few parameters whose evaluation is cheap: no pass is saved at any price."""
+"""Minimisation over one or a few parameters whose evaluation is inexpensive."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 TOLERANCES = Tolerances(edm=1e-13, rounding=1e-12)
-LAST = 1e-8  # expected decrease of a free step that needs no look at where it leads: the next would be its square
-FAR = 1e-2  # expected decrease above which amplitudes step in their cube root
+LAST = 1e-8  # a free step with a smaller expected decrease is not evaluated: the next would be its square
+FAR = 1e-2  # for a larger expected decrease, amplitudes step in their cube root
 MAX_STEPS = 200
-NARROW = 1e-12  # radius at which a step cannot be told from none
+NARROW = 1e-12  # radius at which a step is lost in rounding
 
 
 def minimise_bounded(
@@ -30,17 +30,17 @@ def minimise_bounded(
     upper: Array,
     amplitudes: Mask | None = None,
 ) -> Array:
-    """Newton steps within limits and a trust region, from `start`.
+    """Minimise by Newton steps within limits and a trust region.
 
     Parameters
     ----------
     function : callable
-        Takes values (L,), returns the statistic, its gradient (L,) and observed Hessian (L, L).
+        Takes values (L,), and returns the statistic, its gradient (L,) and observed Hessian (L, L).
     start, lower, upper : array of shape (L,)
         Start, and limits that may be infinite.
     amplitudes : boolean array of shape (L,), optional
         Parameters that scale a positive prediction; see `Problem`. One that is not positive starts
-        from 1, since at zero, where bins hold counts that nothing reaches, the statistic has no slope.
+        at 1, since at zero, in bins with counts but no prediction, the statistic has no slope.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def _bounded(
     upper: Array,
     amplitudes: Mask,
 ) -> tuple[Array, Array, float]:
-    """Step within a radius and, of amplitudes, in the cube root: itself, values after it, decrease promised."""
+    """Step within a radius, for amplitudes in the cube root: step, values after it, and expected decrease."""
     curvature = np.diag(hessian)
     nothing = np.zeros(len(values), dtype=bool)
     roots = Coordinates(values, curvature, Kinds(amplitudes), lower, upper, nothing)

@@ -1,6 +1,6 @@
-"""Many one-dimensional problems of a convex likelihood, solved together.
+"""Many one-dimensional minimisations of a convex likelihood, solved together.
 
-Each pass evaluates all of them, whatever is left of each: passes are what costs.
+Each pass evaluates all of them, since the number of passes determines the cost.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Mask = NDArray[np.bool_]
 Function = Callable[[Array], tuple[Array, Array, Array]]
 
 MAX_PASSES = 200
-CLOSE = 1e-7  # in expected errors
-LEVEL = 1e-9  # of the rise of the statistic that is looked for
+CLOSE = 1e-7  # accuracy, in expected errors
+LEVEL = 1e-9  # accuracy, relative to the required rise of the statistic
 
 
 class Minima(NamedTuple):
-    """Where functions are lowest, each of shape (problem,).
+    """Minima of functions, each of shape (problem,).
 
     Attributes
     ----------
     x, stat, second : array
-        Place, value and second derivative.
+        Position, value and second derivative.
     success : boolean array
-        Whether the slope vanishes there.
+        Whether the slope vanishes.
     """
 
     x: Array
@@ -42,18 +42,18 @@ class Minima(NamedTuple):
 def minimise(function: Function, lower: Array, start: Array, moves: Mask) -> Minima:
     """Minimise convex functions above a lower limit.
 
-    Newton's steps on the slope within a bracket, which is halved where they do not help: across
-    jumps of the slope, and next to the limit, where the value may be infinite.
+    Newton steps on the slope, within a bracket that is halved if they fail: across jumps of the slope,
+    and next to the limit, where the value may be infinite.
 
     Parameters
     ----------
     function : callable
-        Takes x (problem, 1), gives value, slope and second derivative of the same shape.
+        Takes x (problem, 1), and returns value, slope and second derivative of the same shape.
     lower : array of shape (problem,)
     start : array of shape (problem,)
-        Above it.
+        Start values above the limit.
     moves : boolean array of shape (problem,)
-        Others stay at the start.
+        Problems to solve; the others stay at the start.
     """
     low, high = lower.copy(), np.full(len(lower), np.inf)
     x, before = start.copy(), np.full(len(lower), np.inf)
@@ -75,7 +75,7 @@ def minimise(function: Function, lower: Array, start: Array, moves: Mask) -> Min
 
 
 def _inside(target: Array, low: Array, high: Array, slow: Mask, width: Array) -> Array:
-    """Targets within brackets; half-way where they are outside, or too slow."""
+    """Limit targets to their brackets; halfway if they are outside, or convergence is too slow."""
     bounded = np.isfinite(high)
     outside = ~((target > low) & (target < high))
     half = np.where(bounded, 0.5 * (low + np.where(bounded, high, 0.0)), low + 2 * width)
@@ -85,15 +85,15 @@ def _inside(target: Array, low: Array, high: Array, slow: Mask, width: Array) ->
 def crossings(
     function: Function, minima: Minima, slope: Array, levels: Array, sides: Array, lower: Array
 ) -> Array:
-    """Where functions have risen by some levels, on one side of the minimum each.
+    """Find where functions have risen by given levels, on one side of the minimum each.
 
     Parameters
     ----------
     function : callable
-        As of `minimise`, for x of shape (problem, K).
+        As for `minimise`, for x of shape (problem, K).
     minima : `Minima`
     slope : array of shape (problem,)
-        At the minimum: above zero where that is a limit.
+        Slope at the minimum: positive if that is at a limit.
     levels, sides : array of shape (K,)
         Rise of the value, and +1 or -1.
     lower : array of shape (problem,)
@@ -102,7 +102,7 @@ def crossings(
     Returns
     -------
     x : array of shape (problem, K)
-        NaN where the value does not rise as much above the limit.
+        NaN if the value does not rise that much above the limit.
     """
     best, wall = minima.x[:, None], np.where(sides < 0, lower[:, None], np.inf)
     curved = minima.second[:, None] > 0

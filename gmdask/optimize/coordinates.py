@@ -1,4 +1,4 @@
-"""Coordinates of steps, in which a statistic is nearly quadratic."""
+"""Coordinates of steps, in which the statistic is nearly quadratic."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ __all__ = ["Coordinates", "Kinds", "Turn"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LEAST, MOST = 0.125, 8.0  # factor of an amplitude in one step
-FLATTEST = 1 / 3  # curvature in the cube root, of that in the amplitude: where all is far below
-ROUND = 1e-3  # least eccentricity of a shape whose angle is free: at 0 the angle means nothing
-MOVE = 0.3  # largest change of either component of the squared eccentricity in one step
-CARTESIAN = (
-    0.5  # of the largest squared eccentricity, up to which its components are the coordinates
-)
+LEAST, MOST = 0.125, 8.0  # range of the factor on an amplitude in one step
+FLATTEST = 1 / 3  # smallest curvature in the cube root, relative to that in the amplitude
+ROUND = 1e-3  # smallest eccentricity of a shape with a free angle, which is undefined at 0
+MOVE = 0.3  # largest change of a component of the squared eccentricity in one step
+CARTESIAN = 0.5  # largest squared eccentricity whose components are used as coordinates
 
 
 class Turn(NamedTuple):
-    """An eccentricity ``e`` and the angle by which the shape is turned, among the parameters.
+    """An eccentricity ``e`` and the orientation angle of the shape, among the parameters.
 
     Attributes
     ----------
     e, angle : int
-        Their places.
+        Their positions.
     radians : float
         Unit of the angle.
     """
@@ -38,16 +36,16 @@ class Turn(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """What is known of how the statistic depends on each of S parameters.
+    """Known dependences of the statistic on each of S parameters.
 
     Attributes
     ----------
     amplitudes : boolean array of shape (S,), or False
         Parameters that scale a positive prediction.
     even : boolean array of shape (S,), or False
-        Parameters, not negative, of whose square the statistic is a smooth function: sizes of shapes.
+        Non-negative parameters on whose square the statistic depends smoothly: sizes of shapes.
     turns : tuple of `Turn`
-        Those among `even` that go with an angle.
+        Those among `even` that have an angle.
     """
 
     amplitudes: Mask | bool = False
@@ -56,19 +54,19 @@ class Kinds(NamedTuple):
 
 
 class Coordinates:
-    """Coordinates of a step, in units of the parameters at its beginning.
+    """Coordinates of a step, in units of the parameters at its start.
 
-    ``S a - N log a`` has no third derivative by ``a^(1/3)`` at its minimum, and Newton's method converges in
-    a few steps from anywhere in it, where in an amplitude ``a`` it would double at most, or step below zero.
-    A size ``s`` that is hardly resolved enters the prediction as ``s²``: there the statistic is a
-    parabola, with its minimum beyond 0 or not, where in ``s`` it has a saddle point at 0. So are the
-    components ``e² cos 2φ`` and ``e² sin 2φ`` of a shape that is hardly elongated, while in ``e`` and ``φ``
-    the round shape is a saddle point whose angle means nothing.
+    ``S a - N log a`` has no third derivative with respect to ``a^(1/3)`` at its minimum, and Newton's method
+    converges in it in a few steps from anywhere, whereas in the amplitude ``a`` it could at most double it, or would
+    step below zero. A size ``s`` that is hardly resolved enters the prediction as ``s²``: in ``s²`` the
+    statistic is a parabola, whether its minimum is above 0 or not, whereas in ``s`` it has a saddle point at 0. The
+    same is true of the components ``e² cos 2φ`` and ``e² sin 2φ`` of a slightly elongated shape, whereas in ``e``
+    and ``φ`` the round shape is a saddle point with an undefined angle.
 
     Parameters
     ----------
     x : array of shape (S,)
-        Where the step begins.
+        Start of the step.
     curvature : array of shape (S,)
         Diagonal of the Hessian of the statistic.
     kinds : `Kinds`
@@ -94,17 +92,17 @@ class Coordinates:
             if x[e] ** 2 <= CARTESIAN * upper[e] ** 2:
                 self._turns.append(turn)
                 self._paired[[e, angle]] = True
-            else:  # round shapes are beyond the range of an eccentricity and an angle as coordinates
+            else:  # a round shape is outside of the coordinates of an eccentricity and an angle
                 self._lowest = self._lowest.copy()
                 self._lowest[e] = 0.5 * x[e]
 
     def amplitudes_bend(self, gradient: Array, curvature: Array) -> Array:
-        """What the diagonal (S,) of any Hessian has besides along amplitudes."""
+        """Additional diagonal (S,) of any Hessian from the curvature of amplitudes' coordinates."""
         bend = 2 / 3 * gradient / np.where(self._root, self._x, 1.0)
         return np.where(self._root, np.maximum(bend, (FLATTEST - 1) * curvature), 0.0)
 
     def sizes_bend(self, gradient: Array) -> Array:
-        """What the observed Hessian (S, S) has besides along sizes, eccentricities and their angles."""
+        """Additional observed Hessian (S, S) from the curvature of sizes, eccentricities and their angles."""
         x = np.where(self._square, self._x, 1.0)
         bend = np.diag(np.where(self._square, -gradient / x, 0.0))
         for e, angle, radians in self._turns:
@@ -113,7 +111,7 @@ class Coordinates:
         return bend
 
     def limits(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """Limits (S,) of values in these coordinates, as values at which a straight step would end."""
+        """Convert limits (S,) to these coordinates, as values at which a straight step would end."""
         lower = np.maximum(lower, self._lowest)
         x = np.where(self._root, self._x, 1.0)
         low = self._x + 3 * x * (np.cbrt(np.clip(lower / x, LEAST, 1.0)) - 1)
@@ -135,7 +133,7 @@ class Coordinates:
         return low, high
 
     def values(self, step: Array) -> Array:
-        """Parameters (S,) after a step, exactly at the limits that it reaches."""
+        """Return the parameters (S,) after a step, exactly at the limits that it reaches."""
         lower, upper = self._lowest, self._upper
         low, high = self.limits(lower, upper)
         x = np.where(self._root, self._x, 1.0)
@@ -155,7 +153,7 @@ class Coordinates:
         return found
 
     def slope(self, gradient: Array, values: Array) -> Array:
-        """Gradient (S,) at other values, by these coordinates."""
+        """Return the gradient (S,) at other values with respect to these coordinates."""
         ratio = np.where(self._root, values / np.where(self._root, self._x, 1.0), 1.0)
         result: Array = gradient * np.cbrt(ratio) ** 2
         away = self._square & (values > 0)

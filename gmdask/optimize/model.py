@@ -1,4 +1,4 @@
-"""The quadratic model of a statistic around a point, and what it says of blocks of parameters."""
+"""The quadratic model of a statistic around a point, and its properties for blocks of parameters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Model"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FLAT = 1e-10  # eigenvalue, of the observed Hessian scaled to a unit diagonal, that counts as none
-NEGATIVE = -1e-6  # and one that is a saddle's
+FLAT = 1e-10  # eigenvalue, of the observed Hessian scaled to unit diagonal, that counts as zero
+NEGATIVE = -1e-6  # eigenvalue that indicates a saddle point
 
 
 class Model:
@@ -35,7 +35,7 @@ class Model:
     newton : array of shape (S,)
         Step to the minimum within the limits.
     expected : array of shape (block,)
-        Decrease of the statistic that it promises for each block.
+        Expected decrease of the statistic by that step, for each block.
     saddle : boolean array of shape (block,)
         Blocks along which the observed Hessian has negative curvature.
     limits : tuple of array of shape (S,)
@@ -70,13 +70,13 @@ class Model:
 
     @property
     def edm(self) -> float:
-        """Expected distance to the minimum: the decrease that the Newton step promises."""
+        """Expected distance to the minimum: the expected decrease by the Newton step."""
         return float(self.expected.sum())
 
     # --- second derivatives ------------------------------------------------------------
 
     def _near(self, gauss_newton: Array, observed: Array) -> Array:
-        """The observed Hessian, with the Gauss-Newton one for blocks where it is not positive definite."""
+        """Observed Hessian, replaced by the Gauss-Newton one for blocks in which it is not positive definite."""
         point, problem = self._point, self._problem
         free = ~self._held & ~at_limit(point.shared, self._gradient, problem.lower, problem.upper)
         diagonal = np.maximum(np.diag(gauss_newton), np.abs(np.diag(observed)))
@@ -98,9 +98,9 @@ class Model:
         return gauss_newton if cholesky(inner) is None else mixed
 
     def kick(self, lower: Array, upper: Array) -> Array:
-        """Step away from a saddle point along its negative curvature, the Newton step elsewhere.
+        """Step away from a saddle point along its negative curvature, and the Newton step elsewhere.
 
-        It is as long as promises to lower the statistic by 1, between some values.
+        Its length is such that the statistic is expected to decrease by 1, within bounds.
         """
         x, step = self._point.shared, self.newton.copy()
         for block in np.flatnonzero(self.saddle):
@@ -120,25 +120,25 @@ class Model:
     # --- steps -------------------------------------------------------------------------
 
     def step(self, lower: Array, upper: Array) -> Array:
-        """Step to the minimum between some values, all in the coordinates of steps."""
+        """Step to the minimum within bounds, all in the coordinates of steps."""
         x = self._point.shared
         return newton_step(x, self._gradient, self._hessian, lower, upper, self._held)
 
     def reached(self, width: Array) -> tuple[Array, Array]:
-        """Limits of values in the coordinates of steps, no further from the point than some widths."""
+        """Limits in the coordinates of steps, at most some widths away from the point."""
         x, (lower, upper) = self._point.shared, self.limits
         low, high = self._coordinates.limits(x - width, x + width)
         return np.maximum(lower, low), np.minimum(upper, high)
 
     def promised(self, step: Array, *, kick: bool = False) -> Array:
-        """Decrease of the statistic (block,) that a step promises."""
+        """Expected decrease of the statistic (block,) by a step."""
         hessian = self._observed if kick else self._hessian
         return self._sums(-(self._gradient + 0.5 * times(hessian, step)) * step)
 
     def values(self, step: Array) -> Array:
-        """Parameters after a step, exactly at the limits that it reaches."""
+        """Return the parameters after a step, exactly at the limits that it reaches."""
         return self._coordinates.values(step)
 
     def slope(self, gradient: Array, values: Array) -> Array:
-        """Gradient at other values by the coordinates of steps."""
+        """Return the gradient at other values with respect to the coordinates of steps."""
         return self._coordinates.slope(gradient, values)

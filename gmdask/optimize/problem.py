@@ -1,4 +1,4 @@
-"""What a minimiser is given, and what it gives back."""
+"""Input and output of a minimiser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Index = NDArray[np.intp]
 
 
 class Point(Protocol):
-    """What the method needs to know of an evaluation."""
+    """What a minimiser needs to know about an evaluation."""
 
     @property
     def shared(self) -> Array:
@@ -33,7 +33,7 @@ class Point(Protocol):
 
     @property
     def stats(self) -> Array:
-        """Parts (part,) of the statistic, as of datasets; only of a problem that knows which touch which."""
+        """Parts (part,) of the statistic, e.g. of datasets; needed only if the problem has `touches`."""
 
     @property
     def gradient(self) -> Array:
@@ -45,7 +45,7 @@ class Point(Protocol):
 
     @property
     def observed(self) -> Array | None:
-        """Hessian (S, S), where second derivatives were evaluated."""
+        """Observed Hessian (S, S), if second derivatives were evaluated."""
 
 
 PLAIN = Kinds()
@@ -54,7 +54,7 @@ P_co = TypeVar("P_co", bound=Point, covariant=True)
 
 
 def edm(point: Point, lower: Array, upper: Array) -> float:
-    """Compute the expected distance to the minimum: the decrease a Gauss-Newton step promises.
+    """Compute the expected distance to the minimum: the expected decrease by a Gauss-Newton step.
 
     Parameters
     ----------
@@ -67,22 +67,22 @@ def edm(point: Point, lower: Array, upper: Array) -> float:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is known of the parameters of a minimisation.
+    """Known properties of the parameters of a minimisation.
 
     Attributes
     ----------
     lower, upper : array of shape (S,)
-        Limits, infinite where there are none.
+        Limits, infinite for none.
     kinds : `Kinds`
-        How the statistic depends on them, which decides in which coordinates steps are taken.
+        How the statistic depends on the parameters, which determines the coordinates of steps.
     reach : callable, or None
-        Gives the largest changes (S,) in one step at some values, infinite for no bound.
+        Returns the largest changes (S,) in one step at some values, infinite for no bound.
     blocks : integer array of shape (S,), or 0
-        Which parameters belong together, as those of a source: each block has a trust region of its own.
+        Block of each parameter, such as its source: each block has a trust region of its own.
     touches : boolean array of shape (part, block), or None
         Which parts of the statistic depend on which blocks.
     rough : bool
-        Whether the statistic has kinks and small steps, so that a minimum is only found to within them.
+        Whether the statistic has kinks and small steps, which limit the accuracy of a minimum.
     """
 
     lower: Array
@@ -96,29 +96,29 @@ class Problem:
 
 @dataclass(frozen=True)
 class State(Generic[P]):
-    """Where a minimisation stands after a point was accepted: all it needs to go on.
+    """State of a minimisation after a point was accepted, from which it can be continued.
 
     Attributes
     ----------
     point : `Point`
         The accepted evaluation.
     scale : array of shape (S,)
-        Largest root of the curvature along each parameter so far: lengths of steps are in units of its
+        Largest square root of the curvature along each parameter so far: step lengths are in units of its
         inverse.
     radius : array of shape (block,)
-        Longest step along each parameter of a block, in that unit.
+        Largest step along each parameter of a block, in that unit.
     length : array of shape (block,)
-        Of the Newton step at the point.
+        Length of the Newton step at the point.
     expected : array of shape (block,)
-        Decrease of the statistic that it promises.
+        Expected decrease of the statistic by that step.
     drift : array of shape (block,)
-        Number of steps in a row that did not come closer to a minimum.
+        Number of consecutive steps that did not come closer to a minimum.
     slow : array of shape (block,)
-        Number of points in a row that were near a minimum, but not at it.
+        Number of consecutive points that were near a minimum, but not at it.
     kicks : array of shape (block,)
         Number of times that a saddle point was left.
     held : boolean array of shape (S,)
-        Parameters that were given up, and stay where they are.
+        Parameters that are no longer minimised and keep their values.
     """
 
     point: P
@@ -133,13 +133,13 @@ class State(Generic[P]):
 
 
 class Proposal(NamedTuple):
-    """Where to evaluate next.
+    """The next point to evaluate.
 
     Attributes
     ----------
     target : array of shape (S,)
     order : {1, 2}
-        2 where second derivatives are wanted.
+        2 if second derivatives are needed.
     """
 
     target: Array
@@ -148,16 +148,16 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True)
 class Minimum(Generic[P_co]):
-    """Where a minimisation ended, and why.
+    """End point of a minimisation, and the reason why it ended.
 
     Attributes
     ----------
     point : `Point`
     edm : float
-        Expected distance to the minimum, without parameters that were given up.
+        Expected distance to the minimum, without parameters that are no longer minimised.
     status : `Status`
     concerned : boolean array of shape (S,)
-        Parameters because of which it is not another one.
+        Parameters that caused this status.
     """
 
     point: P_co

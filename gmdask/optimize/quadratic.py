@@ -15,36 +15,36 @@ __all__ = ["at_limit", "decrease", "linear_to_limit", "moved", "newton_step"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FLAT = 1e-10  # eigenvalue, of the Hessian scaled to a unit diagonal, that counts as none
-STIFF = 10.0 ** np.arange(0, 13, 3)  # curvature added, in units of that of one parameter alone
-FIRST = 10  # iterations in which all parameters leave limits at once; later, one at a time
+FLAT = 1e-10  # eigenvalue, of the Hessian scaled to unit diagonal, that counts as zero
+STIFF = 10.0 ** np.arange(0, 13, 3)  # added curvature, in units of that of one parameter alone
+FIRST = 10  # iterations in which all parameters may leave limits together; later, one at a time
 
 
 def at_limit(values: Array, gradient: Array, lower: Array, upper: Array) -> Mask:
-    """Parameters at a limit that the gradient pushes them against."""
+    """Parameters at a limit against which the gradient pushes them."""
     low = (values <= lower) & (gradient > 0)
     high = (values >= upper) & (gradient < 0)
     return low | high
 
 
 def moved(x: Array, step: Array, lower: Array, upper: Array) -> Array:
-    """Values after a step; those that reach a limit are exactly there."""
+    """Return the values after a step; those that reach a limit are set exactly to it."""
     at_upper = np.where(step >= upper - x, upper, x + step)
     return np.where(step <= lower - x, lower, at_upper)
 
 
 def decrease(gradient: Array, hessian: Array, step: Array) -> float:
-    """Decrease of the quadratic model by a step."""
+    """Return the decrease of the quadratic model by a step."""
     return float(-(times(gradient, step) + 0.5 * times(times(step, hessian), step)))
 
 
 def linear_to_limit(
     x: Array, gradient: Array, hessian: Array, amplitudes: Mask | bool, lower: Array
 ) -> tuple[Array, Array]:
-    """Hessian and lower limits with which amplitudes go down in which the statistic is linear.
+    """Return a Hessian and lower limits with which amplitudes decrease along which the statistic is linear.
 
-    Where no bin that an amplitude reaches holds counts, Newton's method would leave it where it is. With
-    the curvature given to it here a step leads to its lower limit, or to zero where there is none.
+    If no bin that an amplitude contributes to has counts, Newton's method would not move it. With
+    the curvature that is set here, a step leads to its lower limit, or to zero if it has none.
 
     Parameters
     ----------
@@ -53,13 +53,15 @@ def linear_to_limit(
     amplitudes : boolean array of shape (S,), or bool
         Parameters that scale a positive prediction.
     lower : array of shape (S,)
-        Their limits.
+        Lower limits of the parameters.
     """
     lowest = np.where(np.isfinite(lower), lower, 0.0)
     linear = amplitudes & (np.diag(hessian) == 0) & (gradient > 0) & (x > lowest)
     if not linear.any():
         return hessian, lower
-    beyond = 2 * np.where(linear, x - lowest, 1.0)  # a step that ends exactly at the limit
+    beyond = 2 * np.where(
+        linear, x - lowest, 1.0
+    )  # curvature for a step that ends exactly at the limit
     curved = hessian + np.diag(np.where(linear, gradient / beyond, 0.0))
     return curved, np.where(linear, lowest, lower)
 
@@ -78,23 +80,23 @@ def newton_step(
     ----------
     x, gradient : array of shape (S,)
     hessian : array of shape (S, S)
-        Where it is not positive, even along the parameters that may move at first, its eigenvalues are
-        replaced by their absolute values, so that the step goes down.
+        If it is not positive definite along the parameters that may move at first, its eigenvalues are
+        replaced by their absolute values, so that the step goes downhill.
     lower, upper : array of shape (S,)
     held : boolean array of shape (S,), optional
-        Parameters not to move.
+        Parameters that are fixed.
 
     Returns
     -------
     step : array of shape (S,)
-        Zero along parameters that nothing depends on.
+        Zero along parameters without any effect.
 
     Notes
     -----
-    A projected Newton method with an active set: parameters at a limit that the slope pushes them
-    against stay, the others go to the minimum of their face, and what meets a limit on the way stays
-    there if that lowers the model enough, else only what meets one first. At the minimum of a face,
-    parameters that the slope pulls away from their limit are free again.
+    A projected Newton method with an active set: parameters at a limit against which the slope pushes them
+    are fixed, and the others move to the minimum of their face. Those that meet a limit on the way stay
+    there if that lowers the model enough; otherwise only the first one does. At the minimum of a face,
+    parameters that the slope pulls away from their limit are released.
     """
     if held is None and 1 <= len(x) <= 2:
         inside = _plain_step(x, gradient, hessian, lower, upper)
@@ -134,7 +136,7 @@ def newton_step(
 
 
 def _to_first_limit(step: Array, move: Array, projected: Array, met: Mask) -> tuple[Array, Mask]:
-    """End of a move at the first limit that is met, and which parameter met it."""
+    """Return the end of a move at the first limit that is met, and the parameter that met it."""
     fraction = np.where(met, (projected - step) / np.where(met, move, 1.0), np.inf)
     first = int(np.argmin(fraction))
     target: Array = step + max(fraction[first], 0.0) * move
@@ -145,7 +147,7 @@ def _to_first_limit(step: Array, move: Array, projected: Array, met: Mask) -> tu
 def _plain_step(
     x: Array, gradient: Array, hessian: Array, lower: Array, upper: Array
 ) -> Array | None:
-    """Step of one or two parameters where the Hessian is positive and no limit is met, else None."""
+    """Step of one or two parameters if the Hessian is positive and no limit is met, else None."""
     curvature = [float(hessian[i, i]) for i in range(len(x))]
     if not all(c > 0 for c in curvature):
         return None
@@ -167,7 +169,7 @@ def _plain_step(
 
 
 def _positive(matrix: Array, fixed: Mask) -> Array:
-    """Positive matrix: stiffer along what is fixed if that is enough, else with the eigenvalues' absolute values."""
+    """Make a matrix positive: stiffer along fixed parameters if that suffices, else by absolute eigenvalues."""
     shift = FLAT * np.eye(len(matrix))
     if cholesky(matrix + shift) is not None:
         return matrix
@@ -182,7 +184,7 @@ def _positive(matrix: Array, fixed: Mask) -> Array:
 
 
 def _solve(matrix: Array, right: Array) -> Array:
-    """Solve, leaving out directions along which the matrix is flat."""
+    """Solve a linear system, without the directions along which the matrix is flat."""
     factor = cholesky(matrix)
     if factor is not None and np.diag(factor).min() ** 2 > FLAT:
         return solve_factored(factor, right)

@@ -1,4 +1,4 @@
-"""Why a minimisation ended, and the numbers that decide it."""
+"""The reasons why a minimisation ends, and its tolerances."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ __all__ = ["Status", "Tolerances"]
 
 
 class Status(Enum):
-    """Why a minimisation ended. Only the first two are a success."""
+    """Reason why a minimisation ended. Only the first two are a success."""
 
     CONVERGED = "converged"
     """The gradient vanishes, and the observed curvature is positive."""
     AT_LIMITS = "at_limits"
-    """The same for all parameters but those that the gradient pushes against a limit."""
+    """As converged, except for parameters that the gradient pushes against a limit."""
     DEGENERATE = "degenerate"
     """A minimum along a direction that the statistic does not depend on."""
     UNRESOLVED = "unresolved"
     """A minimum at which the size of a source is compatible with zero: it has an upper limit."""
     STALLED = "stalled"
-    """Some parameters did not come to a minimum: the data may not bound them."""
+    """Some parameters did not reach a minimum: the data may not constrain them."""
     UNCONSTRAINED = "unconstrained"
-    """The data say nothing about some component, as about a source outside of all maps, or about any."""
+    """The data do not depend on some component, such as a source outside of all maps, or on any."""
     MAX_PASSES = "max_passes"
     """The largest number of evaluations was reached."""
     TIME_LIMIT = "time_limit"
-    """The time was over."""
+    """The time limit was reached."""
     INTERRUPTED = "interrupted"
-    """The user interrupted it."""
+    """The user interrupted the fit."""
 
     @property
     def success(self) -> bool:
@@ -37,39 +37,39 @@ class Status(Enum):
 
     @property
     def cut_short(self) -> bool:
-        """Whether it may go on."""
+        """Whether the minimisation can be continued."""
         return self in (Status.MAX_PASSES, Status.TIME_LIMIT, Status.INTERRUPTED)
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Numbers that steer a minimisation; decreases are in the statistic, lengths in expected errors.
+    """Tolerances of a minimisation; decreases are in the statistic, lengths in expected errors.
 
     Attributes
     ----------
     edm : float
         Expected distance to the minimum at which to stop.
     near : float
-        Decrease that a step promises below which second derivatives are evaluated, for ten
+        Expected decrease by a step below which second derivatives are evaluated, for ten
         blocks; 0 for never.
     poor, good : float
-        Gain of a step, as a fraction of the promised one, below which the next one is shorter, and
+        Decrease by a step, relative to the expected one, below which the next step is shorter, and
         above which it may be longer.
     least : float
-        Gain, likewise, that a step needs at least if it leads beyond a minimum.
+        Relative decrease that a step needs at least if it leads beyond a minimum.
     shrink, grow : float
-        Factors for the length of the next step.
+        Factors on the length of the next step.
     drift : float
         Decrease below which a block of parameters is given up that comes no closer to its minimum.
     drifts : int
-        Number of steps in a row without coming closer after which it is.
+        Number of consecutive steps without coming closer after which it is given up.
     patience : int
-        Number of points in a row near a minimum after which a block is given up that others wait for.
+        Number of consecutive points near a minimum after which a block is given up if all others have converged.
     contraction : float
-        Length of a Newton step, as a fraction of the one before, that counts as coming closer; and
-        curvature along it, that counts as falling.
+        Length of a Newton step, relative to the previous one, that counts as coming closer; and
+        curvature along it that counts as decreasing.
     still : float
-        Length of a Newton step, in the smallest expected errors seen, that counts as none.
+        Length of a Newton step, in the smallest expected errors so far, that counts as zero.
     kicks : int
         Number of times that a saddle point is left along its negative curvature.
     rounding : float

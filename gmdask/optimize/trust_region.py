@@ -1,7 +1,7 @@
-"""A trust-region Newton method with limits, in which each block of parameters has a radius of its own.
+"""A trust-region Newton method with limits, in which each block of parameters has its own radius.
 
-It is asked where to evaluate, and told what was found there, so that whoever evaluates may do so in
-one process, on a cluster, or at many points at once.
+It proposes where to evaluate and is given the result (ask and tell), so that the caller may evaluate in one
+process, on a cluster, or at many points at once.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ __all__ = ["TrustRegion", "minimise"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FAR = 1e100  # radius before any step was too long
+FAR = 1e100  # radius as long as no step was too long
 TOLERANCES = Tolerances()
 TINY = 1e-300
 
 
 class TrustRegion(Generic[P]):
-    """The search for a minimum.
+    """Search for a minimum.
 
     Parameters
     ----------
     problem : `Problem`
     start : `Point` or `State`
-        First evaluation, within the limits; or where an earlier search of the same stood.
+        First evaluation, within the limits; or the state of an earlier search to continue.
     tolerances : `Tolerances`
 
     Attributes
@@ -42,23 +42,24 @@ class TrustRegion(Generic[P]):
     point : `Point`
         The best evaluation.
     status : `Status` or None
-        Why the search ended; None while it goes on.
+        Reason why the search ended; None while it continues.
     concerned : boolean array of shape (S,)
-        Parameters because of which it did.
+        Parameters that caused this status.
 
     Notes
     -----
-    Bounds on steps are boxes, so that limits and trust region are one convex problem (`newton_step`).
-    The length of a step is measured in each block by the largest curvature seen so far: where the
-    statistic grows flat, as towards an infinite index, steps do not grow with it. A step is judged block by
-    block, by the slopes at both of its ends: sources hardly know of each other, and a bad step of one
+    Bounds on steps are boxes, so that limits and trust region form one convex problem (`newton_step`).
+    In each block the length of a step is measured by the largest curvature so far: where the
+    statistic becomes flat, as towards an infinite index, steps do not become longer. A step is assessed block
+    by block, from the slopes at both of its ends: sources are nearly independent, and a bad step of one
+    does not shorten the steps of all.
     does not shorten those of all.
 
-    The Hessian is the Gauss-Newton one far from the minimum, and the observed one near it; where this
-    is not positive definite within a block, the Gauss-Newton one takes the place of that block. At the end
-    it must be positive: a saddle point is left along its negative curvature. A block whose Newton steps do
-    not grow shorter, although they promise next to nothing, has no minimum at finite values: it
-    is left where it is.
+    The Hessian is the Gauss-Newton one far from the minimum, and the observed one near it; blocks in which
+    the latter is not positive definite use the Gauss-Newton one. At the end the observed Hessian
+    must be positive: a saddle point is left along its negative curvature. A block whose Newton steps do
+    not become shorter, although their expected decrease is negligible, has no minimum at finite values: its
+    parameters are no longer moved.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class TrustRegion(Generic[P]):
 
     @property
     def state(self) -> State[P]:
-        """Where it stands, while no step was refused since the last one accepted."""
+        """State of the search, valid as long as no step was rejected since the last accepted one."""
         return State(
             self.point, self._scale, self._radius, self._length, self._expected, self._drift,
             self._slow, self._kicks, self._held,
@@ -95,13 +96,13 @@ class TrustRegion(Generic[P]):
 
     @property
     def edm(self) -> float:
-        """Expected distance to the minimum, without what is held."""
+        """Expected distance to the minimum, without held parameters."""
         return self._model.edm
 
     # --- ask ---------------------------------------------------------------------------
 
     def propose(self) -> Proposal | None:
-        """Where to evaluate next; None once the search has ended."""
+        """Return where to evaluate next; None once the search has ended."""
         while self.status is None:
             drifting = (self._drift >= self._tolerances.drifts) | self._keeping_others()
             found = None
@@ -116,7 +117,7 @@ class TrustRegion(Generic[P]):
         return None
 
     def _last(self) -> Proposal | None:
-        """What is left to be done where a minimum is near: None if nothing, or more was held."""
+        """Return what remains to be evaluated near a minimum: None if nothing, or if more was held."""
         model, tolerances = self._model, self._tolerances
         if not self._free().any():
             self._end()
@@ -141,14 +142,14 @@ class TrustRegion(Generic[P]):
         return None
 
     def _keeping_others(self) -> Mask:
-        """Blocks that have been near a minimum for long without coming to it, while all others have."""
+        """Blocks that have been near a minimum for long without reaching it, while all others have."""
         slow = (self._slow >= self._tolerances.patience) & (self._model.expected > 0)
         others = self._model.expected[~slow]
         waiting = len(others) > 0 and float(others.sum()) < self._tolerances.edm
         return slow & waiting
 
     def _next(self) -> Proposal | None:
-        """The next step, if it promises anything."""
+        """Return the next step, if a decrease is expected from it."""
         step = self._bounded()
         promised = self._model.promised(step).sum()
         tolerances, rough = self._tolerances, self._problem.rough
@@ -171,7 +172,7 @@ class TrustRegion(Generic[P]):
         return Proposal(self._model.values(step), order)
 
     def _bounds(self) -> tuple[Array, Array]:
-        """Lower and upper values of one step, in its coordinates."""
+        """Lower and upper bounds of one step, in its coordinates."""
         x, problem = self.point.shared, self._problem
         known = self._scale > 0
         width = np.where(
@@ -186,7 +187,7 @@ class TrustRegion(Generic[P]):
         return ~self._held & (self._problem.lower < self._problem.upper)
 
     def _hold(self, blocks: Mask) -> None:
-        """Leave the parameters of some blocks where they are."""
+        """Hold the parameters of some blocks at their values."""
         self._held = self._held | blocks[self._blocks]
         self._drift = np.where(blocks, 0, self._drift)
         self._model = Model(self._problem, self.point, self._held)
@@ -201,7 +202,7 @@ class TrustRegion(Generic[P]):
     # --- tell --------------------------------------------------------------------------
 
     def take(self, trial: P) -> bool:
-        """Learn from the evaluation at the place that was proposed; whether it is the new point."""
+        """Process the evaluation at the proposed point; return whether it is accepted."""
         if np.array_equal(trial.shared, self.point.shared):
             self._unconfirmed = False
             self._arrive(trial)
@@ -212,7 +213,7 @@ class TrustRegion(Generic[P]):
         gained = self.point.stat - trial.stat
         accepted = bool(gained > 0 or (last and gained >= -slack))
         if accepted and not last and gained < self._tolerances.least * promised:
-            # beyond the minimum, and hardly lower: a shorter step is
+            # beyond the minimum, and hardly lower: a shorter step is lower
             accepted = float(times(trial.gradient, trial.shared - self.point.shared)) < 0
         self._judge(trial, self._promised, accepted=accepted)
         self._unconfirmed = last and not accepted
@@ -221,7 +222,7 @@ class TrustRegion(Generic[P]):
         return accepted
 
     def _judge(self, trial: P, promised: Array, *, accepted: bool) -> None:
-        """Shorten or lengthen the next step of each block by what it gained of what it promised."""
+        """Shorten or lengthen the next step of each block by its actual relative to its expected decrease."""
         tolerances, step = self._tolerances, self._tried
         size = self._largest(np.abs(step) * self._scale)
         there = trial.gradient
@@ -234,12 +235,12 @@ class TrustRegion(Generic[P]):
         missed = self.point.stat - trial.stat - gained.sum()
         blamed = np.abs(gained) * (self._lost(trial) if missed < 0 else 1.0)
         gained = gained + missed * blamed / max(float(blamed.sum()), TINY)
-        told = promised > max(1e-3 * tolerances.edm, 1e-3 * promised.sum() / self._n_blocks)
-        ratio = np.where(told, gained / np.where(told, promised, 1.0), 1.0)
-        poor, good = told & (ratio < tolerances.poor), ratio > tolerances.good
-        if not accepted:  # no step may be longer than one from the same point that was not good
-            poor |= told & self._lost(trial)
-            poor, good = (poor if poor.any() else told), np.zeros_like(good)
+        significant = promised > max(1e-3 * tolerances.edm, 1e-3 * promised.sum() / self._n_blocks)
+        ratio = np.where(significant, gained / np.where(significant, promised, 1.0), 1.0)
+        poor, good = significant & (ratio < tolerances.poor), ratio > tolerances.good
+        if not accepted:  # no step may be longer than a bad one from the same point
+            poor |= significant & self._lost(trial)
+            poor, good = (poor if poor.any() else significant), np.zeros_like(good)
         most = np.where(gained < -10 * promised, tolerances.shrink, 0.5)
         shorter = np.minimum(_shorter(falls, rises, gained, tolerances.shrink), most) * size
         self._radius = np.where(
@@ -247,14 +248,14 @@ class TrustRegion(Generic[P]):
         )  # fmt: skip
 
     def _lost(self, trial: P) -> Mask:
-        """Blocks whose parts of the data fit worse at a trial."""
+        """Blocks whose parts of the data fit worse at a trial point."""
         touches = self._problem.touches
         if touches is None:
             return np.ones(self._n_blocks, dtype=bool)
         return times(trial.stats - self.point.stats, touches.astype(np.float64)) > 0
 
     def _arrive(self, point: P) -> None:
-        """Make an evaluation the point, and see whether blocks come closer to their minimum."""
+        """Move to an evaluation, and check whether blocks come closer to their minimum."""
         tolerances = self._tolerances
         self.point = point
         curvature = np.diag(point.hessian)
@@ -285,7 +286,7 @@ class TrustRegion(Generic[P]):
 
 
 def _shorter(falls: Array, rises: Array, gained: Array, shrink: float) -> Array:
-    """Fraction of steps at which cubic polynomials are lowest, of slopes and gains over them; one tenth to a half."""
+    """Fractions of steps at which cubic polynomials, from slopes and decreases, are lowest; one tenth to a half."""
     middle = 3 * gained - falls + rises
     root = np.sqrt(np.maximum(middle**2 + falls * rises, 0.0))
     below = rises + falls + 2 * root
@@ -308,27 +309,27 @@ def minimise(
     on_pass: OnPass[P] | None = None,
     on_accept: OnAccept[P] | None = None,
 ) -> Minimum[P]:
-    """Minimise.
+    """Minimise with a function that evaluates points one by one.
 
     Parameters
     ----------
     evaluate : callable
         Takes the best evaluation (None at first), the parameters, and the order of derivatives;
-        gives a new evaluation with gradient and Gauss-Newton Hessian, and in order 2 the observed one.
+        returns an evaluation with gradient and Gauss-Newton Hessian, and for order 2 the observed one.
     start : array of shape (S,), or `State`
-        Where to start, or where an earlier minimisation of the same stood.
+        Start values, or the state of an earlier minimisation to continue.
     problem : `Problem`
     tolerances : `Tolerances`
     more : callable, optional
         Whether another evaluation may be made.
     on_pass : callable, optional
-        Gets every evaluation, its expected distance to the minimum (NaN where it was not accepted), and
+        Receives every evaluation, its expected distance to the minimum (NaN if it was not accepted), and
         whether it was accepted.
     on_accept : callable, optional
-        Gets the state after every point that was accepted.
+        Receives the state after every accepted point.
     """
 
-    def told(point: P, *, accepted: bool) -> None:
+    def report(point: P, *, accepted: bool) -> None:
         if on_pass is not None:
             on_pass(point, search.edm if accepted else float("nan"), accepted)
         if accepted and on_accept is not None:
@@ -339,12 +340,12 @@ def minimise(
     else:
         first = evaluate(None, np.clip(start, problem.lower, problem.upper), 1)
         search = TrustRegion(problem, first, tolerances)
-        told(first, accepted=True)
+        report(first, accepted=True)
     while (proposal := search.propose()) is not None:
         if more is not None and not more():
             search.status = Status.MAX_PASSES
             break
         trial = evaluate(search.point, *proposal)
-        told(trial, accepted=search.take(trial))
+        report(trial, accepted=search.take(trial))
     assert search.status is not None
     return Minimum(search.point, search.edm, search.status, search.concerned)

@@ -234,7 +234,7 @@ def test_another_fit_is_refused(datasets, tmp_path):
             own = start_of(some)
         with pytest.raises(InputError, match=word):
             gm.Fit(some, checkpoint=path, resume=True, **options).run(own)
-    with pytest.raises(InputError, match="did not end"):
+    with pytest.raises(InputError, match="unfinished"):
         gm.Fit(datasets, checkpoint=path).run(start_of(datasets))
     assert path.read_bytes() == kept
     with pytest.raises(InputError, match="resume needs"):

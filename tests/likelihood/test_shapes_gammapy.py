@@ -195,7 +195,7 @@ def test_background_norm_that_is_not_defined_everywhere(dataset, tmp_path):
     with pytest.raises(ModelError, match=r"not defined in [0-9]+ pixels of the mask"):
         CompiledDataset(dataset[1], DatasetModels([model]))
     point = ours.BackgroundIRFModel(dataset_name="one", spatial_model=ours.PointSpatialModel())
-    with pytest.raises(ModelError, match="a point is not a norm"):
+    with pytest.raises(ModelError, match="a point source model cannot be a norm"):
         CompiledDataset(dataset[1], DatasetModels([point]))
 
 

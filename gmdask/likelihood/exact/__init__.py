@@ -1,1 +1,1 @@
-"""The exact response: sources are convolved with the PSF before they meet the pixels."""
+"""The exact response: sources are convolved with the PSF before they are integrated over pixels."""

@@ -24,7 +24,7 @@ def _upward(z: float, low: float, high: float, out: Array) -> None:
 
 @compiled
 def _downward(z: float, out: Array) -> None:
-    """J_0, J_2, J_4, … by Miller's algorithm, from an order where nothing is left."""
+    """J_0, J_2, J_4, … by Miller's algorithm, from an order at which they are negligible."""
     top = 2 * len(out)
     high, low, total = 0.0, 1e-300, 0.0
     for order in range(top + 2 * (int(np.sqrt(40.0 * top)) // 2) + 10, 0, -1):
@@ -43,7 +43,7 @@ def _downward(z: float, out: Array) -> None:
 
 @compiled
 def _even_orders(x: Array, first: Array, second: Array, out: Array) -> None:
-    """Fill J_0, J_2, J_4, … (n, M) from J_0 and J_1, by whichever recurrence is stable."""
+    """Fill J_0, J_2, J_4, … (n, M) from J_0 and J_1, by the recurrence that is stable."""
     for i in range(len(x)):
         if x[i] > 2 * out.shape[1]:
             _upward(x[i], first[i], second[i], out[i])
@@ -58,9 +58,9 @@ def even_bessel(x: Array, n_orders: int) -> Array:
     Parameters
     ----------
     x : array
-        Arguments, not negative.
+        Arguments, which must not be negative.
     n_orders : int
-        How many even orders.
+        Number of even orders.
 
     Returns
     -------

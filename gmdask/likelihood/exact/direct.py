@@ -52,7 +52,7 @@ class DirectSource(LocatedSource):
         return super().nbytes + (0 if self._corners is None else self._corners[1].nbytes)
 
     def forget(self) -> None:
-        """Let go of the pixels."""
+        """Release the pixels."""
         super().forget()
         self._corners = None
 

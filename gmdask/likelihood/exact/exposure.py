@@ -1,7 +1,7 @@
 """Exposure of a dataset as a sum of a few maps times spectra.
 
-The exposure of an observation varies smoothly over the field and with energy: that at a few
-energies tells that at all others. Every loop over pixels then handles a few maps in place of all
+The exposure of an observation varies smoothly over the field and with energy: the maps at a few
+energies determine those at all others. Loops over pixels then use a few maps instead of all
 true energies.
 """
 
@@ -19,9 +19,9 @@ __all__ = ["LANES", "Exposure", "exposure_of", "padded"]
 
 Array = NDArray[np.float64]
 
-ERROR = 3e-7  # of the largest exposure of an energy, that its map may be off by
-SAMPLE = 2000  # pixels, about, by which energies are chosen, and that are checked at a time
-LANES = 4  # maps are handled in multiples of so many at a time
+ERROR = 3e-7  # allowed error of a map, relative to the largest exposure at its energy
+SAMPLE = 2000  # approximate number of pixels from which energies are chosen, and which are checked at a time
+LANES = 4  # the number of maps is padded to a multiple of this
 
 
 class Exposure(NamedTuple):
@@ -30,7 +30,7 @@ class Exposure(NamedTuple):
     Attributes
     ----------
     energies : array of shape (K,)
-        True energies whose maps stand for all.
+        Indices of the true energies whose maps are used.
     shares : array of shape (K, T)
     """
 
@@ -39,18 +39,18 @@ class Exposure(NamedTuple):
 
     @classmethod
     def none(cls, n_energies: int) -> Exposure:
-        """Where there is none: one map stands for all energies."""
+        """Return the exposure of a model without exposure: one map for all energies."""
         return cls(np.zeros(1, dtype=np.intp), np.ones((1, n_energies)))
 
 
 def padded(maps: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Arrays (..., K) with zeros up to a multiple of `LANES`."""
+    """Pad arrays (..., K) with zeros to a multiple of `LANES`."""
     missing = -maps.shape[-1] % LANES
     return np.pad(maps, [*[(0, 0)] * (maps.ndim - 1), (0, missing)])
 
 
 def exposure_of(observation: Observation) -> Exposure:
-    """How the exposure of an observation is made up, looked for once."""
+    """Return the decomposition of the exposure of an observation, which is computed once."""
     kept: Exposure | None = observation.made.get("exposure")
     if kept is None:
         stored = observation.whole_exposure()
@@ -62,7 +62,7 @@ def exposure_of(observation: Observation) -> Exposure:
 
 
 def _factors(flat: NDArray[np.generic], step: int) -> Exposure:
-    """Factors of maps (T, pixel), found by every so many pixels and checked in all."""
+    """Find the factors of maps (T, pixel) from every `step`-th pixel, and check them in all."""
     sample = np.nan_to_num(flat[:, ::step].astype(np.float64), posinf=0.0, neginf=0.0)
     found = _pivots(sample)
     if step > 1 and not _holds(found, flat):
@@ -71,7 +71,7 @@ def _factors(flat: NDArray[np.generic], step: int) -> Exposure:
 
 
 def _holds(found: Exposure, flat: NDArray[np.generic]) -> bool:
-    """Whether factors give maps (T, pixel) in all pixels, a few of which are looked at at a time."""
+    """Whether factors reproduce maps (T, pixel) in all pixels, which are checked in parts."""
     apart, largest = np.zeros(len(flat)), np.zeros(len(flat))
     shares = np.ascontiguousarray(found.shares.T)
     for start in range(0, flat.shape[1], SAMPLE):
@@ -85,7 +85,7 @@ def _holds(found: Exposure, flat: NDArray[np.generic]) -> bool:
 
 
 def _pivots(maps: Array) -> Exposure:
-    """Choose the energy that the others tell least of, again and again."""
+    """Repeatedly choose the energy that is reproduced worst by the others."""
     scale = np.abs(maps).max(axis=1)
     scaled = maps / np.where(scale > 0, scale, 1.0)[:, None]
     rest, chosen = scaled.copy(), []

@@ -1,4 +1,4 @@
-"""The compiled loop of a source in a region: how much of the region lies at each radius."""
+"""The compiled loop of a source in a region: the part of the region at each radius."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 def _put(
     out: Array, row: int, m: int, cell: int, weights: Array, value: float, slope: float, bend: float
 ) -> None:
-    """Add to four coefficients what a node gives them by value, slope and curvature."""
+    """Add the contributions of a node to four coefficients, from value, slope and curvature."""
     for k in range(4):
         out[row, m, cell + k] += (
             value * weights[0, k] + slope * weights[1, k] + bend * weights[2, k]
@@ -41,7 +41,7 @@ def _put_pairs(
     curves: Array,
     row: int,
 ) -> None:
-    """Add second derivatives by all pairs of parameters, from a row on."""
+    """Add second derivatives with respect to all pairs of parameters, from a row on."""
     for s in range(len(by_r)):
         for u in range(s + 1):
             bent, turned = 0.0, 0.0
@@ -61,7 +61,7 @@ def add_node(
     seen: Array, solid: float, grid: Array, phi: float, moves: Array, turns: Array, order: int,
     scratch: Any, out: Array,
 ) -> None:  # fmt: skip
-    """Add what a node gives the coefficients.
+    """Add the contributions of a node to the coefficients.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def add_node(
     grid, phi, moves, turns, order, out
         See `footprints`.
     scratch
-        Of `node_scratch`.
+        From `node_scratch`.
     """
     _, weights, slopes, curves, by_r, by_turn = scratch
     n_s, n_m, r = len(turns), out.shape[1], seen[3]
@@ -111,7 +111,7 @@ def footprints(
     order: int,
     out: Array,
 ) -> None:
-    """Integrals over a region of what each coefficient of a spline stands for.
+    """Integrate each coefficient's basis function of a spline over a region.
 
     Parameters
     ----------
@@ -124,9 +124,9 @@ def footprints(
     turns : array of shape (S,)
         Derivatives of phi by the shape parameters.
     order : {0, 1, 2}
-        Up to which derivatives.
+        Order of derivatives.
     out : array of shape (1 + S + S (S + 1) / 2, M, n + 4)
-        Filled with the value, first and second derivatives; rows beyond the order may be missing.
+        Filled with the value, and the first and second derivatives; rows beyond the order may be missing.
     """
     seen, scratch = np.empty(4), node_scratch(len(turns))
     for node in range(len(nodes)):

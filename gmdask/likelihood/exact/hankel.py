@@ -1,12 +1,12 @@
-"""From tables of a PSF to radial splines of a source seen through it, as matrices.
+"""Matrices from PSF tables to radial splines of a source convolved with the PSF.
 
-A round PSF and a shape convolve to ``C(r, ψ) = Σ_m C_m(r) cos 2m(ψ - φ)`` with
+A circular PSF and a source shape convolve to ``C(r, ψ) = Σ_m C_m(r) cos 2m(ψ - φ)`` with
 
     C_m(r) = (-1)^m / 2π ∫ k dk P(k) S_m(k) J_2m(k r),
 
-P and S_m being transforms of the PSF and of the shape. As P is linear in the values of the
-PSF's table, so is C: what depends on the shape is one matrix from the table to the
-coefficients of C's spline, the same for every dataset whose PSF has the same offsets.
+where P and S_m are transforms of the PSF and of the shape. As P is linear in the values of the
+PSF's table, so is C: the shape enters through one matrix from the table to the
+coefficients of C's spline, which is the same for every dataset whose PSF has the same offsets.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = ["ShapeMatrices", "flux_weights", "mean_matrix", "shape_grid", "shape_
 
 Array = NDArray[np.float64]
 
-BAND = 16.0  # wave numbers up to this over the PSF's core
+BAND = 16.0  # largest wave number, times the PSF's core
 CELLS = 8.0  # knots per standard deviation of the PSF
-PHASE = 52.0  # radians of the fastest oscillation that 32 nodes integrate to rounding
-PART = 2_000_000  # values of Bessel functions held at once
-SMOOTH_CELLS = 14.0  # knots, at least, per standard deviation of a Gaussian
+PHASE = 52.0  # radians of the fastest oscillation that 32 nodes integrate to machine precision
+PART = 2_000_000  # number of values of Bessel functions held at once
+SMOOTH_CELLS = 14.0  # smallest number of knots per standard deviation of a Gaussian
 
 
 class ShapeMatrices(NamedTuple):
@@ -54,7 +54,7 @@ class ShapeMatrices(NamedTuple):
     first : array of shape (P, M, rad, n + 4)
         Derivatives by the sizes of the shape.
     second : array of shape (P, P, M, rad, n + 4)
-        Empty unless asked for.
+        Empty unless requested.
     """
 
     grid: RadialGrid
@@ -66,19 +66,19 @@ class ShapeMatrices(NamedTuple):
 def shape_matrices(
     model: SpatialModel, values: Array, table: RadialTable, core: float, order: int
 ) -> ShapeMatrices:
-    """Matrices for a shape at some values.
+    """Return the matrices for a shape at some parameter values.
 
     Parameters
     ----------
     model : `SpatialModel`
     values : array
-        Its parameters in its internal units; position and angle do not matter.
+        Its parameters in its internal units; position and angle have no influence.
     table : `RadialTable`
         Offsets of the PSF.
     core : float
         Width (a standard deviation) of the narrowest PSF of the dataset, in deg.
     order : {0, 1, 2}
-        How many derivatives by the sizes are needed.
+        Order of derivatives with respect to the sizes.
     """
     key = _key("radial", model, values, table, core, order)
     found = CACHE.get(key, lambda: _matrices(model, values, table, core, order))
@@ -88,7 +88,7 @@ def shape_matrices(
 def mean_matrix(
     model: SpatialModel, values: Array, table: RadialTable, core: float
 ) -> tuple[RadialGrid, Array]:
-    """Knots, and the matrix (rad, n + 4) to azimuthal means of a shape: see `shape_matrices`."""
+    """Return knots, and the matrix (rad, n + 4) to azimuthal means of a shape; see `shape_matrices`."""
     key = _key("mean", model, values, table, core, 0)
     found = CACHE.get(key, lambda: _matrices(model, values, table, core, 0, harmonics=1)[:2])
     return _grid_of(found[0]), found[1][0]
@@ -111,7 +111,7 @@ def _grid_of(numbers: Array) -> RadialGrid:
 def shape_grid(model: SpatialModel, values: Array, table: RadialTable, core: float) -> RadialGrid:
     """Knots of the splines of `shape_matrices`."""
     extent = extent_of(model, values)
-    # knots stay where they are as a size changes, so that no error of theirs is derived
+    # knots do not move as a size changes, so that their error is not differentiated
     step = rounded(math.hypot(core / CELLS, extent.smooth / SMOOTH_CELLS), math.floor)
     inner = rounded(extent.inner, math.ceil) if extent.inner else 0.0
     return RadialGrid.reaching(step, inner, extent.reach + table.end)
@@ -124,7 +124,7 @@ def _matrices(
     model: SpatialModel, values: Array, table: RadialTable, core: float, order: int,
     harmonics: int | None = None,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-    """Knots and matrices of `ShapeMatrices`, of all harmonics or the first so many."""
+    """Return knots and matrices of `ShapeMatrices`, for all harmonics or the first few."""
     extent = extent_of(model, values)
     grid = shape_grid(model, values, table, core)
     n_rad, n = len(table.nodes), grid.n + 4
@@ -144,7 +144,7 @@ def _matrices(
     )
     transforms *= k * weight / (2 * np.pi)
     known = None
-    if n_m == 1 and len(k) * grid.n <= PART:  # knots and wave numbers stay as a size changes
+    if n_m == 1 and len(k) * grid.n <= PART:  # knots and wave numbers do not change with the size
         known = _round_bessel(band, reach + table.end, grid)
     seen = grid.coefficients(_transformed(transforms, psf, k, grid.radii, known))
     second = np.zeros((len({p for p, _ in pairs}),) * 2 + seen.shape[1:])
@@ -164,7 +164,7 @@ def _transformed(
 ) -> Array:
     """Sum over k of transforms (which, M, k), a PSF's (rad, k) and Bessel functions: (which, M, rad, r).
 
-    The Bessel functions (M, k, r) may be known.
+    The Bessel functions (M, k, r) may be given.
     """
     n_which, n_m, n_k = transforms.shape
     out = np.zeros((n_which, n_m, len(psf), len(radii)))
@@ -182,7 +182,7 @@ def _transformed(
 
 
 def _band(table: RadialTable, core: float, extent: Extent) -> tuple[float, float]:
-    """Largest wave number and radius needed, in powers of two so that few tables serve all."""
+    """Largest wave number and radius needed, rounded to powers of two so that few tables are needed."""
     band = BAND / core
     if extent.smooth > 0:
         band = min(band, GAUSS_BAND / extent.smooth)
@@ -191,7 +191,7 @@ def _band(table: RadialTable, core: float, extent: Extent) -> tuple[float, float
 
 @lru_cache(maxsize=32)
 def _wave_numbers(band: float, radius: float) -> tuple[Array, Array]:
-    """Nodes and weights of Gauss-Legendre panels, enough for radii up to some."""
+    """Nodes and weights of Gauss-Legendre panels, sufficient for radii up to `radius`."""
     x, w = np.polynomial.legendre.leggauss(32)
     edges = np.linspace(0.0, band, math.ceil(band * radius / PHASE) + 1)
     half = np.diff(edges) / 2
@@ -201,7 +201,7 @@ def _wave_numbers(band: float, radius: float) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=8)
 def _psf_transform(table: RadialTable, band: float, reach: float) -> tuple[Array, Array, Array]:
-    """Wave numbers, their weights, and the matrix (rad, k) from a table to its transform."""
+    """Return wave numbers, their weights, and the matrix (rad, k) from a table to its transform."""
     k, weight = _wave_numbers(band, reach + table.end)
     knots = np.array([0.0, *table.nodes, table.end])
     knots = np.unique(knots)
@@ -219,7 +219,7 @@ def _psf_transform(table: RadialTable, band: float, reach: float) -> tuple[Array
 
 @lru_cache(maxsize=16)
 def flux_weights(table: RadialTable) -> Array:
-    """Weights (rad,) whose sum with the values of a table is the flux of its PSF, in deg2."""
+    """Weights (rad,) that integrate a PSF table to its flux, in deg2."""
     knots = np.unique(np.array([0.0, *table.nodes, table.end]))
     x, w = np.polynomial.legendre.leggauss(4)
     r = (knots[:-1, None] + (x + 1) / 2 * np.diff(knots)[:, None]).ravel()

@@ -1,4 +1,4 @@
-"""PSF and energy dispersion at the position of a source, with derivatives by it."""
+"""PSF and energy dispersion at the position of a source, with derivatives with respect to the position."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Array = NDArray[np.float64]
 
 
 class Jet(NamedTuple):
-    """A quantity at a position, and its derivatives by longitude and latitude, per deg.
+    """A quantity at a position, and its derivatives with respect to longitude and latitude, per deg.
 
     Attributes
     ----------
     value : array
     first : list of array
-        By longitude and latitude; empty where it does not depend on the position.
+        For longitude and latitude; empty if it does not depend on the position.
     second : list of list of array
     """
 
@@ -50,7 +50,7 @@ def jet_of(blend: Blend, nodes: Array) -> Jet:
 def _blend_of(
     observation: Observation, grid: WcsGrid, position: tuple[float, float], frame: str
 ) -> Blend:
-    """Nodes and weights of a map; PSF and energy dispersion mostly have the same pixels."""
+    """Return nodes and weights of a map; PSF and energy dispersion usually have the same pixels."""
     last: tuple[object, Blend] | None = observation.made.get("blend")
     key = grid.header, grid.shape, position, frame
     if last is None or last[0] != key:
@@ -59,12 +59,12 @@ def _blend_of(
 
 
 class PsfTable:
-    """The PSF of a dataset as tables normalised to 1, at any position.
+    """The PSF of a dataset as normalised tables, at any position.
 
     Parameters
     ----------
     observation : `Observation`
-        With a PSF.
+        An observation with a PSF.
 
     Attributes
     ----------
@@ -73,8 +73,8 @@ class PsfTable:
     center : array of shape (energy, rad)
         Tables at the centre of the map.
     core : float
-        Radius in deg that holds 39 % of the narrowest PSF at the centre of the map, a standard
-        deviation if it is Gaussian, rounded down to a power of the root of two.
+        Radius in deg that contains 39 % of the narrowest PSF at the centre of the map (a standard
+        deviation for a Gaussian), rounded down to a power of the square root of two.
     """
 
     def __init__(self, observation: Observation) -> None:
@@ -95,20 +95,20 @@ class PsfTable:
         self.core = rounded(self._narrowest(), math.floor)
 
     def _narrowest(self) -> float:
-        """Radius in deg that holds 39 % of the narrowest PSF at the centre of the map."""
+        """Radius in deg that contains 39 % of the narrowest PSF at the centre of the map."""
         radii, held = np.array(self.table.nodes), np.cumsum(self.center * self._flux, axis=1)
         found = [float(np.interp(0.393 * h[-1], h, radii)) for h in held if h[-1] > 0]
         return max(min(found, default=self.table.end), float(radii[-1]) * 1e-4)
 
     def _planes(self, nodes: Array) -> Array:
-        """Profiles (energy, rad) at the energies of the dataset, linear between those of the map."""
+        """Profiles (energy, rad) at the energies of the dataset, interpolated linearly between those of the map."""
         if self._same:
             return nodes
         result: Array = nodes[self._lower] * (1 - self._share) + nodes[self._upper] * self._share
         return result
 
     def at(self, position: tuple[float, float], frame: str) -> Jet:
-        """Tables (energy, rad) in deg-2 at a position in deg."""
+        """Return tables (energy, rad) in deg-2 at a position in deg."""
         blend = _blend_of(self._observation, self._psf.grid, position, frame)
         raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
         if not raw.first:
@@ -122,7 +122,7 @@ class PsfTable:
 
 @compiled
 def _normalised(parts: Array, flux: Array) -> Array:
-    """Profiles (order, energy, rad) over their flux, derived: value, two first and three second derivatives."""
+    """Profiles (order, energy, rad) divided by their flux: value, two first and three second derivatives."""
     out, held = np.zeros_like(parts), np.zeros(len(parts))
     for t in range(parts.shape[1]):
         for k in range(len(parts)):
@@ -148,7 +148,7 @@ def _normalised(parts: Array, flux: Array) -> Array:
 
 
 def psf_table(observation: Observation) -> PsfTable:
-    """The PSF table of an observation, made once."""
+    """Return the PSF table of an observation, created once."""
     kept: PsfTable | None = observation.made.get("psf table")
     if kept is None:
         kept = observation.made["psf table"] = PsfTable(observation)
@@ -164,9 +164,9 @@ def edisp_jet(
     ----------
     observation : `Observation`
     position, frame
-        In deg.
+        Position in deg, and its frame.
     apply : bool
-        Whether there is any, but for the overlap of bins.
+        Whether energy dispersion applies; otherwise only the overlap of bins is used.
     """
     edisp = observation.edisp
     if edisp is None or not apply:

@@ -1,4 +1,4 @@
-"""The hot loops of the exact response, compiled.
+"""The compiled inner loops of the exact response.
 
 Geometry is in rad, and the tables are per sr. The convolved source is
 ``C(r, ψ) = Σ_m C_m(r) cos 2m(ψ - φ)`` of the chord r and the bearing ψ of a pixel from the
@@ -6,10 +6,10 @@ source; C_m is a cubic B-spline in ``q = r / (step sqrt(1 + (r / scale)²))``. A
 the integral over a few Gauss-Legendre nodes within it, whose directions and solid angles follow
 from the centres of the pixel and its eight neighbours.
 
-All energies, and all that is derived by sizes or by the response, have the same nodes: so each
-pixel is first turned into its *footprint*, the weights of the few coefficients of a spline that
-its integral is made of. There is one for the value, one for each derivative by what moves, and one
-for each second derivative; see `footprints`.
+All energies, and all derivatives with respect to sizes or the response, use the same nodes: so each
+pixel is first converted to its *footprint*, the weights of the few spline coefficients that
+contribute to its integral. There is one footprint for the value, one for each derivative by position or angle,
+and one for each second derivative; see `footprints`.
 """
 
 from __future__ import annotations

@@ -24,14 +24,14 @@ __all__ = ["LocatedSource", "Places"]
 Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
 
-MARGIN = 0.1  # of the reach of a source that moves, read around it
+MARGIN = 0.1  # margin around a moving source that is read as well, relative to its extent
 MARGIN_PIXELS = 3
 
 
 class LocatedSource(ABC):
-    """Response to one sky model at the bins of one dataset.
+    """Response to one sky model in the bins of one dataset.
 
-    The operator is a pure function of the shape parameters; what was computed or read last
+    The operator is a pure function of the spatial parameters; what was last computed or read
     is kept.
 
     Parameters
@@ -41,9 +41,9 @@ class LocatedSource(ABC):
     spatial : `SpatialModel`
     apply_irf : dict
     free : list of int
-        Which parameters of the spatial model are free.
+        Free parameters of the spatial model.
     keep : callable
-        Takes an array that is kept for long, and gives it back from where it is kept.
+        Takes an array that is kept permanently, and returns it from where it is kept.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class LocatedSource(ABC):
         self._moves = np.array([[names[k] == "lon_0", names[k] == "lat_0"] for k in free], float)
         self._patch: Patch | None = None
         self._places: Places = slice(None)
-        self._around = ((0.0, 0.0), 0.0)  # circle that the patch holds, in deg
+        self._around = ((0.0, 0.0), 0.0)  # circle that the patch contains, in deg
         self._stored: NDArray[Any] = np.zeros((0, 0, 0))  # exposure of the patch
-        # where the PSF is of reconstructed energies, the exposure comes before it
+        # with a PSF in reconstructed energy, the exposure is applied before it
         self._after = apply_irf["psf"] and observation.psf_energy == "energy"
         self._exposed = apply_irf["exposure"] and not self._after
         self._exposure, unit = Exposure.none(observation.energy_true.nbin), 1.0
@@ -79,12 +79,12 @@ class LocatedSource(ABC):
         values : array
             Parameters of the spatial model, in its internal units.
         derivatives : bool
-            Whether derivatives by the free shape parameters are needed.
+            Whether derivatives with respect to the free shape parameters are needed.
         """
 
     @abstractmethod
     def compile(self, values: Array) -> None:
-        """Read what is needed at some parameters, and a margin for a source that moves."""
+        """Read what is needed at some parameter values, with a margin for a moving source."""
 
     @abstractmethod
     def _reach(self, values: Array) -> float:
@@ -96,11 +96,11 @@ class LocatedSource(ABC):
         return 0 if self._patch is None else self._patch.nbytes
 
     def forget(self) -> None:
-        """Let go of the pixels."""
+        """Release the pixels."""
         self._patch = None
 
     def _patch_at(self, values: Array) -> Patch | None:
-        """Pixels that hold all that is seen of the source; None where it is outside."""
+        """Pixels that contain the convolved source; None if it is outside."""
         grid, frame = self._observation.grid, self._spatial.frame
         position, reach = self._spatial.position_at(values), self._reach(values)
         if self._field.is_beyond(position, frame, reach):
@@ -116,7 +116,7 @@ class LocatedSource(ABC):
         return self._patch
 
     def _read(self, position: tuple[float, float], reach: float, needed: Window) -> None:
-        """Read the pixels around a position, and a margin for a source that moves."""
+        """Read the pixels around a position, with a margin for a moving source."""
         grid, frame, window = self._observation.grid, self._spatial.frame, needed
         if self._free:
             reach += MARGIN * reach + MARGIN_PIXELS * grid.max_pixel_scale
@@ -131,7 +131,7 @@ class LocatedSource(ABC):
             self._stored = keep(np.array(self._observation.read(window)[0]))
 
     def _by_shape(self, jet: Jet, free: int) -> ByShape:
-        """Derivatives by longitude and latitude as those by the first shape parameters."""
+        """Convert derivatives by longitude and latitude to derivatives by the first spatial parameters."""
         first: list[Array | None] = [None] * free
         second = {}
         places = [(s, int(self._moves[s, 1])) for s in range(free) if self._moves[s].any()]
@@ -144,13 +144,13 @@ class LocatedSource(ABC):
 
 
 def _apart(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Separation in deg of positions in deg; a little too large."""
+    """Separation in deg of positions in deg, rounded up slightly."""
     lat = max(abs(a[1]), abs(b[1])) - abs(a[1] - b[1])
     return math.hypot((a[0] - b[0]) * math.cos(math.radians(lat)), a[1] - b[1]) + 1e-9
 
 
 def _field_of(observation: Observation) -> Field:
-    """Circle that holds the pixels of an observation, looked for once."""
+    """Return the circles around the pixels of an observation, computed once."""
     kept: Field | None = observation.made.get("field")
     if kept is None:
         kept = observation.made["field"] = field_of(observation.grid)

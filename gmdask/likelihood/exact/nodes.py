@@ -1,4 +1,4 @@
-"""Where the nodes of pixels lie, seen from a source: compiled geometry, in rad."""
+"""Positions of pixel nodes relative to a source: compiled geometry, in rad."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-LEAST = 1e-14  # share of a rule below which it is left out
-BLEND = 0.25  # of the chord at which a zone begins, over which it is blended with the one before
+LEAST = 1e-14  # rules with a smaller weight are left out
+BLEND = 0.25  # width of the blending of two zones, relative to the chord at which the second begins
 
 
 @compiled
 def node_scratch(n_moves: int) -> Any:
-    """Arrays to work on one node with: where it is seen, weights of coefficients, and derivatives."""
+    """Return work arrays for one node: its relative position, weights of coefficients, and derivatives."""
     slopes, curves = np.empty((2, 2)), np.empty((2, 2, 2))
     return np.empty(3), np.empty((3, 4)), slopes, curves, np.empty(n_moves), np.empty(n_moves)
 
@@ -58,7 +58,7 @@ def pixel_areas(vectors: Array, out: Array) -> None:
 
 @part
 def _spline(q: float, weights: Array) -> Any:
-    """Weights (value, slope, curvature) of four coefficients of a cubic B-spline; index of the first."""
+    """Weights (value, slope, curvature) of four coefficients of a cubic B-spline; returns the index of the first."""
     cell = int(q)
     u = q - cell
     v = 1.0 - u
@@ -79,7 +79,7 @@ def _spline(q: float, weights: Array) -> Any:
 
 @part
 def slopes_of(seen: Array, r: float, sin_lat: float, cos_lat: float, out: Array) -> None:
-    """Derivatives of chord and bearing by longitude and latitude: (2, 2)."""
+    """Derivatives (2, 2) of chord and bearing with respect to longitude and latitude."""
     east, north, z = seen[0], seen[1], 1 - 0.5 * seen[2]
     around = east * east + north * north + 1e-28
     out[0, 0], out[0, 1] = -cos_lat * east / r, -north / r
@@ -90,7 +90,7 @@ def slopes_of(seen: Array, r: float, sin_lat: float, cos_lat: float, out: Array)
 def curves_of(
     seen: Array, r: float, slopes: Array, sin_lat: float, cos_lat: float, out: Array
 ) -> None:
-    """Second derivatives of chord and bearing by longitude and latitude: (2, 2, 2)."""
+    """Second derivatives (2, 2, 2) of chord and bearing with respect to longitude and latitude."""
     east, north, z = seen[0], seen[1], 1 - 0.5 * seen[2]
     around = east * east + north * north + 1e-28
     g, dg = z / around, (1 + z * z) / (around * around)
@@ -105,7 +105,7 @@ def curves_of(
 
 @part
 def spline_at(r: float, grid: Array, weights: Array) -> Any:
-    """Weights (3, 4) of coefficients for the value and its derivatives by r; index of the first."""
+    """Weights (3, 4) of coefficients for the value and its derivatives by r; returns the index of the first."""
     step, scale = grid[0], grid[1]
     t = 1 / np.sqrt(1 + (r / scale) ** 2)
     cell = _spline(r * t / step, weights)
@@ -119,10 +119,10 @@ def spline_at(r: float, grid: Array, weights: Array) -> Any:
 
 @compiled
 def zone_of(offset: Array, rules: Array, grid: Array, scratch: Any, out: Array) -> Any:
-    """Zone of a pixel at an offset (east, north, up) from the source, and its share beside the next zone.
+    """Zone of a pixel at an offset (east, north, up) from the source, and its weight relative to the next zone.
 
-    `out` (6,) is filled with the share and its derivatives by longitude and latitude: two first
-    and three second ones (lon lon, lon lat, lat lat). `scratch` is that of `node_scratch`.
+    `out` (6,) is filled with the weight and its derivatives with respect to longitude and latitude: two first
+    and three second ones (lon lon, lon lat, lat lat). `scratch` is from `node_scratch`.
     """
     seen, _, slopes, curves, _, _ = scratch
     seen[0], seen[1] = offset[0], offset[1]
@@ -137,7 +137,7 @@ def zone_of(offset: Array, rules: Array, grid: Array, scratch: Any, out: Array) 
         width = BLEND * rules[zone + 1, 2]
         u = (r - rules[zone + 1, 2]) / width
         share = 1 - u * u * u * (10 - 15 * u + 6 * u * u)
-        if share < LEAST:  # rounding has left nothing of it
+        if share < LEAST:  # only rounding errors are left
             return zone + 1
         slope, bend = -30 * u * u * (1 - u) ** 2 / width, -60 * u * (1 - u) * (1 - 2 * u) / width**2
         slopes_of(seen, r, grid[3], grid[4], slopes)

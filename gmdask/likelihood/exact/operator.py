@@ -1,4 +1,4 @@
-"""Operators of the exact response: counts from a spectrum, with derivatives by the shape."""
+"""Operators of the exact response: counts from a spectrum, with derivatives by the spatial parameters."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["ByShape", "ExactOperator", "RecoOperator"]
 Array = NDArray[np.float64]
 Term = tuple[Array, Array]
 
-MAX_FOLDED = 4_000_000  # numbers that the coefficients of all columns may be at a time
+MAX_FOLDED = 4_000_000  # largest number of coefficients of all columns that are processed at once
 
 
 @dataclass
 class ByShape:
-    """A quantity with its derivatives by the S shape parameters; None where there is none.
+    """A quantity with its derivatives with respect to the S spatial parameters; None for none.
 
     Attributes
     ----------
     value : array
     first : list of array or None
     second : dict
-        By pairs (s, u), u <= s.
+        By pairs (s, u) with u <= s.
     """
 
     value: Array
@@ -49,18 +49,18 @@ class ExactOperator(OperatorBase):
     Parameters
     ----------
     sight : `Sight`
-        With derivatives by position and angle in the order of the shape parameters.
+        With derivatives with respect to position and angle, in the order of the spatial parameters.
     patch : `Patch`
     shares : array of shape (K, T)
-        How the exposure, in cm2 s, is made up from the maps of the patch.
+        Decomposition of the exposure, in cm2 s, into the maps of the patch.
     edisp : `ByShape`
         R (T, energy).
     tables : `ByShape`
-        Coefficients (T, M, n + 4) per sr; without second derivatives.
+        Coefficients (T, M, n + 4) per sr, without second derivatives.
     moved : list of int
-        Place in `sight` of each shape parameter; -1 for those that are not there.
+        Position in `sight` of each spatial parameter; -1 for parameters that are not in it.
     second : callable
-        Gives `tables` with their second derivatives.
+        Returns `tables` with their second derivatives.
     """
 
     negative = False
@@ -81,20 +81,20 @@ class ExactOperator(OperatorBase):
 
     @property
     def window(self) -> Window:
-        """Pixels it is evaluated in."""
+        """Pixels in which it is evaluated."""
         return self._patch.window
 
     @property
     def nbytes(self) -> int:
-        """Size of what is held besides the patch."""
+        """Bytes held, without the patch."""
         tables = [self._tables.value, *(t for t in self._tables.first if t is not None)]
         return sum(table.nbytes for table in tables)
 
     def keep(self, keep: Keep) -> None:
-        """Nothing: it moves."""
+        """Do nothing, since the source moves."""
 
     def _spread(self, edisp: Array, f: Array) -> Array:
-        """What a spectrum gives (R, T) from each energy of the tables."""
+        """Contribution of a spectrum (R, T) from each energy of the tables."""
         return np.ascontiguousarray(edisp.T * f)
 
     def _gather(self, edisp: Array, found: Array) -> Array:
@@ -120,7 +120,7 @@ class ExactOperator(OperatorBase):
         return onto_coefficients(self._sight, self._patch, w, w_sum, shape)
 
     def _columns(self, columns: list[list[Term]], n_g: int) -> tuple[Array, Array]:
-        """Counts (bin, column + G) and masked sums (column + G,) of sums of `_spread` with tables."""
+        """Counts (bin, column + G) and masked sums (column + G,) of sums of `_spread` times tables."""
         patch, n_k = self._patch, len(self._shares)
         n_r = patch.patterns.shape[1]
         _, n_m, n = self._tables.value.shape
@@ -144,7 +144,7 @@ class ExactOperator(OperatorBase):
         return (counts[:, 0], totals[0]) if spectra.ndim == 1 else (counts, totals)
 
     def _terms(self, f: Array) -> list[list[Term]]:
-        """What each shape parameter changes besides the footprint."""
+        """Terms of each spatial parameter other than those of the footprint."""
         spread, table = self._spread(self._edisp.value, f), self._tables.value
         found: list[list[Term]] = [[] for _ in self._moved]
         for s, terms in enumerate(found):
@@ -214,7 +214,7 @@ class ExactOperator(OperatorBase):
         row_of = {pair: 1 + n_g + k for k, pair in enumerate(pairs(n_g))}
 
         def dual(row: int | None, table: Array | None, by: Array | None) -> Array | float:
-            """Gradient (T,) by the spectrum of one product of derivatives, 0 where there is none."""
+            """Gradient (T,) by the spectrum of one product of derivatives, 0 if it vanishes."""
             if row is None or table is None or by is None:
                 return 0.0
             return self._gather(by, found[row][place[id(table)]])
@@ -239,11 +239,11 @@ class ExactOperator(OperatorBase):
 
 
 class RecoOperator(ExactOperator):
-    """Where the PSF is given in reconstructed energy: ``M[k, t] = C[p_k, r_k] Q[t, r_k]``.
+    """Operator for a PSF in reconstructed energy: ``M[k, t] = C[p_k, r_k] Q[t, r_k]``.
 
-    The PSF comes after the energy dispersion, and the exposure is that at the source, a point, as
-    Gammapy's order has it: Q, in place of the energy dispersion, is that times the exposure. The
-    tables are of reconstructed energies.
+    The PSF is applied after the energy dispersion, and the exposure is evaluated at the source, a point, as
+    in Gammapy's order: Q, which replaces the energy dispersion, is the product of both. The
+    tables are for reconstructed energies.
     """
 
     def _spread(self, edisp: Array, f: Array) -> Array:

@@ -46,7 +46,7 @@ class Outline(NamedTuple):
     phi : float
         Angle of the major axis from north to east, in rad.
     size, slope, bend : float
-        Chord of the major semi-axis in rad, and its derivatives by the parameter.
+        Chord of the major semi-axis in rad, and its derivatives with respect to the parameter.
     e : float
         Eccentricity.
     kind : int
@@ -212,7 +212,7 @@ def _by_axes(shape: Outline, what: int, w: Array, out: Array) -> None:
 
 @compiled
 def _by_two_axes(shape: Outline, first: int, second: int, w: Array, out: Array) -> None:
-    """Second derivative by two of these, the first being the larger one."""
+    """Second derivative with respect to two of these, the first being the larger one."""
     q = 1 - shape.e * shape.e
     by_size = shape.slope / shape.size
     if first == second == 2:
@@ -232,7 +232,7 @@ def _by_two_axes(shape: Outline, first: int, second: int, w: Array, out: Array) 
 
 @compiled
 def _jets(shape: Outline, seen: Array, scratch: Any) -> None:
-    """Fill derivatives of place and tangent by what is free: first (2, P, 2), second (P, P, 2)."""
+    """Fill derivatives of place and tangent with respect to what is free: first (2, P, 2), second (P, P, 2)."""
     moved, first, second = scratch[2], scratch[3], scratch[4]
     _moved(shape, seen, moved)
     for s in range(len(shape.free)):

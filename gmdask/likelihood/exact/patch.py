@@ -1,4 +1,4 @@
-"""Pixels around a source: directions, exposure, mask and the bins that are evaluated there."""
+"""Pixels around a source: directions, exposure, mask, and the bins that are evaluated."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
 
 DEG = np.pi / 180
-RIM = 32  # directions in which the rim of a circle is looked at
-MAX_FIELD = 60.0  # deg, of fields that a circle describes
+RIM = 32  # number of directions in which the rim of a circle is sampled
+MAX_FIELD = 60.0  # deg; largest field that is described by a circle
 
 
 class Patch(NamedTuple):
-    """Pixels of a window, as the compiled loops want them; no array is written to.
+    """Pixels of a window in the form of the compiled loops; no array may be written to.
 
     Attributes
     ----------
     y0, y1, x0, x1 : int
-        The window.
+        Limits of the window.
     diagonal : float
-        No pixel reaches further than this chord from its centre.
+        No part of a pixel is further from its centre than this chord.
     vectors : array of shape (3, lat + 2, lon + 2)
         Directions of the centres, one pixel around them included.
     areas : array of shape (3, lat, lon)
         Solid angle of each pixel, and its slopes along x and y.
     exposure : array of shape (lat, lon, K)
-        Maps that the exposure is made up of, as stored; K is a multiple of 4.
+        Maps into which the exposure is decomposed, as stored; K is a multiple of 4.
     pattern : integer array of shape (lat, lon)
-        Row of `patterns`; -1 where the mask lets nothing through.
+        Row of `patterns`; -1 for fully masked pixels.
     patterns : array of shape (pattern, energy)
-        Sets of energies that the mask lets through, as 0 and 1.
+        Sets of unmasked energies, as 0 and 1.
     place : integer array of shape (lat, lon)
-        Number of each pixel that holds bins; -1 for the others.
+        Index of each pixel that contains bins; -1 for the others.
     starts : integer array of shape (pixel + 1,)
-        Where the bins of each pixel begin in `order`.
+        Start of the bins of each pixel in `order`.
     order : integer array of shape (bin,)
-        Positions of the bins among those of the patch, one pixel after the other.
+        Indices of the bins among those of the patch, sorted by pixel.
     r : integer array of shape (bin,)
         Reconstructed energy of each bin in this order.
     """
@@ -82,7 +82,7 @@ class Patch(NamedTuple):
 
 
 def source_axes(position: tuple[float, float], frame: str, grid: WcsGrid) -> Array:
-    """East, north and direction (3, 3) of a position in deg, in the frame of a grid."""
+    """Return east, north and direction (3, 3) of a position in deg, in the frame of a grid."""
     lon, lat = position[0] * DEG, position[1] * DEG
     axes = np.array([
         [-np.sin(lon), np.cos(lon), 0.0],
@@ -98,15 +98,15 @@ def source_axes(position: tuple[float, float], frame: str, grid: WcsGrid) -> Arr
 def window_around(
     grid: WcsGrid, position: tuple[float, float], frame: str, radius: float
 ) -> Window | None:
-    """Pixels that a circle touches, None where it is outside the grid.
+    """Return the pixels that a circle touches, None if it is outside the grid.
 
     Parameters
     ----------
     grid : `WcsGrid`
     position, frame
-        Centre, in deg.
+        Centre in deg, and its frame.
     radius : float
-        In deg.
+        Radius in deg.
     """
     n_y, n_x = grid.shape
     whole = Window(0, n_y, 0, n_x)
@@ -137,16 +137,16 @@ def window_around(
 
 
 class Field(NamedTuple):
-    """Circles on the sky around the centre of a grid, one that holds all pixels and one within them.
+    """Two circles around the centre of a grid: one that contains all pixels, and one inside them.
 
     Attributes
     ----------
     frame : str
-        Of the grid.
+        Frame of the grid.
     center : tuple of float
-        Direction in it.
+        Direction of the centre in this frame.
     radius, inner : float
-        Of the two, in deg; infinite and 0 where a grid is not small.
+        Radii of the two circles in deg; infinite and 0 if the grid is not small.
     """
 
     frame: str
@@ -155,13 +155,13 @@ class Field(NamedTuple):
     inner: float
 
     def is_beyond(self, position: tuple[float, float], frame: str, reach: float) -> bool:
-        """Whether a circle around a position in deg, of a radius in deg, is surely outside."""
+        """Whether a circle around a position, both in deg, is certainly outside."""
         if self.radius + reach >= MAX_FIELD:
             return False
         return self._along(position, frame) < math.cos((self.radius + reach) * DEG)
 
     def holds(self, position: tuple[float, float], frame: str) -> bool:
-        """Whether a position in deg is surely inside."""
+        """Whether a position in deg is certainly inside."""
         return self._along(position, frame) > math.cos(self.inner * DEG)
 
     def _along(self, position: tuple[float, float], frame: str) -> float:
@@ -175,27 +175,27 @@ class Field(NamedTuple):
 def _turned(
     direction: tuple[float, float, float], source: str, target: str
 ) -> tuple[float, float, float]:
-    """A direction in another frame."""
+    """Rotate a direction to another frame."""
     x, y, z = times(rotation_matrix(source, target), np.array(direction)).tolist()
     return x, y, z
 
 
 def field_of(grid: WcsGrid) -> Field:
-    """Circle that holds all pixels of a grid, by those on its rim."""
+    """Return the circles of a grid, from the pixels on its rim."""
     window = Window(0, grid.shape[0], 0, grid.shape[1])
     vectors = pixel_vectors(grid, window)
     rim = np.concatenate([vectors[0], vectors[-1], vectors[:, 0], vectors[:, -1]])
     center = np.asarray(vectors[vectors.shape[0] // 2, vectors.shape[1] // 2])
     apart = np.degrees(np.arccos(np.clip((rim * center).sum(axis=1), -1.0, 1.0)))
     radius, inner = math.inf, 0.0
-    if apart.max() < MAX_FIELD / 2:  # NaN, where there is no sky, is not
+    if apart.max() < MAX_FIELD / 2:  # false for NaN, which is off the sky
         radius, inner = float(apart.max()), float(apart.min() - 2 * grid.max_pixel_scale)
     at = float(center[0]), float(center[1]), float(center[2])
     return Field(grid.frame, at, radius, max(inner, 0.0))
 
 
 def pixel_vectors(grid: WcsGrid, window: Window) -> Array:
-    """Directions of the centres of a window and of the pixels around it; NaN where there is no sky."""
+    """Directions of the centres of a window's pixels and of those around it; NaN off the sky."""
     rows, columns = np.arange(window.y0 - 1, window.y1 + 1), np.arange(window.x0 - 1, window.x1 + 1)
     y, x = np.meshgrid(rows.astype(float), columns.astype(float), indexing="ij")
     lon, lat = (a * DEG for a in grid.to_sky(x, y))
@@ -216,9 +216,9 @@ def _beyond(edge: Array, first: Array, next_: Array) -> Array:
 
 
 def _patterns(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Array]:
-    """Sets of energies that a mask (energy, lat, lon) lets through; see `Patch`."""
+    """Return the sets of unmasked energies of a mask (energy, lat, lon); see `Patch`."""
     columns = np.ascontiguousarray(np.moveaxis(mask, 0, -1)).reshape(-1, len(mask))
-    # mostly the same as in the pixel before
+    # usually the same as in the previous pixel
     starts = np.flatnonzero((columns[1:] != columns[:-1]).any(axis=1)) + 1
     starts = np.concatenate([[0], starts])
     _, first, of_run = np.unique(columns[starts], axis=0, return_index=True, return_inverse=True)
@@ -232,18 +232,18 @@ def _patterns(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Array]:
 def make_patch(
     observation: Observation, bins: Bins, window: Window, keep: Keep, exposure: Exposure | None
 ) -> tuple[Patch, Places]:
-    """Read a patch, and tell the positions of its bins among those of the dataset.
+    """Read a patch, and return the indices of its bins among those of the dataset.
 
     Parameters
     ----------
     observation : `Observation`
     bins : `Bins`
-        Of the dataset.
+        Bins of the dataset.
     window : `Window`
     keep : callable
-        Takes an array that is kept for long, and gives it back from where it is kept.
+        Takes an array that is kept permanently, and returns it from where it is kept.
     exposure : `Exposure` or None
-        How the exposure is made up; None where there is none: it is one map of ones.
+        Decomposition of the exposure; None for a model without exposure, with one map of ones.
     """
     stored, mask = observation.read(window)
     maps = np.ones((*window.shape, 1))
@@ -267,7 +267,7 @@ def make_patch(
 
     def kept(array: NDArray[Any], kind: Any) -> NDArray[Any]:
         found = keep(np.ascontiguousarray(array, dtype=kind)).view()
-        found.flags.writeable = False  # wherever it is kept, so that it is of one type
+        found.flags.writeable = False  # wherever it is kept, so that its type is always the same
         return found
 
     patch = Patch(

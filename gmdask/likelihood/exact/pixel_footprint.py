@@ -26,7 +26,7 @@ STRETCH = 256  # nodes of a stretch, if one pixel has no more
 
 
 class Sight(NamedTuple):
-    """How a source is seen from pixels.
+    """A source as seen from pixels.
 
     Attributes
     ----------
@@ -35,13 +35,13 @@ class Sight(NamedTuple):
     grid : array of shape (6,)
         See `RadialGrid.at_latitude`.
     phi : float
-        Angle of the major axis.
+        Position angle of the major axis.
     nodes : array of shape (node, 3)
-        Offsets in pixels and weight of the nodes of a pixel, one rule after the other.
+        Offsets in pixels and weights of the nodes of a pixel, one rule after the other.
     rules : array of shape (zone, 3)
-        First node, end, and the chord at which the zone of each rule begins; see `Zones`.
+        First and end node of each rule, and the chord at which its zone begins; see `Zones`.
     moves, turns : array of shape (G, 2) and (G,)
-        Derivatives of longitude and latitude, and of phi, by the parameters that these depend on.
+        Derivatives of longitude and latitude, and of phi, by the parameters that affect them.
     """
 
     axes: Array

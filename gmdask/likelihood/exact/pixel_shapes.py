@@ -1,4 +1,4 @@
-"""Shapes integrated over pixels, with derivatives by their parameters; no PSF.
+"""Shapes integrated over pixels, with derivatives with respect to their parameters; no PSF.
 
 Sizes are chords; all shapes have the flux of their transforms, see `transforms`.
 """
@@ -174,7 +174,7 @@ def _outlined(
 def _with_extra(
     found: Jets, make: Callable[[float], Jets], at: float, place: int, order: int
 ) -> Jets:
-    """Insert derivatives by a parameter of the profile, as differences."""
+    """Insert derivatives with respect to a parameter of the profile, as differences."""
     step = STEP * max(abs(at), LEAST_EXTRA)
     a, b, c, d = (make(at + i * step) for i in (-2, -1, 1, 2))
     first = np.insert(
@@ -207,7 +207,7 @@ def _shell(
     place = [n for n in free if n in ("lon_0", "lat_0")]
     n_x = len(place)
     balls = [_ball(at, radius, place, axes, pixels, order) for radius in (outer, inner)]
-    # derivatives by position, and by the outer and the inner radius
+    # derivatives with respect to position, and by the outer and the inner radius
     n, (n_y, n_z) = n_x + 2, pixels.near.shape
     first, second = np.zeros((n, n_y, n_z)), np.zeros((n, n, n_y, n_z))
     volume, by_volume, bent_volume = 0.0, np.zeros(n), np.zeros((n, n))

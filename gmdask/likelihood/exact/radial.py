@@ -1,7 +1,7 @@
-"""Radial functions as cubic splines, and the matrices that make them from PSF tables.
+"""Radial functions as cubic splines, and the matrices that compute them from PSF tables.
 
-The radial coordinate is the chord between two directions, ``2 sin(θ / 2)`` of their separation
-θ, in deg. The plane with this radius has the areas of the sphere, so that flux is kept exactly,
+The radial coordinate is the chord between two directions, ``2 sin(θ / 2)`` for the separation
+θ, in deg. The plane with this radius has the areas of the sphere, so that flux is conserved exactly,
 and Gammapy's Gaussian ``exp(-(1 - cos θ) / (2 a))`` is a Gaussian in it.
 """
 
@@ -20,8 +20,8 @@ __all__ = ["RadialGrid", "RadialTable", "chord", "radial_table"]
 Array = NDArray[np.float64]
 
 DEG = np.pi / 180
-TAIL = 160.0  # cells of full resolution before they begin to widen
-FADE = 4.0  # cells beyond its last node over which a table falls to zero
+TAIL = 160.0  # number of cells with full resolution before they widen
+FADE = 4.0  # number of cells beyond its last node over which a table falls to zero
 
 
 def chord(angle: Array | float) -> Array:
@@ -30,16 +30,16 @@ def chord(angle: Array | float) -> Array:
 
 
 class RadialGrid(NamedTuple):
-    """Knots of a spline: even in ``q = r / (step sqrt(1 + (r / scale)²))``, so wider further out.
+    """Knots of a spline that is even in ``q = r / (step sqrt(1 + (r / scale)²))``, so that cells widen outwards.
 
     Attributes
     ----------
     step : float
         Distance of the innermost knots, in deg.
     scale : float
-        Radius in deg from which knots are further apart.
+        Radius in deg beyond which knots are further apart.
     n : int
-        Number of knots from 0 on that carry values.
+        Number of knots with values, from 0 on.
     """
 
     step: float
@@ -48,7 +48,7 @@ class RadialGrid(NamedTuple):
 
     @classmethod
     def reaching(cls, step: float, inner: float, reach: float) -> RadialGrid:
-        """Knots out to a reach, of full resolution within an inner radius; all in deg."""
+        """Return knots up to a radius, with full resolution within an inner radius; all in deg."""
         scale = float(np.hypot(inner, TAIL * step))
         last = reach / (step * np.sqrt(1 + (reach / scale) ** 2))
         return cls(step, scale, int(np.ceil(last)) + 1)
@@ -62,12 +62,12 @@ class RadialGrid(NamedTuple):
 
     @property
     def end(self) -> float:
-        """Radius in deg from which on a spline is zero."""
+        """Radius in deg beyond which a spline is zero."""
         share = min((self.n + 1) * self.step / self.scale, 0.999999)
         return float(self.scale * share / np.sqrt(1 - share * share))
 
     def at_latitude(self, latitude: float) -> Array:
-        """What the compiled loops want to know: the knots in rad, sine and cosine of a latitude in deg."""
+        """Return the arguments of the compiled loops: knots in rad, sine and cosine of a latitude in deg."""
         lat = latitude * DEG
         knots = [
             self.step * DEG,
@@ -103,7 +103,7 @@ class RadialTable(NamedTuple):
     nodes : array of shape (rad,)
         Chords in deg of the offsets of the table.
     end : float
-        Chord in deg from which on the PSF is zero.
+        Chord in deg beyond which the PSF is zero.
     """
 
     nodes: tuple[float, ...]
@@ -112,8 +112,8 @@ class RadialTable(NamedTuple):
     def basis(self, r: Array) -> Array:
         """Matrix (r, rad) from values of the table to values at radii in deg.
 
-        A cubic spline through the nodes, even at 0, that falls smoothly to zero beyond the last of
-        them.
+        A cubic spline through the nodes, which is even at 0 and falls smoothly to zero beyond the last
+        node.
         """
         nodes = np.array(self.nodes)
         values = np.eye(len(nodes))

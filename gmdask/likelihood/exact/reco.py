@@ -1,4 +1,4 @@
-"""What a point sees before a PSF that is given in reconstructed energy."""
+"""Response to a point source before a PSF in reconstructed energy."""
 
 from __future__ import annotations
 

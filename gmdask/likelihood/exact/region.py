@@ -1,7 +1,7 @@
-"""A sky model seen exactly in a region: which share of the convolved source the region holds.
+"""The exact response of a region to a sky model: the fraction of the convolved source inside the region.
 
-The share at each energy is linear in the PSF's table: ``P · W``, with W the integral over the
-region of the matrices that make a convolved source of a table.
+The fraction at each energy is linear in the PSF's table: ``P · W``, with W the integral over the
+region of the matrices that convert a table to a convolved source.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PIXEL = Window(0, 1, 0, 1)
 
 
 class _Jet(NamedTuple):
-    """A quantity with its derivatives by the shape parameters: (...,), (S, ...), (S, S, ...)."""
+    """A quantity with its derivatives with respect to the spatial parameters: (...,), (S, ...), (S, S, ...)."""
 
     value: Array
     first: Array
@@ -46,17 +46,17 @@ def exact_region(
     observation: Observation, bins: Bins, spatial: SpatialModel,
     apply_irf: dict[str, bool], free: list[int],
 ) -> ExactRegion | None:  # fmt: skip
-    """Exact response of a dataset of one region to a model, None where it does not apply.
+    """Exact response of a dataset of one region to a model, None if it does not apply.
 
-    There has to be a PSF in true energy, a shape whose transform is known, and a region of those
-    of `region_nodes`.
+    It needs a PSF in true energy, a shape with a known transform, and a region supported by
+    `region_nodes`.
     """
     region = observation.region
     if region is None or region.is_point or observation.psf_energy != "energy_true":
         return None
     if not (apply_irf["psf"] and has_transform(spatial)):
         return None
-    if "region nodes" not in observation.made:  # looked for once
+    if "region nodes" not in observation.made:  # computed once
         observation.made["region nodes"] = region_nodes(region, psf_table(observation).core)
     nodes: Array | None = observation.made["region nodes"]
     if nodes is None:
@@ -70,7 +70,7 @@ class ExactRegion:
     Parameters
     ----------
     observation : `Observation`
-        Of one region.
+        Observation of one region.
     region : `Region`
     nodes : array
         See `region_nodes`.
@@ -78,7 +78,7 @@ class ExactRegion:
     spatial : `SpatialModel`
     apply_irf : dict
     free : list of int
-        Which parameters of the spatial model are free.
+        Free parameters of the spatial model.
     """
 
     def __init__(
@@ -102,16 +102,16 @@ class ExactRegion:
         return 0
 
     def forget(self) -> None:
-        """Let go of what can be computed again: nothing is kept."""
+        """Do nothing, since nothing is kept."""
 
     def compile(self, values: Array) -> None:
-        """Read what is needed at some parameters."""
+        """Read what is needed at some parameter values."""
         self.operator(values, derivatives=False)
 
     def operator(self, values: Array, *, derivatives: bool) -> tuple[MatrixOperator | None, Places]:
-        """Operator at some values of the parameters, and the places of its bins: all.
+        """Operator at some parameter values, and the indices of its bins: all.
 
-        None where the region is out of the reach of the source.
+        None if the source does not reach the region.
         """
         share = self._share(values, int(derivatives))
         if share is None:
@@ -123,7 +123,7 @@ class ExactRegion:
         n_s = len(share.first)
 
         def seen(matrix: Array, held: Array) -> tuple[Array, Array]:
-            """Matrix (bin, T) and masked sums (T,) of an energy dispersion (T, energy) and a share."""
+            """Matrix (bin, T) and masked sums (T,) of an energy dispersion (T, energy) and a fraction."""
             return matrix.T[r] * (area * held), (matrix * kept).sum(axis=1) * area * held
 
         value, sums = seen(edisp.value, share.value)
@@ -153,7 +153,7 @@ class ExactRegion:
         return MatrixOperator(value, sums, first, first_sums, second), slice(None)
 
     def _by_shape(self, jet: Jet) -> _Jet:
-        """Derivatives by longitude and latitude as those by the shape parameters."""
+        """Convert derivatives by longitude and latitude to derivatives by the spatial parameters."""
         n_s, shape = len(self._moves), jet.value.shape
         if not jet.first:
             return _Jet(jet.value, np.zeros((n_s, *shape)), np.zeros((n_s, n_s, *shape)))
@@ -169,7 +169,7 @@ class ExactRegion:
         )
 
     def _share(self, values: Array, order: int) -> _Jet | None:
-        """Share (T,) of the source that the region holds; None beyond its reach."""
+        """Fraction (T,) of the source inside the region; None if it does not reach it."""
         weights = self._weights(values, order)
         if weights is None:
             return None
@@ -191,7 +191,7 @@ class ExactRegion:
         return _Jet(value, first, second)
 
     def _weights(self, values: Array, order: int) -> _Jet | None:
-        """Weights (rad,) of the values of the PSF's table in the share."""
+        """Weights (rad,) of the values of the PSF's table in the fraction."""
         matrices = shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
         n_s = len(self._free) if order else 0
         prints = self._footprints(values, matrices, order)
@@ -200,7 +200,7 @@ class ExactRegion:
         flat = np.ascontiguousarray(prints.reshape(len(prints), -1).T)
 
         def of(matrix: Array) -> Array:
-            """Weights (row, rad) of all footprints by a matrix (M, rad, n + 4)."""
+            """Weights (row, rad) of all footprints, by a matrix (M, rad, n + 4)."""
             wide = np.ascontiguousarray(np.moveaxis(matrix, 1, 0)).reshape(matrix.shape[1], -1)
             found: Array = matmul(wide, flat)
             return found.T
@@ -227,7 +227,7 @@ class ExactRegion:
         return _Jet(plain[0], first, second)
 
     def _footprints(self, values: Array, matrices: ShapeMatrices, order: int) -> Array:
-        """Integrals (row, M, n + 4) of what the coefficients stand for; angles in deg."""
+        """Integrals (row, M, n + 4) of the coefficients' basis functions; angles in deg."""
         position = self._spatial.position_at(values)
         axes = source_axes(position, self._spatial.frame, self._region.grid())
         grid = matrices.grid.at_latitude(position[1])

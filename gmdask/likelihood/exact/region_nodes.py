@@ -1,9 +1,9 @@
 """Nodes for integrals over regions.
 
-A region is bounded by closed curves. Seen from any centre, the integral over it is that over the
-curves of fans: ``∫ f = Σ ∫ dt (γ - c) × γ' ∫ s ds f(c + s (γ - c))``, from which what lies outside
-cancels. Both are Gauss-Legendre sums, or plain ones along a whole circle or ellipse. What is
-inside is decided in the plane of a projection, as for counts.
+A region is bounded by closed curves. From any centre c, the integral over it is that over fans to
+the curves: ``∫ f = Σ ∫ dt (γ - c) × γ' ∫ s ds f(c + s (γ - c))``, in which contributions from outside
+cancel. Both integrals are Gauss-Legendre sums, or equidistant sums along a whole circle or ellipse. Whether a point
+is inside is decided in the plane of a projection, as for counts.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ PER_CORE = 2.0  # Gauss-Legendre nodes per standard deviation of the narrowest P
 LEAST = 8
 PER_CORE_AROUND = 1.1  # nodes along a closed curve
 LEAST_AROUND = 24
-SAMPLES = 256  # of a piece, where crossings are looked for
-ASIDE = 1e-6  # pixels to either side of a curve
-MOST = 1 << 20  # nodes
-STEP = 0.01  # pixels, of the differences that solid angles are made of
+SAMPLES = 256  # number of points of a piece among which crossings are searched
+ASIDE = 1e-6  # pixels; distance of test points on either side of a curve
+MOST = 1 << 20  # largest number of nodes
+STEP = 0.01  # pixels; step of the finite differences for solid angles
 
 
 class _Piece(NamedTuple):
-    """Part of a boundary: points and tangents (t, 2) at t from 0 to 1.
+    """Part of a boundary: points and tangents (t, 2) for t from 0 to 1.
 
-    `speed` bounds the length of the tangents, `closed` tells a whole smooth curve.
+    `speed` bounds the length of the tangents; `closed` marks a complete smooth curve.
     """
 
     at: Callable[[Array], tuple[Array, Array]]
@@ -55,21 +55,21 @@ class _Loop(NamedTuple):
 
 
 def region_nodes(region: Region, core: float) -> Array | None:
-    """Directions and solid angles of nodes that a smooth function is integrated over a region with.
+    """Directions and solid angles of the nodes that integrate a smooth function over a region.
 
     Parameters
     ----------
     region : `Region`
     core : float
-        Standard deviation in deg of the narrowest Gaussian that is to be integrated well.
+        Standard deviation in deg of the narrowest Gaussian that is integrated accurately.
 
     Returns
     -------
     nodes : array of shape (node, 4), or None
         Direction in the region's frame and solid angle in deg2, which is negative for nodes of
-        what is taken away. None for shapes that are not circles, ellipses, rectangles,
-        polygons whose edges do not cross, or annuli, for regions of too many widths of the PSF, and where the
-        projection has no sky.
+        subtracted areas. None for shapes other than circles, ellipses, rectangles,
+        polygons with non-crossing edges, or annuli, for regions that are too large compared to the PSF, and where
+        the projection is off the sky.
     """
     plain = region.to_dict()
     key = ("region nodes", plain["ds9"], tuple(plain["wcs"].items()), core)
@@ -150,7 +150,7 @@ def _rectangle(
 
 
 def _loops(shape: Any) -> list[_Loop]:
-    """Boundaries of a shape in pixels; empty for shapes that have none of these."""
+    """Boundaries of a shape in pixels; empty for unsupported shapes."""
     if isinstance(shape, shapes.PolygonPixelRegion):
         corners = np.stack([shape.vertices.x, shape.vertices.y], axis=1).astype(np.float64)
         return [_edges(corners)] if _is_simple(corners) else []
@@ -191,7 +191,7 @@ def _is_simple(corners: Array) -> bool:
     start, way = corners, np.roll(corners, -1, axis=0) - corners
     to = start[None] - start[:, None]
     first, second = _cross(way[:, None], to), _cross(way[:, None], to + way[None])
-    apart = first * second < 0  # the ends of the second edge lie either side of the first
+    apart = first * second < 0  # the ends of the second edge lie on opposite sides of the first
     return not bool((apart & apart.T).any())
 
 
@@ -199,9 +199,9 @@ def _is_simple(corners: Array) -> bool:
 
 
 def _outside(piece: _Piece, sign: float, index: int, parts: list[Any]) -> list[tuple[float, float]]:
-    """Ranges of t in which a piece bounds the union: where no other shape has what is beyond it.
+    """Ranges of t in which a piece bounds the union: where no other shape covers the far side.
 
-    Of pieces of two shapes that coincide, the first one counts.
+    Of coinciding pieces of two shapes, the first one is used.
     """
 
     def bounds(t: Array) -> NDArray[np.bool_]:
@@ -239,7 +239,7 @@ def _contains(shape: Any, points: Array) -> NDArray[np.bool_]:
 
 
 def _fan(piece: _Piece, a: float, b: float, center: Array, sign: float, width: float) -> Array:
-    """Nodes (node, 3) of the fan between a centre and a piece: pixel coordinate and area."""
+    """Nodes (node, 3) of the fan between a centre and a piece: pixel coordinates and area."""
     if piece.closed and (a, b) == (0.0, 1.0):
         n = LEAST_AROUND + math.ceil(PER_CORE_AROUND * piece.speed / width)
         t, along = (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
@@ -255,7 +255,7 @@ def _fan(piece: _Piece, a: float, b: float, center: Array, sign: float, width: f
 
 
 def _legendre(length: float) -> tuple[Array, Array]:
-    """Nodes and weights from 0 to 1 for a length in widths of the narrowest PSF."""
+    """Nodes and weights from 0 to 1, for a length in widths of the narrowest PSF."""
     x, w = np.polynomial.legendre.leggauss(LEAST + math.ceil(PER_CORE * length))
     return (x + 1) / 2, w / 2
 

@@ -1,4 +1,4 @@
-"""A sky model seen exactly: convolved with the PSF where it is, then integrated over pixels."""
+"""The exact response to a sky model: convolved with the PSF at its position, then integrated over pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
 
 PLAIN = ("e", "eta", "edge_width")  # sizes without a unit
-ODD = 0.37  # shift that keeps the ends of ranges of sizes away from round numbers
+ODD = 0.37  # shift that keeps the ends of size ranges away from round numbers
 
 
 def exact_source(
@@ -47,8 +47,8 @@ def exact_source(
 ) -> ExactSource | None:  # fmt: skip
     """Exact response of a map with a PSF to a known shape, None where it does not apply.
 
-    Where the PSF is in reconstructed energy, the exposure comes before it and varies over the
-    shape: only points are served there. Pixels must not be so large that the nodes of one of
+    If the PSF is in reconstructed energy, the exposure is applied before it and varies over the
+    source: then it applies only to point sources. Pixels must not be so large that the nodes of one of
     them miss the core of the PSF.
     """
     if observation.psf_energy is None or not apply_irf["psf"] or observation.is_region:
@@ -120,7 +120,7 @@ class ExactSource(LocatedSource):
         kind: type[ExactOperator]
         if self._observation.psf_energy != "energy":
             kind, response = ExactOperator, self._by_shape(edisp, free)
-        else:  # the exposure comes before the PSF
+        else:  # the exposure is applied before the PSF
             folded = product(edisp, self._exposure_at(values, patch))
             kind, response = RecoOperator, self._by_shape(folded, free)
         return kind(sight, patch, self._shares, response, tables, moved, second), self._places
@@ -137,7 +137,7 @@ class ExactSource(LocatedSource):
         return shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
 
     def _zones(self, values: Array) -> Zones:
-        """Zones that serve a range of sizes, a factor of two wide: they stay as these change."""
+        """Zones for a range of sizes, a factor of two wide, so that they stay fixed as sizes change."""
         ends = [self._rounded_sizes(values, rule) for rule in (math.floor, math.ceil)]
         key = np.concatenate(ends)[np.tile(self._is_size, 2)].tobytes()
         if key not in self._found_zones:
@@ -151,7 +151,7 @@ class ExactSource(LocatedSource):
         return self._found_zones[key]
 
     def _rounded_sizes(self, values: Array, rule: Callable[[float], int]) -> Array:
-        """Values with lengths rounded to powers of two, and plain numbers to quarters, but for a shift."""
+        """Round lengths to powers of two, and dimensionless values to quarters, both shifted."""
         near = values.copy()
         for k, name in enumerate(self._spatial.parameter_names):
             if name in PLAIN:
@@ -165,7 +165,7 @@ class ExactSource(LocatedSource):
         return 0.0 if self._phi is None else float(values[self._phi]) * DEG
 
     def _tables(self, psf: Jet, matrices: ShapeMatrices, free: int, order: int) -> ByShape:
-        """Coefficients (T, M, n + 4) per sr of the source, and of its derivatives but for where it is."""
+        """Coefficients (T, M, n + 4) per sr of the source, and of its derivatives except by position."""
         found = ByShape(_coefficients(psf.value, matrices.value), [None] * free, {})
         bent = self._by_shape(psf, free)
         for s in range(free):

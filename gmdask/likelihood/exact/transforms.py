@@ -1,6 +1,6 @@
-"""Fourier transforms of shapes in the plane of chords, with derivatives by their sizes.
+"""Fourier transforms of source shapes in the plane of chords, with derivatives with respect to their sizes.
 
-Round profiles are functions of ``κ = k · size``; an elongated one is the same function of
+Circular profiles are functions of ``κ = k · size``; an elongated one is the same function of
 ``k · sqrt(a² cos² φ + b² sin² φ)`` with its semi-axes a and b, expanded in ``cos 2mφ`` of the
 angle φ to the major axis.
 """
@@ -39,17 +39,17 @@ SUPPORTED = (
 )  # fmt: skip
 
 EDGE = 2.326174307353347 * np.sqrt(2.0)  # width of a disk's edge in standard deviations
-GAUSS_REACH = 6.3  # sigma, where a Gaussian is 2e-9 of its maximum
-GAUSS_BAND = 8.6  # k sigma, where its transform is 1e-16
-LOG_TINY = 28.0  # exp(-28) is left out of a generalised Gaussian
-HARMONIC = 1e-8  # of the flux, below which a harmonic is left out
+GAUSS_REACH = 6.3  # sigma; there a Gaussian is 2e-9 of its maximum
+GAUSS_BAND = 8.6  # k sigma; there its transform is 1e-16
+LOG_TINY = 28.0  # values below exp(-28) of a generalised Gaussian are neglected
+HARMONIC = 1e-8  # harmonics below this fraction of the flux are neglected
 MAX_HARMONICS = 96
-STEP = 2e-3  # of eta and edge_width, for differences of fourth order
-KAPPA_STEP = 0.025  # of the splines of profiles
+STEP = 2e-3  # step of the fourth-order differences in eta and edge_width
+KAPPA_STEP = 0.025  # step in κ of the splines of profiles
 
 
 class Transform(NamedTuple):
-    """Harmonics of a transform, and derivatives by the P sizes.
+    """Harmonics of a transform, and derivatives with respect to the P sizes.
 
     Attributes
     ----------
@@ -64,16 +64,16 @@ class Transform(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How far and how fine a shape is, in deg of chord.
+    """Extent and smoothness of a shape, in deg of chord.
 
     Attributes
     ----------
     reach : float
-        Radius beyond which nothing is left of it.
+        Radius beyond which it vanishes.
     inner : float
         Radius within which it may have sharp features.
     smooth : float
-        Width (a standard deviation) below which it has none; 0 for sharp shapes.
+        Width (a standard deviation) below which it has no structure; 0 for sharp shapes.
     """
 
     reach: float
@@ -82,12 +82,12 @@ class Extent(NamedTuple):
 
 
 def has_transform(model: SpatialModel) -> bool:
-    """Whether a spatial model is one of those whose transform is known; not a class made of one."""
+    """Whether the transform of a spatial model is known; false for subclasses of such models."""
     return type(model) in SUPPORTED
 
 
 def size_names(model: SpatialModel) -> tuple[str, ...]:
-    """Names of the parameters a transform is derived by: neither position nor angle."""
+    """Names of the parameters that the transform depends on: neither position nor angle."""
     return tuple(n for n in model.parameter_names if n not in ("lon_0", "lat_0", "phi"))
 
 
@@ -96,7 +96,7 @@ def _named(model: SpatialModel, values: Array) -> dict[str, float]:
 
 
 def extent_of(model: SpatialModel, values: Array) -> Extent:
-    """Extent of a shape at some values of its parameters, in its internal units."""
+    """Return the extent of a shape at some values of its parameters, in its internal units."""
     at = _named(model, values)
     if isinstance(model, GaussianSpatialModel):
         size = abs(float(chord(at["sigma"])))
@@ -116,18 +116,18 @@ def extent_of(model: SpatialModel, values: Array) -> Extent:
 
 
 def transform_of(model: SpatialModel, values: Array, k: Array, core: float) -> Transform:
-    """Transform at wave numbers, with derivatives by the parameters of `size_names`.
+    """Return the transform at wave numbers, with derivatives with respect to the parameters of `size_names`.
 
     Parameters
     ----------
     model : `SpatialModel`
-        For which `has_transform`.
+        A model for which `has_transform` is true.
     values : array
         Its parameters in its internal units.
     k : array of shape (k,)
         Wave numbers in deg-1.
     core : float
-        Standard deviation in deg of the narrowest PSF; what it washes out is not expanded in.
+        Standard deviation in deg of the narrowest PSF; structure that it smooths out is neglected.
     """
     at = _named(model, values)
     if isinstance(model, PointSpatialModel):
@@ -156,16 +156,16 @@ def transform_of(model: SpatialModel, values: Array, k: Array, core: float) -> T
 
 
 def _is_round(model: SpatialModel, at: dict[str, float]) -> bool:
-    """Whether a shape is round and stays so."""
+    """Whether a shape is circular and stays so."""
     return at["e"] == 0 and model.parameter("e").frozen
 
 
 def _with_extra(
     model: SpatialModel, name: str, found: Transform, around: list[Transform] | None
 ) -> Transform:
-    """Insert derivatives by a parameter of the profile into those by (size, e).
+    """Insert derivatives with respect to a parameter of the profile into those by (size, e).
 
-    `around` are the transforms at -2, -1, 1 and 2 steps of it.
+    `around` contains the transforms at -2, -1, 1 and 2 steps of the parameter.
     """
     n_m, n_k = found.value.shape
     place = size_names(model).index(name)
@@ -185,7 +185,7 @@ def _with_extra(
 
 
 def _padded(transform: Transform, n_m: int) -> Transform:
-    """With a number of harmonics."""
+    """Pad or cut a transform to a number of harmonics."""
     value, first = np.zeros((n_m, transform.value.shape[1])), transform.first[:, :n_m]
     value[: len(transform.value)] = transform.value[:n_m]
     whole = np.zeros((len(first), n_m, first.shape[2]))
@@ -196,7 +196,7 @@ def _padded(transform: Transform, n_m: int) -> Transform:
 def _elliptical(
     profile: Profile, size: float, e: float, k: Array, core: float, *, frozen_e: bool
 ) -> Transform:
-    """Harmonics of a scaled profile, and derivatives by size and e."""
+    """Harmonics of a scaled profile, and derivatives with respect to size and e."""
     scale, slope = float(chord(size)), float(np.cos(size * DEG / 2))
     bend = -float(np.sin(size * DEG / 2)) * DEG / 2
     if frozen_e:
@@ -222,7 +222,7 @@ def _elliptical(
 def _harmonics(
     profile: Profile, scale: float, slope: float, bend: float, e: float, k: Array, n_m: int
 ) -> Array:
-    """Harmonics (6, n_m, k) of an elongated profile and of its derivatives by size and e."""
+    """Harmonics (6, n_m, k) of an elongated profile and of its derivatives with respect to size and e."""
     n_angles = 3 * n_m
     phi = (np.arange(n_angles) + 0.5) * (np.pi / 2 / n_angles)
     sine = np.sin(phi)[:, None] ** 2
@@ -260,7 +260,7 @@ def _sharp_disk(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _mixture(nodes: Array, weights: Array, kappa: Array) -> tuple[Array, Array, Array]:
-    """Disks of some radii, with their share of the flux."""
+    """Sum of disks of some radii, with their fractions of the flux."""
     s, ds, d2s = (np.zeros_like(kappa) for _ in range(3))
     for node, weight in zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True):
         v, dv, d2v = _sharp_disk(kappa * node)
@@ -271,7 +271,7 @@ def _mixture(nodes: Array, weights: Array, kappa: Array) -> tuple[Array, Array, 
 
 
 def _tabulated(nodes: Array, weights: Array, top: float, band: float, flux: float = 1.0) -> Profile:
-    """A mixture of disks of some flux as splines of κ up to `top`, zero beyond `band`."""
+    """A sum of disks as splines of κ up to `top`, zero beyond `band`."""
     kappa = np.arange(0.0, min(top, band) + 4 * KAPPA_STEP, KAPPA_STEP)
     spline = CubicSpline(kappa, flux * np.stack(_mixture(nodes, weights, kappa), axis=1))
 
@@ -286,9 +286,9 @@ def _tabulated(nodes: Array, weights: Array, top: float, band: float, flux: floa
 
 @lru_cache(maxsize=16)
 def _disk(edge: float, top: float) -> Profile:
-    """A disk with an edge: disks whose radii are normally distributed.
+    """A disk with a soft edge: disks whose radii are normally distributed.
 
-    Its density has the norm of a sharp one, as in Gammapy, so that its flux is a little larger.
+    Its density has the norm of a sharp one, as in Gammapy, so that its flux is slightly larger.
     """
     sigma = abs(edge) / EDGE
     if sigma < 1e-6:
@@ -304,7 +304,7 @@ def _disk(edge: float, top: float) -> Profile:
 def _generalized(eta: float, top: float) -> Profile:
     """``exp(-z^(1 / eta))``: disks of radius ``u^eta`` with u distributed as ``u^(2 eta) exp(-u)``."""
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    # the radius itself is the variable where it grows slowly with u
+    # the radius itself is the variable if it grows slowly with u
     power = max(eta, 0.25)
     t = (nodes + 1) / 2
     u = (LOG_TINY + 12.0) * t ** (1 / power)
@@ -320,10 +320,10 @@ def _radii(model: SpatialModel, at: dict[str, float]) -> tuple[float, float]:
 
 
 def _shell(model: SpatialModel, at: dict[str, float], k: Array) -> Transform:
-    """Projected hollow sphere: the difference of two balls."""
+    """Projected hollow sphere: the difference of two solid spheres."""
     outer_angle, inner_angle = _radii(model, at)
     outer, inner = (float(chord(a)) for a in (outer_angle, inner_angle))
-    if abs(outer - inner) < 1e-7 * max(abs(outer), 1e-3):  # as good as a sphere without inside
+    if abs(outer - inner) < 1e-7 * max(abs(outer), 1e-3):  # numerically a thin shell
         outer = inner + 1e-7 * max(abs(outer), 1e-3)
     volume = (outer - inner) * (outer * outer + outer * inner + inner * inner)
     values, firsts, seconds = zip(*(_ball(k, r) for r in (outer, inner)), strict=True)
@@ -355,7 +355,7 @@ def _shell(model: SpatialModel, at: dict[str, float], k: Array) -> Transform:
 
 
 def _ball(k: Array, radius: float) -> tuple[Array, Array, Array]:
-    """Transform of a projected ball times its radius cubed, with derivatives by the radius."""
+    """Transform of a projected solid sphere times its radius cubed, with derivatives with respect to the radius."""
     x = k * radius
     small = np.abs(x) < 0.05
     y = np.where(small, 1.0, x)

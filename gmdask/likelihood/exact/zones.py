@@ -1,9 +1,9 @@
-"""How many nodes a pixel needs, by its distance from the source.
+"""The number of nodes per pixel, as a function of the distance from the source.
 
-Near the source, where the PSF's core is, a pixel is integrated with many Gauss-Legendre nodes;
-further out, where less is at stake, with fewer. How far each rule has to reach follows from the
-convolved source itself, which may be rough where its PSF was simulated. From one rule to the
-next the counts are blended, so that nothing jumps as a source moves.
+Near the source, at the core of the PSF, a pixel is integrated with many Gauss-Legendre nodes;
+further out, where the counts are fewer, with fewer nodes. The extent of each zone follows from the
+convolved source itself, which may be rough if its PSF was simulated. Between adjacent zones
+the counts are blended, so that nothing jumps as a source moves.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["Zones", "can_be_integrated", "chosen_zones", "rounded", "rules_for",
 
 Array = NDArray[np.float64]
 
-ERROR = 5e-6  # of the maximum, allowed to the integral over a pixel
+ERROR = 5e-6  # allowed error of the integral over a pixel, relative to the maximum
 RULES = (96, 64, 48, 32, 24, 16, 12, 8, 6, 5, 4, 3, 2, 1)  # nodes per side
-LEAST_FINEST = 8  # nodes per side that are tried in any case
-PER_CORE = 3.0  # nodes per core of the PSF (a standard deviation) that keep the flux
-N_RADII = 96  # at which errors are looked at
-N_ANGLES = 3  # from the side of a pixel to its diagonal
+LEAST_FINEST = 8  # nodes per side of the coarsest rule that may be the finest zone
+PER_CORE = 3.0  # nodes per core of the PSF (a standard deviation) that conserve the flux
+N_RADII = 96  # number of radii at which errors are computed
+N_ANGLES = 3  # number of directions, from the side of a pixel to its diagonal
 
 
 class Zones(NamedTuple):
@@ -41,7 +41,7 @@ class Zones(NamedTuple):
     nodes : array of shape (node, 3)
         Offsets along x and y in pixels, and weight.
     rules : array of shape (zone, 3)
-        First node, end, and the chord in rad at which each zone begins.
+        First and end node, and the chord in rad at which each zone begins.
     """
 
     nodes: Array
@@ -49,32 +49,32 @@ class Zones(NamedTuple):
 
 
 def rounded(value: float, rule: Callable[[float], int], steps: int = 2) -> float:
-    """Round down or up to one of so many steps per factor of two.
+    """Round down or up to one of `steps` steps per factor of two.
 
-    What depends on it stays as it is while a size changes a little.
+    What depends on the result does not change while a size changes a little.
     """
     return float(2.0 ** (rule(steps * math.log2(value)) / steps))
 
 
 def can_be_integrated(core: float, pixel: float) -> bool:
-    """Whether pixels of some size are fine enough, beside the PSF's core (both in deg), for `RULES`."""
+    """Whether pixels of a size are small enough for `RULES`, given the PSF's core (both in deg)."""
     return PER_CORE * pixel <= RULES[0] * core
 
 
 def rules_for(core: float, pixel: float) -> tuple[int, ...]:
-    """Those of `RULES` which may be needed for a PSF's core and pixels of some size in deg."""
+    """Return those of `RULES` that may be needed for a PSF's core and pixels of a size in deg."""
     return tuple(n for n in RULES if n <= max(LEAST_FINEST, 2 * PER_CORE * pixel / core))
 
 
 def zone_starts(
     coefficients: Array, grid: RadialGrid, pixel: float, rules: tuple[int, ...]
 ) -> Array:
-    """Radii in deg from which on each rule is enough for a convolved source.
+    """Return the radii in deg beyond which each rule is sufficient for a convolved source.
 
     Parameters
     ----------
     coefficients : array of shape (T, n + 4)
-        Splines of the source at each energy, azimuthal means.
+        Splines of the azimuthal means of the source at each energy.
     grid : `RadialGrid`
         Knots of the splines.
     pixel : float
@@ -96,7 +96,7 @@ def zone_starts(
 
 
 def chosen_zones(starts: Array, rules_of: tuple[int, ...]) -> Zones:
-    """Zones that begin at some radii in deg, one for each rule; those of no use are left out."""
+    """Return the zones that begin at some radii in deg, one per rule; unused rules are left out."""
     nodes: list[Array] = []
     rules: list[tuple[float, float, float]] = []
     rule, begin, count = max((i for i, r in enumerate(starts) if r == 0.0), default=0), 0.0, 0
@@ -118,9 +118,9 @@ def chosen_zones(starts: Array, rules_of: tuple[int, ...]) -> Zones:
 def _functionals(
     grid: RadialGrid, pixel: float, rules: tuple[int, ...]
 ) -> tuple[Array, Array, Array]:
-    """Radii, and errors (n + 4, rule, radius * angle) of rules as weights of a spline's coefficients.
+    """Return radii, and errors (n + 4, rule, radius * angle) of rules as weights of a spline's coefficients.
 
-    The last is the weight (n + 4,) of the mean over a pixel at the source.
+    The last result is the weight (n + 4,) of the mean over a pixel at the source.
     """
     end = float(grid.radii[-1])
     radii = np.concatenate([[0.0], np.geomspace(0.2 * pixel, max(end, pixel), N_RADII - 1)])

@@ -1,4 +1,4 @@
-"""What a statistic is: how data in some bins measure the counts predicted there."""
+"""The interface of a statistic: the likelihood of data in bins as a function of predicted counts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ Mask = NDArray[np.bool_]
 
 NOTHING: Array = np.zeros(0)
 
-TRUNCATION = 1e-25  # counts; fewer count as this many, as in Gammapy's stats/fit_statistics.py
+TRUNCATION = (
+    1e-25  # counts; fewer are replaced by this number, as in Gammapy's stats/fit_statistics.py
+)
 
 
 class Terms(NamedTuple):
-    """A statistic, summed over bins, and its derivatives by the predicted counts.
+    """A statistic, summed over bins, and its derivatives with respect to the predicted counts.
 
     It has a part that is summed over the bins at hand, and a linear one in the sum of the predicted
     counts over more bins than these.
@@ -28,13 +30,13 @@ class Terms(NamedTuple):
     Attributes
     ----------
     stat : float
-        Its value.
+        Value of the statistic.
     first, second : array of shape (bin,)
         Derivatives of the first part by the counts of each bin.
     first_sum : float
         Derivative of the second part by the sum.
     n_floor : int
-        Bins whose data no prediction reaches: they cost a constant and have no gradient.
+        Number of bins with data that no prediction can describe: they add a constant and have no gradient.
     """
 
     stat: float
@@ -47,23 +49,23 @@ class Terms(NamedTuple):
 class Statistic(ABC):
     """``-2 log L`` of data in a list of bins, as a function of the counts, or the flux, predicted in each.
 
-    A statistic is one class in one file, entered in `gmdask.likelihood.statistics.STATISTICS`.
+    A statistic is one class in one file, listed in `gmdask.likelihood.statistics.STATISTICS`.
 
     Parameters
     ----------
     *data : array
-        What it `reads`, all of one shape.
+        The arrays that it `reads`, all of the same shape.
 
     Attributes
     ----------
     name : str
-        Gammapy's name of it, a dataset's ``stat_type``.
+        Gammapy's name, as in a dataset's ``stat_type``.
     reads : tuple of str
-        Arrays of a dataset that it is made of.
+        Arrays of a dataset that it depends on.
     linear : bool
-        Whether it is ``2 npred`` in some bins, see `is_linear`, so that only their sum is needed.
+        Whether it is ``2 npred`` in some bins (see `is_linear`), so that only their sum is needed.
     signed : bool
-        Whether it takes negative predictions as they are, and has a minimum whatever the data are. Others
+        Whether it uses negative predictions as they are, and has a minimum for any data. Other statistics
         clip them at zero; see `is_bounded`.
     """
 
@@ -76,13 +78,13 @@ class Statistic(ABC):
         self.data = data
 
     def at(self, index: Any, keep: Callable[[Array], Array] = np.asarray) -> Self:
-        """The statistic of some of the bins.
+        """Return the statistic of some of the bins.
 
         Parameters
         ----------
         index : index of an array
         keep : callable, optional
-            Takes an array that is kept for long, and gives it back from where it is kept.
+            Takes an array that is kept permanently, and returns it from where it is kept.
         """
         return type(self)(*(keep(array[index]) for array in self.data))
 
@@ -98,12 +100,12 @@ class Statistic(ABC):
 
     @property
     def is_linear(self) -> Mask:
-        """Bins in which it is ``2 npred``, wherever that is not negative."""
+        """Bins in which it is ``2 npred`` for non-negative predictions."""
         return np.zeros(self.shape, dtype=bool)
 
     @property
     def is_bounded(self) -> Mask:
-        """Bins in which it grows beyond all bounds as the predicted counts go to zero."""
+        """Bins in which it diverges as the predicted counts go to zero."""
         return np.zeros(self.shape, dtype=bool)
 
     @property
@@ -113,7 +115,7 @@ class Statistic(ABC):
 
     @abstractmethod
     def predicted(self, npred: Array) -> Array:
-        """Counts that are expected in each bin, with all that the statistic itself knows of."""
+        """Return the expected counts in each bin, including a background that the statistic determines itself."""
 
     def spread(self, npred: Array) -> Array:
         """Variance of the counts that are expected, to estimate errors before anything is known."""
@@ -125,7 +127,7 @@ class Statistic(ABC):
 
     @abstractmethod
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each bin by its predicted counts."""
+        """First and second derivative of each bin with respect to its predicted counts."""
 
     def dense(self, npred: Array, rest: float = 0.0) -> Terms:
         """Sum over the bins, and over linear ones that are not among them.

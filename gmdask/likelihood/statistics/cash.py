@@ -1,4 +1,4 @@
-"""The Poisson likelihood of counts over a background that is known (Cash 1979)."""
+"""The Poisson likelihood of counts with a known background (Cash 1979)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Mask = NDArray[np.bool_]
 
 
 class Cash(Statistic):
-    """``2 (npred - n log npred)`` of n counts, without the term in n alone, as in Gammapy.
+    """``2 (npred - n log npred)`` for n counts, without the term in n alone, as in Gammapy.
 
-    A bin with counts where nothing is predicted costs ``-2 log 1e-25`` = 115.13 for each, and has no
+    A bin with counts but without predicted counts adds ``-2 log 1e-25`` = 115.13 per count, and has no
     gradient.
 
     Parameters
@@ -44,14 +44,14 @@ class Cash(Statistic):
         return np.where(npred <= TRUNCATION, 0.0, npred)
 
     def per_bin(self, npred: Array) -> Array:
-        """Statistic of each bin; below the truncation npred counts as that, as in Gammapy."""
+        """Statistic of each bin; npred below the truncation is replaced by it, as in Gammapy."""
         at_least = np.where(npred > TRUNCATION, npred, TRUNCATION)
         counts = np.asarray(self.data[0], dtype=np.float64)
         result: Array = 2 * (at_least - counts * np.log(at_least))
         return result
 
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each bin by its predicted counts; 0 where it is clipped."""
+        """First and second derivative of each bin with respect to its predicted counts; 0 if clipped."""
         floor = npred <= TRUNCATION
         safe = np.where(floor, 1.0, npred)
         ratio = self.data[0] / safe

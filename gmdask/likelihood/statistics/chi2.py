@@ -49,6 +49,6 @@ class Chi2(Statistic):
         return ((flux - npred) * weight) ** 2
 
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each point by the predicted flux."""
+        """First and second derivative of each point with respect to the predicted flux."""
         flux, weight = self._weights()
         return -2 * (flux - npred) * weight * weight, 2 * weight * weight

@@ -78,7 +78,7 @@ class Distrib(Statistic):
         return np.where(known, 2 * (log_ndtr(at) - AT_ZERO), (away * weight) ** 2)
 
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each point by the predicted flux."""
+        """First and second derivative of each point with respect to the predicted flux."""
         away, weight = self._deviation(npred)
         known, at, rate = self._limit(npred)
         ratio, bend = _slopes_of_log_normal(at)

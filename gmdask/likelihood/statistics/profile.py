@@ -80,7 +80,7 @@ class Profile(Statistic):
         return (square * x + slope) * x + value
 
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each point by the predicted flux."""
+        """First and second derivative of each point with respect to the predicted flux."""
         x, square, slope, _ = self._at(npred)
         reference = self.data[0]
         return (2 * square * x + slope) / reference, 2 * square / reference**2

@@ -1,4 +1,4 @@
-"""The Poisson likelihood of counts with a weight for each bin, as Fermi-LAT analyses have them."""
+"""The Poisson likelihood of counts with a weight per bin, as used in Fermi-LAT analyses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WeightedCash(Statistic):
         return self._weights * self._cash.per_bin(npred)
 
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each bin by its predicted counts; 0 where it is clipped."""
+        """First and second derivative of each bin with respect to its predicted counts; 0 if clipped."""
         first, second = self._cash.slopes(npred)
         return self._weights * first, self._weights * second
 

@@ -1,4 +1,4 @@
-"""The Poisson likelihood of counts over a background that is measured, too: the W statistic."""
+"""The Poisson likelihood of counts with a measured background: the W statistic."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Mask = NDArray[np.bool_]
 
 
 class WStat(Statistic):
-    """Deviance of on and off counts, at the background that is most likely with the signal given.
+    """Deviance of on and off counts, at the most likely background for a given signal.
 
-    Of ``counts ~ Poisson(signal + α b)`` and ``counts_off ~ Poisson(b)`` it is
+    For ``counts ~ Poisson(signal + α b)`` and ``counts_off ~ Poisson(b)`` it is
     ``-2 log(L / L_saturated)`` at the optimal ``b >= 0``. The predicted counts are those of the
-    signal alone. A bin without on or off acceptance tells nothing: 0, as in Gammapy.
+    signal alone. A bin without on or off acceptance contributes 0, as in Gammapy.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class WStat(Statistic):
         super().__init__(*(np.asarray(array, dtype=np.float64) for array in data))
 
     def _at(self, npred: Array) -> tuple[Array, Mask, Array, Array, Array]:
-        """α, 1 where there is none; whether there is one; counts predicted on and off; their rate.
+        """Return α (1 if undefined), whether it is defined, the predicted on and off counts, and their rate.
 
         With ``x, y = α n_on, α n_off`` and ``m = (1 + α) signal`` the optimal background solves
-        ``α (1 + α) b² - (x + y - m) b - n_off signal = 0``. Both counts are written without
-        differences of like numbers. The rate is the derivative of the on counts by the signal.
+        ``α (1 + α) b² - (x + y - m) b - n_off signal = 0``. Both counts are computed without
+        differences of similar numbers. The rate is the derivative of the on counts with respect to the signal.
         """
         n_on, n_off, acceptance, acceptance_off = self.data
         known = (acceptance > 0) & (acceptance_off > 0)
@@ -57,7 +57,7 @@ class WStat(Statistic):
         return alpha, known, np.maximum(on, 0.0), np.maximum(off, 0.0), rate
 
     def background(self, npred: Array) -> Array:
-        """Background counts in the on region, ``α b``, that are most likely with a signal."""
+        """Return the most likely background counts ``α b`` in the on region for a signal."""
         alpha, known, _, off, _ = self._at(npred)
         return np.where(known, alpha * off, 0.0)
 
@@ -66,7 +66,7 @@ class WStat(Statistic):
         return npred + self.background(npred)
 
     def spread(self, npred: Array) -> Array:
-        """Variance of the counts, at least 1: the background is known from a few counts only."""
+        """Variance of the counts, at least 1, as the background may be known from a few counts only."""
         return 1.0 + self.predicted(npred)
 
     def per_bin(self, npred: Array) -> Array:
@@ -76,12 +76,12 @@ class WStat(Statistic):
         return np.where(known, 2 * (kl_div(n_on, on) + kl_div(n_off, off)), 0.0)
 
     def slopes(self, npred: Array) -> tuple[Array, Array]:
-        """First and second derivative of each bin by the signal."""
+        """First and second derivative of each bin with respect to the signal."""
         alpha, known, on, _, rate = self._at(npred)
         n_on, n_off = self.data[:2]
         inside = (
             on > 0
-        )  # else the background cancels a negative signal, and its counts alone are left
+        )  # otherwise the background cancels a negative signal, and only its counts remain
         empty = ~inside & (npred >= 0)
         some, signal = np.where(inside, on, 1.0), np.where(inside | empty, 1.0, npred)
         first = np.where(inside, 2 * (1 - n_on / some), -2 / alpha * (1 + alpha * n_off / signal))

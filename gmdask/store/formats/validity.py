@@ -31,7 +31,7 @@ UNITS = {"exposure": "cm2 s", "psf": "sr-1", "edisp": ""}
 NUMBERS = ("counts", "background", "counts_off", "acceptance", "acceptance_off", "weights")
 ROUNDING = 1e-6  # how far below zero values may be by rounding, relative to the largest value
 WIGGLE = 1e-3  # the same for responses, which are interpolated from tables
-TOLERANCE = 0.05  # of the sum of a kernel
+TOLERANCE = 0.05  # tolerated deviation of the sum of a kernel from 1
 CUT_OFF = 1e-3  # if the first or last bin of an energy dispersion has more than this, more may lie beyond the axis
 NAMES_SHOWN = 3
 
