@@ -161,7 +161,7 @@ def test_a_source_out_of_sight_has_no_flux(datasets):
     [
         ({"source": "nobody"}, UnknownNameError, "nobody"),
         ({"source": "hess-47802-bkg"}, InputError, "expected a SkyModel"),
-        ({"energy_edges": [10, 1] * u.TeV}, InputError, "increase"),
+        ({"energy_edges": [10, 1] * u.TeV}, InputError, "increasing"),
         ({"energy_edges": [1, 2] * u.s}, InputError, "energies"),
         ({"energy_edges": [1e3, 2e3] * u.TeV}, InputError, "no dataset has an energy bin"),
         ({"selection_optional": ["uls"]}, InputError, "uls"),
