@@ -79,7 +79,7 @@ def connect(
         If `address` is none of these; if workers or memory limit are given for a cluster that is
         not local, or are invalid; or if the scheduler is on another machine and does not use TLS.
     InputNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ClusterLostError
         If all SLURM jobs end before a worker has started.
 

@@ -1,4 +1,4 @@
-"""What a user holds: datasets with their own copies of models, and collections of them."""
+"""Datasets with their own copies of models, and collections of datasets."""
 
 from gmdask.datasets.base import Dataset
 from gmdask.datasets.collection import Datasets, as_datasets, check_global

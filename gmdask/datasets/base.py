@@ -44,12 +44,12 @@ MODELS_OTHERWISE = {
 
 
 def chosen_response(response: object = None) -> str:
-    """Response by its name, by default that of the setting ``gmdask.response``.
+    """Return a response by its name, by default that of the setting ``gmdask.response``.
 
     Raises
     ------
     InputError
-        If there is none of this name.
+        If there is no response of this name.
     """
     where = "response" if response is not None else "setting gmdask.response"
     found = setting("response") if response is None else response
@@ -60,18 +60,18 @@ def chosen_response(response: object = None) -> str:
 
 
 class Unopened(NamedTuple):
-    """A cube that is opened when it is needed first: what opens it, and what is known before.
+    """A cube that is opened on first use: how to open it, and what is known before.
 
     Attributes
     ----------
     name : str
         Name of the dataset.
     open : callable
-        Gives the cube.
+        Returns the cube.
     arrays : callable
-        Gives the names of its arrays.
+        Returns the names of its arrays.
     attribute : callable
-        Gives an attribute by its name, None if there is none.
+        Returns an attribute by its name, None if it does not exist.
     """
 
     name: str
@@ -83,8 +83,8 @@ class Unopened(NamedTuple):
 class Dataset(KnownAttributes, ABC):
     """Data of some kind, with models.
 
-    Nothing is read or computed before it is used. The dataset holds its own copies of the
-    models; nothing it does changes the global `Models`.
+    Nothing is read or computed before it is needed. The dataset has its own copies of the
+    models; none of its methods changes the global `Models`.
 
     A kind of dataset is a subclass, entered in `gmdask.datasets.kinds.KINDS`. What is abstract or declared
     here is all that fits, stores and lists of datasets ask of it.
@@ -94,10 +94,10 @@ class Dataset(KnownAttributes, ABC):
     cube : `xarray.Dataset` or `Unopened`
         The arrays as stored, with axes and units, and in ``attrs`` what is the dataset's own.
     stored : `StoredCube` or `AlteredCube`, optional
-        Where workers find the same cube, or what they make it from; without it the dataset
-        lives in this process.
+        Location of the same cube for workers, or how they compute it; None if the dataset
+        exists in this process only.
     response : {"exact", "gammapy"}, optional
-        How sources become counts; see `response`.
+        How predicted counts are computed; see `response`.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class Dataset(KnownAttributes, ABC):
         ----------
         cube : `xarray.Dataset`
         where : str
-            To begin messages with.
+            Text with which messages begin.
 
         Raises
         ------
@@ -184,7 +184,7 @@ class Dataset(KnownAttributes, ABC):
         ----------
         data : Dataset of Gammapy
         where : str
-            To begin messages with.
+            Text with which messages begin.
 
         Raises
         ------
@@ -248,7 +248,7 @@ class Dataset(KnownAttributes, ABC):
             self._opened = cube
         self._models = DatasetModels()
         self._compiled: tuple[str, DatasetLikelihood] | None = None
-        # which broadcast of a collection these models and values are, if they are of any
+        # the broadcast of a collection that these models and values belong to, if any
         self._structure: Broadcast | None = None
         self._values: Array | None = None
 
@@ -260,14 +260,14 @@ class Dataset(KnownAttributes, ABC):
                 raise InputError(msg)
 
     def _has(self, key: str) -> bool:
-        """Whether there is an array of this name; nothing is opened for it."""
+        """Whether there is an array of this name; nothing is opened."""
         if self._opened is None and self._unopened is not None:
             return key in self._unopened.arrays()
         return key in self._cube
 
     @property
     def kernel_sums(self) -> dict[str, float]:
-        """Sum of the kernels of "psf" and "edisp", where it was found not to be 1; nothing is opened for it."""
+        """Sums of the kernels of "psf" and "edisp" that are not 1; nothing is opened."""
         if self._opened is None and self._unopened is not None:
             found = self._unopened.attribute(KERNEL_SUMS)
         else:
@@ -296,7 +296,7 @@ class Dataset(KnownAttributes, ABC):
     def cube(self) -> xr.Dataset:
         """All arrays of the dataset, lazy, with axes and units.
 
-        Those of a dataset in memory do not leave this process, whatever clients there are.
+        Arrays of a dataset in memory do not leave this process, whatever clients exist.
         """
         if self._stored is not None:
             return self._cube
@@ -304,17 +304,17 @@ class Dataset(KnownAttributes, ABC):
         return self._cube.assign(arrays)
 
     def open(self) -> xr.Dataset:
-        """The cube with what is made of others computed, to be used in this process."""
+        """Return the cube, with derived arrays computed, for use in this process."""
         return computed(self._cube)
 
     @property
     def stored(self) -> CubeSource | None:
-        """Where the cube is kept or what it is made from, None for a dataset in memory."""
+        """Location of the cube, or how it is derived; None for a dataset in memory."""
         return self._stored
 
     @property
     def source(self) -> CubeSource | xr.Dataset:
-        """What a worker is sent to make the cube: where it is kept, or the cube in memory."""
+        """Return what a worker needs to open the cube: its location, or the cube in memory."""
         return self._cube if self._stored is None else self._stored
 
     @property
@@ -337,20 +337,20 @@ class Dataset(KnownAttributes, ABC):
 
     @property
     def stat_type(self) -> str:
-        """Name of the statistic, "cash", "cash_weighted" or "wstat"; it is that of the data."""
+        """Name of the statistic, "cash", "cash_weighted" or "wstat", as determined by the data."""
         return statistic_type(self._cube.attrs).name
 
     @property
     def response(self) -> str:
-        """How sources become counts, by default the setting ``gmdask.response``.
+        """How predicted counts are computed, by default the setting ``gmdask.response``.
 
-        "exact": a source is convolved with the PSF where it is, and then integrated over pixels.
-        "gammapy": Gammapy's numbers, bin by bin, in which a source meets the pixels first.
+        "exact": a source is convolved with the PSF at its position, and then integrated over pixels.
+        "gammapy": Gammapy's numbers, in which a source is evaluated on pixels before it is convolved.
         """
         return chosen_response(self._response)
 
     def set_response(self, response: str) -> None:
-        """Choose how sources become counts.
+        """Choose how predicted counts are computed.
 
         Parameters
         ----------
@@ -362,21 +362,21 @@ class Dataset(KnownAttributes, ABC):
 
     @property
     def models(self) -> DatasetModels:
-        """A copy of the models of this dataset, to look at."""
+        """A copy of the models of this dataset."""
         return self._models.copy()
 
     def set_models(self, models: Models | Iterable[Component] | None) -> None:
-        """Give the dataset copies of the models that touch it.
+        """Set the models of the dataset, which are copies of those that apply to it.
 
         Parameters
         ----------
         models : `Models` or iterable of components, or None
-            The global models; None takes all away.
+            The global models; None removes all models.
 
         Raises
         ------
         ModelError
-            If a model cannot be used on this dataset.
+            If a model cannot be applied to this dataset.
         """
         models = models if isinstance(models, Models) else Models(models or [])
         models.check()
@@ -395,23 +395,23 @@ class Dataset(KnownAttributes, ABC):
                 raise ModelError(msg)
 
     def set_models_parameters(self, parameters: Parameters) -> None:
-        """Take parameter values from the global models.
+        """Take over parameter values from the global models.
 
         Parameters
         ----------
         parameters : `Parameters`
-            Of the global models, found by full name.
+            Parameters of the global models, matched by full name.
         """
         self._models.set_parameters(parameters)
         self._values = None
 
     @property
     def models_named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Full names and parameters of the models, shared ones repeated."""
+        """Return full names and parameters of the models; shared ones are repeated."""
         return self._models.named_parameters()
 
     def copy(self, name: str | None = None, *, mask_fit: Any = None) -> Self:
-        """Copy the dataset; its arrays stay where they are, its models are copied.
+        """Copy the dataset; arrays are shared, models are copied.
 
         Parameters
         ----------
@@ -425,7 +425,7 @@ class Dataset(KnownAttributes, ABC):
         Raises
         ------
         InputError
-            If the mask is not boolean, or of another shape.
+            If the mask is not boolean, or has another shape.
         """
         cube, stored = self._cube, self._stored
         if mask_fit is not None:
@@ -447,32 +447,32 @@ class Dataset(KnownAttributes, ABC):
         filename : str or path
             ".fits" or ".fits.gz".
         overwrite : bool
-            Whether to replace a file that is there.
+            Whether to replace an existing file.
 
         Raises
         ------
         InputError
             If the path has another ending.
         StoreExistsError
-            If there is a file, and it is not to be overwritten.
+            If the file exists and may not be overwritten.
         StoreError
-            If it cannot be written.
+            If the file cannot be written.
         """
         write_dataset(self, filename, overwrite)
 
     def compute(self) -> Self:
-        """The same dataset with its arrays in memory, for one that is used again and again."""
+        """Return the same dataset with its arrays in memory, for repeated use."""
         new = type(self)(computed(lazy(self._cube)), self._stored, response=self._response)
         new._models = self._models_for(self._name)
         return new
 
     def _models_for(self, name: str) -> DatasetModels:
-        """Copies of the models, which follow the dataset to a new name."""
+        """Return copies of the models, adapted to a new name of the dataset."""
         memo: dict[int, Any] = {}
         return DatasetModels([self._copied(c, name, memo) for c in self._models])
 
     def _copied(self, component: Component, name: str, memo: dict[int, Any]) -> Component:
-        """Copy of a component that follows the dataset to a new name."""
+        """Return a copy of a component, adapted to a new name of the dataset."""
         if isinstance(component, BackgroundIRFModel):
             return component.copy(memo=memo, dataset_name=name)
         copied = component.copy(memo=memo)
@@ -490,6 +490,6 @@ class Dataset(KnownAttributes, ABC):
         return self._compiled[1]
 
     def stat_sum(self) -> float:
-        """Statistic ``-2 log L`` over the mask, at the present parameters."""
+        """Return the statistic ``-2 log L`` over the mask, at the current parameters."""
         self._models.check_values()
         return self._compile().evaluate(self._models.parameters.value).stat

@@ -1,4 +1,4 @@
-"""What is done with many datasets at once, whatever their models: choices, tables, sums, stores."""
+"""Operations on many datasets that do not involve the global models: selection, tables, stacking, writing."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ __all__ = ["Collected"]
 
 
 class Collected(DatasetList):
-    """Datasets, and what is done with many of them at once.
+    """Datasets, with operations on many of them at once.
 
-    Nothing is computed before it is asked for; what is made of datasets of a store is described, and
-    `write` computes it block by block on the workers of a cluster.
+    Nothing is computed before it is needed. Datasets derived from a store are described, and
+    `write` computes them block by block on the workers of a cluster.
     """
 
-    # --- choices -----------------------------------------------------------------------
+    # --- selection ---------------------------------------------------------------------
 
     def slice_by_energy(self, energy_min: Any = None, energy_max: Any = None) -> Self:
-        """Datasets between two reconstructed energies, without those that have no bin there.
+        """Slice the datasets in reconstructed energy; those without a bin in the range are left out.
 
         Parameters
         ----------
         energy_min, energy_max : Quantity or str, optional
-            Rounded to edges of bins; by default the ends of the axes.
+            Rounded to bin edges; by default the ends of the axes.
 
         Raises
         ------
         InputError
-            If one is no energy, or the second not above the first.
+            If one is not an energy, or energy_max is not above energy_min.
         """
         low, high = _energy(energy_min, "energy_min"), _energy(energy_max, "energy_max")
         if low is not None and high is not None and low >= high:
@@ -66,19 +66,19 @@ class Collected(DatasetList):
         return type(self)(sliced)
 
     def cutout(self, position: SkyCoord, width: Any) -> Self:
-        """Parts of the fields of view, without the datasets that have none there.
+        """Cut out parts of the fields of view; datasets outside are left out.
 
         Parameters
         ----------
         position : `~astropy.coordinates.SkyCoord`
             Centre.
         width : Quantity, float or pair of these
-            Of the part in longitude and latitude; numbers are deg.
+            Size in longitude and latitude; numbers are in deg.
 
         Raises
         ------
         InputError
-            If position or width are none, or the part lies outside of all fields of view.
+            If position or width are invalid, or the cutout lies outside of all fields of view.
         """
         parts, outside = [], None
         for dataset in with_counts(self, "cutout"):
@@ -91,23 +91,23 @@ class Collected(DatasetList):
         return type(self)(parts)
 
     def select_time(self, time_min: Any, time_max: Any, atol: Any = "1e-6 s") -> Self:
-        """Datasets whose good time intervals lie between two times.
+        """Select the datasets whose good time intervals lie between two times.
 
         Parameters
         ----------
         time_min, time_max : `~astropy.time.Time` or str
         atol : Quantity or str
-            By how much they may lie outside.
+            Time by which intervals may extend beyond.
 
         Raises
         ------
         InputError
-            If a time is none, or a dataset has no intervals.
+            If a time is invalid, or a dataset has no good time intervals.
         """
         return self[chosen_by_time(self, time_min, time_max, atol)]
 
     def to_spectrum_datasets(self, region: Any) -> Self:
-        """Spectra of a region, see `MapDataset.to_spectrum_dataset`.
+        """Return the spectra of a region; see `MapDataset.to_spectrum_dataset`.
 
         Parameters
         ----------
@@ -124,19 +124,19 @@ class Collected(DatasetList):
         Parameters
         ----------
         cumulative : bool
-            Whether row n is of the stack of the first n, in which the backgrounds are those that the
-            models predict.
+            Whether row n describes the stack of the first n datasets, with backgrounds as predicted by
+            the models.
         """
         return info_table(self, cumulative)
 
     @property
     def meta_table(self) -> Table:
-        """Metadata of the observations, after name and kind of the dataset."""
+        """Metadata of the observations, with the name and kind of the dataset."""
         return meta_table(self)
 
     @property
     def gti(self) -> QTable | None:
-        """Begin and end of the good time intervals of each dataset that has any, None if none has."""
+        """Start and stop of the good time intervals of each dataset that has any, None if none has."""
         return gti_table(self)
 
     @property
@@ -153,31 +153,31 @@ class Collected(DatasetList):
         *,
         on_event: Listener | None = None,
     ) -> MapDataset:
-        """Stack all datasets onto the pixels of the first.
+        """Stack all datasets onto the pixel grid of the first.
 
-        They are stacked in runs of eight, and the stacks added as a tree whose shape depends on the
-        number of datasets alone, so that the result has the same bits wherever it is computed.
-        Begin with an empty dataset (`MapDataset.create`) to stack onto other pixels than those of the
-        first.
+        They are stacked in runs of eight, and the stacks are merged in a tree whose shape depends only
+        on the number of datasets, so that the result has the same bits wherever it is computed.
+        To stack onto another pixel grid, put an empty dataset (`MapDataset.create`) in front of the
+        others.
 
         Parameters
         ----------
         name : str, optional
-            Name of the sum, by default that of the first.
+            Name of the stacked dataset, by default that of the first.
         client : `distributed.Client`, optional
             Cluster to stack on; by default this process.
         on_event : callable, optional
-            Gets a `DatasetsProgress` as datasets are stacked.
+            Receives a `DatasetsProgress` as datasets are stacked.
 
         Returns
         -------
         stacked : `MapDataset`
-            In memory, with the models that are left of all.
+            In memory, with the models that remain of all datasets.
 
         Raises
         ------
         InputError
-            If there are none, their kinds, axes or pixels differ, or a response has no exposure.
+            If there are no datasets, their kinds, axes or pixels differ, or a response has no exposure.
         """
         return stack_datasets(with_counts(self, "stack_reduce"), name, client, on_event)
 
@@ -191,23 +191,23 @@ class Collected(DatasetList):
         append: bool = False,
         on_event: Listener | None = None,
     ) -> Store | Path:
-        """Write the datasets, without their models, into a store, or as Gammapy's files.
+        """Write the datasets, without their models, to a store or as Gammapy's files.
 
         Parameters
         ----------
         url : str or path
-            The store. Where it ends in ".yaml", a list of datasets as Gammapy writes and reads it,
-            with a FITS file "<name>.fits" of each beside it.
+            The store. If it ends with ".yaml", a list of datasets in Gammapy's format is written,
+            with a FITS file "<name>.fits" for each beside it.
         client : `distributed.Client`, optional
             Cluster to write on, one block or file per task; by default this process.
         filename_models : str or path, optional
-            Where the global models, of which the datasets have copies, are written too.
+            File for the global models, of which the datasets have copies.
         overwrite : bool
-            Replace the datasets of a store, or the files, that are there.
+            Whether to replace the datasets of a store, or files, that exist.
         append : bool
-            Add to a store that is there.
+            Whether to add to an existing store.
         on_event : callable, optional
-            Gets a `DatasetsProgress` as blocks or files are written.
+            Receives a `DatasetsProgress` as blocks or files are written.
 
         Returns
         -------
@@ -216,12 +216,12 @@ class Collected(DatasetList):
         Raises
         ------
         StoreExistsError
-            If there is a store or a file, and neither `overwrite` nor `append` is given.
+            If the store or a file exists, and neither `overwrite` nor `append` is given.
         DuplicateNameError
-            If a dataset of the same name is in the store already.
+            If the store already has a dataset of the same name.
         InputError
-            If a list of files is to be appended to, the name is that of another kind of file, or there
-            are no models to write.
+            If a list of files is to be appended to, the name has the ending of another kind of file, or
+            there are no models to write.
         StoreError
             If a file cannot be written.
         """
@@ -255,7 +255,7 @@ def _energy(value: Any, key: str) -> u.Quantity | None:
 def _bins(
     dataset: MapDataset, low: u.Quantity | None, high: u.Quantity | None
 ) -> slice | None:  # fmt: skip
-    """Bins of a dataset between two energies, None if there are none."""
+    """Return the bins of a dataset between two energies, None if there are none."""
     axis = cube_axis(dataset.cube, "energy")
     try:
         return slice(*energy_bins(axis, low, high, f"dataset {dataset.name!r}"))

@@ -1,4 +1,4 @@
-"""Many datasets, and the distribution of one set of global models to them."""
+"""Collections of datasets, and the distribution of the global models to them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from gmdask.store import Store
 
 __all__ = ["Datasets", "as_datasets", "check_global"]
 
-MIXED = "mixed"  # some datasets with one response, some with the other
+MIXED = "mixed"  # datasets with different responses
 
 
 class Datasets(Collected):
-    """Datasets with unique names, from one store or several.
+    """Datasets with unique names, from one or several stores.
 
     Parameters
     ----------
     datasets : `Dataset` or iterable of these, optional
     response : {"exact", "gammapy"}, optional
-        How sources become counts in all of them; see `MapDataset.response`.
+        How predicted counts are computed in all of them; see `MapDataset.response`.
 
     Raises
     ------
     DuplicateNameError
         If a name occurs twice.
     InputError
-        If something else than datasets is given.
+        If anything else than datasets is given.
     """
 
     set_otherwise = MODELS_OTHERWISE
@@ -61,16 +61,16 @@ class Datasets(Collected):
         Parameters
         ----------
         url : str or path
-            A store, or a Gammapy datasets file (".yaml"), which is imported into memory first.
+            A store, or a Gammapy datasets file (".yaml"), which is first imported into memory.
         filename_models : str or path, optional
-            File of global models, of which the datasets get copies.
+            File with the global models, of which the datasets receive copies.
         response : {"exact", "gammapy"}, optional
-            How sources become counts in all of them; see `MapDataset.response`.
+            How predicted counts are computed in all of them; see `MapDataset.response`.
 
         Raises
         ------
         StoreNotFoundError
-            If there is no store.
+            If the store does not exist.
         InputError
             If it is not a path.
         """
@@ -87,12 +87,12 @@ class Datasets(Collected):
 
     @property
     def response(self) -> str:
-        """How sources become counts in all datasets, "mixed" where they differ; see `MapDataset.response`."""
+        """How predicted counts are computed in all datasets, "mixed" if they differ; see `MapDataset.response`."""
         found = {dataset.response for dataset in self._datasets} or {chosen_response()}
         return found.pop() if len(found) == 1 else MIXED
 
     def set_response(self, response: str) -> None:
-        """Choose how sources become counts in all datasets; see `MapDataset.response`.
+        """Choose how predicted counts are computed in all datasets; see `MapDataset.response`.
 
         Parameters
         ----------
@@ -103,30 +103,30 @@ class Datasets(Collected):
 
     @classmethod
     def from_store(cls, store: Store, *, response: str | None = None) -> Datasets:
-        """Datasets of an open store; see `read`."""
+        """Return the datasets of an open store; see `read`."""
         return cls((stored_dataset(store, row) for row in store.rows), response=response)
 
     def set_models(self, models: Models | Iterable[Component] | None) -> None:
-        """Give every dataset copies of the models that touch it.
+        """Set the models of every dataset, which are copies of those that apply to it.
 
         Parameters
         ----------
         models : `Models` or iterable of components, or None
-            The global models, which stay as they are; None takes all away.
+            The global models, which are not changed; None removes all models.
 
         Raises
         ------
         UnknownNameError
-            If a model names a dataset that is not here; nothing is changed then.
+            If a model refers to a dataset that is not in the collection; then nothing is changed.
         ModelError
-            If a model cannot be used on a dataset, or the class of a user returns what it must
-            not.
+            If a model cannot be applied to a dataset, or a user's model class returns an
+            invalid result.
         """
         models = models if isinstance(models, Models) else Models(models or [])
         self._distribute(models, self._datasets)
 
     def _distribute(self, models: Models, chosen: Sequence[Dataset]) -> None:
-        """Give some datasets copies of the models, all or none."""
+        """Set the models of some datasets, either of all of them or of none."""
         for model in models:
             for name in model.datasets_names or ():
                 if name not in self._index:
@@ -144,11 +144,11 @@ class Datasets(Collected):
             dataset._structure = self._sent
 
     def follow(self, models: Models) -> None:
-        """Bring the datasets up to date with the global models, with as little as that needs.
+        """Update the datasets to the global models with as little work as possible.
 
-        Nothing is sent where nothing changed; values where only values did; and new copies
-        to those datasets that a component touches that came, went or changed, or that got other
-        models by themselves.
+        If nothing changed, nothing is sent; if only values changed, values are sent. Datasets
+        receive new copies if a component that applies to them was added, removed or changed, or
+        if their models were set otherwise.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Datasets(Collected):
         Raises
         ------
         InputError
-            If they are none.
+            If they are not global models.
         """
         check_global(models)
         sent = self._sent
@@ -192,27 +192,27 @@ class Datasets(Collected):
         Parameters
         ----------
         parameters : `Parameters`
-            Of the global models.
+            Parameters of the global models.
 
         Raises
         ------
         UnknownNameError
-            If a parameter of a dataset is not among them; nothing is changed then.
+            If a parameter of a dataset is not among them; then nothing is changed.
         InputError
-            If something else than parameters is given.
+            If anything else than parameters is given.
         """
         check_kind(parameters, Parameters, "the parameters of the global models")
         _send_values(self._datasets, parameters)
 
     def stat_sum(self, models: Models | None = None) -> float:
-        """Sum of the datasets' statistics at the present parameters, and of the priors.
+        """Sum of the datasets' statistics at the current parameters, and of the priors.
 
-        A prior counts once per parameter, in however many datasets and models it is.
+        A prior counts once per parameter, however many datasets and models share it.
 
         Parameters
         ----------
         models : `Models`, optional
-            Global models to `follow` first.
+            Global models; the datasets are first updated to them (see `follow`).
         """
         if models is not None:
             self.follow(models)
@@ -240,23 +240,23 @@ class Datasets(Collected):
 
 
 def as_datasets(given: object) -> Datasets:
-    """Give back `Datasets`, or make them of one dataset or several.
+    """Return `Datasets`, or create them from one or several datasets.
 
     Raises
     ------
     InputError
-        If something else is given.
+        If anything else is given.
     """
     return given if isinstance(given, Datasets) else Datasets(given)
 
 
 def check_global(models: object) -> None:
-    """Refuse what is not the global models.
+    """Raise an error for anything but the global models.
 
     Raises
     ------
     InputError
-        If something else is given.
+        If anything else is given.
     """
     if not isinstance(models, Models):
         more = ""
@@ -269,7 +269,7 @@ def check_global(models: object) -> None:
 
 
 def _send_values(datasets: Sequence[Dataset], parameters: Parameters) -> None:
-    """Give datasets parameter values, all or none."""
+    """Set the parameter values of datasets, either of all of them or of none."""
     found = [pair for dataset in datasets for pair in dataset._models.values_from(parameters)]
     for parameter, value in found:
         parameter.value = value

@@ -1,4 +1,4 @@
-"""Cubes from scratch: empty ones to stack onto, and ones of arrays."""
+"""Creation of cubes: empty ones for stacking, and ones from arrays."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ __all__ = [
     "pixel_cards",
 ]
 
-BINSZ_IRF = 0.2  # deg
-RAD = np.linspace(0.0, 0.66, 67)  # deg
+BINSZ_IRF = 0.2  # deg; pixel size of response maps
+RAD = np.linspace(0.0, 0.66, 67)  # deg; offsets of the PSF
 REFERENCE = {"mjdrefi": 51544, "mjdreff": 0.0, "timesys": "tt"}  # 2000-01-01
 
 
 @dataclass(frozen=True)
 class ResponseMap:
-    """A response over the field of view.
+    """A response map over the field of view.
 
     Attributes
     ----------
     values : array of shape (energy, rad, lat, lon) or (energy_true, energy or migra, lat, lon)
     axes : tuple of Axis
-        Of the first two dimensions; a PSF is of "energy_true" or "energy" and "rad", an energy
-        dispersion of "energy_true" and "energy" or "migra".
+        Axes of the first two dimensions: "energy_true" or "energy" and "rad" for a PSF,
+        "energy_true" and "energy" or "migra" for an energy dispersion.
     wcs : mapping
         FITS WCS cards of its pixels.
     unit : str
         VOUnit.
     exposure : array of shape (energy, lat, lon), optional
-        What it is weighted with in a stack.
+        Weight in stacking.
     exposure_unit : str
-        Of that.
+        Unit of the exposure.
     """
 
     values: Any
@@ -66,22 +66,22 @@ class ResponseMap:
 
 
 def axis_from(name: str, given: Any, where: str, interp: str = "log") -> Axis:
-    """Axis of a name.
+    """Return an axis with a given name.
 
     Parameters
     ----------
     name : str
     given : `Axis` or Quantity
-        An axis, or the edges of its bins.
+        An axis, or bin edges.
     where : str
-        To begin messages with.
+        Text with which messages begin.
     interp : {"log", "lin"}
-        Scale of edges.
+        Scale of the axis, if edges are given.
 
     Raises
     ------
     InputError
-        It is neither, or the edges do not increase.
+        If it is neither, or the edges do not increase.
     """
     if isinstance(given, Axis):
         return Axis(name, given.nodes, given.interp, given.node_type, given.unit)
@@ -94,15 +94,15 @@ def axis_from(name: str, given: Any, where: str, interp: str = "log") -> Axis:
 def pixel_cards(
     position: SkyCoord, width: tuple[float, float], binsz: float, proj: str, frame: str
 ) -> tuple[dict[str, Any], tuple[int, int]]:
-    """WCS cards and shape (lat, lon) of square pixels around a position.
+    """Return the WCS cards and shape (lat, lon) of square pixels around a position.
 
     Parameters
     ----------
     position : `~astropy.coordinates.SkyCoord`
     width : tuple of float
-        In longitude and latitude, in deg.
+        Size in longitude and latitude, in deg.
     binsz : float
-        Of a pixel, in deg.
+        Pixel size in deg.
     proj : str
         Code of the projection.
     frame : {"icrs", "galactic"}
@@ -129,7 +129,7 @@ def array_cube(
     responses: Mapping[str, ResponseMap | None] | None = None,
     region: Region | None = None,
 ) -> xr.Dataset:
-    """Cube of arrays.
+    """Create a cube from arrays.
 
     Parameters
     ----------
@@ -140,19 +140,19 @@ def array_cube(
     axes : tuple of Axis
         "energy" and "energy_true".
     arrays : mapping
-        counts, exposure and, if there are any, background, mask_safe, mask_fit, weights; they are not
+        counts, exposure and optionally background, mask_safe, mask_fit, weights; they are not
         copied, and may be lazy.
     exposure_unit : str
         VOUnit.
     responses : mapping of `ResponseMap`
         "psf" and "edisp".
     region : Region, optional
-        If the arrays are of one.
+        Region of the arrays, if they belong to one.
 
     Raises
     ------
     InputError
-        A shape is not that of the axes and pixels, or values cannot be used.
+        If a shape does not match the axes and pixels, or values are invalid.
     """
     where = f"dataset {name!r}"
     energy, energy_true = axes
@@ -191,7 +191,7 @@ def array_cube(
 
 
 def _numbers(values: Any, unit: str, where: str) -> Any:
-    """Array, in a unit if it has one of its own."""
+    """Return an array, converted to a unit if it has another one."""
     if isinstance(values, u.Quantity):
         try:
             return values.to_value(unit)
@@ -202,9 +202,9 @@ def _numbers(values: Any, unit: str, where: str) -> Any:
 
 
 def _mask(values: Any, where: str) -> Any:
-    """Mask as booleans; weights are none."""
+    """Return a mask as booleans; weights are not accepted."""
     if values.dtype.kind == "f" and not bool(((values == 0) | (values == 1)).all()):
-        msg = f"{where} has values other than 0 and 1, expected booleans; weights are an array of their own"
+        msg = f"{where} has values other than 0 and 1, expected booleans; weights are a separate array"
         raise InputError(msg)
     return values.astype(bool)
 
@@ -233,7 +233,7 @@ def _with_response(cube: xr.Dataset, key: str, response: Any, where: str) -> xr.
 
 def _check_shape(values: Any, expected: tuple[int, ...], where: str) -> None:
     if tuple(values.shape) != expected:
-        msg = f"{where} has shape {tuple(values.shape)}, expected is {expected}"
+        msg = f"{where} has shape {tuple(values.shape)}, expected {expected}"
         raise InputError(msg)
 
 
@@ -245,14 +245,14 @@ def empty_cube(
     responses: Mapping[str, ResponseMap | None],
     region: Region | None = None,
 ) -> xr.Dataset:
-    """Cube without anything, outside of its safe mask everywhere: one to stack onto.
+    """Create an empty cube for stacking: zeros, with no bin in the safe mask.
 
     Parameters
     ----------
     name, wcs, axes, responses, region
         See `array_cube`.
     shape : tuple of int
-        Pixels (lat, lon).
+        Number of pixels (lat, lon).
     """
     energy, energy_true = axes
     bins = (energy.nbin, *shape)
@@ -277,18 +277,18 @@ def empty_responses(
     *,
     reco_psf: bool = False,
 ) -> dict[str, ResponseMap | None]:
-    """Responses without exposure: no PSF, and the energy dispersion of a perfect instrument.
+    """Create responses without exposure: no PSF values, and the energy dispersion of a perfect instrument.
 
     Parameters
     ----------
     wcs, shape
-        Pixels.
+        Pixels of the maps.
     axes : tuple of Axis
         "energy" and "energy_true".
     rad : Axis or None
-        Of the PSF, None for no PSF.
+        Offset axis of the PSF, None for no PSF.
     migra : Axis or None
-        Of the energy dispersion, None for kernels.
+        Migration axis of the energy dispersion, None for kernels.
     reco_psf : bool
         Whether the PSF is given in reconstructed energy.
     """
@@ -312,21 +312,21 @@ def empty_responses(
 
 
 def default_rad() -> Axis:
-    """Axis of offsets of a PSF, as Gammapy's."""
+    """Return Gammapy's default offset axis of a PSF."""
     return Axis("rad", RAD, "lin", "edges", "deg")
 
 
 def irf_cards(
     cards: Mapping[str, Any], shape: tuple[int, int], binsz: float
 ) -> tuple[dict[str, Any], tuple[int, int]]:
-    """WCS cards and shape of the coarser pixels of responses over the same field.
+    """Return the WCS cards and shape of the coarser pixels of responses over the same field.
 
     Parameters
     ----------
     cards, shape
-        Of the maps.
+        Pixels of the maps.
     binsz : float
-        Of a pixel, in deg.
+        Pixel size in deg.
     """
     grid = WcsGrid(cards, shape)
     frame = grid.frame

@@ -79,7 +79,7 @@ class CubeDataset(Dataset):
 
     @property
     def background(self) -> xr.DataArray | None:
-        """Background (energy, lat, lon) as it was made, lazy."""
+        """Background (energy, lat, lon) before models are applied, lazy."""
         return self._array("background")
 
     @property

@@ -29,7 +29,7 @@ class DatasetList(KnownAttributes, Sequence[Dataset]):
     DuplicateNameError
         If a name occurs twice.
     InputError
-        If something else than datasets is given.
+        If anything else than datasets is given.
     """
 
     def __init__(self, datasets: object = ()) -> None:
@@ -77,14 +77,14 @@ class DatasetList(KnownAttributes, Sequence[Dataset]):
         return self._index[name]
 
     def _numbers(self, key: Any) -> list[int]:
-        """Numbers of a mask, or of a list of names or numbers."""
+        """Return the indices of a mask, or of a list of names or indices."""
         if not isinstance(key, Iterable):
             msg = f"{key!r}, expected a number, a name, a slice, a mask, or a list of these"
             raise InputError(msg)
         items: list[Any] = list(key)
         if items and all(isinstance(item, bool | np.bool_) for item in items):
             if len(items) != len(self):
-                msg = f"a mask of {len(items)} for {len(self)} datasets"
+                msg = f"a mask of length {len(items)} for {len(self)} datasets"
                 raise InputError(msg)
             return [number for number, chosen in enumerate(items) if chosen]
         return [self._number(item) if isinstance(item, str) else range(len(self))[item] for item in items]  # fmt: skip
@@ -99,12 +99,12 @@ class DatasetList(KnownAttributes, Sequence[Dataset]):
         Raises
         ------
         DuplicateNameError
-            If there is one of its name.
+            If there is a dataset of this name.
         """
         self.extend([dataset])
 
     def extend(self, datasets: object) -> None:
-        """Add datasets at the end, all or none.
+        """Add datasets at the end, either all of them or none.
 
         Parameters
         ----------
@@ -115,14 +115,14 @@ class DatasetList(KnownAttributes, Sequence[Dataset]):
         DuplicateNameError
             If a name would occur twice.
         InputError
-            If something else than datasets is given.
+            If anything else than datasets is given.
         """
         index, added = dict(self._index), []
         for dataset in _each(datasets):
             if not isinstance(dataset, Dataset):
                 raise _no_dataset(dataset)
             if dataset.name in index:
-                msg = f"there is a dataset named {dataset.name!r} already"
+                msg = f"a dataset named {dataset.name!r} already exists"
                 raise DuplicateNameError(msg)
             index[dataset.name] = len(index)
             added.append(dataset)
@@ -130,7 +130,7 @@ class DatasetList(KnownAttributes, Sequence[Dataset]):
         self._index = index
 
     def remove(self, dataset: Dataset | str) -> None:
-        """Take a dataset away; where it is kept it stays.
+        """Remove a dataset from the collection; its data are not deleted.
 
         Parameters
         ----------
@@ -140,21 +140,21 @@ class DatasetList(KnownAttributes, Sequence[Dataset]):
         Raises
         ------
         UnknownNameError
-            If it is not here.
+            If it is not in the collection.
         """
         if not isinstance(dataset, str | Dataset):
             raise _no_dataset(dataset)
         name = dataset if isinstance(dataset, str) else dataset.name
         number = self._number(name)
         if not isinstance(dataset, str) and self._datasets[number] is not dataset:
-            msg = f"dataset {name!r} is another one than that of this name"
+            msg = f"dataset {name!r} is not the one of this name in the collection"
             raise UnknownNameError(msg)
         del self._datasets[number]
         self._index = {one.name: i for i, one in enumerate(self._datasets)}
 
 
 def _each(given: object) -> Iterable[object]:
-    """Several datasets, where one may have been given by itself."""
+    """Yield several datasets, also if a single one is given."""
     if isinstance(given, Dataset):
         return [given]
     if isinstance(given, str | PathLike) or not isinstance(given, Iterable):
@@ -163,12 +163,12 @@ def _each(given: object) -> Iterable[object]:
 
 
 def _no_dataset(given: object) -> InputError:
-    """The error for what is given in place of a dataset."""
+    """Return the error for an object given in place of a dataset."""
     more = ""
     if isinstance(given, str | PathLike):
-        more = " (Datasets.read opens those of a store or of a file)"
+        more = " (Datasets.read opens the datasets of a store or of a file)"
     elif isinstance(given, Store):
-        more = " (Datasets.from_store opens those of a store)"
+        more = " (Datasets.from_store opens its datasets)"
     elif isinstance(given, Models | Component):
         more = " (models are given to set_models, or to Fit.run)"
     return InputError(f"expected datasets, got {described(given)}{more}")

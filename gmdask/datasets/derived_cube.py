@@ -1,4 +1,4 @@
-"""A cube made from others by an operation: described, and computed where it is needed."""
+"""A cube derived from others by an operation: described as plain data, and computed where it is needed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["AlteredCube", "computed", "in_dask", "in_process", "lazy", "opened"]
 
 @dataclass(frozen=True)
 class AlteredCube:
-    """A cube as what it is made from and how: plain data, that a worker can follow.
+    """Description of how a cube is derived: plain data that a worker can evaluate.
 
     Attributes
     ----------
     operation : callable
-        Function of a module of gmdask, from cubes and options to a cube.
+        Function of a gmdask module, from cubes and options to a cube.
     sources : tuple
-        Where the cubes it begins with are found.
+        Locations of the original cubes.
     options : mapping
         Plain data.
     """
@@ -40,30 +40,30 @@ class AlteredCube:
 
     @property
     def url(self) -> None:
-        """Place of a store: there is none that holds the cube."""
+        """URL of a store: None, since no store contains the cube."""
 
     @property
     def block(self) -> None:
-        """Block of a store: there is none that holds the cube."""
+        """Block of a store: None, since no store contains the cube."""
 
     def identity(self) -> list[Any]:
-        """Plain data that stand for the content of the cube: a digest of what it is made from."""
+        """Return plain data that identify the content of the cube: a digest of its description."""
         made = (self.operation.__module__, self.operation.__qualname__, dict(self.options))
         sources = [source.identity() for source in self.sources]
         return [tokenize(made, sources, ensure_deterministic=True)]
 
     def follow(self) -> xr.Dataset:
-        """Make the cube, lazily."""
+        """Derive the cube, lazily."""
         cubes = [s.follow() if isinstance(s, AlteredCube) else s.open() for s in self.sources]
         return self.operation(*map(lazy, cubes), **self.options)
 
     def open(self) -> xr.Dataset:
-        """Make the cube, with its arrays computed in this process."""
+        """Derive the cube, with its arrays computed in this process."""
         return computed(self.follow())
 
 
 def lazy(cube: xr.Dataset) -> xr.Dataset:
-    """Cube whose arrays, but for tables and axes, are Dask's; none is read.
+    """Return a cube whose arrays, except tables and axes, are Dask arrays; none is read.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def lazy(cube: xr.Dataset) -> xr.Dataset:
 
 
 def in_dask(variable: xr.Variable, name: str) -> xr.Variable:
-    """Array as a Dask array, which is not read; what it is made of is not hashed either.
+    """Return an array as a Dask array, without reading or hashing it.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def in_dask(variable: xr.Variable, name: str) -> xr.Variable:
 
 
 def computed(cube: xr.Dataset) -> xr.Dataset:
-    """Cube whose Dask arrays are computed, together, in the calling thread.
+    """Return a cube whose Dask arrays are computed together, in the calling thread.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        What is not Dask's stays as lazy as it is.
+        Other arrays are left as they are.
     """
     arrays = {str(key): array.data for key, array in cube.variables.items() if array.chunks}
     if not arrays:
@@ -109,12 +109,12 @@ def computed(cube: xr.Dataset) -> xr.Dataset:
 
 
 def opened(source: CubeSource | xr.Dataset, name: str) -> xr.Dataset:
-    """Cube in the memory of this process.
+    """Return a cube in the memory of this process.
 
     Parameters
     ----------
     source : `CubeSource` or `xarray.Dataset`
-        Where it is found, or the cube.
+        Location of the cube, or the cube.
     name : str
         Name of the dataset, which may differ from that of the cube.
     """
@@ -123,12 +123,12 @@ def opened(source: CubeSource | xr.Dataset, name: str) -> xr.Dataset:
 
 
 def in_process(variable: xr.Variable) -> xr.Variable:
-    """Array that is computed in this process where it is indexed, whatever clients there are.
+    """Return an array that is computed in this process when it is indexed, whatever clients exist.
 
     Parameters
     ----------
     variable : `xarray.Variable`
-        What is not Dask's stays as it is.
+        Other arrays are left as they are.
     """
     if variable.chunks is None:
         return variable

@@ -87,7 +87,7 @@ class FluxPointsDataset(Dataset):
         Raises
         ------
         InputNotFoundError
-            If there is no such file.
+            If the file does not exist.
         InputError
             If it holds something else, or what no likelihood could be made of.
         """
@@ -257,14 +257,14 @@ class FluxPointsDataset(Dataset):
         filename : str or path
             ".fits", ".fits.gz" or ".ecsv".
         overwrite : bool
-            Whether to replace a file that is there.
+            Whether to replace an existing file.
 
         Raises
         ------
         InputError
             If the path has another ending.
         StoreExistsError
-            If there is a file, and it is not to be overwritten.
+            If the file exists and may not be overwritten.
         StoreError
             If it cannot be written.
         """
@@ -277,12 +277,12 @@ class FluxPointsDataset(Dataset):
         super().write(filename, overwrite)
 
     def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
-        """Draw points and models by energy with the residuals, see `gmdask.plot.plot_flux_fit`."""
+        """Draw points and models by energy with the residuals; see `gmdask.plot.plot_flux_fit`."""
         axes: Axes = draw("plot_flux_fit", self, ax_spectrum, ax_residuals)
         return axes
 
     def plot_residuals(self) -> Figure:
-        """Draw points, models and residuals in one figure, see `gmdask.plot.plot_residuals`."""
+        """Draw points, models and residuals in one figure; see `gmdask.plot.plot_residuals`."""
         figure: Figure = draw("plot_residuals", self)
         return figure
 

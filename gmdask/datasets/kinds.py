@@ -15,7 +15,7 @@ KINDS: dict[str, type[Dataset]] = {}  # each is entered where it is defined
 
 
 def stored_dataset(store: Store, row: Row) -> Dataset:
-    """One of the datasets of an open store; it is opened when it is used.
+    """Return one of the datasets of an open store, which is opened when it is used.
 
     Parameters
     ----------

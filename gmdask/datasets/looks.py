@@ -1,4 +1,4 @@
-"""How a dataset shows itself: as text, as HTML, and in figures."""
+"""Display of a dataset: as text, as HTML, and in figures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Looks(Predictions):
     def _kept(self) -> str:
         if isinstance(self._stored, StoredCube):
             return f"kept in {self._stored.url}"
-        return "kept in memory" if self._stored is None else "made when it is used"
+        return "kept in memory" if self._stored is None else "computed when it is used"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}: {self._shape_text}, {len(self._models)} models>"
@@ -56,7 +56,7 @@ class Looks(Predictions):
 
     @property
     def _bytes_on_disk(self) -> float | None:
-        """Bytes of the block of a stored dataset, shared evenly by its datasets."""
+        """Bytes on disk of a stored dataset: those of its block, shared evenly by its datasets."""
         if not isinstance(self._stored, StoredCube):
             return None
         return self._stored.nbytes_stored()
@@ -69,7 +69,7 @@ class Looks(Predictions):
         Parameters
         ----------
         width : Quantity, str or float
-            Standard deviation of the Gaussian, radius of the disk, or side of the box; a number is in
+            Standard deviation of the Gaussian, radius of the disk, or side length of the box; a number is in
             pixels.
         kernel : {"gauss", "disk", "box"}
 
@@ -80,7 +80,7 @@ class Looks(Predictions):
         Raises
         ------
         InputError
-            If width or kernel cannot be used.
+            If width or kernel are invalid.
         """
         rows, columns = self.counts.shape[-2:]
         grid = WcsGrid(self._cube.attrs["wcs"], (rows, columns))
@@ -88,7 +88,7 @@ class Looks(Predictions):
         return self._labelled("counts", xr.Variable(self.counts.dims, values))
 
     def peek(self, figsize: tuple[float, float] | None = None) -> Figure:
-        """Draw the dataset at a glance, see `gmdask.plot.peek`.
+        """Draw an overview of the dataset; see `gmdask.plot.peek`.
 
         Parameters
         ----------
@@ -99,50 +99,50 @@ class Looks(Predictions):
         return figure
 
     def plot_counts(self, ax: Axes | None = None) -> Axes:
-        """Draw the counts, see `gmdask.plot.plot_counts`."""
+        """Draw the counts; see `gmdask.plot.plot_counts`."""
         axes: Axes = draw("plot_counts", self, ax)
         return axes
 
     def plot_excess(self, ax: Axes | None = None) -> Axes:
-        """Draw counts above the background by energy, see `gmdask.plot.plot_excess`."""
+        """Draw counts above the background against energy; see `gmdask.plot.plot_excess`."""
         axes: Axes = draw("plot_excess", self, ax)
         return axes
 
     def plot_masks(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the masks, see `gmdask.plot.plot_masks`."""
+        """Draw the masks; see `gmdask.plot.plot_masks`."""
         axes: Axes = draw("plot_masks", self, ax, **kwargs)
         return axes
 
     def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
-        """Draw counts and model by energy with the residuals, see `gmdask.plot.plot_counts_spectrum`."""
+        """Draw counts and model against energy, with residuals; see `gmdask.plot.plot_counts_spectrum`."""
         axes: Axes = draw("plot_counts_spectrum", self, ax_spectrum, ax_residuals)
         return axes
 
     def plot_residuals(self) -> Figure:
-        """Draw counts, model and residuals in one figure, see `gmdask.plot.plot_residuals`."""
+        """Draw counts, model and residuals in one figure; see `gmdask.plot.plot_residuals`."""
         figure: Figure = draw("plot_residuals", self)
         return figure
 
     def plot_residuals_spatial(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw a map of the residuals, see `gmdask.plot.plot_residuals_spatial`.
+        """Draw a map of the residuals; see `gmdask.plot.plot_residuals_spatial`.
 
         Parameters
         ----------
         ax : `matplotlib.axes.Axes`, optional
         **kwargs
-            method, smooth_kernel, smooth_radius, add_cbar, and what matplotlib's ``imshow`` takes.
+            method, smooth_kernel, smooth_radius, add_cbar, and options of matplotlib's ``imshow``.
         """
         axes: Axes = draw("plot_residuals_spatial", self, ax, **kwargs)
         return axes
 
     def plot_residuals_spectral(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
-        """Draw the residuals by energy, see `gmdask.plot.plot_residuals_spectral`.
+        """Draw the residuals against energy; see `gmdask.plot.plot_residuals_spectral`.
 
         Parameters
         ----------
         ax : `matplotlib.axes.Axes`, optional
         **kwargs
-            method, region, kwargs_fit, kwargs_safe, and what matplotlib's ``errorbar`` takes.
+            method, region, kwargs_fit, kwargs_safe, and options of matplotlib's ``errorbar``.
         """
         axes: Axes = draw("plot_residuals_spectral", self, ax, **kwargs)
         return axes

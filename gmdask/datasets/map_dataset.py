@@ -1,4 +1,4 @@
-"""One observation, on the sky or in a region of it: a lazy cube, and copies of its models."""
+"""One observation as a map or as the spectrum of a region: a lazy cube, and copies of its models."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ __all__ = ["MapDataset", "SpectrumDataset", "with_counts"]
 class MapDataset(Alterations, Looks):
     """Counts, exposure, background, masks and IRFs of one observation on the sky, with models.
 
-    Nothing is read or computed before it is used. The dataset holds its own copies of the
-    models; nothing it does changes the global `Models`.
+    Nothing is read or computed before it is needed. The dataset has its own copies of the
+    models; none of its methods changes the global `Models`.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
         The observation as stored: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat,
-        lon)``, and where there are any ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
+        lon)``, and optionally ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
     stored : `StoredCube` or `AlteredCube`, optional
-        Where workers find the same cube, or what they make it from; without it the dataset
-        lives in this process.
+        Location of the same cube for workers, or how they compute it; None if the dataset
+        exists in this process only.
     response : {"exact", "gammapy"}, optional
-        How sources become counts; see `response`.
+        How predicted counts are computed; see `response`.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class MapDataset(Alterations, Looks):
         reco_psf: bool = False,
         response: str | None = None,
     ) -> Self:
-        """Make an empty dataset, to stack others onto: zeros, outside its safe mask everywhere.
+        """Create an empty dataset for stacking: zeros, with no bin in the safe mask.
 
         Parameters
         ----------
@@ -86,29 +86,29 @@ class MapDataset(Alterations, Looks):
         position : `~astropy.coordinates.SkyCoord`
             Centre; its frame ("icrs" or "galactic") is that of the maps.
         width : Quantity, float or pair of these
-            In longitude and latitude; numbers are deg.
+            Size in longitude and latitude; numbers are in deg.
         binsz : Quantity or float
-            Size of a pixel; a number is deg.
+            Pixel size; a number is in deg.
         energy, energy_true : `Axis` or Quantity
-            Axes, or the edges of their bins in logarithmic scale; true ones are by default the
+            Axes, or bin edges in logarithmic scale; by default the true energies are the
             reconstructed ones.
         proj : str
             Code of the projection.
         rad : `Axis` or Quantity, optional
-            Offsets of the PSF, by default those of Gammapy.
+            Offset axis of the PSF, by default that of Gammapy.
         migra : `Axis` or Quantity, optional
-            Migration; without it the energy dispersion is one of kernels.
+            Migration axis; without it the energy dispersion consists of kernels.
         binsz_irf : float
-            Size of the pixels of the responses in deg.
+            Pixel size of the responses in deg.
         reco_psf : bool
             Whether the PSF is given in reconstructed energy.
         response : {"exact", "gammapy"}, optional
-            How sources become counts; see `MapDataset.response`.
+            How predicted counts are computed; see `MapDataset.response`.
 
         Raises
         ------
         InputError
-            If an axis is not one.
+            If an axis is invalid.
         """
         where = f"dataset {name!r}"
         axes = _energy_axes(energy, energy_true, where)
@@ -143,7 +143,7 @@ class MapDataset(Alterations, Looks):
         edisp: ResponseMap | None = None,
         response: str | None = None,
     ) -> Self:
-        """Make a dataset of arrays, which are not copied.
+        """Create a dataset from arrays, which are not copied.
 
         Parameters
         ----------
@@ -152,24 +152,24 @@ class MapDataset(Alterations, Looks):
         wcs : mapping
             FITS WCS cards of the pixels.
         energy, energy_true : `Axis` or Quantity
-            Axes, or the edges of their bins in logarithmic scale.
+            Axes, or bin edges in logarithmic scale.
         counts, background, mask_safe, mask_fit : array of shape (energy, lat, lon)
-            NumPy's or Dask's.
+            NumPy or Dask arrays.
         weights : array of shape (energy, lat, lon), optional
-            Of the bins in the statistic, which is ``cash_weighted`` then.
+            Weights of the bins in the statistic, which then is ``cash_weighted``.
         exposure : array of shape (energy_true, lat, lon)
-            In `exposure_unit`.
+            Exposure in `exposure_unit`.
         exposure_unit : str
             VOUnit.
         psf, edisp : `ResponseMap`, optional
             Responses.
         response : {"exact", "gammapy"}, optional
-            How sources become counts; see `MapDataset.response`.
+            How predicted counts are computed; see `MapDataset.response`.
 
         Raises
         ------
         InputError
-            If shapes do not agree, or values in the mask cannot be used.
+            If shapes do not match, or values in the mask are invalid.
         """
         arrays = {
             "counts": counts, "background": background, "mask_safe": mask_safe,
@@ -181,16 +181,16 @@ class MapDataset(Alterations, Looks):
         return cls(cube, response=response)
 
     def to_xarray(self) -> xr.Dataset:
-        """The arrays as an `xarray.Dataset` of Dask arrays, none of them read.
+        """Return the arrays as an `xarray.Dataset` of Dask arrays, none of which is read.
 
-        Coordinates ``lat``, ``lon`` and ``sky`` say where the pixels lie, whatever is done to them;
-        the accessor ``.gmdask`` gives the WCS, and selects by energy and position.
+        The coordinates ``lat``, ``lon`` and ``sky`` define where the pixels lie, through all operations;
+        the accessor ``.gmdask`` returns the WCS, and selects by energy and position.
         """
         return as_xarray(self._cube)
 
     @classmethod
     def from_xarray(cls, data: xr.Dataset) -> Self:
-        """Dataset of what `to_xarray` gave, after whatever was done to it.
+        """Create a dataset from the result of `to_xarray`, after any operations on it.
 
         Parameters
         ----------
@@ -207,27 +207,27 @@ class MapDataset(Alterations, Looks):
     def to_spectrum_dataset(
         self, on_region: Any, containment_correction: bool = False, name: str | None = None
     ) -> SpectrumDataset:
-        """Spectrum of a region, with a background that is fixed.
+        """Return the spectrum of a region, with a fixed background.
 
-        Counts and background, as its model predicts it, are summed within the safe mask, exposure
-        is averaged, and the energy dispersion is that at the centre. The models are left behind; the
-        background has a model of its own, ``models["<name>-bkg"]``, which is frozen.
+        Counts, and background as predicted by its model, are summed within the safe mask, exposure
+        is averaged, and the energy dispersion is that at the centre. The models are not kept; the
+        background gets a model of its own, ``models["<name>-bkg"]``, which is frozen.
 
         Parameters
         ----------
         on_region : SkyRegion, SkyCoord, list of SkyRegion, str or path
             See `gmdask.geometry.regions.read_region`.
         containment_correction : bool
-            Whether the exposure is that of a point source at the centre of a circle, of which the PSF
-            leaves a part outside.
+            Whether the exposure is corrected for the part of the PSF outside of a circle, for a point
+            source at its centre.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
         InputError
-            If the region is not wholly inside the map, a mask is not the same all over it, or a
-            correction is asked for without a circle or a PSF in true energy.
+            If the region is not completely inside the map, a mask varies within it, or a
+            correction is requested without a circle or a PSF in true energy.
         """
         region = self._region(on_region)
         if containment_correction:
@@ -237,7 +237,7 @@ class MapDataset(Alterations, Looks):
             psf = self.psf
             if psf is None or psf.dims[0] != "psf_energy_true":
                 msg = (
-                    f"{self._where}: there is no PSF in true energy to correct the containment with"
+                    f"{self._where}: there is no PSF in true energy for the containment correction"
                 )
                 raise InputError(msg)
         options = {"kind": "SpectrumDataset", "contained": containment_correction}
@@ -259,9 +259,9 @@ class MapDataset(Alterations, Looks):
         filename : str or path
             ".fits" or ".fits.gz".
         name : str, optional
-            Name of the dataset, by default that in the file, or that of the file.
+            Name of the dataset; by default that in the file, or else the file name.
         response : {"exact", "gammapy"}, optional
-            How sources become counts; see `MapDataset.response`.
+            How predicted counts are computed; see `MapDataset.response`.
 
         Returns
         -------
@@ -270,21 +270,21 @@ class MapDataset(Alterations, Looks):
         Raises
         ------
         InputNotFoundError
-            If there is no such file.
+            If the file does not exist.
         InputError
-            If it holds something else, or not a spectrum where one is read as such.
+            If it contains something else, or not a spectrum if it is read as one.
         """
         cube = cls.read_cube(filename, name)
         warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {})})
         kind = KINDS[cube.attrs["kind"]]
         if not issubclass(kind, cls):  # of what a file of maps can hold
-            msg = f"{filename}: holds a {kind.__name__}, expected a {cls.__name__}"
+            msg = f"{filename}: contains a {kind.__name__}, expected a {cls.__name__}"
             raise InputError(msg)
         return kind(cube, response=response)
 
 
 def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:
-    """Axes "energy" and "energy_true"."""
+    """Return the axes "energy" and "energy_true"."""
     true = energy if energy_true is None else energy_true
     return axis_from("energy", energy, where), axis_from("energy_true", true, where)
 
@@ -292,20 +292,20 @@ def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]
 class SpectrumDataset(MapDataset):
     """Counts, exposure, background, masks and energy dispersion of a region of the sky, with models.
 
-    All arrays have one pixel, which stands for the region. Without a PSF the shape of a source
-    is not looked at: what it emits is taken to be in the region.
+    All arrays have one pixel, which represents the region. Without a PSF the spatial model of a source
+    is ignored: its emission is taken to be inside the region.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        As of a `MapDataset`, with ``attrs["region"]``.
+        As for a `MapDataset`, with ``attrs["region"]``.
     stored : `StoredCube` or `AlteredCube`, optional
         See `MapDataset`.
 
     Raises
     ------
     InputError
-        If arrays are missing, or the region.
+        If arrays or the region are missing.
     """
 
     input_files = staticmethod(ogip_files)
@@ -320,7 +320,7 @@ class SpectrumDataset(MapDataset):
     def create(  # type: ignore[override]
         cls, name: str, region: Any, energy: Any, energy_true: Any = None, *, migra: Any = None
     ) -> Self:
-        """Make an empty spectrum, to stack others onto: zeros, outside its safe mask everywhere.
+        """Create an empty spectrum for stacking: zeros, with no bin in the safe mask.
 
         Parameters
         ----------
@@ -354,7 +354,7 @@ class SpectrumDataset(MapDataset):
         mask_fit: Any = None,
         edisp: Any = None,
     ) -> Self:
-        """Make a spectrum of arrays.
+        """Create a spectrum from arrays.
 
         Parameters
         ----------
@@ -363,19 +363,19 @@ class SpectrumDataset(MapDataset):
         region : SkyRegion, SkyCoord, list of SkyRegion, str or path
             See `gmdask.geometry.regions.read_region`.
         energy, energy_true : `Axis` or Quantity
-            Axes, or the edges of their bins in logarithmic scale.
+            Axes, or bin edges in logarithmic scale.
         counts, background, mask_safe, mask_fit : array of shape (energy,)
         exposure : array of shape (energy_true,)
-            In `exposure_unit`.
+            Exposure in `exposure_unit`.
         exposure_unit : str
             VOUnit.
         edisp : array of shape (energy_true, energy), optional
-            Probabilities; without them those of a perfect instrument.
+            Probabilities; by default those of a perfect instrument.
 
         Raises
         ------
         InputError
-            If shapes do not agree, or values in the mask cannot be used.
+            If shapes do not match, or values in the mask are invalid.
         """
         found = Region(region)
         arrays = {

@@ -1,4 +1,4 @@
-"""What was last sent to the datasets, and what of it has changed since."""
+"""The state of the models that was last sent to the datasets, and what has changed since."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Broadcast"]
 
 
 class Broadcast:
-    """The structure and the values of global models when they were last sent.
+    """The structure and the values of the global models when they were last sent.
 
-    Structure is all but parameter values: which components there are and what they apply to, which
-    parameter objects they hold (so that a new link shows), which are frozen, limits and priors.
+    Structure is everything except parameter values: the components and the datasets they apply to, the
+    parameter objects (so that a new link is noticed), frozen flags, limits and priors.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Broadcast:
     Attributes
     ----------
     models : `Models`
-        The same.
+        The global models.
     """
 
     def __init__(self, models: Models) -> None:
@@ -39,13 +39,13 @@ class Broadcast:
         self.values: NDArray[np.float64] = models.parameters.value
 
     def identity(self, name: str) -> Hashable:
-        """What tells a parameter from others, by any of its full names."""
+        """Return what identifies a parameter, given any of its full names."""
         return self._parameter.get(name, name)
 
     def touched(self, models: Models) -> set[str] | None:
-        """Datasets that a component touches, or touched, that came, went or changed.
+        """Return the datasets to which components apply that were added, removed or changed.
 
-        None stands for all of them: where such a component has no names, or the order changed.
+        None stands for all: if such a component applies to all datasets, or the order changed.
         """
         tokens = {component.name: _token(component) for component in models}
         changed = {
@@ -64,7 +64,7 @@ class Broadcast:
 
 
 class _Token(NamedTuple):
-    """All of a component but values; objects are held, so that identities stay theirs."""
+    """Everything of a component except values; objects are held, so that their ids are not reused."""
 
     applies: tuple[str, ...] | None
     kind: type
@@ -88,5 +88,5 @@ def _token(component: Component) -> _Token:
 
 
 def _limit(value: float) -> float | None:
-    """A limit that equals itself."""
+    """Return a limit as a value that equals itself."""
     return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Spectra whose background is measured: counts of an on region, and of an off region."""
+"""Spectra with a measured background: counts of an on region, and of an off region."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ Array = NDArray[np.float64]
 
 
 class SpectrumDatasetOnOff(SpectrumDataset):
-    """Counts of a region and of one or several without the source, exposure and energy dispersion.
+    """Counts of an on region and of one or several off regions, exposure and energy dispersion.
 
     The statistic is that of both counts at the most likely background, `WStat`: no background
-    model is needed, and none is accepted.
+    model is needed or accepted.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        As of a `SpectrumDataset`, with ``counts_off``, ``acceptance`` and ``acceptance_off`` (energy, lat,
+        As for a `SpectrumDataset`, with ``counts_off``, ``acceptance`` and ``acceptance_off`` (energy, lat,
         lon) in place of the background.
     stored : `StoredCube` or `AlteredCube`, optional
         See `MapDataset`.
@@ -52,7 +52,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
     Raises
     ------
     InputError
-        If arrays are missing, or the region.
+        If arrays or the region are missing.
     """
 
     def _check(self, cube: xr.Dataset) -> None:
@@ -66,7 +66,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
     def create(  # type: ignore[override]
         cls, name: str, region: Any, energy: Any, energy_true: Any = None, *, migra: Any = None
     ) -> Self:
-        """Make an empty spectrum, to stack others onto; see `SpectrumDataset.create`."""
+        """Create an empty spectrum for stacking; see `SpectrumDataset.create`."""
         empty = SpectrumDataset.create(name, region, energy, energy_true, migra=migra)
         return cls.from_spectrum_dataset(empty, 0.0, 0.0, 0.0)
 
@@ -79,21 +79,21 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         acceptance_off: Any = 1.0,
         name: str | None = None,
     ) -> Self:
-        """Make a dataset of a spectrum, whose background is left out, and the counts of an off region.
+        """Create a dataset from a spectrum, without its background, and the counts of an off region.
 
         Parameters
         ----------
         dataset : `SpectrumDataset`
         counts_off : array of shape (energy,)
         acceptance, acceptance_off : array of shape (energy,), or float
-            Exposure to the background of on and off region, relative to each other.
+            Acceptances of the on and off region: their relative exposures to background.
         name : str, optional
             Name of the new dataset, by default that of the spectrum.
 
         Raises
         ------
         InputError
-            If a shape is not that of the energy axis, or values cannot be used.
+            If a shape does not match the energy axis, or values are invalid.
         """
         where, cube = f"dataset {dataset.name!r}", dataset.open().load()
         counts = cube["counts"]
@@ -101,7 +101,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         for key, given in zip(OFF, (counts_off, acceptance, acceptance_off), strict=True):
             values = np.asarray(given, dtype=np.float64)
             if values.ndim and values.shape != counts.shape[:1]:
-                msg = f"{where}: {key!r} has shape {values.shape}, expected is {counts.shape[:1]}"
+                msg = f"{where}: {key!r} has shape {values.shape}, expected {counts.shape[:1]}"
                 raise InputError(msg)
             full = np.broadcast_to(values, counts.shape[:1])[:, None, None].copy()
             arrays[key] = xr.Variable(counts.dims, full, {"unit": ""})
@@ -115,17 +115,17 @@ class SpectrumDatasetOnOff(SpectrumDataset):
     def to_spectrum_dataset(  # type: ignore[override]
         self, name: str | None = None
     ) -> SpectrumDataset:
-        """Spectrum with the background that the off counts measure, as if it were known exactly.
+        """Return the spectrum with the background estimated from the off counts, as if it were known exactly.
 
         Parameters
         ----------
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
         """
         models = self._models_for(name or self._name)
         return altered_dataset(SpectrumDataset, self, with_known_background, {}, models, name)
 
-    # --- what is measured, and what is predicted -------------------------------------------
+    # --- measured and predicted counts ----------------------------------------------------
 
     @property
     def counts_off(self) -> xr.DataArray:
@@ -134,22 +134,22 @@ class SpectrumDatasetOnOff(SpectrumDataset):
 
     @property
     def acceptance(self) -> xr.DataArray:
-        """Relative exposure of the on region to the background (energy, lat, lon), lazy."""
+        """Acceptance of the on region (energy, lat, lon), lazy."""
         return self.cube["acceptance"]
 
     @property
     def acceptance_off(self) -> xr.DataArray:
-        """Relative exposure of the off region to the background (energy, lat, lon), lazy."""
+        """Acceptance of the off region (energy, lat, lon), lazy."""
         return self.cube["acceptance_off"]
 
     @property
     def alpha(self) -> xr.DataArray:
-        """Ratio of the acceptances (energy, lat, lon), lazy; 0 where one is missing."""
+        """Ratio of the acceptances (energy, lat, lon), lazy; 0 if one is missing."""
         return self._labelled("alpha", exposure_ratio(lazy(self._cube)))
 
     @property
     def background(self) -> xr.DataArray:
-        """Background in the on region as the off counts measure it (energy, lat, lon), lazy."""
+        """Background in the on region as estimated from the off counts (energy, lat, lon), lazy."""
         return self._labelled("background", off_background(lazy(self._cube)))
 
     @property
@@ -165,7 +165,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         )
 
     def npred_background(self) -> xr.DataArray:
-        """Background (energy, lat, lon) that is most likely with what the sources predict, lazy."""
+        """Most likely background (energy, lat, lon), given the predicted counts of the sources, lazy."""
 
         def likely(signal: Array, *data: Array) -> Array:
             return WStat(*data).background(signal)
@@ -178,7 +178,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         return self.npred_signal()
 
     def _counts_summary(self, cube: xr.Dataset, mask: Any) -> dict[str, Any]:
-        """Sums in a mask, and the significance of those (Li & Ma)."""
+        """Return sums within a mask, and their significance (Li & Ma)."""
         n_on, n_off, acceptance = (
             float(cube[key].values[mask].sum(dtype=np.float64))
             for key in ("counts", "counts_off", "acceptance")
@@ -203,20 +203,20 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         filename : str or path
             ".fits" or ".fits.gz".
         overwrite : bool
-            Whether to replace files that are there.
+            Whether to replace existing files.
         format : {"gadf", "ogip"}
-            One file of Gammapy's maps; or an OGIP spectrum in keV and cm2, with files for background
+            One file in Gammapy's map format; or an OGIP spectrum in keV and cm2, with files for background
             ("..._bkg.fits"), effective area ("..._arf.fits") and energy dispersion ("..._rmf.fits") beside it.
-            OGIP files do not hold the fit mask.
+            OGIP files do not contain the fit mask.
 
         Raises
         ------
         InputError
-            If the path has another ending, or there is no livetime, which OGIP files have to tell.
+            If the path has another ending, or there is no livetime, which OGIP files require.
         StoreExistsError
-            If there is a file, and it is not to be overwritten; nothing is written then.
+            If a file exists and may not be overwritten; then nothing is written.
         StoreError
-            If they cannot be written.
+            If a file cannot be written.
         """
         if format == "gadf":
             super().write(filename, overwrite)
@@ -232,19 +232,19 @@ class SpectrumDatasetOnOff(SpectrumDataset):
     # --- simulated counts ------------------------------------------------------------------
 
     def fake(self, seed: int, npred_background: Any = None) -> Self:
-        """Replace on and off counts by ones drawn from what the models predict, in place.
+        """Replace on and off counts by random ones drawn from the predictions of the models, in place.
 
         Parameters
         ----------
         seed : int
-            Of the generator; equal seeds give equal counts.
+            Seed of the generator; equal seeds give equal counts.
         npred_background : array of shape (energy,), optional
-            Background that is expected in the on region, by default the present `background`.
+            Expected background in the on region, by default the current `background`.
 
         Returns
         -------
         dataset
-            This one.
+            This dataset.
 
         Raises
         ------
@@ -257,8 +257,8 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         values = np.asarray(background, dtype=np.float64)
         if values.shape != self.counts.shape[:1] or not (values >= 0).all():
             msg = (
-                f"dataset {self._name!r}: npred_background has shape {values.shape}, expected are "
-                f"{self.counts.shape[0]} numbers that are not negative"
+                f"dataset {self._name!r}: npred_background has shape {values.shape}, expected "
+                f"{self.counts.shape[0]} non-negative numbers"
             )
             raise InputError(msg)
         return self._with_counts(
@@ -266,23 +266,23 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         )
 
     def to_asimov(self, name: str | None = None) -> Self:
-        """Dataset whose counts are what the models predict, with the same off counts.
+        """Return a dataset whose counts are those predicted by the models, with the same off counts.
 
         Parameters
         ----------
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
         """
         return self.copy(name)._with_counts(with_asimov_on, {})
 
 
 def with_known_background(cube: xr.Dataset) -> xr.Dataset:
-    """Cube with the background that off counts measure, in place of these.
+    """Return a cube with the background estimated from the off counts, instead of these.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        With off counts and acceptances.
+        A cube with off counts and acceptances.
     """
     new = cube.drop_vars(OFF).assign(background=off_background(cube))
     new["background"].attrs = {"unit": ""}
@@ -297,7 +297,7 @@ def with_fake_on_off(
     npred_background: list[float],
     response: str,
 ) -> xr.Dataset:
-    """Cube with on and off counts drawn from what models predict and a background.
+    """Return a cube with on and off counts drawn from the predictions of models and a background.
 
     Parameters
     ----------
@@ -305,11 +305,11 @@ def with_fake_on_off(
     models : dict
         Plain data of its models.
     seed : int
-        Of the generator.
+        Seed of the generator.
     npred_background : list of float
-        Expected background counts in the on region by energy.
+        Expected background counts in the on region per energy.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
     """
 
     @cache
@@ -325,7 +325,7 @@ def with_fake_on_off(
 
 
 def with_asimov_on(cube: xr.Dataset, models: dict[str, Any], response: str) -> xr.Dataset:
-    """Cube whose counts are what models predict, with the most likely background.
+    """Return a cube whose counts are those predicted by models, with the most likely background.
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ def with_asimov_on(cube: xr.Dataset, models: dict[str, Any], response: str) -> x
     models : dict
         Plain data of its models.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
     """
 
     @cache
@@ -351,7 +351,7 @@ def _signal(cube: xr.Dataset, models: dict[str, Any], response: str) -> Array:
 
 
 def _with(cube: xr.Dataset, made: dict[str, Callable[[], Array]]) -> xr.Dataset:
-    """Cube with other arrays, which are computed when they are used."""
+    """Return a cube with some arrays replaced by ones that are computed when they are used."""
     return cube.assign({key: _later(cube[key].variable, compute) for key, compute in made.items()})
 
 

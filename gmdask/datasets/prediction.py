@@ -1,4 +1,4 @@
-"""What the models of a dataset predict, and how its counts compare with it."""
+"""Predictions of the models of a dataset, and their comparison with its counts."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Predictions(CubeDataset):
-    """Counts that the models of a dataset predict, and what is made of them. All are lazy."""
+    """Predicted counts of a dataset, and quantities derived from them. All are lazy."""
 
     def _labelled(self, name: str, data: xr.Variable) -> xr.DataArray:
-        """Array (energy, lat, lon) with the axis of energy and the place of its pixels."""
+        """Return an array (energy, lat, lon) with the energy axis and the positions of its pixels."""
         coords = {"energy": self._cube["energy"], **sky_coords(self._cube, [""])}
         if self._stored is None:
             data = in_process(data)
@@ -49,7 +49,7 @@ class Predictions(CubeDataset):
     def _npred(self, name: str, models: dict[str, Any], *, background: bool = True) -> xr.DataArray:
         self._models.check_values()
         dims, shape = tuple(map(str, self.counts.dims)), self.counts.shape
-        if self._stored is None:  # its arrays do not leave this process
+        if self._stored is None:  # the arrays do not leave this process
 
             @cache
             def compute() -> Array:
@@ -74,7 +74,7 @@ class Predictions(CubeDataset):
     def npred(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) of all models and the background, lazy.
 
-        Backed by Dask for a dataset of a store on disk; one in memory is computed in this process.
+        A Dask array for a dataset of a store on disk; a dataset in memory is computed in this process.
         Negative sums are clipped at zero, as in Gammapy.
         """
         return self._npred("npred", self._models.to_dict())
@@ -87,15 +87,15 @@ class Predictions(CubeDataset):
         Parameters
         ----------
         model_names : str or list of str, optional
-            Which; by default all but the background model.
+            Names of the sources; by default all models but the background.
         stack : bool
-            Whether they are summed.
+            Whether to sum them.
 
         Returns
         -------
         npred : `xarray.DataArray` of shape (energy, lat, lon)
-            Without `stack` (models, energy, lat, lon): one for each source, those that do not reach
-            the dataset, too.
+            Without `stack` (models, energy, lat, lon): one for each source, including those that do
+            not reach the dataset.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Predictions(CubeDataset):
 
     @property
     def excess(self) -> xr.DataArray | None:
-        """Counts above the background as it was made (energy, lat, lon), lazy."""
+        """Counts above the background without its model (energy, lat, lon), lazy."""
         if "background" not in self._cube:
             return None
         cube = lazy(self._cube)
@@ -139,7 +139,7 @@ class Predictions(CubeDataset):
 
     @property
     def mask(self) -> xr.DataArray | None:
-        """``mask_safe & mask_fit`` (energy, lat, lon), lazy; None where there is neither."""
+        """``mask_safe & mask_fit`` (energy, lat, lon), lazy; None if there is neither."""
         cube = lazy(self._cube)
         masks = [cube[key].variable for key in ("mask_safe", "mask_fit") if key in cube]
         if not masks:
@@ -147,17 +147,17 @@ class Predictions(CubeDataset):
         return self._labelled("mask", masks[0] & masks[-1])
 
     def residuals(self, method: str = "diff") -> xr.DataArray:
-        """Counts above what is predicted (energy, lat, lon), lazy; NaN outside the mask.
+        """Counts above the predicted ones (energy, lat, lon), lazy; NaN outside the mask.
 
         Parameters
         ----------
         method : {"diff", "diff/model", "diff/sqrt(model)"}
-            What they are divided by.
+            Normalisation of the residuals.
 
         Raises
         ------
         InputError
-            If the method is another one.
+            If the method is unknown.
         """
         if method not in RESIDUALS:
             msg = f"residuals of method {method!r}, expected one of {', '.join(RESIDUALS)}"
@@ -173,7 +173,7 @@ class Predictions(CubeDataset):
         return self._labelled("residuals", by_bin(compare, self.counts, self.npred(), *masks))
 
     def stat_array(self) -> xr.DataArray:
-        """Statistic of each bin (energy, lat, lon), in and outside the mask, lazy."""
+        """Statistic of each bin (energy, lat, lon), inside and outside the mask, lazy."""
         cube, kind = lazy(self._cube), statistic_type(self._cube.attrs)
 
         def compare(npred: Array, *data: Array) -> Array:
@@ -187,12 +187,12 @@ class Predictions(CubeDataset):
         return self.npred()
 
     def info_dict(self, in_safe_data_range: bool = True) -> dict[str, Any]:
-        """Sums over the dataset, exposure and rates, with the keys of Gammapy's ``info_dict``.
+        """Return sums over the dataset, exposure and rates, with the keys of Gammapy's ``info_dict``.
 
         Parameters
         ----------
         in_safe_data_range : bool
-            Whether only the safe mask counts.
+            Whether only bins in the safe mask count.
         """
         cube = computed(lazy(self._cube))
         safe = cube["mask_safe"].values if "mask_safe" in cube else None
@@ -220,34 +220,34 @@ class Predictions(CubeDataset):
         return info
 
     def _counts_summary(self, cube: xr.Dataset, mask: Any) -> dict[str, Any]:
-        """Counts in a mask, and how significant they are."""
+        """Return the counts in a mask, and their significance."""
         background = self.npred_background()
         return counts_summary(cube["counts"], background, cube.get("background"), mask)
 
     # --- simulated counts --------------------------------------------------------------
 
     def fake(self, seed: int) -> Self:
-        """Replace the counts by ones drawn from what the models predict, in place.
+        """Replace the counts by random ones drawn from the predictions of the models, in place.
 
         Parameters
         ----------
         seed : int
-            Of the generator; equal seeds give equal counts.
+            Seed of the generator; equal seeds give equal counts.
 
         Returns
         -------
         dataset
-            This one.
+            This dataset.
         """
         return self._with_counts(with_fake_counts, {"seed": seed})
 
     def to_asimov(self, name: str | None = None) -> Self:
-        """Dataset whose counts are what the models predict.
+        """Return a dataset whose counts are those predicted by the models.
 
         Parameters
         ----------
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
         """
         return self.copy(name)._with_counts(with_asimov_counts, {})
 
@@ -264,7 +264,7 @@ class Predictions(CubeDataset):
 def with_fake_counts(
     cube: xr.Dataset, models: dict[str, Any], seed: int, response: str
 ) -> xr.Dataset:
-    """Cube with counts drawn from what models predict.
+    """Return a cube with counts drawn from the predictions of models.
 
     Parameters
     ----------
@@ -272,9 +272,9 @@ def with_fake_counts(
     models : dict
         Plain data of its models.
     seed : int
-        Of the generator.
+        Seed of the generator.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
     """
 
     def draw(npred: Array) -> Array:
@@ -284,7 +284,7 @@ def with_fake_counts(
 
 
 def with_asimov_counts(cube: xr.Dataset, models: dict[str, Any], response: str) -> xr.Dataset:
-    """Cube with what models predict as its counts.
+    """Return a cube whose counts are those predicted by models.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def with_asimov_counts(cube: xr.Dataset, models: dict[str, Any], response: str) 
     models : dict
         Plain data of its models.
     response : {"exact", "gammapy"}
-        How sources become counts.
+        How predicted counts are computed.
     """
     return _predicted_counts(cube, models, response, lambda npred: npred)
 
@@ -315,12 +315,12 @@ def _predicted_counts(
 
 
 def by_bin(function: Callable[..., Array], *arrays: xr.DataArray) -> xr.Variable:
-    """Function of arrays, bin by bin, lazy.
+    """Apply a function to arrays bin by bin, lazily.
 
     Parameters
     ----------
     function : callable
-        From arrays of one shape to one of this shape.
+        Maps arrays of one shape to an array of the same shape.
     *arrays : `xarray.DataArray`
     """
     parts = [in_dask(array.variable, str(array.name)) for array in arrays]

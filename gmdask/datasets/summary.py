@@ -1,4 +1,4 @@
-"""A dataset in a few numbers, as Gammapy's ``info_dict`` has them, and as a page of HTML."""
+"""Summary of a dataset, as in Gammapy's ``info_dict``, and as HTML."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NAN = math.nan
 def counts_summary(
     counts: xr.DataArray, background: xr.DataArray | None, template: xr.DataArray | None, mask: Any
 ) -> dict[str, Any]:
-    """Counts in a mask, and how significant they are above a background that is known.
+    """Return the counts in a mask, and their significance above a known background.
 
     Parameters
     ----------
     counts : `xarray.DataArray`
     background, template : `xarray.DataArray` or None
-        As its model predicts it, and as it was made.
+        As predicted by its model, and without it.
     mask : boolean array or ...
     """
     n = float(double(counts.variable).values[mask].sum())
@@ -45,7 +45,7 @@ def counts_summary(
 
 
 def exposure_summary(exposure: xr.DataArray, image: Any | None) -> dict[str, Any]:
-    """Smallest and largest exposure that is not zero, and the livetime.
+    """Return the smallest and largest exposure that is not zero, and the livetime.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def exposure_summary(exposure: xr.DataArray, image: Any | None) -> dict[str, Any
 
 
 def rates(info: dict[str, Any], cube: xr.Dataset) -> dict[str, Any]:
-    """Time on source, and counts per livetime.
+    """Return the time on source, and counts per livetime.
 
     Parameters
     ----------
     info : dict
-        With livetime, counts, background and excess.
+        Has livetime, counts, background and excess.
     cube : `xarray.Dataset`
     """
     seconds = ontime(cube)
@@ -84,7 +84,7 @@ def rates(info: dict[str, Any], cube: xr.Dataset) -> dict[str, Any]:
 
 
 def html_table(title: str, cube: xr.Dataset, lines: Sequence[tuple[str, str]]) -> str:
-    """A dataset as HTML: axes, arrays with sizes and chunks, and further lines.
+    """Return a dataset as HTML: axes, arrays with sizes and chunks, and further lines.
 
     Parameters
     ----------

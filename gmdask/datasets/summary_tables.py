@@ -28,8 +28,8 @@ def info_table(datasets: Sequence[Dataset], cumulative: bool = False) -> QTable:
     ----------
     datasets : sequence of `Dataset`
     cumulative : bool
-        Whether row n is of the stack of the first n, in which the backgrounds are those that the
-        models predict.
+        Whether row n describes the stack of the first n datasets, with backgrounds as predicted by
+        the models.
     """
     rows = _stacks(with_counts(datasets, "a cumulative table")) if cumulative else datasets
     found = [dataset.info_dict() for dataset in rows]
@@ -39,7 +39,7 @@ def info_table(datasets: Sequence[Dataset], cumulative: bool = False) -> QTable:
 
 
 def _stacks(datasets: Sequence[MapDataset]) -> Iterator[MapDataset]:
-    """The first dataset, the first two, ...; without responses, which no sum needs."""
+    """The stacks of the first dataset, the first two, ...; without responses, which sums do not need."""
     total = None
     for dataset in datasets:
         cube = dataset.cube
@@ -56,12 +56,12 @@ def _stacks(datasets: Sequence[MapDataset]) -> Iterator[MapDataset]:
 
 
 def meta_table(datasets: Sequence[Dataset]) -> Table:
-    """Metadata of the observations, after name and kind of the dataset.
+    """Return the metadata of the observations, with the name and kind of the dataset.
 
     Parameters
     ----------
     datasets : sequence of `Dataset`
-        Where one has no such column, the table is masked.
+        If a dataset lacks a column, the table is masked.
     """
     return vstack([_meta_rows(dataset) for dataset in datasets] or [Table()], join_type="outer")
 
@@ -72,7 +72,7 @@ def _meta_rows(dataset: Dataset) -> Table:
     rows = Table({"NAME": [dataset.name] * n, "TYPE": [type(dataset).__name__] * n})
     for name, column in columns.items():
         values = column["values"]
-        if any(isinstance(value, list | tuple) for value in values):  # of a stack
+        if any(isinstance(value, list | tuple) for value in values):  # of a stacked dataset
             cells = np.empty(len(values), dtype=object)
             cells[:] = [list(value) for value in values]
             values = cells
@@ -81,12 +81,12 @@ def _meta_rows(dataset: Dataset) -> Table:
 
 
 def gti_table(datasets: Sequence[Dataset]) -> QTable | None:
-    """Begin and end of the good time intervals of each dataset, as times in columns START and STOP.
+    """Return start and stop of the good time intervals of each dataset, as times in columns START and STOP.
 
     Parameters
     ----------
     datasets : sequence of `Dataset`
-        Those without intervals are left out; None if all are.
+        Datasets without intervals are left out; None if all are.
     """
     found = [time_intervals(dataset.cube) for dataset in datasets]
     spans = [(start[0], stop[-1]) for start, stop in filter(None, found)]
@@ -99,19 +99,19 @@ def gti_table(datasets: Sequence[Dataset]) -> QTable | None:
 def chosen_by_time(
     datasets: Sequence[Dataset], time_min: Any, time_max: Any, atol: Any = "1e-6 s"
 ) -> list[bool]:
-    """Whether the good time intervals of each dataset lie between two times.
+    """Return whether the good time intervals of each dataset lie between two times.
 
     Parameters
     ----------
     datasets : sequence of `Dataset`
     time_min, time_max : `~astropy.time.Time` or str
     atol : Quantity or str
-        By how much they may lie outside.
+        Time by which intervals may extend beyond.
 
     Raises
     ------
     InputError
-        If a time is none, or a dataset has no intervals.
+        If a time is invalid, or a dataset has no good time intervals.
     """
     try:
         low, high = Time(time_min), Time(time_max)
@@ -123,7 +123,7 @@ def chosen_by_time(
     for dataset in datasets:
         intervals = time_intervals(dataset.cube)
         if intervals is None:
-            msg = f"dataset {dataset.name!r} has no good time intervals to be selected by"
+            msg = f"dataset {dataset.name!r} has no good time intervals for the selection"
             raise InputError(msg)
         start, stop = intervals
         chosen.append(bool(start[0] >= low - tolerance and stop[-1] <= high + tolerance))

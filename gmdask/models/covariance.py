@@ -173,7 +173,7 @@ class Covariance(KnownAttributes):
             par.error = error
 
     def plot_correlation(self, ax: Axes | None = None) -> Axes:
-        """Draw the correlation, see `gmdask.plot.plot_correlation`."""
+        """Draw the correlation; see `gmdask.plot.plot_correlation`."""
         axes: Axes = draw("plot_correlation", self, ax)
         return axes
 

@@ -1,4 +1,4 @@
-"""Numerical derivatives of inexpensive functions by finite differences."""
+"""Numerical derivatives of inexpensive functions with respect to finite differences."""
 
 from __future__ import annotations
 

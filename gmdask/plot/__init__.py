@@ -1,7 +1,7 @@
 """Figures.
 
-Every function draws on the axes it is given and returns them; without any it draws on those of a new
-figure of pyplot. Functions of datasets take the sums of `sum_up` as well, which saves to predict them again.
+Every function draws on the axes that it is given and returns them; by default it draws on those of a new
+pyplot figure. Functions of datasets also accept the sums of `sum_up`, so that predictions are computed once.
 """
 
 from gmdask.plot.dataset import (

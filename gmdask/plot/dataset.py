@@ -1,4 +1,4 @@
-"""Figures of one dataset, as its methods draw them."""
+"""Figures of one dataset, used by its methods."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 
 def peek(dataset: MapDataset, figsize: tuple[float, float] | None = None) -> Figure:
-    """Draw a dataset at a glance: exposure, counts, model, and the responses at the centre.
+    """Draw an overview of a dataset: exposure, counts, model, and the responses at the centre.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def peek(dataset: MapDataset, figsize: tuple[float, float] | None = None) -> Fig
     Returns
     -------
     figure : `matplotlib.figure.Figure`
-        Not known to pyplot: nothing is left open.
+        It is not registered with pyplot, so that it need not be closed.
     """
     if _is_region(dataset):
         figure = new_figure(figsize or (15, 4))
@@ -74,7 +74,7 @@ def peek(dataset: MapDataset, figsize: tuple[float, float] | None = None) -> Fig
 
 
 def plot_counts(dataset: MapDataset, ax: Axes | None = None) -> Axes:
-    """Draw the counts within the mask: a map, or of a region the spectrum with the background.
+    """Draw the counts within the mask: a map, or for a region the spectrum with the background.
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ def plot_counts(dataset: MapDataset, ax: Axes | None = None) -> Axes:
 
 
 def plot_excess(dataset: MapDataset, ax: Axes | None = None) -> Axes:
-    """Draw counts above the background by energy, and the counts predicted of the sources.
+    """Draw counts above the background against energy, and the predicted counts of the sources.
 
-    Summed over the pixels within the mask; errors are square roots of the counts.
+    They are summed over the pixels within the mask; errors are square roots of the counts.
 
     Parameters
     ----------
     dataset : `MapDataset`
-        With a background.
+        A dataset with a background.
     ax : `matplotlib.axes.Axes`, optional
 
     Raises
@@ -131,13 +131,13 @@ def plot_masks(
     kwargs_fit: Mapping[str, Any] | None = None,
     kwargs_safe: Mapping[str, Any] | None = None,
 ) -> Axes:
-    """Draw the masks: how many bins of energy each pixel has in them, or of a region the energies.
+    """Draw the masks: the number of energy bins inside them per pixel, or for a region the energies.
 
     Parameters
     ----------
     dataset : `MapDataset`
     ax : `matplotlib.axes.Axes`, optional
-        Of a region also those of its counts.
+        For a region also those of its counts.
     kwargs_fit, kwargs_safe : mapping, optional
         Options of matplotlib's ``fill_between`` for the two masks of a region.
     """
@@ -151,7 +151,7 @@ def plot_masks(
     edges, unit = dataset.cube["energy_edges"].values, dataset.cube["energy"].attrs["unit"]
     _shade_masks(ax, dataset, kwargs_fit, kwargs_safe)
     ax.set(xscale="log", xlabel=f"Energy [{unit}]", xlim=(edges[0], edges[-1]))
-    if not ax.lines:  # there is nothing but the masks
+    if not ax.lines:  # nothing else is drawn but the masks
         ax.set(yticks=[], title=f"masks, {dataset.name}")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="upper right")
@@ -164,7 +164,7 @@ def _shade_masks(
     kwargs_fit: Mapping[str, Any] | None,
     kwargs_safe: Mapping[str, Any] | None,
 ) -> None:
-    """Shade the energies at which any pixel is within the masks."""
+    """Shade the energies at which any pixel is inside the masks."""
     edges = dataset.cube["energy_edges"].values
     drawn = (
         ("safe", dataset.mask_safe, "0.3", kwargs_safe),
@@ -189,20 +189,20 @@ def plot_residuals_spectral(
     kwargs_safe: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Axes:
-    """Draw the residuals by energy: counts and model are summed before they are compared.
+    """Draw the residuals against energy: counts and model are summed before they are compared.
 
-    Errors are those of the excess: square roots of the counts, with those of the off counts.
+    Errors are those of the excess: square roots of the counts, including the off counts.
 
     Parameters
     ----------
     dataset : `MapDataset`
-        With models set.
+        A dataset with models.
     ax : `matplotlib.axes.Axes`, optional
     method : {"diff", "diff/sqrt(model)"}
-        What they are divided by.
+        Normalisation of the residuals.
     region : SkyRegion, SkyCoord, list of SkyRegion, str or path, optional
-        Of which the pixels whose centres are inside are summed, see
-        `gmdask.geometry.regions.read_region`; by default all within the mask.
+        Region whose pixels (those with centres inside) are summed; see
+        `gmdask.geometry.regions.read_region`; by default all pixels within the mask.
     kwargs_fit, kwargs_safe : mapping, optional
         See `plot_masks`.
     **kwargs
@@ -211,7 +211,7 @@ def plot_residuals_spectral(
     Raises
     ------
     InputError
-        If the method is another one, or the region lies outside.
+        If the method is unknown, or the region lies outside.
     """
     labels = {"diff": "counts - model", "diff/sqrt(model)": "(counts - model) / √model"}
     if method not in labels:
@@ -222,7 +222,7 @@ def plot_residuals_spectral(
     if region is not None:
         inside = Region(region).mask(_grid(dataset))
         if not inside.any():
-            msg = f"region {region!r} holds no pixel of dataset {dataset.name!r}"
+            msg = f"region {region!r} contains no pixel of dataset {dataset.name!r}"
             raise InputError(msg)
     counts = _per_energy(dataset, dataset.counts.values * inside)
     npred = _per_energy(dataset, dataset.npred().values * inside)
@@ -265,10 +265,10 @@ def plot_residuals_spatial(
     Parameters
     ----------
     dataset : `MapDataset`
-        With models set.
+        A dataset with models.
     ax : `matplotlib.axes.Axes`, optional
     method : {"diff", "diff/model", "diff/sqrt(model)"}
-        What they are divided by.
+        Normalisation of the residuals.
     smooth_kernel : {"gauss", "disk", "box"}
     smooth_radius : Quantity, str or float
         Width of the kernel; a number is in pixels.
@@ -278,7 +278,7 @@ def plot_residuals_spatial(
     Raises
     ------
     InputError
-        If the dataset is no map, or method, kernel or radius cannot be used.
+        If the dataset is not a map, or method, kernel or radius are invalid.
     """
     if _is_region(dataset):
         msg = f"dataset {dataset.name!r} is a region: there is no map of its residuals"
@@ -303,7 +303,7 @@ def plot_residuals_spatial(
 
 
 def _plot_exposure_map(dataset: MapDataset, ax: Axes) -> Axes:
-    """Exposure at the middle of the true energies."""
+    """Draw the exposure at the middle of the true energies."""
     exposure = dataset.exposure
     k = exposure.shape[0] // 2
     energy = dataset.cube["energy_true"]
@@ -339,7 +339,7 @@ def _finished(ax: Axes, dataset: MapDataset, what: str) -> Axes:
 
 
 def _per_energy(dataset: MapDataset, values: NDArray[Any]) -> Array:
-    """Sums over the pixels within the mask."""
+    """Sum over the pixels within the mask."""
     return np.asarray((values * _mask(dataset)).sum(axis=(1, 2), dtype=np.float64))
 
 

@@ -1,4 +1,4 @@
-"""The course of a fit, put together from its events."""
+"""The progress of a fit, reconstructed from its events."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ LOG_LINES = 500
 
 @dataclass
 class History:
-    """What is known of a fit from its events, as `gmdask.events.record` gives them.
+    """State of a fit from its events, as returned by `gmdask.events.record`.
 
     Attributes
     ----------
     start : dict
-        The last ``FitStart``; empty before.
+        The last ``FitStart``; empty before it.
     passes : list of dict
         All ``FitPass``.
     accepted : list of dict
         All ``Accepted``.
     workers : dict
-        The last ``Workers``; empty where there are none.
+        The last ``Workers``; empty if there are none.
     progress : dict
-        The last ``DatasetsProgress``; empty where there is none.
+        The last ``DatasetsProgress``; empty if there is none.
     end : dict or None
         ``FitEnd`` or ``FitFailed``.
     log : list of tuple
-        Time (ISO 8601, UTC) and text of the last 500 events worth a line.
+        Time (ISO 8601, UTC) and text of the last 500 events that have a text.
     """
 
     start: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class History:
     log: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Take in more events, in their order."""
+        """Add further events, in their order."""
         for record in records:
             kind = record["event"]
             if kind == "FitStart":
@@ -71,21 +71,21 @@ class History:
         del self.log[:-LOG_LINES]
 
     def _begin(self, start: dict[str, Any]) -> None:
-        """Begin anew, or go on: passes after the checkpoint are made again then."""
+        """Start or resume a fit: passes after the checkpoint will be repeated, and are removed."""
         before = start.get("passes", 0)
         self.start, self.end, self.workers, self.progress = start, None, {}, {}
         self.passes = [p for p in self.passes if p["number"] <= before]
         self.accepted = [a for a in self.accepted if a["number"] <= before]
 
     def rises(self) -> tuple[float, list[tuple[Record, float]]]:
-        """Lowest statistic; passes that have one, with how far above they are (at least 1e-6, for logarithms)."""
+        """Lowest statistic; and finite passes, with their distance from it (at least 1e-6, for logarithms)."""
         known = [p for p in self.passes if p["stat"] is not None]
         lowest = min((p["stat"] for p in known), default=0.0)
         return lowest, [(p, max(p["stat"] - lowest, 1e-6)) for p in known]
 
     @property
     def status(self) -> str:
-        """Where the fit stands, in a few words."""
+        """State of the fit, in a few words."""
         if self.end is not None and self.end["event"] == "FitFailed":
             return f"failed: {self.end['error']}"
         if self.end is not None:
@@ -98,7 +98,7 @@ class History:
 
 
 def plot_passes(history: History, ax: Axes | None = None) -> Axes:
-    """Draw the statistic by pass.
+    """Draw the statistic against the pass.
 
     Parameters
     ----------

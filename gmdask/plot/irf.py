@@ -1,4 +1,4 @@
-"""Figures of the instrument: effective area, exposure, PSF, energy dispersion."""
+"""Figures of the instrument response: effective area, exposure, PSF, energy dispersion."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 def plot_exposure(
     dataset: MapDataset, ax: Axes | None = None, position: SkyCoord | None = None
 ) -> Axes:
-    """Draw the exposure by true energy.
+    """Draw the exposure against true energy.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def plot_exposure(
 def plot_effective_area(
     dataset: MapDataset, ax: Axes | None = None, position: SkyCoord | None = None
 ) -> Axes:
-    """Draw the effective area by true energy: exposure per livetime.
+    """Draw the effective area against true energy: exposure divided by livetime.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def plot_effective_area(
     check_kind(dataset, MapDataset, "a dataset of counts to draw")
     livetime = dataset.exposure.attrs.get("meta", {}).get("livetime")
     if livetime is None:
-        msg = f"dataset {dataset.name!r}: its livetime is not known, plot_exposure draws without it"
+        msg = f"dataset {dataset.name!r}: its livetime is not known; plot_exposure does not need it"
         raise InputError(msg)
     factor = 1e-4 / u.Quantity(livetime).to_value("s")
     return _plot_exposure(dataset, ax, position, factor, "Effective area", "m2")
@@ -94,7 +94,7 @@ def plot_psf_containment(
     position: SkyCoord | None = None,
     fractions: Sequence[float] = (0.68, 0.95),
 ) -> Axes:
-    """Draw the radius that contains some share of a point source, by energy.
+    """Draw the containment radius of a point source against energy.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def plot_psf_containment(
     position : `~astropy.coordinates.SkyCoord`, optional
         By default the centre of the maps.
     fractions : sequence of float
-        Shares.
+        Containment fractions.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def plot_psf_containment(
 def plot_energy_dispersion(
     dataset: MapDataset, ax: Axes | None = None, position: SkyCoord | None = None
 ) -> Axes:
-    """Draw the probability of a reconstructed energy, by true energy.
+    """Draw the probability of reconstructed energies against true energy.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def plot_energy_dispersion(
 
 
 def _position(seen: Observation, position: SkyCoord | None, frame: str) -> tuple[float, float]:
-    """Longitude and latitude in deg in a frame."""
+    """Return longitude and latitude in deg in a frame."""
     if position is None:
         lon, lat = rotate(*seen.grid.center, seen.grid.frame, frame)
     else:
@@ -174,7 +174,7 @@ def _position(seen: Observation, position: SkyCoord | None, frame: str) -> tuple
 
 
 def _exposure_at(seen: Observation, position: SkyCoord | None) -> Array:
-    """Exposure in cm2 s of the pixel at a position, by true energy."""
+    """Return the exposure in cm2 s of the pixel at a position, per true energy."""
     x, y = seen.grid.to_pixel(*_position(seen, position, seen.grid.frame))
     column, row = round(float(x)), round(float(y))
     if not (0 <= row < seen.grid.shape[0] and 0 <= column < seen.grid.shape[1]):

@@ -35,7 +35,7 @@ NAMES = {
 
 
 def sums_of(datasets: Drawn) -> Sums:
-    """Sums of datasets, where they are not sums already."""
+    """Return the sums of datasets, if they are not sums already."""
     return datasets if isinstance(datasets, Sums) else sum_up(datasets)
 
 
@@ -56,17 +56,17 @@ def plot_map(
     Parameters
     ----------
     values : array of shape (lat, lon)
-        Not drawn where nan.
+        NaN values are not drawn.
     grid : `WcsGrid`
-        Its pixels.
+        Pixels of the image.
     ax : `matplotlib.axes.Axes`, optional
         By default those of a new figure; plain axes are replaced by celestial ones.
     label, title : str
-        Of the colour bar, with the unit; and of the axes.
+        Label of the colour bar, with the unit; title of the axes.
     limits : tuple of float, optional
         Lowest and highest value of the colours.
     diverging : bool
-        Whether there is a middle, with colours to both sides of it.
+        Whether to use a diverging colour map.
     add_cbar : bool
         Whether to draw a colour bar.
     **kwargs
@@ -75,7 +75,7 @@ def plot_map(
     ax = sky_axes(ax, grid.wcs)
     low, high = limits if limits is not None else (None, None)
     colours = {"vmin": low, "vmax": high, "cmap": DIVERGING if diverging else SEQUENTIAL}
-    if "norm" in kwargs:  # which has limits of its own
+    if "norm" in kwargs:  # it has its own limits
         del colours["vmin"], colours["vmax"]
     style = {"origin": "lower", "interpolation": "nearest", **colours, **kwargs}
     shown = ax.imshow(values, **style)
@@ -86,7 +86,7 @@ def plot_map(
         title=title, xlabel=f"{NAMES.get(lon, lon)} [deg]", ylabel=f"{NAMES.get(lat, lat)} [deg]"
     )
     coords: Any = ax.coords  # type: ignore[attr-defined]
-    for axis in coords:  # degrees with decimals, as in models
+    for axis in coords:  # decimal degrees, as in models
         axis.set_format_unit("deg", decimal=True)
         axis.set_ticks(number=5)
         axis.set_ticklabel(exclude_overlapping=True)
@@ -99,7 +99,7 @@ def plot_counts_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
     ax : `matplotlib.axes.Axes`, optional
         See `plot_map`.
     """
@@ -111,12 +111,12 @@ def plot_counts_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
 
 
 def plot_model_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
-    """Draw the predicted counts within the masks, summed over energy, in the colours of the counts.
+    """Draw the predicted counts within the masks, summed over energy, on the colour scale of the counts.
 
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
     ax : `matplotlib.axes.Axes`, optional
         See `plot_map`.
     """
@@ -133,7 +133,7 @@ def plot_residuals_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
     ax : `matplotlib.axes.Axes`, optional
         See `plot_map`.
     """
@@ -147,12 +147,12 @@ def plot_residuals_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
 
 
 def plot_significance_map(datasets: Drawn, ax: Axes | None = None) -> Axes:
-    """Draw the residuals in standard deviations, in squares of 3 × 3 pixels.
+    """Draw the residuals in standard deviations, smoothed over squares of 3 × 3 pixels.
 
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
     ax : `matplotlib.axes.Axes`, optional
         See `plot_map`.
     """

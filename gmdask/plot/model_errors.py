@@ -26,14 +26,14 @@ def plot_spatial_error(
     kwargs_position: Mapping[str, Any] | None = None,
     kwargs_extension: Mapping[str, Any] | None = None,
 ) -> Axes:
-    """Draw the errors of a spatial model on a map; those that are not known are left out.
+    """Draw the errors of a spatial model on a map; unknown ones are left out.
 
     Parameters
     ----------
     model : `SpatialModel`
-        With a position.
+        A model with a position.
     ax : `matplotlib.axes.Axes`, optional
-        Celestial axes, such as those of a map of counts; by default of a new map around the model.
+        Celestial axes, e.g. of a counts map; by default those of a new map around the model.
     which : {"position", "extension", "all"} or list of these
     size_factor : float
         Factor on the extension; see `SpatialModel.to_region`.
@@ -45,7 +45,7 @@ def plot_spatial_error(
     Raises
     ------
     InputError
-        If the model has no position, or there is no such error.
+        If the model has no position, or the kind of error is unknown.
     """
     chosen = {which} if isinstance(which, str) else set(which)
     if not chosen or not chosen <= set(ERRORS):
@@ -63,12 +63,12 @@ def plot_spatial_error(
 
 
 def plot_position_error(model: SpatialModel, ax: Axes | None = None, **kwargs: Any) -> Axes:
-    """Mark the position of a spatial model, with the ellipse that holds it with 95 % probability.
+    """Mark the position of a spatial model, with the ellipse that contains it with 95 % probability.
 
     Parameters
     ----------
     model : `SpatialModel`
-        With a position.
+        A model with a position.
     ax : `matplotlib.axes.Axes`, optional
         See `plot_spatial_error`.
     **kwargs

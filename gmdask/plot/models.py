@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 N_PIXELS = 101
-MAX_SIDE = 150.0  # deg, of a tangential map
+MAX_SIDE = 150.0  # deg; largest size of a tangential map
 
 
 def plot_spatial_model(
@@ -53,20 +53,20 @@ def plot_spatial_model(
     Parameters
     ----------
     model : `SpatialModel`
-        With a position and an extension.
+        A model with a position and an extension.
     ax : `matplotlib.axes.Axes`, optional
         See `plot_map`.
     width : Quantity or float, optional
-        Side of the map, a number in deg; by default that of all of the model.
+        Side length of the map (a number is in deg); by default that of the whole model.
     energy : Quantity, optional
-        At which a model is drawn that depends on it.
+        Energy at which an energy-dependent model is drawn.
     **kwargs
         Passed to matplotlib's ``imshow``.
 
     Raises
     ------
     InputError
-        If the model is a point or has no position, or the width is not positive.
+        If the model is a point source or has no position, or the width is not positive.
     """
     check_kind(model, SpatialModel, "a spatial model to draw")
     grid = _grid_of(model, width)
@@ -86,12 +86,12 @@ def plot_spatial_grid(
     ncols: int = 3,
     **kwargs: Any,
 ) -> Figure:
-    """Draw a map of a model that depends on energy at each of some energies.
+    """Draw maps of an energy-dependent model at several energies.
 
     Parameters
     ----------
     model : `SpatialModel`
-        A template, or another one with a position and an extension.
+        A template, or another model with a position and an extension.
     energy : Quantity of shape (n,), optional
         By default those of the template.
     figsize : tuple of float, optional
@@ -104,7 +104,7 @@ def plot_spatial_grid(
     Returns
     -------
     figure : `matplotlib.figure.Figure`
-        Not known to pyplot: nothing is left open.
+        It is not registered with pyplot, so that it need not be closed.
 
     Raises
     ------
@@ -115,10 +115,10 @@ def plot_spatial_grid(
     kind = type(model).__name__
     sky_map: Any = getattr(model, "map", None)
     if not model.is_energy_dependent:
-        msg = f"{kind} does not depend on energy: plot() draws it"
+        msg = f"{kind} does not depend on energy: use plot()"
         raise InputError(msg)
     if energy is None and sky_map is None:
-        msg = f"{kind} depends on energy: give energies to draw it at"
+        msg = f"{kind} depends on energy: give the energies at which to draw it"
         raise InputError(msg)
     if energy is None:
         axis = sky_map.axes[sky_map.axis_names.index("energy_true")]
@@ -137,10 +137,10 @@ def plot_spatial_grid(
 
 
 def _grid_of(model: SpatialModel, width: Any) -> WcsGrid:
-    """Pixels around the position of a model, of all of it or of a map of some width."""
+    """Return the pixels around the position of a model, for the whole model or for a given width."""
     position, radius = model.position, model.evaluation_radius(model.internal_values)
     if position is None or not radius:
-        msg = f"{type(model).__name__} is a point or has no position: there is no map of it"
+        msg = f"{type(model).__name__} is a point source or has no position: it cannot be drawn as a map"
         raise InputError(msg)
     try:
         side = 2.2 * radius if width is None else float(u.Quantity(width, "deg").value)
@@ -153,7 +153,7 @@ def _grid_of(model: SpatialModel, width: Any) -> WcsGrid:
 
 
 def axes_around(model: SpatialModel, ax: Axes | None) -> Axes:
-    """Celestial axes: those given, or those of a map around the position of a model.
+    """Return celestial axes: the given ones, or those of a map around the position of a model.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _drawn_on(grid: WcsGrid, ax: Axes | None) -> Axes:
 
 
 def _grid_around(position: SkyCoord, side: float, frame: str) -> WcsGrid:
-    """Pixels of a tangential map of so many deg, whose axes are of a frame that the position is in."""
+    """Return the pixels of a tangential map of a side length in deg, with axes in the frame of the position."""
     lon, lat = float(position.data.lon.deg), float(position.data.lat.deg)
     kind = ("GLON", "GLAT") if frame == "galactic" else ("RA--", "DEC-")
     middle = (N_PIXELS + 1) / 2
@@ -201,7 +201,7 @@ def plot_positions(models: Models, ax: Axes | None = None, **kwargs: Any) -> Axe
     ----------
     models : `Models`
     ax : `matplotlib.axes.Axes`, optional
-        Celestial axes, such as those of a map of counts; by default of a new map around the sources.
+        Celestial axes, e.g. of a counts map; by default those of a new map around the sources.
     **kwargs
         Passed to matplotlib's ``scatter``.
 
@@ -224,7 +224,7 @@ def plot_regions(
     kwargs_point: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Axes:
-    """Draw the outlines of sources on a map, and points where they are points.
+    """Draw the outlines of sources on a map, and markers for point sources.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def plot_regions(
 
 
 def _map_of(models: Models, ax: Axes | None) -> Axes:
-    """Celestial axes: those given, or those of a map that holds all sources."""
+    """Return celestial axes: the given ones, or those of a map that contains all sources."""
     check_kind(models, Models, "models to draw")
     places = models.positions
     if not len(places):
@@ -287,7 +287,7 @@ def plot_temporal_model(
     Raises
     ------
     InputError
-        If the range is no pair of times that increase.
+        If the range is not a pair of increasing times.
     """
     try:
         start, stop = time_range
@@ -298,7 +298,7 @@ def plot_temporal_model(
         msg = f"time_range is {time_range!r}, expected two Time"
         raise InputError(msg) from error
     if not isinstance(times, Time) or not days[-1] > days[0]:
-        msg = f"time_range is {time_range!r}, expected two Time that increase"
+        msg = f"time_range is {time_range!r}, expected two increasing Time"
         raise InputError(msg)
     ax = axes_of(ax)
     ax.plot(days, model(times).value, **{"color": MODEL, **kwargs})
@@ -318,17 +318,17 @@ def plot_phasogram(
     model : `TemplatePhaseCurveTemporalModel`
     ax : `matplotlib.axes.Axes`, optional
     n_points : int
-        Phases, the middles of as many bins from 0 to 1.
+        Number of phases, which are the centres of bins from 0 to 1.
     **kwargs
         Passed to matplotlib's ``plot``.
 
     Raises
     ------
     InputError
-        If the model has no phase, or there are no points.
+        If the model is not a phase curve, or there are no points.
     """
     if not isinstance(model, TemplatePhaseCurveTemporalModel):
-        msg = f"{type(model).__name__} is no phase curve: plot(time_range) draws it by time"
+        msg = f"{type(model).__name__} is not a phase curve: plot(time_range) draws it against time"
         raise InputError(msg)
     if n_points < 1:
         msg = f"n_points is {n_points}, expected at least 1"

@@ -1,4 +1,4 @@
-"""The report of a fit: one HTML file that needs nothing else."""
+"""The report of a fit: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["read_result", "write_report"]
 
 REPORT = "report.html"
 MAX_SEDS = 12
-MAX_MAPS = 3  # datasets with maps of their own: those the models fit worst
+MAX_MAPS = 3  # number of datasets with maps of their own: those with the highest statistic
 MAX_ROWS = 500
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }
@@ -50,19 +50,19 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; } img { max-width:
 
 
 def read_result(folder: str | Path) -> dict[str, Any]:
-    """Content of the ``result.json`` of a fit.
+    """Read the ``result.json`` of a fit.
 
     Parameters
     ----------
     folder : str or path
-        Output of ``gmdask fit``.
+        Output folder of ``gmdask fit``.
 
     Raises
     ------
     InputNotFoundError
-        If there is none.
+        If the file does not exist.
     InputError
-        If it is no result.
+        If it is not a result.
     """
     path = expanded(folder) / "result.json"
     content = load_json(read_bytes(path, "result of a fit that ended"), str(path))
@@ -85,19 +85,19 @@ def read_result(folder: str | Path) -> dict[str, Any]:
 def write_report(
     folder: str | Path, path: str | Path | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Write the report of a fit that ended.
+    """Write the report of a finished fit.
 
-    Where the store of the fit is gone, or is another one now, there are no maps, and the report says so.
+    If the store of the fit does not exist any more, or has changed, there are no maps, and the report says so.
 
     Parameters
     ----------
     folder : str or path
-        Output of ``gmdask fit``.
+        Output folder of ``gmdask fit``.
     path : str or path, optional
         The HTML file, by default ``report.html`` in the folder.
     overwrite : bool
-        Whether to replace a file that is there; the report in the folder is replaced in any case,
-        unless somebody changed it.
+        Whether to replace an existing file; the report in the folder is replaced in any case,
+        unless it was edited.
 
     Returns
     -------
@@ -106,17 +106,17 @@ def write_report(
     Raises
     ------
     InputError
-        If the file is not to be called ``.html``.
+        If the file does not end with ``.html``.
     InputNotFoundError
         If there is no result.
     StoreExistsError
-        If there is a file that may not be replaced.
+        If the file exists and may not be replaced.
     """
     folder = expanded(folder)
     own = OwnFiles(folder)
     target = folder / REPORT if path is None else expanded(path)
     if target.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{target}: a report is a file .html")
+        raise InputError(f"{target}: expected a name that ends with .html")
     is_ours = target.absolute() == (folder / REPORT).absolute() and own.owns(REPORT)
     if os.path.lexists(target) and not is_ours and not overwrite:
         msg = f"{target}: already exists (--overwrite replaces it)"
@@ -149,7 +149,7 @@ def write_report(
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """Table of texts; columns of numbers are to the right."""
+    """Return a table of texts; columns of numbers are aligned to the right."""
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     lines = []
     for row in rows[:MAX_ROWS]:
@@ -188,7 +188,7 @@ def _head(result: dict[str, Any]) -> str:
 
 
 def _parameters(result: dict[str, Any]) -> str:
-    """Free parameters, and the frozen ones to be unfolded."""
+    """Return the free parameters, and the frozen ones folded up."""
     free, frozen = [], []
     for row in result["parameters"]:
         value = row["name"], f"{row['value']:.6g}"
@@ -204,7 +204,7 @@ def _parameters(result: dict[str, Any]) -> str:
 
 
 def _spectra(models: Models, datasets: Datasets | str) -> str:
-    """Spectra of the sources, over the energies of the datasets where these are known."""
+    """Return the spectra of the sources, over the energies of the datasets if these are available."""
     names = [m.name for m in models if isinstance(m, SkyModel) and not m.spectral_model.is_counts]
     if not names:
         return "<p>There are no sources.</p>"
@@ -219,7 +219,7 @@ def _spectra(models: Models, datasets: Datasets | str) -> str:
 
 
 def _energy_bounds(datasets: Datasets | str) -> u.Quantity:
-    """Lowest and highest energy of the datasets; 0.1 to 100 TeV where they are not there."""
+    """Return the lowest and highest energy of the datasets; 0.1 to 100 TeV if they are not available."""
     if isinstance(datasets, str) or not len(datasets):
         return u.Quantity([0.1, 100], "TeV")
     low, high = datasets[:MAX_DATASETS].energy_ranges
@@ -227,7 +227,7 @@ def _energy_bounds(datasets: Datasets | str) -> u.Quantity:
 
 
 def _opened(result: dict[str, Any], models: Models) -> Datasets | str:
-    """The datasets that were fitted, or why they are not there."""
+    """Return the fitted datasets, or why they are not available."""
     try:
         store = Store.open(result["store"]["url"])
     except (GmdaskError, OSError) as error:
@@ -279,7 +279,7 @@ def _datasets(result: dict[str, Any]) -> str:
 
 def _passes(history: History) -> str:
     if not history.passes:
-        return "<p>Its events were not kept.</p>"
+        return "<p>The events of the fit were not kept.</p>"
     rows = []
     for p in history.passes:
         stat, edm = (

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_maps", "plot_residuals"]
 
-COLUMNS = 3  # of spectra
+COLUMNS = 3  # number of spectra per row
 F = TypeVar("F", bound=Any)
 
 
 def plot_residuals(datasets: Drawn) -> Figure:
-    """Draw counts, model and residuals: maps of those that are maps, and a spectrum of each other.
+    """Draw counts, model and residuals: maps for map datasets, and a spectrum for each of the others.
 
-    Sums over the first 24 maps at most, within their masks, see `sum_up`; the first 24 spectra at most.
+    The first 24 maps at most are summed within their masks (see `sum_up`); the first 24 spectra at most are drawn.
 
     Parameters
     ----------
     datasets : `Dataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
 
     Returns
     -------
     figure : `matplotlib.figure.Figure`
-        Not known to pyplot: nothing is left open.
+        It is not registered with pyplot, so that it need not be closed.
     """
     if isinstance(datasets, Sums):
         return _draw_sums(datasets, new_figure((14, 8)))
@@ -63,7 +63,7 @@ def plot_residuals(datasets: Drawn) -> Figure:
 
 
 def _draw_sums(sums: Sums, figure: F) -> F:
-    """Draw maps, spectrum and distribution of the residuals on a figure, or a part of one."""
+    """Draw maps, spectrum and distribution of the residuals on a figure or subfigure."""
     layout = figure.add_gridspec(2, 3)
     maps = (plot_counts_map, plot_model_map, plot_significance_map)
     for column, draw in enumerate(maps):
@@ -75,7 +75,7 @@ def _draw_sums(sums: Sums, figure: F) -> F:
 
 
 def _draw_spectra(spectra: list[Dataset], n_all: int, figure: Any) -> None:
-    """Draw each spectrum with its residuals on a figure, or a part of one."""
+    """Draw each spectrum with its residuals on a figure or subfigure."""
     n_columns = min(len(spectra), COLUMNS)
     layout = figure.add_gridspec(-(-len(spectra) // n_columns), n_columns)
     for k, spectrum in enumerate(spectra):
@@ -87,7 +87,7 @@ def _draw_spectra(spectra: list[Dataset], n_all: int, figure: Any) -> None:
 
 
 def draw_maps(sums: Sums, size: tuple[float, float]) -> Figure:
-    """Draw maps of counts, model and residuals beside each other.
+    """Draw maps of counts, model and residuals side by side.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 NAMES = {"dnde": "dN/dE", "e2dnde": "E² dN/dE", "flux": "Flux", "eflux": "Energy flux"}
 N_POINTS = 200
-TINY = 1e-6  # of the highest E² dN/dE: what lies below would press the rest of the curve flat
+TINY = 1e-6  # values below this fraction of the highest E² dN/dE are not drawn
 
 
 def plot_spectral_model(
@@ -49,7 +49,7 @@ def plot_spectral_model(
 ) -> Axes:
     """Draw a spectral model, with its 1 σ butterfly.
 
-    It is not drawn where ``E² dN/dE`` is below a millionth of its highest value.
+    Energies at which ``E² dN/dE`` is below a millionth of its highest value are left out.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def plot_spectral_model(
         Lowest and highest energy.
     ax : `matplotlib.axes.Axes`, optional
     covariance : `Covariance`, optional
-        Of its parameters, and maybe others; without it there is no butterfly.
+        Covariance of its parameters, and possibly others; without it there is no butterfly.
     sed_type : {"e2dnde", "dnde"}
     energy_power : float
-        Power of the energy in TeV that it is multiplied with.
+        Power of the energy in TeV by which it is multiplied.
     label, color : str
     **kwargs
         Passed to matplotlib's ``plot``.
@@ -69,7 +69,7 @@ def plot_spectral_model(
     Raises
     ------
     InputError
-        If the type is another one, or the bounds are no energies.
+        If the type is unknown, or the bounds are not energies.
     """
     ax = axes_of(ax)
     energy, y, error = _curve(model, energy_bounds, covariance, sed_type, energy_power)
@@ -103,7 +103,7 @@ def plot_spectral_error(
     Raises
     ------
     InputError
-        If the type is another one, or the bounds are no energies.
+        If the type is unknown, or the bounds are not energies.
     """
     ax = axes_of(ax)
     energy, y, error = _curve(model, energy_bounds, covariance, sed_type, energy_power)
@@ -128,7 +128,7 @@ def plot_sed(
     models : `Models` or `SkyModel`
         The global models, whose covariance gives the butterfly; or one source.
     source : str
-        Which of the models. After a single source, its flux points may stand here.
+        Name of the source. If a single source is given, its flux points may be given here.
     energy_bounds : Quantity, optional
         Lowest and highest energy; by default those of the points, or 0.1 to 100 TeV.
     ax : `matplotlib.axes.Axes`, optional
@@ -139,7 +139,7 @@ def plot_sed(
     Raises
     ------
     InputError
-        If `models` is something else, or no source of them is named.
+        If `models` is something else, or does not contain the source.
     """
     model, covariance = _source(models, source)
     if isinstance(models, SkyModel) and source is not None and not isinstance(source, str):
@@ -174,18 +174,18 @@ def plot_flux_points(
     Parameters
     ----------
     points : `FluxPoints` or `~astropy.table.Table`
-        Or a table in the form that GADF gives to flux points of this type.
+        Or a table in the GADF format of flux points of this type.
     ax : `matplotlib.axes.Axes`, optional
     sed_type : {"e2dnde", "dnde", "flux", "eflux"}
     energy_power : float
-        Power of the energy in TeV that they are multiplied with.
+        Power of the energy in TeV by which they are multiplied.
     **kwargs
         Passed to matplotlib's ``errorbar``, such as color and label.
 
     Raises
     ------
     InputError
-        If the type is another one, or the table lacks it.
+        If the type is unknown, or the table does not contain it.
     """
     check_sed_type(sed_type, tuple(SED_UNITS))
     table, ax = _table(points, sed_type), axes_of(ax)
@@ -202,7 +202,7 @@ def plot_flux_points(
 def plot_light_curve(
     curve: Any, ax: Axes | None = None, sed_type: str = "flux", **kwargs: Any
 ) -> Axes:
-    """Draw a flux by time, one colour per range of energy; upper limits as arrows.
+    """Draw a flux against time, with one colour per energy range, and upper limits as arrows.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def plot_light_curve(
     Raises
     ------
     InputError
-        If the type is another one, or the table lacks it.
+        If the type is unknown, or the table does not contain it.
     """
     check_sed_type(sed_type, tuple(SED_UNITS))
     table, ax = _table(curve, sed_type), axes_of(ax)
@@ -244,7 +244,7 @@ def plot_light_curve(
 
 
 def _source(models: Any, source: Any) -> tuple[SkyModel, Covariance | None]:
-    """A source, and the covariance there is of it."""
+    """Return a source, and its covariance if there is one."""
     if isinstance(models, SkyModel):
         return models, models.covariance
     if not isinstance(models, Models):
@@ -268,7 +268,7 @@ def _curve(
     sed_type: str,
     energy_power: float,
 ) -> tuple[Array, Array, Array]:
-    """Energies in TeV, and the model with its error there; nan where it is too small to be drawn."""
+    """Return energies in TeV, and the model with its error; NaN where it is too small to be drawn."""
     check_sed_type(sed_type, ("e2dnde", "dnde"))
     try:
         low, high = (float(e) for e in u.Quantity(energy_bounds).to_value("TeV"))
@@ -276,7 +276,7 @@ def _curve(
         msg = f"energy_bounds is {energy_bounds!r}, expected the lowest and the highest energy"
         raise InputError(msg) from problem
     if not 0 < low < high < np.inf:
-        msg = f"energy_bounds is {energy_bounds!r}, expected two positive energies that increase"
+        msg = f"energy_bounds is {energy_bounds!r}, expected two positive increasing energies"
         raise InputError(msg)
     energy = np.geomspace(low, high, N_POINTS)
     y, error = _with_error(model, energy, covariance)
@@ -295,7 +295,7 @@ def _draw_band(ax: Axes, energy: Array, y: Array, error: Array, color: str, **kw
 def _with_error(
     model: SpectralModel, energy: Array, covariance: Covariance | None
 ) -> tuple[Array, Array]:
-    """Value of a model and its standard deviation, in its own unit."""
+    """Return the value of a model and its standard deviation, in its own unit."""
     values = model.internal_values.tolist()
     if covariance is None:
         return model.evaluate(energy, *values), np.zeros(len(energy))
@@ -309,7 +309,7 @@ def _with_error(
 
 
 def check_sed_type(sed_type: str, known: tuple[str, ...]) -> None:
-    """Refuse a type of flux that is not among those known."""
+    """Raise an error for an unknown type of flux."""
     if sed_type not in known:
         msg = f"sed_type {sed_type!r}, expected one of {', '.join(known)}"
         raise InputError(msg)
@@ -324,7 +324,7 @@ def _table(points: Any, sed_type: str) -> Table:
 
 
 def _found(table: Table, sed_type: str) -> dict[str, Array]:
-    """Value, errors to both sides, and upper limit; nan where there is none."""
+    """Return value, lower and upper errors, and upper limit; NaN if missing."""
     unit = SED_UNITS[sed_type]
 
     def column(name: str) -> Array:
@@ -364,7 +364,7 @@ def _draw_points(
 
 
 def _line(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Options of a line with their long names: "c" and "color" are the same."""
+    """Return options of a line with their long names: "c" and "color" are the same."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
@@ -372,7 +372,7 @@ def _line(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mjd(column: Any) -> Array:
-    """Times in days."""
+    """Return times in days."""
     if isinstance(column, Time):
         return np.asarray(column.mjd)
     return np.asarray(u.Quantity(column, column.unit or "d").to_value("d"))

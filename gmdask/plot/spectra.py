@@ -1,4 +1,4 @@
-"""Counts spectra, and how residuals are distributed."""
+"""Counts spectra, and the distribution of residuals."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["plot_counts_spectrum", "plot_residuals_histogram", "plot_residuals_s
 def plot_counts_spectrum(
     datasets: Drawn, ax: Axes | None = None, residuals: Axes | None = None
 ) -> Axes:
-    """Draw counts and predicted counts by energy, with the residuals below.
+    """Draw counts and predicted counts against energy, with the residuals below.
 
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set; those that have the energies of the first are drawn.
+        Datasets with models; those with the energies of the first are drawn.
     ax : `matplotlib.axes.Axes`, optional
-        For the counts; by default those of a new figure, with others for the residuals.
+        Axes of the counts; by default those of a new figure, with further axes for the residuals.
     residuals : `matplotlib.axes.Axes`, optional
-        For the residuals, which are not drawn if only `ax` is given.
+        Axes of the residuals, which are not drawn if only `ax` is given.
     """
     sums = sums_of(datasets)
     if ax is None:
@@ -55,12 +55,12 @@ def plot_counts_spectrum(
 
 
 def plot_residuals_spectrum(datasets: Drawn, ax: Axes | None = None) -> Axes:
-    """Draw the residuals by energy, in standard deviations.
+    """Draw the residuals against energy, in standard deviations.
 
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
     ax : `matplotlib.axes.Axes`, optional
     """
     sums, ax = sums_of(datasets), axes_of(ax)
@@ -82,12 +82,12 @@ def plot_residuals_spectrum(datasets: Drawn, ax: Axes | None = None) -> Axes:
 
 
 def plot_residuals_histogram(datasets: Drawn, ax: Axes | None = None) -> Axes:
-    """Draw how the residuals of squares of 3 × 3 pixels are distributed.
+    """Draw the distribution of the residuals in squares of 3 × 3 pixels.
 
     Parameters
     ----------
     datasets : `MapDataset`, `Datasets` or `Sums`
-        With models set.
+        Datasets with models.
     ax : `matplotlib.axes.Axes`, optional
     """
     sums: Sums = sums_of(datasets)

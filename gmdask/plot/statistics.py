@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_contour", "plot_correlation", "plot_profile", "plot_surface"]
 
 MAX_PARAMETERS = 30
-NUMBERS = 12  # up to which each element is written out
+NUMBERS = 12  # largest number of parameters for which each element is printed
 
 
 def plot_correlation(covariance: Covariance, ax: Axes | None = None) -> Axes:
@@ -52,15 +52,15 @@ def plot_correlation(covariance: Covariance, ax: Axes | None = None) -> Axes:
 
 
 def plot_profile(profile: Mapping[str, Any], ax: Axes | None = None, *, unit: str = "") -> Axes:
-    """Draw how the statistic rises from its minimum with one parameter.
+    """Draw the rise of the statistic from its minimum against one parameter.
 
     Parameters
     ----------
     profile : mapping
-        Of `Fit.stat_profile`: ``"<parameter>_scan"`` and ``"stat_scan"``.
+        Result of `Fit.stat_profile`: ``"<parameter>_scan"`` and ``"stat_scan"``.
     ax : `matplotlib.axes.Axes`, optional
     unit : str
-        Of the parameter.
+        Unit of the parameter.
 
     Raises
     ------
@@ -85,16 +85,16 @@ def plot_profile(profile: Mapping[str, Any], ax: Axes | None = None, *, unit: st
 def plot_surface(
     surface: Mapping[str, Any], ax: Axes | None = None, *, units: tuple[str, str] = ("", "")
 ) -> Axes:
-    """Draw how the statistic rises from its minimum with two parameters.
+    """Draw the rise of the statistic from its minimum against two parameters.
 
     Parameters
     ----------
     surface : mapping
-        Of `Fit.stat_surface`: ``"<parameter>_scan"`` of both, and ``"stat_scan"`` with the first
+        Result of `Fit.stat_surface`: ``"<parameter>_scan"`` of both, and ``"stat_scan"`` with the first
         parameter along its first axis.
     ax : `matplotlib.axes.Axes`, optional
     units : tuple of str
-        Of the two parameters.
+        Units of the two parameters.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def plot_surface(
     color_bar(ax, shown, "statistic above its minimum")
     levels = [
         level for level in (2.30, 6.18, 11.83) if level < np.nanmax(rise)
-    ]  # 1, 2, 3 sigma of two
+    ]  # 1, 2, 3 sigma for two parameters
     if levels and min(rise.shape) > 1:
         ax.contour(x, y, rise, levels=levels, colors="white", linewidths=1)
     ax.set(xlabel=_with_unit(names[0], units[0]), ylabel=_with_unit(names[1], units[1]))
@@ -126,17 +126,17 @@ def plot_contour(
     best: tuple[float, float] | None = None,
     label: str | None = None,
 ) -> Axes:
-    """Draw a contour of the statistic over two parameters; several calls draw into the same axes.
+    """Draw a contour of the statistic in two parameters; several can be drawn on the same axes.
 
     Parameters
     ----------
     contour : mapping
-        Of `Fit.stat_contour`: the two parameters, ``"<parameter>"`` or ``"<parameter>_scan"``, around it.
+        Result of `Fit.stat_contour`: values of the two parameters, ``"<parameter>"`` or ``"<parameter>_scan"``.
     ax : `matplotlib.axes.Axes`, optional
     units : tuple of str
-        Of the two parameters.
+        Units of the two parameters.
     best : tuple of float, optional
-        Where the minimum is.
+        Position of the minimum.
     label : str, optional
 
     Raises
@@ -165,7 +165,7 @@ def plot_contour(
 
 
 def _scanned(scan: Mapping[str, Any], number: int) -> list[str]:
-    """Names of the parameters of a scan."""
+    """Return the names of the parameters of a scan."""
     found = [
         key.removesuffix("_scan") for key in scan if key.endswith("_scan") and key != "stat_scan"
     ]

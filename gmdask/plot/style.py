@@ -1,4 +1,4 @@
-"""Colours and axes that all figures have in common."""
+"""Colours and axes common to all figures."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__ = [
     "sky_axes",
 ]
 
-# Okabe and Ito's, which people with any kind of colour vision tell apart
+# Okabe and Ito's palette, which is distinguishable with any kind of colour vision
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 DATA, MODEL = PALETTE[:2]
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
 
 def new_figure(size: tuple[float, float] = (6.4, 4.8)) -> Figure:
-    """Figure that pyplot does not know, so that nothing is left open.
+    """Create a figure that is not registered with pyplot, so that it need not be closed.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def new_figure(size: tuple[float, float] = (6.4, 4.8)) -> Figure:
 
 
 def axes_of(ax: Axes | None, **options: Any) -> Axes:
-    """Axes to draw on: those given, or those of a new figure of pyplot.
+    """Return axes to draw on: the given ones, or those of a new pyplot figure.
 
     Parameters
     ----------
     ax : `matplotlib.axes.Axes`, optional
-        Where they are given, pyplot is not touched.
+        If they are given, pyplot is not used.
     **options
         Passed to ``add_subplot``.
     """
@@ -69,7 +69,7 @@ def axes_of(ax: Axes | None, **options: Any) -> Axes:
 
 
 def sky_axes(ax: Axes | None, wcs: WCS) -> Axes:
-    """Axes with a WCS; plain ones that are given are replaced by such in the same place.
+    """Return axes with a WCS; plain axes are replaced by such axes in the same place.
 
     Parameters
     ----------
@@ -104,37 +104,37 @@ def _checked(ax: Axes) -> Axes:
 
 
 def scale_of(*values: Any) -> str:
-    """Scale of an axis: logarithmic, where there is anything above zero to draw on it.
+    """Return the scale of an axis: logarithmic, if any value is positive.
 
     Parameters
     ----------
     *values : array
-        What is drawn.
+        Values to draw.
     """
     return "log" if any((value > 0).any() for value in values) else "linear"
 
 
 def color_bar(ax: Axes, shown: Any, label: str) -> None:
-    """Put a colour bar as high as the axes beside them.
+    """Draw a colour bar beside the axes, of the same height.
 
     Parameters
     ----------
     ax : `matplotlib.axes.Axes`
     shown : `matplotlib.cm.ScalarMappable`
     label : str
-        What is shown, with its unit.
+        Label with the unit.
     """
     ax.figure.colorbar(shown, ax=ax, label=label, fraction=0.046, pad=0.03)
 
 
 def png_tag(figure: Figure, text: str, dpi: float) -> str:
-    """Figure as an element of HTML that holds the whole picture.
+    """Return a figure as an HTML element that contains the whole image.
 
     Parameters
     ----------
     figure : `matplotlib.figure.Figure`
     text : str
-        What it shows, for those who cannot see it.
+        Alternative text.
     dpi : float
     """
     content = BytesIO()

@@ -1,4 +1,4 @@
-"""Counts and model summed over datasets, which figures are drawn of."""
+"""Counts and model summed over datasets, for figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["MAX_DATASETS", "SMOOTH", "Sums", "datasets_of", "significance", "sum
 Array = NDArray[np.float64]
 
 MAX_DATASETS = 24
-MAX_PIXELS = 4000  # per side
+MAX_PIXELS = 4000  # largest number of pixels per side
 SMOOTH = 3  # pixels
 
 
@@ -34,18 +34,18 @@ class Sums(NamedTuple):
     counts, npred : array of shape (lat, lon)
         Summed over energy, within the masks.
     mask : boolean array of shape (lat, lon)
-        Pixels that are in the mask of a dataset at any energy.
+        Pixels inside the mask of any dataset at any energy.
     energy : array of shape (energy + 1,)
         Edges of the energies, in `unit`.
     unit : str
     spectrum_counts, spectrum_npred : array of shape (energy,)
         Summed over pixels, within the masks.
     names : tuple of str
-        Datasets that are summed.
+        Datasets that were summed.
     n_all : int
-        How many there were.
+        Number of all datasets.
     n_spectra : int
-        How many share the energies of the first, and are in the spectra.
+        Number of datasets with the energies of the first, which are in the spectra.
     """
 
     grid: WcsGrid
@@ -62,7 +62,7 @@ class Sums(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What is summed, for a heading."""
+        """Description of the datasets, for a title."""
         if self.n_all == 1:
             return self.names[0]
         n = len(self.names)
@@ -72,17 +72,17 @@ class Sums(NamedTuple):
 def sum_up(datasets: Dataset | Iterable[Dataset]) -> Sums:
     """Sum counts and model over datasets that have counts, the first 24 at most, within their masks.
 
-    The content of a pixel goes to the pixel of a common grid its centre falls in.
+    The content of a pixel is added to the pixel of a common grid that contains its centre.
 
     Parameters
     ----------
     datasets : `MapDataset` or `Datasets`
-        With models set.
+        Datasets with models.
 
     Raises
     ------
     InputError
-        If there are none.
+        If there are no datasets.
     """
     everything = [dataset for dataset in datasets_of(datasets) if isinstance(dataset, MapDataset)]
     if not everything:
@@ -129,7 +129,7 @@ def datasets_of(given: Dataset | Iterable[Dataset]) -> list[Dataset]:
 
 
 def significance(sums: Sums) -> Array:
-    """Residual in standard deviations, in squares of 3 × 3 pixels; nan where nothing is expected.
+    """Return residuals in standard deviations, in squares of 3 × 3 pixels; NaN without predicted counts.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def significance(sums: Sums) -> Array:
 
 
 def _common_grid(datasets: list[MapDataset]) -> WcsGrid:
-    """Grid with the pixels of the first dataset that holds all of them."""
+    """Return a grid with the pixels of the first dataset that contains all datasets."""
     first = datasets[0]
     own = WcsGrid(first.cube.attrs["wcs"], first.counts.shape[-2:])
     limits = []

@@ -1,4 +1,4 @@
-"""How the statistic rises with the flux, by energy."""
+"""The rise of the statistic with the flux, against energy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["plot_ts_profiles"]
 Array = NDArray[np.float64]
 
 N_FLUXES = 500
-DEPTH = 4.0  # rise of the statistic that is drawn
+DEPTH = 4.0  # largest rise of the statistic that is drawn
 
 
 def plot_ts_profiles(
@@ -31,30 +31,30 @@ def plot_ts_profiles(
     add_cbar: bool = True,
     **kwargs: Any,
 ) -> Axes:
-    """Draw how far the statistic is above its minimum, by energy and flux, up to a difference of 4.
+    """Draw the difference of the statistic to its minimum, up to 4, against energy and flux.
 
-    Between the norms of the scan the signed root of the difference is linear.
+    Between the norms of the scan the signed square root of the difference is linear.
 
     Parameters
     ----------
     points : `FluxPoints`
-        Estimated with "scan".
+        Flux points estimated with "scan".
     ax : `matplotlib.axes.Axes`, optional
     sed_type : {"dnde", "e2dnde", "flux", "eflux"}
     add_cbar : bool
-        Whether there is a colour bar.
+        Whether to draw a colour bar.
     **kwargs
         Passed to matplotlib's ``pcolormesh``.
 
     Raises
     ------
     InputError
-        If there is no scan, or the type is another one.
+        If there is no scan, or the type is unknown.
     """
     check_sed_type(sed_type, tuple(SED_UNITS))
     table = points.to_table()
     if "stat_scan" not in table.colnames:
-        msg = "the flux points hold no scan of the statistic: estimate them with selection_optional 'scan'"
+        msg = "the flux points contain no scan of the statistic: estimate them with selection_optional 'scan'"
         raise InputError(msg)
     unit = SED_UNITS[sed_type]
     if sed_type == "e2dnde":
@@ -84,7 +84,7 @@ def plot_ts_profiles(
 
 
 def _rise(at: Array, norms: Array, stats: Array, best: float, least: float) -> Array:
-    """Difference of the statistic to its minimum at norms; NaN beyond the scan."""
+    """Return the difference of the statistic to its minimum at norms; NaN beyond the scan."""
     root = np.sign(norms - best) * np.sqrt(np.maximum(stats - least, 0.0))
     order = np.argsort(norms)
     found: Array = np.interp(at, norms[order], root[order], left=np.nan, right=np.nan) ** 2

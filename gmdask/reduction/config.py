@@ -36,7 +36,7 @@ class ReductionConfig:
     Attributes
     ----------
     file : str
-        To begin messages with.
+        Text with which messages begin.
     observations : dict
         Which observations; paths are absolute.
     datasets : dict
@@ -64,7 +64,7 @@ def read_config(path: str | Path) -> ReductionConfig:
     Raises
     ------
     InputNotFoundError
-        If there is no such file.
+        If the file does not exist.
     InputError
         Naming file, key and what is expected.
     """

@@ -98,7 +98,7 @@ def reduce(
         Cluster to reduce on, one observation per task; by default this process. Workers read the
         files of events under the same names.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as observations are done.
+        Receives a `DatasetsProgress` as observations are done.
 
     Returns
     -------

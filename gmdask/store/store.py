@@ -120,7 +120,7 @@ class Store(KnownAttributes):
         Raises
         ------
         StoreNotFoundError
-            If there is no store.
+            If the store does not exist.
         CorruptStoreError
             If the newest commit is damaged.
         """
@@ -378,7 +378,7 @@ def verify_store(url: str | os.PathLike[str]) -> list[Problem]:
     Raises
     ------
     StoreNotFoundError
-        If there is no store.
+        If the store does not exist.
     """
     files = files_at(url)
     if not commit_numbers(files) and not lost_commit(files):

@@ -47,7 +47,9 @@ def test_stack_and_cutout(store, tmp_path):
     run_1 = gm.Datasets.read(store)["run-1"]
     assert float(found.counts.sum()) == float(run_1.counts.where(run_1.mask_safe, 0).sum())
     assert_told(run("stack", store, "sum.zarr", cwd=tmp_path), 1, "a store with 1 dataset")
-    assert_told(run("stack", store, "other.zarr", cwd=tmp_path), 1, "the pixels are not the same")
+    assert_told(
+        run("stack", store, "other.zarr", cwd=tmp_path), 1, "the pixels are neither the same"
+    )
     assert not (tmp_path / "other.zarr").exists()
     where = ("--lon", 83.6, "--lat", 22, "--width", 1)
     done = run("cutout", store, "cut.zarr", *where, "--cluster", "local", "--workers", 1, cwd=tmp_path)  # fmt: skip

@@ -71,7 +71,7 @@ def test_append_extend_remove():
     datasets.remove(datasets["d"])
     assert datasets.names == ["a", "c", "e"]
     assert [datasets[name].name for name in datasets.names] == datasets.names
-    with pytest.raises(UnknownNameError, match="another one than that of this name"):
+    with pytest.raises(UnknownNameError, match="is not the one of this name"):
         datasets.remove(made("c")[0])
     with pytest.raises(InputError, match="expected datasets, got 'f'"):
         datasets.append("f")

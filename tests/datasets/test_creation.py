@@ -115,7 +115,7 @@ def test_spectrum_from_arrays():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"exposure": np.ones((4, 10, 10))}, r"'exposure' has shape \(4, 10, 10\), expected is \(7"),
+        ({"exposure": np.ones((4, 10, 10))}, r"'exposure' has shape \(4, 10, 10\), expected \(7"),
         ({"background": np.ones((4, 10, 9))}, "'background' has shape"),
         ({"counts": np.full((4, 10, 10), np.nan)}, "counts is not finite inside the mask"),
         ({"energy": [1, 2, 3]}, "axis 'energy' is .*, expected edges with a unit"),

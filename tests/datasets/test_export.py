@@ -152,7 +152,7 @@ def test_refused(datasets, tmp_path):
     counts._geom = HpxGeom.__new__(HpxGeom)
     sky = MapDataset(name="all")
     sky.counts = counts
-    with pytest.raises(InputError, match=r"'all' of Gammapy: counts is on HEALPix pixels"):
+    with pytest.raises(InputError, match=r"'all' of Gammapy: counts has HEALPix pixels"):
         gm.from_gammapy(sky)
     with pytest.raises(InputError, match="is a MapDatasetOnOff, expected one of MapDataset"):
         gm.from_gammapy(MapDatasetOnOff(name="on-off"))

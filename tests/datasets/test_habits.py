@@ -137,9 +137,9 @@ def test_workers_make_the_mask(datasets, one_worker):
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (np.ones((4, 24, 24)), "mask_fit holds float64, expected True"),
+        (np.ones((4, 24, 24)), "mask_fit has the type float64, expected booleans"),
         (np.ones((3, 24, 24), bool), r"shape \(3, 24, 24\), expected \(4, 24, 24\)"),
-        ("yes", "mask_fit holds"),
+        ("yes", "mask_fit has the type"),
     ],
 )
 def test_masks_that_are_none(datasets, mask, words):
@@ -174,7 +174,7 @@ def test_a_dataset_as_a_file(datasets, tmp_path, name):
     again = gm.MapDataset.read(path)
     assert_equal(again.cube, datasets[0].open())
     assert gm.MapDataset.read(path, name="other").name == "other"
-    with pytest.raises(StoreExistsError, match=r"x\.fits.* exists already"):
+    with pytest.raises(StoreExistsError, match=r"x\.fits.* already exists"):
         datasets[1].write(path)
     datasets[1].write(path, overwrite=True)
     assert gm.MapDataset.read(path).name == "run-1"
@@ -208,7 +208,7 @@ def test_a_spectrum_as_a_file(datasets, tmp_path):
     assert_array_equal(theirs.counts.data, spectrum.counts.values)
     datasets[0].write(tmp_path / "m.fits")
     with pytest.raises(
-        InputError, match=r"m\.fits: holds a MapDataset, expected a SpectrumDataset"
+        InputError, match=r"m\.fits: contains a MapDataset, expected a SpectrumDataset"
     ):
         gm.SpectrumDataset.read(tmp_path / "m.fits")
 

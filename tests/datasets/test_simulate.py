@@ -205,7 +205,7 @@ def test_a_list_of_pointings(tmp_path):
 def test_a_file_of_true_models_is_not_written_over(config, tmp_path):
     url = tmp_path / "survey.zarr"
     truth_path(url).write_text("mine")
-    with pytest.raises(StoreExistsError, match=r"survey-truth\.yaml exists already"):
+    with pytest.raises(StoreExistsError, match=r"survey-truth\.yaml already exists"):
         simulate(config, url)
     assert [path.name for path in tmp_path.iterdir()] == ["survey-truth.yaml"]
     assert truth_path(url).read_text() == "mine"

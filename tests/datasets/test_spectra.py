@@ -276,9 +276,9 @@ def test_psf_in_reconstructed_energy_is_refused(shared):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        (CircleSkyRegion(CRAB.directional_offset_by(0 * u.deg, 1.95 * u.deg), 0.2 * u.deg), "not wholly inside"),
-        (CircleSkyRegion(CRAB.directional_offset_by(0 * u.deg, 30 * u.deg), 0.2 * u.deg), "holds no pixel"),
-        (PointSkyRegion(CRAB.directional_offset_by(0 * u.deg, 30 * u.deg)), "holds no pixel"),
+        (CircleSkyRegion(CRAB.directional_offset_by(0 * u.deg, 1.95 * u.deg), 0.2 * u.deg), "not completely inside"),
+        (CircleSkyRegion(CRAB.directional_offset_by(0 * u.deg, 30 * u.deg), 0.2 * u.deg), "contains no pixel"),
+        (PointSkyRegion(CRAB.directional_offset_by(0 * u.deg, 30 * u.deg)), "contains no pixel"),
         ("circle(83.6, 22.0, 0.1", "not a region"),
         (3.0, "not a region"),
     ],
@@ -292,7 +292,7 @@ def test_mask_that_cuts_a_region(pair):
     cube = pair[0].cube
     mask = xr.zeros_like(cube["mask_safe"]).load()
     mask[:, 40:] = True
-    with pytest.raises(InputError, match="mask is not the same in all pixels"):
+    with pytest.raises(InputError, match="mask varies between the pixels"):
         gm.MapDataset(cube.assign(mask_fit=mask)).to_spectrum_dataset(CIRCLE)
 
 

@@ -143,7 +143,7 @@ def test_operations_keep_them(own, other, models):
     ],
 )
 def test_sums_are_refused(own, operation):
-    with pytest.raises(InputError, match="of bins with weights has no meaning"):
+    with pytest.raises(InputError, match="is not defined for bins with weights"):
         operation(own)
 
 

@@ -557,5 +557,5 @@ def test_profiles_of_flux_points(with_models, axes) -> None:
         assert_allclose(inside[0], best - table["e2dnde_errn"][k], rtol=0.02)
     rendered(ax)
     points = gm.FluxPointsEstimator("crab", [0.5, 3, 20] * u.TeV).run(with_models, models)
-    with pytest.raises(InputError, match="hold no scan"):
+    with pytest.raises(InputError, match="contain no scan"):
         points.plot_ts_profiles(axes)

@@ -131,7 +131,7 @@ def test_maps_of_a_template_at_its_energies() -> None:
     titles = [ax.get_title() for ax in figure.axes if ax.images]
     assert titles == [f"{energy:.3g}" for energy in axis.center]
     figure.canvas.draw()
-    with pytest.raises(InputError, match=r"does not depend on energy: plot\(\) draws it"):
+    with pytest.raises(InputError, match=r"does not depend on energy: use plot\(\)"):
         gaussian(0).plot_grid()
 
 
@@ -152,7 +152,7 @@ def test_a_phasogram_is_gammapys(axes: Any, normalize: bool) -> None:
     assert axes.lines[0].get_color() == "k"
     with pytest.raises(InputError, match="n_points is 0"):
         model.plot_phasogram(axes, n_points=0)
-    with pytest.raises(InputError, match=r"plot\(time_range\) draws it by time"):
+    with pytest.raises(InputError, match=r"plot\(time_range\) draws it against time"):
         gm.plot.plot_phasogram(gm.models.ConstantTemporalModel(), axes)
 
 
@@ -229,7 +229,7 @@ def test_residuals_by_energy_that_cannot_be_drawn(pair: Any, axes: Any) -> None:
     with pytest.raises(InputError, match="residuals of method 'ratio'"):
         pair[0].plot_residuals_spectral(axes, method="ratio")
     far = CircleSkyRegion(SkyCoord(10, 10, unit="deg"), 0.4 * u.deg)
-    with pytest.raises(InputError, match="holds no pixel of dataset"):
+    with pytest.raises(InputError, match="contains no pixel of dataset"):
         pair[0].plot_residuals_spectral(axes, region=far)
 
 

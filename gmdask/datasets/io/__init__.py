@@ -1,1 +1,1 @@
-"""Datasets in files and stores, and in Gammapy's objects."""
+"""Conversion of datasets from and to files, stores and Gammapy's objects."""

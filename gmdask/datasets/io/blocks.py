@@ -1,4 +1,4 @@
-"""Many blocks written into one store, taking up those that an earlier run finished."""
+"""Write many blocks into a store, reusing those that an earlier run has finished."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ OnMade = Callable[[int], None]
 
 
 class Write(Protocol[Item]):
-    """Writes the block of an item, and tells how many of its datasets are made."""
+    """Function that writes the block of an item, and reports how many of its datasets are done."""
 
     def __call__(self, item: Item, /, *, on_made: OnMade | None = None) -> BlockRecord:
         """Write the block."""
 
 
 def made(cubes: Iterable[xr.Dataset], on_made: OnMade | None) -> list[xr.Dataset]:
-    """Make the cubes of a block, one after the other.
+    """Compute the cubes of a block, one after the other.
 
     Parameters
     ----------
     cubes : iterable of `xarray.Dataset`
-        Each is made when it is asked for.
+        Lazily computed cubes.
     on_made : callable, optional
-        Gets their number so far.
+        Receives the number of cubes computed so far.
     """
     found = []
     for cube in cubes:
@@ -52,26 +52,26 @@ def write_blocks(
     client: Client | None,
     on_done: Callable[[int], None],
 ) -> list[BlockRecord]:
-    """Write blocks, one per task, unless they are there.
+    """Write blocks, one per task, unless they exist already.
 
     Parameters
     ----------
     store : `Store`
     items : sequence
-        What each block is made from, plain data.
+        Plain data from which each block is made.
     digests : sequence of str
-        By which a finished block of the same input is found.
+        Digests of the inputs, by which finished blocks are found.
     write : callable
-        Writes the block of an item, here or on a worker.
+        Writes the block of an item, in this process or on a worker.
     client : `distributed.Client` or None
     on_done : callable
-        Gets the number of datasets that are written so far, after each block; those of the block
-        at work count from when they are made, if that is in this process.
+        Receives the number of datasets written so far, after each block; those of the current block
+        count as soon as they are computed, if that is in this process.
 
     Returns
     -------
     records : list of `BlockRecord`
-        To be committed, in the order of the items.
+        Records to be committed, in the order of the items.
     """
     records: dict[int, BlockRecord] = {}
     for number, digest in enumerate(digests):

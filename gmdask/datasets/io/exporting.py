@@ -1,4 +1,4 @@
-"""Datasets out again: as Gammapy's files, and as Gammapy's objects and back."""
+"""Export of datasets to Gammapy's files, and conversion from and to Gammapy's objects."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def export_datasets(
     ----------
     datasets : sequence of `Dataset`
     folder : str or path
-        It does not exist yet, or is empty; it is there when all files are.
+        A new or empty folder; it is created only when all files are complete.
     client : `distributed.Client`, optional
         Cluster to write on, one file per task; by default this process.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as files are written.
+        Receives a `DatasetsProgress` as files are written.
 
     Returns
     -------
     path
-        Of the datasets.yaml.
+        Path of the datasets.yaml.
 
     Raises
     ------
     InputError
-        If there is something in the folder.
+        If the folder is not empty.
     StoreError
         If the files cannot be written.
     """
@@ -101,7 +101,7 @@ def _refuse_taken(folder: Path) -> None:
 def to_gammapy(
     data: Dataset | Iterable[Dataset] | ModelSequence | Component | ModelBase,
 ) -> Any:
-    """Gammapy's objects of datasets, in memory and without models; or of models.
+    """Convert datasets (in memory, without models) or models to Gammapy's objects.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def to_gammapy(
     Raises
     ------
     ImportError
-        If Gammapy is not there (``pip install "gmdask[gammapy]"``).
+        If Gammapy is not installed (``pip install "gmdask[gammapy]"``).
     """
     theirs = gammapy_module("datasets", "to_gammapy")
     if isinstance(data, ModelSequence | Component | ModelBase):
@@ -127,22 +127,22 @@ def to_gammapy(
 
 
 def from_gammapy(data: Any) -> Any:
-    """Datasets (without their models), models or maps of Gammapy's objects, in memory.
+    """Convert Gammapy's datasets (without their models), models or maps, in memory.
 
     Parameters
     ----------
     data : dataset of Gammapy, or its ``Datasets``
         Or ``Models``, a component of them, a spectral, spatial or temporal model, or a map. They
-        do not change.
+        are not changed.
 
     Returns
     -------
-    Object of the same name: `MapDataset`, `Datasets`, `Models`, `SkyModel`, ...; `SkyMap` of a map
+    Object of the same name: `MapDataset`, `Datasets`, `Models`, `SkyModel`, ...; `SkyMap` for a map
 
     Raises
     ------
     InputError
-        If it is of another kind, on HEALPix pixels, or its numbers cannot be used.
+        If it is of another kind, has HEALPix pixels, or its values are invalid.
     """
     if "gammapy.modeling" in sys.modules:
         models = models_from_gammapy(data)
@@ -152,6 +152,6 @@ def from_gammapy(data: Any) -> Any:
         return Datasets(from_gammapy(dataset) for dataset in data)
     kind = type(data).__name__
     if kind not in KINDS:
-        msg = f"{data!r} is a {kind}, expected one of {', '.join(KINDS)} of Gammapy, several, or models"
+        msg = f"{data!r} is a {kind}, expected one of Gammapy's {', '.join(KINDS)}, several of these, or models"
         raise InputError(msg)
     return KINDS[kind](KINDS[kind].cube_from_gammapy(data, f"dataset {data.name!r} of Gammapy"))

@@ -1,4 +1,4 @@
-"""Datasets as Gammapy's files: one FITS file each, and a list of them in YAML."""
+"""Datasets in Gammapy's format: one FITS file per dataset, and a list of them in YAML."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["FITS", "YAML", "file_names", "write_dataset", "write_list"]
 
 FITS = (".fits", ".fits.gz")
 YAML = (".yaml", ".yml")
-LONGEST = 100  # characters of the name of a file
+LONGEST = 100  # characters of a file name
 
 
 def write_dataset(dataset: Dataset, path: str | Path, overwrite: bool) -> Path:
@@ -45,24 +45,24 @@ def write_dataset(dataset: Dataset, path: str | Path, overwrite: bool) -> Path:
     path : str or path
         ".fits" or ".fits.gz".
     overwrite : bool
-        Whether to replace a file that is there.
+        Whether to replace an existing file.
 
     Raises
     ------
     InputError
         If the path has another ending.
     StoreExistsError
-        If there is a file, and it is not to be overwritten.
+        If the file exists and may not be overwritten.
     StoreError
-        If it cannot be written.
+        If the file cannot be written.
     """
     path = expanded(path)
     where = f"dataset {dataset.name!r}: {path}"
     if not path.name.lower().endswith(FITS):
-        msg = f"{where}: expected a FITS file ({' or '.join(FITS)}); Datasets.write makes a store"
+        msg = f"{where}: expected a FITS file ({' or '.join(FITS)}); use Datasets.write for a store"
         raise InputError(msg)
     if path.is_dir() or (path.exists() and not overwrite):
-        msg = f"{where} exists already"
+        msg = f"{where} already exists"
         raise StoreExistsError(msg)
     _write(path, dataset.source, dataset.name, dataset.to_hdus, overwrite)
     return path
@@ -77,32 +77,32 @@ def write_list(
 ) -> Path:
     """Write datasets, without their models, as FITS files and a list of them that Gammapy reads.
 
-    The list is written when all files are there.
+    The list is written after all files.
 
     Parameters
     ----------
     datasets : sequence of dataset
     path : path
-        The list; the files lie beside it.
+        Path of the list; the files are written beside it.
     client : `distributed.Client` or None
         Cluster to write on, one file per task; by default this process.
     overwrite : bool
-        Whether to replace files that are there.
+        Whether to replace existing files.
     on_event : callable or None
-        Gets a `DatasetsProgress` as files are written.
+        Receives a `DatasetsProgress` as files are written.
 
     Raises
     ------
     StoreExistsError
-        If one of the files is there, and they are not to be overwritten; nothing is written then.
+        If one of the files exists and may not be overwritten; then nothing is written.
     StoreError
-        If one cannot be written.
+        If a file cannot be written.
     """
     folder = path.absolute().parent
     files = [f"{name}.fits" for name in file_names([dataset.name for dataset in datasets])]
     for file in (path, *(folder / name for name in files)):
         if file.is_dir() or (file.exists() and not overwrite):
-            msg = f"{file} exists already"
+            msg = f"{file} already exists"
             raise StoreExistsError(msg)
     tasks = [
         _FileTask(dataset.name, dataset.source, dataset.to_hdus, file)
@@ -135,12 +135,12 @@ def write_list(
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """Names of files, without their endings, that any file system takes, each once.
+    """Return unique file names, without endings, that are valid on any file system.
 
     Parameters
     ----------
     names : sequence of str
-        Of datasets or sources.
+        Names of datasets or sources.
     """
     found: list[str] = []
     taken: set[str] = set()
@@ -156,7 +156,7 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _FileTask:
-    """A dataset, and the file it goes to."""
+    """A dataset, and the file to which it is written."""
 
     name: str
     source: CubeSource | xr.Dataset

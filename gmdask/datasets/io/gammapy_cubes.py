@@ -32,12 +32,12 @@ def cube_to_gammapy(cube: xr.Dataset) -> Any:
     """
     kind = getattr(import_module("gammapy.datasets"), cube.attrs["kind"])
     made = kind.from_hdulist(to_hdulist(cube), name=cube.attrs["name"], format="gadf")
-    if "weights" in cube:  # which Gammapy reads as a mask
+    if "weights" in cube:  # Gammapy's reader takes them as a mask
         weights = cube["weights"].values * cube.get("mask_fit", xr.DataArray(1.0)).values
         made.mask_fit = made.counts.copy(data=weights, unit="")
         made.stat_type = WeightedCash.name
     livetime = cube["exposure"].attrs.get("meta", {}).get("livetime")
-    if livetime is not None:  # which Gammapy does not read of spectra
+    if livetime is not None:  # Gammapy's reader ignores it for spectra
         made.exposure.meta["livetime"] = Quantity(livetime)
     return made
 
@@ -49,7 +49,7 @@ def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
     ----------
     data : dataset of Gammapy
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
     for key in ("counts", "exposure", "background", "mask_safe", "mask_fit"):
         found = getattr(data, key)
         if found is not None and found.geom.is_hpx:
-            msg = f"{where}: {key} is on HEALPix pixels, which are not supported: expected a WCS map or a region"
+            msg = f"{where}: {key} has HEALPix pixels, which are not supported: expected a WCS map or a region"
             raise InputError(msg)
     if data.stat_type not in STATISTICS:
         expected = " or ".join(map(repr, STATISTICS))
@@ -69,11 +69,11 @@ def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
         cube = cube_of_dataset(data, where)
     warn_of_sums({data.name: cube.attrs.get(KERNEL_SUMS, {})})
     cube.attrs["kind"] = type(data).__name__
-    if data.stat_type != WeightedCash.name and "weights" in cube:  # which it does not look at
+    if data.stat_type != WeightedCash.name and "weights" in cube:  # this statistic ignores them
         cube = cube.drop_vars("weights")
         cube.attrs.pop("stat_type")
     livetime = None if data.exposure is None else data.exposure.meta.get("livetime")
-    if livetime is not None:  # which Gammapy does not write of spectra
+    if livetime is not None:  # Gammapy's writer omits it for spectra
         meta = cube["exposure"].attrs.setdefault("meta", {})
         meta.setdefault("livetime", str(Quantity(livetime)))
     return cube

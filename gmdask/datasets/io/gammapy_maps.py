@@ -29,7 +29,7 @@ def cube_of_dataset(dataset: Any, where: str) -> xr.Dataset:
     dataset : ``gammapy.datasets.MapDataset``
         Its arrays are copied.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Import of Gammapy's datasets into a store, one block per task."""
+"""Import Gammapy's datasets into a store, one block per task."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def import_datasets(
     """Import the datasets of a Gammapy datasets file into a store.
 
     Every file is read and checked before anything is written. A run that was killed can be
-    repeated: blocks that were finished are taken up.
+    repeated: finished blocks are reused.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def import_datasets(
     client : `distributed.Client`, optional
         Cluster to import on, one block per task; by default this process.
     overwrite : bool
-        Replace the datasets of a store that is there.
+        Whether to replace the datasets of an existing store.
     append : bool
-        Add to a store that is there.
+        Whether to add to an existing store.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as files are checked, and as blocks are written.
+        Receives a `DatasetsProgress` as files are checked, and as blocks are written.
 
     Returns
     -------
@@ -67,11 +67,11 @@ def import_datasets(
     Raises
     ------
     InputError
-        If a file is not what is expected.
+        If a file is invalid.
     StoreExistsError
-        If there is a store, and neither `overwrite` nor `append` is given.
+        If the store exists, and neither `overwrite` nor `append` is given.
     DuplicateNameError
-        If a dataset of the same name is in the store already.
+        If the store already has a dataset of the same name.
     """
     check_client(client)
     if append and overwrite:
@@ -104,7 +104,7 @@ def import_datasets(
 def _checked_shapes(
     entries: Sequence[DatasetEntry], client: Client | None, tell: OnMade
 ) -> list[CubeShape]:
-    """Check all files, and find the shapes of their cubes."""
+    """Check all files, and return the shapes of their cubes."""
     found: dict[int, tuple[CubeShape, dict[str, float]]] = {}
     for index, description in run_tasks(_describe_file, entries, client):
         found[index] = description
@@ -135,7 +135,7 @@ def import_to_memory(source: str | Path) -> Store:
 
 @dataclass(frozen=True)
 class _BlockTask:
-    """Datasets that become one block, and the digest of their files."""
+    """Datasets that form one block, and the digest of their files."""
 
     entries: tuple[DatasetEntry, ...]
     digest: str
@@ -146,20 +146,20 @@ def _open_to_append(url: str | Path, entries: Sequence[DatasetEntry]) -> Store:
     there = {row.name for row in store.rows}
     for entry in entries:
         if entry.name in there:
-            msg = f"{store.url}: there is a dataset named {entry.name!r} already"
+            msg = f"{store.url}: a dataset named {entry.name!r} already exists"
             raise DuplicateNameError(msg)
     return store
 
 
 def refuse_existing(url: str | Path, *, overwrite: bool = False) -> None:
-    """Refuse a place that is taken before any work is done, and leave no trace there.
+    """Raise an error for an occupied place before any work is done, and leave no trace there.
 
     Parameters
     ----------
     url : str or path
-        Where a store shall be.
+        Place of the new store.
     overwrite : bool
-        Whether there may be a store with datasets.
+        Whether a store with datasets is allowed.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def refuse_existing(url: str | Path, *, overwrite: bool = False) -> None:
 
 
 def _describe_file(entry: DatasetEntry) -> tuple[CubeShape, dict[str, float]]:
-    """Shape of the dataset of a file, and the sums of kernels that are not 1."""
+    """Return the shape of the dataset in a file, and the sums of kernels that are not 1."""
     cube = _read(entry)
     return describe(cube), cube.attrs.get(KERNEL_SUMS, {})
 

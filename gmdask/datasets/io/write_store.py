@@ -1,4 +1,4 @@
-"""Datasets written into a store, block by block, wherever they come from."""
+"""Write datasets into a store, block by block, wherever they come from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from gmdask.store.cube_source import CubeSource, StoredCube
 
 __all__ = ["compact", "write_datasets"]
 
-BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while it writes
-RECIPE = 1  # another one when the same description comes to give other numbers
+BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while writing
+RECIPE = 1  # changed when the same description leads to other numbers
 
 
 def write_datasets(
@@ -39,8 +39,8 @@ def write_datasets(
 ) -> Store:
     """Write datasets into a store, without their models.
 
-    What is described lazily is computed block by block, where it is written. A run that was killed
-    can be repeated: blocks that were finished are taken up.
+    Derived datasets are computed block by block, where they are written. A run that was killed
+    can be repeated: finished blocks are reused.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ def write_datasets(
     client : `distributed.Client`, optional
         Cluster to write on, one block per task; by default this process.
     overwrite : bool
-        Replace the datasets of a store that is there, which may be the one they come from.
+        Whether to replace the datasets of an existing store, which may be the one they come from.
     append : bool
-        Add to a store that is there.
+        Whether to add to an existing store.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as blocks are written.
+        Receives a `DatasetsProgress` as blocks are written.
 
     Returns
     -------
@@ -66,9 +66,9 @@ def write_datasets(
         If append and overwrite are both given, or values of a dataset cannot be used (see
         `Dataset.check_cube`); the store stays as it was.
     StoreExistsError
-        If there is a store, and neither is given.
+        If the store exists, and neither `overwrite` nor `append` is given.
     DuplicateNameError
-        If a dataset of the same name is in the store already.
+        If the store already has a dataset of the same name.
     """
     check_client(client)
     if append and overwrite:
@@ -78,7 +78,7 @@ def write_datasets(
     there = {row.name for row in store.rows}
     for dataset in datasets:
         if dataset.name in there:
-            msg = f"{store.url}: there is a dataset named {dataset.name!r} already"
+            msg = f"{store.url}: a dataset named {dataset.name!r} already exists"
             raise DuplicateNameError(msg)
     plan = plan_blocks([describe(dataset.cube) for dataset in datasets], BLOCK_BYTES)
     blocks = [[datasets[number] for number in block] for block in plan]
@@ -89,9 +89,9 @@ def write_datasets(
 def compact(
     url: str | Path, client: Client | None = None, *, on_event: Listener | None = None
 ) -> Store:
-    """Merge the small blocks of a store: neighbours that can share one.
+    """Merge adjacent small blocks of a store that can share one.
 
-    What is appended meanwhile stays. Readers of the old state go on reading it until ``Store.gc``
+    Datasets that are appended meanwhile are kept. Readers of the old state can continue until ``Store.gc``
     frees its space.
 
     Parameters
@@ -101,7 +101,7 @@ def compact(
     client : `distributed.Client`, optional
         Cluster to write on, one block per task; by default this process.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as blocks are written.
+        Receives a `DatasetsProgress` as blocks are written.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def compact(
     Raises
     ------
     StoreError
-        If somebody else merged or replaced the same blocks meanwhile; nothing is changed then.
+        If another process merged or replaced the same blocks meanwhile; then nothing is changed.
     """
     check_client(client)
     store = Store.open(url)
@@ -128,7 +128,7 @@ def compact(
 
 
 def _shape(run: Sequence[Dataset]) -> CubeShape:
-    """Shape of a block that there is."""
+    """Return the shape of an existing block."""
     one = describe(run[0].cube)
     return CubeShape(one.signature, sum(dataset.cube.nbytes for dataset in run))
 
@@ -147,7 +147,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _BlockTask:
-    """Datasets that become one block, and a digest of what they are made from."""
+    """Datasets that form one block, and the digest of their description."""
 
     parts: tuple[_Part, ...]
     digest: str
@@ -173,7 +173,7 @@ def _write(
 def _task(block: Sequence[Dataset]) -> _BlockTask:
     parts = tuple(_Part(one.name, type(one).__name__, one.source) for one in block)
     if any(isinstance(part.source, xr.Dataset) for part in parts):
-        return _BlockTask(parts, uuid4().hex)  # arrays in memory: of this run only
+        return _BlockTask(parts, uuid4().hex)  # arrays in memory cannot be reused by another run
     return _BlockTask(parts, tokenize(RECIPE, parts, ensure_deterministic=True))
 
 
@@ -182,7 +182,7 @@ def _write_task(task: _BlockTask, url: str, on_made: OnMade | None = None) -> Bl
 
 
 def _cube(part: _Part) -> xr.Dataset:
-    """Cube of a dataset; one that was not taken from a store as it is there is checked."""
+    """Return the cube of a dataset; it is checked unless it comes unchanged from a store."""
     cube = opened(part.source, part.name).assign_attrs(kind=part.kind)
     if isinstance(part.source, StoredCube):
         return cube

@@ -1,8 +1,8 @@
-"""Datasets as xarray sees them: an engine for stores, and an accessor that knows energies and the sky.
+"""Datasets in xarray: an engine for stores, and an accessor for energies and sky positions.
 
-Where the pixels lie travels with the coordinates, so that it outlives what xarray does: ``lat`` and
-``lon`` number the pixels of the grid whose WCS cards are the attributes of the coordinate ``sky``
-(``psf_sky``, ``edisp_sky`` of the responses).
+The WCS travels with the coordinates, so that it survives xarray's operations: ``lat`` and
+``lon`` are pixel numbers of the grid whose WCS cards are the attributes of the coordinate ``sky``
+(``psf_sky``, ``edisp_sky`` for the responses).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = ["GmdaskBackend", "as_cube", "as_xarray", "sky_coords"]
 
 Data = TypeVar("Data", xr.Dataset, xr.DataArray)
 
-EVEN = 1e-6  # pixels
+EVEN = 1e-6  # pixels; tolerance of even spacing
 
 
 def sky_coords(cube: xr.Dataset, keys: Iterable[str] = ("", *IRFS)) -> dict[str, Any]:
-    """Coordinates that say where the pixels of a cube lie.
+    """Return the coordinates that define the positions of a cube's pixels.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
     keys : iterable of str
-        "" for the maps, and "psf" and "edisp".
+        "" for the maps, "psf" and "edisp" for the responses.
     """
     coords: dict[str, Any] = {}
     for key in keys:
@@ -55,7 +55,7 @@ def sky_coords(cube: xr.Dataset, keys: Iterable[str] = ("", *IRFS)) -> dict[str,
 
 
 def as_xarray(cube: xr.Dataset) -> xr.Dataset:
-    """Cube with Dask arrays and coordinates that say where its pixels lie.
+    """Return a cube with Dask arrays, and coordinates that define the positions of its pixels.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def as_xarray(cube: xr.Dataset) -> xr.Dataset:
 
 
 def as_cube(data: xr.Dataset) -> xr.Dataset:
-    """Undo `as_xarray`, after whatever was done to the pixels in between.
+    """Invert `as_xarray`, after any operations on the pixels.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def as_cube(data: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     InputError
-        Its pixels are not evenly spaced, their WCS is lost, or an attribute contradicts it.
+        If its pixels are not evenly spaced, their WCS is lost, or an attribute contradicts it.
     """
     attrs = dict(data.attrs)
     coords = []
@@ -84,8 +84,8 @@ def as_cube(data: xr.Dataset) -> xr.Dataset:
             cards, begun = data.gmdask.cards(key), dict(data.coords[f"{prefix}sky"].attrs)
             if attrs.get(f"{prefix}wcs", cards) not in (cards, begun):
                 msg = (
-                    f"attribute '{prefix}wcs' contradicts the coordinate '{prefix}sky', which says where "
-                    "the pixels lie: change that, or leave the attribute out"
+                    f"attribute '{prefix}wcs' contradicts the coordinate '{prefix}sky', which defines where "
+                    "the pixels lie: change the coordinate, or omit the attribute"
                 )
                 raise InputError(msg)
             attrs[f"{prefix}wcs"] = cards
@@ -96,7 +96,7 @@ def as_cube(data: xr.Dataset) -> xr.Dataset:
 
 
 def _axis(data: xr.Dataset | xr.DataArray, dim: str) -> Axis:
-    """Axis of a dimension, from its centres where an array has lost the edges."""
+    """Return the axis of a dimension, from its centres if the edges are lost."""
     edges = data.coords.get(f"{dim}_edges")
     coord = data.coords[dim]
     if edges is not None and edges.size == coord.size + 1:
@@ -108,7 +108,7 @@ def _axis(data: xr.Dataset | xr.DataArray, dim: str) -> Axis:
 
 
 def _with_edges(data: xr.Dataset) -> xr.Dataset:
-    """Dataset with the edges of the bins that are left of its axes."""
+    """Return a dataset with the edges of the remaining bins of its axes."""
     cuts = {}
     for name, coord in data.coords.items():
         dim = str(name)
@@ -119,25 +119,25 @@ def _with_edges(data: xr.Dataset) -> xr.Dataset:
         first = int(np.argmin(np.abs(whole - coord.values[0])))
         found = whole[first : first + coord.size]
         if found.size != coord.size or not np.allclose(found, coord.values, rtol=EVEN, atol=0):
-            msg = f"the bins along {dim!r} do not follow one upon the other as they did"
+            msg = f"the bins along {dim!r} are no longer consecutive"
             raise InputError(msg)
         cuts[f"{dim}_edge"] = slice(first, first + coord.size + 1)
     return data.isel(cuts)
 
 
 class _Accessor(Generic[Data]):
-    """Energies and the sky, of a dataset or an array: ``data.gmdask``."""
+    """Energies and sky positions of a dataset or an array: ``data.gmdask``."""
 
     def __init__(self, data: Data) -> None:
         self._data: Data = data
 
     def cards(self, key: str = "") -> dict[str, Any]:
-        """WCS cards of the pixels as they are now.
+        """Return the WCS cards of the present pixels.
 
         Parameters
         ----------
         key : {"", "psf", "edisp"}
-            Of which maps.
+            Kind of maps.
 
         Raises
         ------
@@ -167,14 +167,14 @@ class _Accessor(Generic[Data]):
         return cards
 
     def grid(self, key: str = "") -> WcsGrid:
-        """Pixels as they are now; see `cards`."""
+        """Return the present pixels; see `cards`."""
         prefix = f"{key}_" if key else ""
         sizes = [self._data.sizes.get(f"{prefix}{dim}", 1) for dim in ("lat", "lon")]
         return WcsGrid(self.cards(key), (sizes[0], sizes[1]))
 
     @property
     def wcs(self) -> WCS:
-        """WCS of the pixels as they are now."""
+        """Return the WCS of the present pixels."""
         return self.grid().wcs.deepcopy()
 
     def sel(
@@ -183,21 +183,21 @@ class _Accessor(Generic[Data]):
         position: SkyCoord | None = None,
         width: Any = None,
     ) -> Data:
-        """Part around an energy and a position.
+        """Select a part around an energy and a position.
 
         Parameters
         ----------
         energy : Quantity, str or pair of these, optional
-            Reconstructed energy, of which the bin is taken; or two, rounded to the edges of bins.
+            Reconstructed energy, whose bin is selected; or two, rounded to bin edges.
         position : `~astropy.coordinates.SkyCoord`, optional
-            Of which the pixel is taken.
+            Position, whose pixel is selected.
         width : Quantity, float or pair of these, optional
-            Of a rectangle around the position, in longitude and latitude; numbers are deg.
+            Size in longitude and latitude of a rectangle around the position; numbers are in deg.
 
         Returns
         -------
         `xarray.Dataset` or `xarray.DataArray`
-            With all dimensions; the responses are those of the same part of the sky.
+            With all dimensions; the responses cover the same part of the sky.
 
         Raises
         ------
@@ -257,11 +257,11 @@ class _Accessor(Generic[Data]):
 
 
 class DatasetAccessor(_Accessor[xr.Dataset]):
-    """Energies and the sky of a dataset."""
+    """Energies and sky positions of a dataset."""
 
 
 class ArrayAccessor(_Accessor[xr.DataArray]):
-    """Energies and the sky of an array."""
+    """Energies and sky positions of an array."""
 
 
 _register_dataset: Any = xr.register_dataset_accessor  # untyped
@@ -271,7 +271,7 @@ _register_array("gmdask")(ArrayAccessor)
 
 
 class GmdaskBackend(BackendEntrypoint):
-    """Engine "gmdask" of `xarray.open_dataset`: a dataset of a store, or all of them."""
+    """Engine "gmdask" of `xarray.open_dataset`: one dataset of a store, or all of them."""
 
     description = "Open stores of gamma-ray datasets"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "dataset")
@@ -292,7 +292,7 @@ class GmdaskBackend(BackendEntrypoint):
         drop_variables : str or list of str, optional
             Arrays to leave out.
         dataset : str or int, optional
-            Name or number of the dataset; by default all, along the dimension "dataset", if they
+            Name or index of the dataset; by default all, along the dimension "dataset", if they
             have the same axes and pixels.
 
         Raises
@@ -300,7 +300,7 @@ class GmdaskBackend(BackendEntrypoint):
         UnknownNameError
             If there is no such dataset.
         InputError
-            If all are asked for, and they differ.
+            If all are requested, and they differ.
         """
         store = Store.open(filename_or_obj)
         cubes = [store.open_row(row) for row in _chosen(store, dataset)]
@@ -324,7 +324,7 @@ def _chosen(store: Store, dataset: str | int | None) -> list[Row]:
 
 
 def _together(cubes: list[xr.Dataset], where: str) -> xr.Dataset:
-    """Datasets along a dimension, without the tables of each."""
+    """Combine datasets along a dimension, without the tables of each."""
     first = cubes[0]
     arrays = {str(key): array for key, array in first.data_vars.items() if array.ndim > 1}
     for cube in cubes[1:]:
@@ -345,6 +345,6 @@ def _together(cubes: list[xr.Dataset], where: str) -> xr.Dataset:
 
 
 def _lengthened(variable: xr.Variable, name: str) -> xr.Variable:
-    """Array with a dimension "dataset" of one."""
+    """Return an array with an additional dimension "dataset" of length one."""
     in_front = in_dask(variable, name)
     return xr.Variable(("dataset", *variable.dims), in_front.data[None], dict(variable.attrs))

@@ -1,1 +1,1 @@
-"""What makes datasets of others: cut, projected, masked, stacked."""
+"""Operations that derive datasets from others: cutting, projecting, masking, stacking."""

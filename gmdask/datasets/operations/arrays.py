@@ -16,18 +16,18 @@ __all__ = ["double", "finite", "joined", "kept", "ordered", "unit_factor", "valu
 
 
 def double(variable: xr.Variable) -> xr.Variable:
-    """Floats in double precision; whole numbers and masks as they are."""
+    """Convert floats to double precision; integers and masks are left as they are."""
     return variable.astype(np.float64) if variable.dtype.kind == "f" else variable
 
 
 def finite(variable: xr.Variable) -> xr.Variable:
-    """In double precision; what is not finite is 0."""
+    """Convert to double precision, with 0 for values that are not finite."""
     values = variable.astype(np.float64)
     return kept(values, cast("xr.Variable", np.isfinite(values)))
 
 
 def kept(variable: xr.Variable, mask: xr.Variable | None) -> xr.Variable:
-    """What is inside a mask, 0 elsewhere; dimensions in the order they were in."""
+    """Set values outside a mask to 0; the order of dimensions is kept."""
     if mask is None:
         return variable
     where: Any = xr.where  # untyped
@@ -36,13 +36,13 @@ def kept(variable: xr.Variable, mask: xr.Variable | None) -> xr.Variable:
 
 
 def joined(parts: Sequence[xr.Variable], dim: str) -> xr.Variable:
-    """Arrays one after the other."""
+    """Concatenate arrays."""
     concat: Any = xr.Variable.concat  # untyped
     return cast("xr.Variable", concat(parts, dim))
 
 
 def unit_factor(array: xr.DataArray, like: xr.DataArray) -> float:
-    """Factor from the unit of an array to that of another."""
+    """Return the factor that converts the unit of an array to that of another."""
     units = [str(one.attrs.get("unit", "")) for one in (array, like)]
     try:
         return float(Unit(units[0]).to(units[1]))
@@ -52,11 +52,11 @@ def unit_factor(array: xr.DataArray, like: xr.DataArray) -> float:
 
 
 def ordered(cube: xr.Dataset, like: xr.Dataset) -> xr.Dataset:
-    """Cube with its arrays in the order of another, and nothing that this does not have."""
+    """Return a cube with its arrays in the order of another cube, and only those."""
     arrays = {key: cube[key].variable for key in like.data_vars if key in cube}
     return xr.Dataset(arrays, coords=cube.coords, attrs=cube.attrs)
 
 
 def values_now(array: xr.Variable | xr.DataArray) -> NDArray[Any]:
-    """Values, computed in the calling thread whatever clients there are."""
+    """Return values, computed in the calling thread whatever clients exist."""
     return np.asarray(array.compute(scheduler="synchronous").values)

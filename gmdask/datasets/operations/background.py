@@ -1,7 +1,7 @@
-"""What becomes of a background template when its bins are summed.
+"""Summation of background templates over bins.
 
-A template is summed such that its model, with the parameters it has, goes on predicting the sum of
-what it predicted: bin by bin it is weighted with the ratio of the norms before and after.
+A template is summed such that its model, with its current parameters, predicts the sum of its previous
+predictions: bin by bin it is weighted with the ratio of the norms before and after.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["background_factors", "ratio"]
 
 
 def background_factors(cube: xr.Dataset, model: Mapping[str, Any] | None) -> xr.Variable:
-    """Norm of the background of a cube, by energy and, with a spatial model, pixel.
+    """Return the norm of the background of a cube, per energy and, with a spatial model, per pixel.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
     model : mapping or None
-        Plain data of the background model; without one the norm is 1.
+        Plain data of the background model; None for a norm of 1.
     """
     energy = cube_axis(cube, "energy", "TeV")
     if model is None:
@@ -40,7 +40,7 @@ def background_factors(cube: xr.Dataset, model: Mapping[str, Any] | None) -> xr.
 
 
 def ratio(before: xr.Variable, after: xr.Variable) -> xr.Variable:
-    """Ratio of two norms, 1 where there is none."""
+    """Return the ratio of two norms, 1 where it is undefined."""
     some = after > 0
     share = before / (after * some + ~some)
     return share * some + ~some

@@ -1,4 +1,4 @@
-"""Cubes with other energies: slices of axes, and bins summed. Functions of (lazy) cubes."""
+"""Operations on the energies of (lazy) cubes: slices of axes, and sums of bins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 def energy_bins(axis: Axis, low: Any, high: Any, where: str) -> tuple[int, int]:
-    """Bins of an axis between two energies, which are rounded to its edges.
+    """Return the bins of an axis between two energies, which are rounded to its edges.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def energy_bins(axis: Axis, low: Any, high: Any, where: str) -> tuple[int, int]:
     low, high : Quantity, str or None
         None for the end of the axis.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def energy_bins(axis: Axis, low: Any, high: Any, where: str) -> tuple[int, int]:
     Raises
     ------
     InputError
-        No bin is left.
+        If no bin is left.
     """
     pix = [-0.5, axis.nbin - 0.5]
     for k, value in enumerate((low, high)):
@@ -52,26 +52,26 @@ def energy_bins(axis: Axis, low: Any, high: Any, where: str) -> tuple[int, int]:
             pix[k] = float(axis.to_pix(_energies(value, axis, where)))
     start, stop = (int(n) for n in _round_to_edges(np.array(pix), axis.nbin))
     if start >= stop:
-        msg = f"{where}: no energy bin between {low} and {high}: its axis goes {_bounds(axis)}"
+        msg = f"{where}: no energy bin between {low} and {high}: its axis ranges {_bounds(axis)}"
         raise InputError(msg)
     return start, stop
 
 
 def grouped_bins(axis: Axis, edges: Any, where: str) -> list[int]:
-    """First bins of the groups that other edges make of an axis, and the end of the last.
+    """Return the first bins of the groups of an axis that new edges define, and the end of the last.
 
     Parameters
     ----------
     axis : Axis
     edges : Quantity, `Axis`, or anything with `edges`
-        Rounded to those of the axis.
+        Edges, which are rounded to those of the axis.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------
     InputError
-        No group is left.
+        If no group is left.
     """
     given = getattr(edges, "edges", edges)
     if not isinstance(given, u.Quantity):
@@ -79,7 +79,7 @@ def grouped_bins(axis: Axis, edges: Any, where: str) -> list[int]:
     pix = axis.to_pix(_energies(given, axis, where))
     bins = sorted({int(n) for n in _round_to_edges(np.atleast_1d(pix), axis.nbin)})
     if len(bins) < 2:
-        msg = f"{where}: the edges {given} make no bin of its axis, which goes {_bounds(axis)}"
+        msg = f"{where}: no bins between the edges {given}: its axis ranges {_bounds(axis)}"
         raise InputError(msg)
     return bins
 
@@ -93,7 +93,7 @@ def _energies(value: Any, axis: Axis, where: str) -> Array:
 
 
 def _round_to_edges(pix: Array, n: int) -> Array:
-    """Numbers of the edges next to pixel coordinates, as Gammapy's ``MapAxis.group_table``."""
+    """Return the edges nearest to pixel coordinates, as Gammapy's ``MapAxis.group_table``."""
     return np.asarray(np.round(np.clip(pix, -0.5, n - 0.5) + 0.5))
 
 
@@ -102,13 +102,13 @@ def _bounds(axis: Axis) -> str:
 
 
 def slice_axes(cube: xr.Dataset, slices: Mapping[str, tuple[int, int]]) -> xr.Dataset:
-    """Cut axes wherever they occur: in maps, in the PSF and in the energy dispersion.
+    """Slice axes wherever they occur: in maps, in the PSF and in the energy dispersion.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
     slices : mapping
-        First bin and end by name of axis: "energy", "energy_true", "rad" or "migra".
+        First and end bin, by name of the axis: "energy", "energy_true", "rad" or "migra".
     """
     cuts: dict[str, slice] = {}
     for name, (start, stop) in slices.items():
@@ -130,13 +130,13 @@ def resample_energy(
     bins : sequence of int
         First bins of the groups, and the end of the last.
     background : mapping, optional
-        Plain data of the background model: the template is summed such that this goes on
-        predicting the sum.
+        Plain data of the background model: the template is summed such that the model
+        predicts the sum.
 
     Notes
     -----
-    Gammapy's ``MapDataset.resample_energy_axis``. Exposure and PSF stay as they are, and so does an
-    energy dispersion that is given in migration.
+    As Gammapy's ``MapDataset.resample_energy_axis``. Exposure and PSF are not changed, nor is an
+    energy dispersion in migration.
     """
     refuse_weights(cube, "a sum over energies")
     old = cube_axis(cube, "energy")
@@ -192,7 +192,7 @@ def follow_groups(cube: xr.Dataset) -> xr.Dataset:
 def _grouped(
     variable: xr.Variable, bins: Sequence[int], weights: xr.Variable | None = None
 ) -> xr.Variable:
-    """Sum (of masks: any) over groups of energies, of what has a weight."""
+    """Sum (for masks: any) weighted values over groups of energies."""
     values = kept(double(variable), weights)
     parts = []
     for start, stop in pairwise(bins):

@@ -1,4 +1,4 @@
-"""Good time intervals of a cube: their union with those of another, and their sum."""
+"""Good time intervals of a cube: their union with those of another, and their total."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAY = 86400.0  # s
 
 
 def ontime(cube: xr.Dataset) -> float | None:
-    """Sum of the good time intervals of a cube in s; None without any table of them.
+    """Total of the good time intervals of a cube in s; None if it has none.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def ontime(cube: xr.Dataset) -> float | None:
 
 
 def time_intervals(cube: xr.Dataset) -> tuple[Time, Time] | None:
-    """Beginnings and ends of the good time intervals of a cube; None if there are none.
+    """Start and stop of the good time intervals of a cube; None if it has none.
 
     Parameters
     ----------
@@ -47,23 +47,23 @@ def time_intervals(cube: xr.Dataset) -> tuple[Time, Time] | None:
 
 
 def utc_text(time: Time) -> str:
-    """Time as it is printed everywhere: in UTC, the scale of times that are given as text."""
+    """Format a time as it is printed everywhere: in UTC, the scale of times that are given as text."""
     return f"{Time(time.utc, precision=6).iso} UTC"
 
 
 def _reference(gti: Mapping[str, Any]) -> Time:
-    """Time from which the intervals are counted."""
+    """Return the reference time of the intervals."""
     scale = str(gti["timesys"]).lower()
     return Time(float(gti["mjdrefi"]), float(gti["mjdreff"]), format="mjd", scale=scale)
 
 
 def gti_union(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-    """Cube with the good time intervals of both, in time, overlaps and touching ones merged.
+    """Return a cube with the good time intervals of both, sorted, with overlapping and adjacent ones merged.
 
     Parameters
     ----------
     cube, other : `xarray.Dataset`
-        Nothing changes where one has no table of them.
+        If one has no intervals, nothing is changed.
     """
     if "gti_start" not in cube or "gti_start" not in other:
         return cube
@@ -87,7 +87,7 @@ def _merge(start: Array, stop: Array) -> tuple[Array, Array]:
 
 
 def _shift(own: Mapping[str, Any], its: Mapping[str, Any]) -> float:
-    """Seconds to add to times of one reference to count them from another."""
+    """Seconds to add to times relative to one reference, to convert them to another."""
     if str(own["timesys"]).lower() == str(its["timesys"]).lower():
         days = float(its["mjdrefi"]) - float(own["mjdrefi"])
         return (days + float(its["mjdreff"]) - float(own["mjdreff"])) * DAY

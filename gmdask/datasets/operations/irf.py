@@ -1,4 +1,4 @@
-"""Response maps of a cube: which of their pixels are safe, and their mean with another's."""
+"""Response maps of a cube: their safe pixels, and their average with those of another cube."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Mask = NDArray[np.bool_]
 
 
 def grid_of(cube: xr.Dataset, key: str = "") -> WcsGrid:
-    """Pixels of the maps of a cube, or of its "psf" or "edisp".
+    """Return the pixels of the maps of a cube, or of its "psf" or "edisp".
 
     Parameters
     ----------
     cube : `xarray.Dataset`
     key : str
-        Which.
+        "" for the maps, "psf" or "edisp".
     """
     prefix = f"{key}_" if key else ""
     shape = cube.sizes[f"{prefix}lat"], cube.sizes[f"{prefix}lon"]
@@ -38,12 +38,12 @@ def grid_of(cube: xr.Dataset, key: str = "") -> WcsGrid:
 
 @lru_cache(maxsize=256)
 def _grid(cards: tuple[tuple[str, Any], ...], shape: tuple[int, int]) -> WcsGrid:
-    """Pixels, made once: that takes longer than to stack small maps."""
+    """Return a pixel grid, which is cached: creating it takes longer than stacking small maps."""
     return WcsGrid(dict(cards), shape)
 
 
 def irf_mask(cube: xr.Dataset, key: str) -> xr.Variable | None:
-    """Where a response map counts: the safe mask, brought onto its pixels.
+    """Return the safe mask on the pixels of a response map.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ def irf_mask(cube: xr.Dataset, key: str) -> xr.Variable | None:
     Returns
     -------
     mask : `xarray.Variable` or None
-        With pixels, and energies for an energy dispersion of kernels; None without a mask.
+        On the pixels, and for an energy dispersion with kernels also energies; None without a mask.
 
     Notes
     -----
-    Gammapy's ``MapDataset.mask_safe_psf`` and ``mask_safe_edisp``: for a PSF the nearest pixel of
-    the mask, none outside it; for an energy dispersion whatever a bilinear interpolation, which
-    extrapolates, does not leave at zero. Gammapy's rule looks at the centres of the pixels alone. Where
+    As Gammapy's ``MapDataset.mask_safe_psf`` and ``mask_safe_edisp``: for a PSF the nearest pixel of
+    the mask, false outside of it; for an energy dispersion all pixels at which an extrapolating bilinear
+    interpolation is not zero. Gammapy's rule considers only the centres of the pixels. If
     one pixel of the response is as large as the field, or no centre is safe although there are safe
-    bins, those pixels count that serve a safe bin.
+    bins, the pixels are used from which the response at a safe bin is interpolated.
     """
     if "mask_safe" not in cube:
         return None
@@ -88,14 +88,14 @@ def irf_mask(cube: xr.Dataset, key: str) -> xr.Variable | None:
 
 
 def _centers_safe(mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
-    """Pixels of a PSF that count, of a mask (..., lat, lon)."""
+    """Return the safe pixels of a PSF, for a mask (..., lat, lon)."""
     index, inside = nearest_pixels(grid, target)
     flat = mask.reshape(*mask.shape[:-2], -1)
     return _or_serving((flat[..., index] & inside), mask, grid, target)
 
 
 def _corners_safe(mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
-    """Pixels of an energy dispersion that count, of a mask (..., lat, lon)."""
+    """Return the safe pixels of an energy dispersion, for a mask (..., lat, lon)."""
     flat = mask.reshape(*mask.shape[:-2], -1)
     total: Any = 0.0
     for index, weight in zip(*corner_pixels(grid, target), strict=True):
@@ -104,7 +104,7 @@ def _corners_safe(mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
 
 
 def _or_serving(safe: Mask, mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
-    """Pixels that Gammapy's rule calls safe, or those that serve safe bins where it cannot tell."""
+    """Return the safe pixels by Gammapy's rule, or those used by safe bins if that rule fails."""
     field = min(n * scale for n, scale in zip(grid.shape[::-1], grid.pixel_scales, strict=True))
     cannot = ~safe.any(axis=(-2, -1), keepdims=True) & mask.any(axis=(-2, -1), keepdims=True)
     cannot |= target.max_pixel_scale >= field
@@ -114,17 +114,17 @@ def _or_serving(safe: Mask, mask: Mask, grid: WcsGrid, target: WcsGrid) -> Mask:
 def onto_pixels(
     variable: xr.Variable, offset: tuple[int, int], sizes: tuple[int, int], dims: tuple[str, str]
 ) -> xr.Variable:
-    """Array on other pixels, of the same kind: cut, and filled with zeros.
+    """Return an array on another grid with the same pixels: cut, and padded with zeros.
 
     Parameters
     ----------
     variable : `xarray.Variable`
     offset : tuple of int
-        Row and column of the other grid at which its first pixel lies.
+        Row and column of the other grid at which the array's first pixel lies.
     sizes : tuple of int
-        Rows and columns of the other grid.
+        Numbers of rows and columns of the other grid.
     dims : tuple of str
-        Names of the dimensions of rows and columns.
+        Names of the row and column dimensions.
     """
     cut, pad = {}, {}
     for dim, start, size in zip(dims, offset, sizes, strict=True):
@@ -142,37 +142,37 @@ def onto_pixels(
 
 
 def stack_irf(cube: xr.Dataset, other: xr.Dataset, key: str, where: str) -> dict[str, xr.Variable]:
-    """Mean of two response maps, each weighted with its exposure.
+    """Average two response maps, each weighted with its exposure.
 
     Parameters
     ----------
     cube, other : `xarray.Dataset`
-        Both with the map; of the second what is safe counts.
+        Both have the map; only safe pixels of the second are used.
     key : {"psf", "edisp"}
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
     arrays : dict of `xarray.Variable`
-        The map and its exposure. Where neither has any, the map is 0. Of maps whose exposures are 0
-        everywhere, as Fermi's, the first stays, or the second comes where the first is 0 (in Gammapy no
-        response is left of them).
+        The map and its exposure. Where neither has exposure, the map is 0. For maps whose exposures are 0
+        everywhere, as for Fermi-LAT, the first is kept, or the second used where the first is 0 (in Gammapy no
+        response is left).
 
     Raises
     ------
     InputError
-        An exposure is missing, or the axes or the pixels differ.
+        If an exposure is missing, or the axes or the pixels differ.
     """
     exposure_key = f"{key}_exposure"
     for one in (cube, other):
         if exposure_key not in one:
-            msg = f"{where}: {exposure_key!r} of dataset {one.attrs['name']!r} is missing, the weight of its {key}"
+            msg = f"{where}: dataset {one.attrs['name']!r} has no {exposure_key!r}, which is the weight of its {key}"
             raise InputError(msg)
     _check_axes(cube, other, key, where)
     offset = pixel_offset(grid_of(cube, key), grid_of(other, key), grid_of(other, key).frame)
     if offset is None:
-        msg = f"{where}: the pixels of {key!r} are not the same"
+        msg = f"{where}: the pixels of {key!r} differ"
         raise InputError(msg)
     dims = f"{key}_lat", f"{key}_lon"
     sizes = cube.sizes[dims[0]], cube.sizes[dims[1]]
@@ -186,7 +186,7 @@ def stack_irf(cube: xr.Dataset, other: xr.Dataset, key: str, where: str) -> dict
     added = onto_pixels(kept((others * weight).transpose(*others.dims), mask), offset, sizes, dims)
     product = (values * exposure).transpose(*values.dims) + added
     mean = (product / (total + (total == 0))).transpose(*values.dims)
-    # of maps without any exposure the first stays, or the second comes where there is no first
+    # without any exposure, the first map is kept, or the second used where the first is 0
     some = (values != 0).any(values.dims[:2])
     second = onto_pixels(kept(others, mask), offset, sizes, dims)
     instead = kept(values, some) + kept(second, ~some)
@@ -198,9 +198,9 @@ def stack_irf(cube: xr.Dataset, other: xr.Dataset, key: str, where: str) -> dict
 def _check_axes(cube: xr.Dataset, other: xr.Dataset, key: str, where: str) -> None:
     dims = cube[key].dims
     if other[key].dims != dims:
-        msg = f"{where}: {key!r} has axes {other[key].dims[:2]}, expected are {dims[:2]}"
+        msg = f"{where}: {key!r} has axes {other[key].dims[:2]}, expected {dims[:2]}"
         raise InputError(msg)
     for dim in map(str, dims[:2]):
         if not same_axis(cube_axis(cube, dim), cube_axis(other, dim)):
-            msg = f"{where}: the axes {dim!r} of {key!r} are not the same"
+            msg = f"{where}: the axes {dim!r} of {key!r} differ"
             raise InputError(msg)

@@ -1,4 +1,4 @@
-"""Masks of the fit that are given by hand."""
+"""Fit masks given by the user."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def packed_mask(mask: Any, data: xr.DataArray, where: str) -> bytes:
 
     Parameters
     ----------
-    mask : boolean array, `xarray.DataArray` or a map of Gammapy
-        Of shape (energy, lat, lon), or one that NumPy spreads over it: (lat, lon), (energy, 1, 1). That
-        of a spectrum may be (energy,).
+    mask : boolean array, `xarray.DataArray` or Gammapy map
+        Of shape (energy, lat, lon), or a shape that NumPy broadcasts to it: (lat, lon), (energy, 1, 1). For
+        a spectrum also (energy,).
     data : `xarray.DataArray`
         Of shape (energy, lat, lon) or, without a place on the sky, (energy,).
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------
     InputError
-        If it is not boolean, or of another shape.
+        If it is not boolean, or has another shape.
     """
     values = np.asarray(mask.data if hasattr(mask, "geom") else mask)
     if values.dtype != bool:
-        msg = f"{where}: mask_fit holds {values.dtype}, expected True (to fit) and False"
+        msg = f"{where}: mask_fit has the type {values.dtype}, expected booleans (True: fit)"
         raise InputError(msg)
     shape = data.shape
     if values.ndim == 1 and shape[1:] == (1, 1):
@@ -47,7 +47,7 @@ def packed_mask(mask: Any, data: xr.DataArray, where: str) -> bytes:
 
 
 def with_mask_fit(cube: xr.Dataset, packed: bytes) -> xr.Dataset:
-    """Cube with another mask of the fit.
+    """Return a cube with another fit mask.
 
     Parameters
     ----------
@@ -62,19 +62,19 @@ def with_mask_fit(cube: xr.Dataset, packed: bytes) -> xr.Dataset:
 
 
 def refuse_weights(cube: xr.Dataset, what: str) -> None:
-    """Refuse to sum bins that have weights of their own.
+    """Raise an error if bins with weights are to be summed.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
     what : str
-        What is done to it.
+        Description of the operation.
 
     Raises
     ------
     InputError
-        If it has weights.
+        If the cube has weights.
     """
     if "weights" in cube:
-        msg = f"dataset {cube.attrs['name']!r}: {what} of bins with weights has no meaning"
+        msg = f"dataset {cube.attrs['name']!r}: {what} is not defined for bins with weights"
         raise InputError(msg)

@@ -1,4 +1,4 @@
-"""What becomes of the models of a dataset that is altered: of the dataset's own copies alone."""
+"""Models of derived datasets: changes of the dataset's own copies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 
 
 def background_of(models: DatasetModels) -> dict[str, Any] | None:
-    """Plain data of the background model among some models."""
+    """Return plain data of the background model among some models."""
     for model in models:
         if isinstance(model, BackgroundIRFModel):
             return model.to_dict()
@@ -43,7 +43,7 @@ def background_of(models: DatasetModels) -> dict[str, Any] | None:
 
 
 def frozen_background(name: str) -> DatasetModels:
-    """Background model of a dataset as it is, with nothing free."""
+    """Return an unchanged background model of a dataset, with all parameters frozen."""
     model = BackgroundIRFModel(dataset_name=name)
     for parameter in model.parameters:
         parameter.frozen = True
@@ -51,14 +51,14 @@ def frozen_background(name: str) -> DatasetModels:
 
 
 def stacked_models(own: DatasetModels, its: DatasetModels, cube: xr.Dataset) -> DatasetModels:
-    """Models of a sum: those of both, each name once, with one background model.
+    """Return the models of a stack: those of both, each name once, with one background model.
 
     Parameters
     ----------
     own, its : `DatasetModels`
-        Of the dataset and of the one that is added to it, bound to the name of the first.
+        Models of the dataset and of the one that is added to it, with the name of the first dataset.
     cube : `xarray.Dataset`
-        The second; only what is inside its safe mask counts of its templates.
+        The second; only bins of its templates inside its safe mask count.
     """
     has_background = any(isinstance(model, BackgroundIRFModel) for model in own)
     models: dict[str, Component] = {model.name: model for model in own.copy()}
@@ -79,7 +79,7 @@ def stacked_models(own: DatasetModels, its: DatasetModels, cube: xr.Dataset) -> 
 
 
 def sliced_models(models: DatasetModels, bins: tuple[int, int]) -> DatasetModels:
-    """Models of some bins of energy: those of templates are cut."""
+    """Return the models for some energy bins, with templates cut."""
 
     def cut(template: TemplateNPredModel) -> SkyMap:
         sky_map = template.map
@@ -90,7 +90,7 @@ def sliced_models(models: DatasetModels, bins: tuple[int, int]) -> DatasetModels
 
 
 def resampled_models(models: DatasetModels, bins: Sequence[int]) -> DatasetModels:
-    """Models of sums over energy: templates are summed such that they predict the sum."""
+    """Return the models for sums over energy, with templates summed such that they predict the sum."""
 
     def group(template: TemplateNPredModel) -> SkyMap:
         sky_map = template.map
@@ -106,7 +106,7 @@ def resampled_models(models: DatasetModels, bins: Sequence[int]) -> DatasetModel
 
 
 def coarser_models(models: DatasetModels, factor: int) -> DatasetModels:
-    """Models on coarser pixels: those of templates are summed, if they are as many as fit."""
+    """Return the models on coarser pixels, with templates of matching shape summed."""
 
     def sum_pixels(template: TemplateNPredModel) -> SkyMap:
         sky_map = template.map
@@ -128,7 +128,7 @@ def _with_maps(
 
 
 def _with_map(model: TemplateNPredModel, sky_map: SkyMap) -> TemplateNPredModel:
-    """The same model (the same parameters) with another map, which is in no file."""
+    """Return the same model (with the same parameters) with another map, which has no file."""
     return TemplateNPredModel(
         sky_map,
         model.spectral_model,
@@ -157,12 +157,12 @@ def _ratio(before: Array, after: float) -> Array:
 
 
 def _masked_template(model: TemplateNPredModel, cube: xr.Dataset) -> TemplateNPredModel:
-    """Template without the bins outside the safe mask of a cube."""
+    """Return a template without the bins outside the safe mask of a cube."""
     if "mask_safe" not in cube:
         return model
     sky_map, mask = model.map, values_now(cube["mask_safe"])
     offset = pixel_offset(grid_of(cube), sky_map.grid, sky_map.frame)
-    if offset is None:  # compiling it says so
+    if offset is None:  # an error is raised when it is compiled
         return model
     n_e, n_y, n_x = sky_map.data.shape
     y, x = np.arange(n_y) + offset[0], np.arange(n_x) + offset[1]

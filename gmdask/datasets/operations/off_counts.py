@@ -1,6 +1,6 @@
-"""Off counts and acceptances of cubes whose background is measured, and what becomes of them in sums.
+"""Off counts and acceptances of cubes with a measured background, and their sums.
 
-The ratio of the exposures on and off, α, is such that the sum has the sum of the backgrounds ``α n_off``.
+The ratio α of the on and off exposures is chosen such that the sum has the summed backgrounds ``α n_off``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ OFF = ("counts_off", "acceptance", "acceptance_off")
 
 
 def exposure_ratio(cube: xr.Dataset) -> xr.Variable:
-    """Exposure of the on region in units of that of the off region, α; 0 where either is missing.
+    """Return the exposure of the on region relative to that of the off region, α; 0 if either is missing.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        With ``acceptance`` and ``acceptance_off``.
+        A cube with ``acceptance`` and ``acceptance_off``.
     """
     on, off = finite(cube["acceptance"].variable), finite(cube["acceptance_off"].variable)
     some = (on > 0) & (off > 0)
@@ -31,12 +31,12 @@ def exposure_ratio(cube: xr.Dataset) -> xr.Variable:
 
 
 def off_background(cube: xr.Dataset) -> xr.Variable:
-    """Background in the on region (energy, lat, lon) as the off counts measure it, ``α n_off``.
+    """Return the background in the on region (energy, lat, lon) estimated from the off counts, ``α n_off``.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        With off counts and acceptances.
+        A cube with off counts and acceptances.
     """
     return exposure_ratio(cube) * finite(cube["counts_off"].variable)
 
@@ -44,7 +44,7 @@ def off_background(cube: xr.Dataset) -> xr.Variable:
 def summed_off(
     parts: list[xr.Dataset], add: Callable[[list[xr.Variable]], xr.Variable]
 ) -> dict[str, xr.Variable]:
-    """Off counts and acceptances of a sum, as Gammapy's ``MapDatasetOnOff.stack`` has them.
+    """Sum off counts and acceptances, as Gammapy's ``MapDatasetOnOff.stack``.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def summed_off(
 
     Notes
     -----
-    Where the sum has no off counts, α is that of all energies together; where there are none at all, it is
+    Where the sum has no off counts, α is that of all energies together; if there are none at all, it is
     the ratio of the acceptances.
     """
     off, on_acceptance, off_acceptance = (
@@ -76,19 +76,19 @@ def summed_off(
 
 
 def check_alike(cube: xr.Dataset, other: xr.Dataset, where: str) -> bool:
-    """Whether two cubes have off counts.
+    """Return whether two cubes have off counts.
 
     Raises
     ------
     InputError
-        If one has them and the other has not.
+        If only one of them has.
     """
     if ("counts_off" in cube) != ("counts_off" in other):
-        msg = f"{where}: one has off counts and the other has not"
+        msg = f"{where}: only one of them has off counts"
         raise InputError(msg)
     return "counts_off" in cube
 
 
 def _quotient(numerator: xr.Variable, denominator: xr.Variable, known: xr.Variable) -> xr.Variable:
-    """Quotient where it is known, elsewhere anything finite."""
+    """Return the quotient where it is defined, and any finite number elsewhere."""
     return numerator / (kept(denominator, known) + ~known)

@@ -1,4 +1,4 @@
-"""Maps to regions: counts and background are summed inside, exposure is averaged."""
+"""Projection of maps to regions: counts and background are summed inside, exposure is averaged."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ Mask = NDArray[np.bool_]
 
 
 def check_region(cube: xr.Dataset, region: Region, where: str) -> None:
-    """Refuse a region that a spectrum cannot be taken from.
+    """Raise an error for a region from which no spectrum can be extracted.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        Of its masks the pixels of the region are read.
+        The cube, of whose masks the pixels of the region are read.
     region : Region
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------
     InputError
-        It is not wholly inside the map, or a mask is not the same everywhere in it.
+        If it is not completely inside the map, or a mask varies within it.
     """
     grid = grid_of(cube)
     y0, y1, x0, x1 = region.box
     inside = region.mask(grid)
     partly = y0 < 0 or x0 < 0 or y1 > grid.shape[0] or x1 > grid.shape[1]
     if not region.is_point and partly and _beyond(region, cube):
-        msg = f"{where}: {region} is not wholly inside its map"
+        msg = f"{where}: {region} is not completely inside its map"
         raise InputError(msg)
     if not inside.any() or (region.is_point and partly):
-        msg = f"{where}: {region} holds no pixel of its map"
+        msg = f"{where}: {region} contains no pixel of its map"
         raise InputError(msg)
     masks = [cube[key] for key in ("mask_safe", "mask_fit") if key in cube]
     if masks:
@@ -56,7 +56,7 @@ def check_region(cube: xr.Dataset, region: Region, where: str) -> None:
             :, inside[rows, columns]
         ]
         if (whole.any(axis=1) & ~whole.all(axis=1)).any():
-            msg = f"{where}: the mask is not the same in all pixels of {region}, at some energies"
+            msg = f"{where}: the mask varies between the pixels of {region} at some energies"
             raise InputError(msg)
 
 
@@ -92,12 +92,12 @@ def to_region(
     kind : {"MapDataset", "SpectrumDataset"}
         A spectrum has no PSF.
     contained : bool
-        Whether the exposure is multiplied with the share of the PSF that a circle holds.
+        Whether the exposure is multiplied with the fraction of the PSF inside a circle.
 
     Notes
     -----
-    Gammapy's ``MapDataset.to_region_map_dataset`` and ``to_spectrum_dataset``: a pixel belongs to the
-    region if its centre does; the responses are those of the pixel at its centre.
+    As Gammapy's ``MapDataset.to_region_map_dataset`` and ``to_spectrum_dataset``: a pixel belongs to the
+    region if its centre does; the responses are those of the pixel at the region's centre.
     """
     refuse_weights(cube, "a sum over a region")
     where = Region.from_dict(region)
@@ -137,12 +137,12 @@ def to_region(
 
 
 def window_cards(window: xr.Dataset, rows: slice, columns: slice) -> xr.Dataset:
-    """Part of a cube with the WCS cards of its pixels."""
+    """Return a part of a cube, with the WCS cards of its pixels."""
     return window.assign_attrs(wcs=shifted_cards(window.attrs["wcs"], rows.start, columns.start))
 
 
 def _pixels(cube: xr.Dataset, region: Region) -> Mask:
-    """Pixels that belong to the region: those whose centres do, of points the nearest."""
+    """Return the pixels of the region: those whose centres are inside, for points the nearest."""
     grid = grid_of(cube)
     if not region.is_point:
         return region.mask(grid)
@@ -153,7 +153,7 @@ def _pixels(cube: xr.Dataset, region: Region) -> Mask:
 
 
 def _at(cube: xr.Dataset, key: str, region: Region) -> xr.Dataset:
-    """Response of the pixel at the centre of a region, as a map of one pixel."""
+    """Return the response of the pixel at the centre of a region, as a map of one pixel."""
     grid = grid_of(cube, key)
     x, y = grid.to_pixel(*rotate(*region.center, "icrs", grid.frame))
     row, column = nearest_pixel(float(y), grid.shape[0]), nearest_pixel(float(x), grid.shape[1])
@@ -163,7 +163,7 @@ def _at(cube: xr.Dataset, key: str, region: Region) -> xr.Dataset:
 
 
 def _without(cube: xr.Dataset, key: str) -> xr.Dataset:
-    """Cube without a response, and without its axes."""
+    """Return a cube without a response and its axes."""
     gone = [k for k in (key, f"{key}_exposure") if k in cube]
     dims = {dim for k in gone for dim in cube[k].dims}
     new = cube.drop_vars(gone)
@@ -176,7 +176,7 @@ def _without(cube: xr.Dataset, key: str) -> xr.Dataset:
 
 
 def _contained(cube: xr.Dataset, region: Region, exposure: xr.Variable) -> xr.Variable:
-    """Exposure times the share of the PSF in a circle."""
+    """Return the exposure times the fraction of the PSF inside a circle."""
     observation = Observation(cube)
     psf, radius = observation.required_psf, region.required_radius
     lon, lat = rotate(*region.center, "icrs", psf.grid.frame)

@@ -1,4 +1,4 @@
-"""Cubes with other pixels: a part of them, more of them, or coarser ones."""
+"""Operations on the pixels of cubes: cutouts, padding, and downsampling."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from gmdask.geometry import (
 
 __all__ = ["IRF_MIN_PIXELS", "cutout", "cutout_windows", "downsample", "pad", "pixel_window"]
 
-IRF_MIN_PIXELS = 3  # of a cutout, so that it can be interpolated
+IRF_MIN_PIXELS = 3  # smallest cutout of a response map, so that it can be interpolated
 WHOLE_SKY = 360.0  # deg
 
 
 def pixel_window(
     grid: WcsGrid, at: tuple[float, float], width: tuple[float, float], least: int
 ) -> Window | None:
-    """Rectangle of pixels around a position, None where it lies outside.
+    """Return the rectangle of pixels around a position, None if it lies outside.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def pixel_window(
     at : tuple of float
         Pixel coordinate (y, x).
     width : tuple of float
-        In longitude and latitude, in deg.
+        Size in longitude and latitude, in deg.
     least : int
-        Pixels along each side.
+        Smallest number of pixels along each side.
     """
     npix = [
         round(max(min(side, WHOLE_SKY) / scale, float(least)))
@@ -57,7 +57,7 @@ def cutout_windows(
     width: tuple[float, float],
     where: str,
 ) -> dict[str, Window]:
-    """Pixels that a cutout takes from the maps of a cube.
+    """Return the pixels of the maps of a cube that a cutout contains.
 
     Parameters
     ----------
@@ -65,22 +65,22 @@ def cutout_windows(
     position : tuple of float
         Longitude and latitude of the centre in deg.
     frame : str
-        Of the position.
+        Frame of the position.
     width : tuple of float
-        In longitude and latitude, in deg.
+        Size in longitude and latitude, in deg.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
     windows : dict
-        Of the counts under "", of the response maps under "psf" and "edisp"; one that does not
-        reach the position is taken whole.
+        For the counts under "", for the response maps under "psf" and "edisp"; a map that does not
+        contain the position is used completely.
 
     Raises
     ------
     InputError
-        The cutout lies outside the maps.
+        If the cutout lies outside the maps.
     """
     windows = {}
     for key in ("", *(key for key in IRFS if key in cube)):
@@ -96,7 +96,7 @@ def cutout_windows(
 
 
 def cutout(cube: xr.Dataset, windows: Mapping[str, tuple[int, int, int, int]]) -> xr.Dataset:
-    """Take some pixels, of response maps with their exposure too.
+    """Cut out pixels of the maps, and of response maps with their exposure.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def pad(cube: xr.Dataset, pixels: tuple[int, int]) -> xr.Dataset:
     ----------
     cube : `xarray.Dataset`
     pixels : tuple of int
-        How many on each side in longitude, and in latitude.
+        Number of pixels on each side, in longitude and in latitude.
     """
     widths = {"lon": (pixels[0], pixels[0]), "lat": (pixels[1], pixels[1])}
     arrays = {}
@@ -138,19 +138,19 @@ def pad(cube: xr.Dataset, pixels: tuple[int, int]) -> xr.Dataset:
 def downsample(
     cube: xr.Dataset, factor: int, background: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
-    """Make one pixel of `factor` times `factor`; the response maps stay as they are.
+    """Combine `factor` times `factor` pixels into one; the response maps are not changed.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        The factor divides its numbers of pixels.
+        A cube whose numbers of pixels are divisible by the factor.
     factor : int
     background : mapping, optional
-        Plain data of the background model, which goes on predicting the sum.
+        Plain data of the background model, which then predicts the sum.
 
     Notes
     -----
-    Gammapy's ``MapDataset.downsample``: counts and background are summed within the safe mask,
+    As Gammapy's ``MapDataset.downsample``: counts and background are summed within the safe mask,
     exposure is averaged, and a pixel belongs to a mask if any of its parts does.
     """
     refuse_weights(cube, "a sum over pixels")
@@ -178,7 +178,7 @@ def downsample(
 
 
 def _blocks(variable: xr.Variable, factor: int) -> xr.Variable:
-    """The same with blocks of pixels along two further dimensions."""
+    """Split an array into blocks of pixels along two further dimensions."""
     shape = variable.sizes["lat"] // factor, factor, variable.sizes["lon"] // factor, factor
     values = variable.transpose(..., "lat", "lon")
     data = values.data.reshape(*values.shape[:-2], *shape)
@@ -188,7 +188,7 @@ def _blocks(variable: xr.Variable, factor: int) -> xr.Variable:
 def _repeated(
     background: Mapping[str, Any], cube: xr.Dataset, grid: WcsGrid, factor: int
 ) -> xr.Variable:
-    """Norm of the background at coarse pixels, at each of their parts."""
+    """Return the norm of the background at coarse pixels, repeated for each of their parts."""
     coarse = xr.Dataset(
         coords={key: cube[key] for key in ("energy", "energy_edges")}, attrs={"wcs": grid.header}
     )

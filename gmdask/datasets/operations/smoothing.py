@@ -1,4 +1,4 @@
-"""Images smoothed over their pixels, as Gammapy's ``Map.smooth`` does."""
+"""Smoothing of images, as Gammapy's ``Map.smooth``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KERNELS = ("gauss", "disk", "box")
 def smoothed(
     values: ArrayLike, grid: WcsGrid, width: Any, kernel: str = "gauss"
 ) -> NDArray[np.float64]:
-    """Smooth images, each by itself; at their borders they are reflected.
+    """Smooth images separately; at their borders they are reflected.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ def smoothed(
     grid : `WcsGrid`
         Pixels.
     width : Quantity, str or float
-        Standard deviation of the Gaussian, radius of the disk, or side of the box; a number is in pixels.
+        Standard deviation of the Gaussian, radius of the disk, or side length of the box; a number is in pixels.
     kernel : {"gauss", "disk", "box"}
 
     Raises
     ------
     InputError
-        If the kernel is another one, or the width is no positive angle or number.
+        If the kernel is unknown, or the width is not a positive angle or number.
     """
     try:
         angle = u.Quantity(width)

@@ -1,4 +1,4 @@
-"""Two cubes as one: counts and background are summed where they are safe, responses averaged."""
+"""Stacking of two cubes: counts and background are summed in safe bins, responses are averaged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SKY = ("lat", "lon")
 
 
 def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> xr.Dataset:
-    """Add another cube, which has the same pixels or a part of them.
+    """Add another cube, whose pixels are those of the first or a part of them.
 
     Parameters
     ----------
@@ -36,19 +36,19 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
         The safe mask of the second is applied, that of the first is not.
     models : tuple
         Plain data of the background models of both, or None. The template is summed such that
-        the first of them that is there goes on predicting the sum of both backgrounds.
+        the first existing model predicts the sum of both backgrounds.
 
     Raises
     ------
     InputError
-        Axes or pixels differ, or the exposure of a response is missing.
+        If axes or pixels differ, or the exposure of a response is missing.
 
     Notes
     -----
-    Gammapy's ``MapDataset.stack`` (NUMERICS.md 2.6): counts and background are summed over the
-    safe bins of the other, exposure over its safe pixels, the PSF and the energy
-    dispersion are averaged with their exposure, and the masks joined. Sums are in double precision.
-    Unlike there, nothing is left of the good time intervals of a cube without any safe bin.
+    As Gammapy's ``MapDataset.stack``: counts and background are summed over the
+    safe bins of the second cube, exposure over its safe pixels, PSF and energy
+    dispersion are averaged with their exposure, and the masks are combined. Sums are in double precision.
+    Unlike in Gammapy, good time intervals of a cube without any safe bin are dropped.
     """
     where = f"dataset {other.attrs['name']!r} stacked onto {cube.attrs['name']!r}"
     for one in (cube, other):
@@ -75,7 +75,7 @@ def stack(cube: xr.Dataset, other: xr.Dataset, models: tuple[Model, Model]) -> x
         like = cube[key] if key in cube else other[key]
         variable.attrs = dict(like.attrs)
     new = cube.assign(arrays)
-    if image is None or bool(values_now(image.any())):  # else nothing of its time is in the sum
+    if image is None or bool(values_now(image.any())):  # otherwise its time does not contribute
         new["exposure"].attrs["meta"] = _livetime(cube, other)
         new = gti_union(new, other)
     return _meta_tables(_kernel_sums(new, other), other)
@@ -89,7 +89,7 @@ def _summed(
     place: Callable[[xr.Variable, xr.DataArray], xr.Variable],
     where: str,
 ) -> dict[str, xr.Variable]:
-    """Counts, exposure and background of both, on the pixels of the first."""
+    """Return counts, exposure and background of both, on the pixels of the first."""
     arrays: dict[str, xr.Variable] = {}
     image = None if mask is None else mask.any("energy")
     for key in ("counts", "exposure", "background"):
@@ -110,7 +110,7 @@ def _summed(
 
 
 def to_masked(cube: xr.Dataset) -> xr.Dataset:
-    """Cube with nothing outside its safe mask: no counts, background, exposure and response.
+    """Return a cube that is empty outside its safe mask: no counts, background, exposure and response.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ def to_masked(cube: xr.Dataset) -> xr.Dataset:
 
 
 def emptied(cube: xr.Dataset) -> xr.Dataset:
-    """Cube with the axes and pixels of another, and nothing in it: zeros, outside its safe mask.
+    """Return an empty cube with the axes and pixels of another: zeros, with no bin in the safe mask.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        None of its arrays are read if they are Dask's.
+        None of its arrays is read if they are Dask arrays.
     """
     arrays = {
         str(key): xr.zeros_like(array.variable)
@@ -143,12 +143,12 @@ def emptied(cube: xr.Dataset) -> xr.Dataset:
 
 
 def merged(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-    """Sum of two stacks on the same pixels, in which nothing is outside the safe masks.
+    """Add two stacks on the same pixels that are empty outside their safe masks.
 
     Parameters
     ----------
     cube, other : `xarray.Dataset`
-        Backgrounds of both for the same model.
+        Their backgrounds refer to the same model.
     """
     total = stack(cube, other.drop_vars("mask_safe", errors="ignore"), (None, None))
     if "mask_safe" in cube and "mask_safe" in other:
@@ -159,7 +159,7 @@ def merged(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
 def _offset(cube: xr.Dataset, other: xr.Dataset, where: str) -> tuple[int, int]:
     for dim in ("energy", "energy_true"):
         if not same_axis(cube_axis(cube, dim), cube_axis(other, dim)):
-            msg = f"{where}: the axes {dim!r} are not the same"
+            msg = f"{where}: the axes {dim!r} differ"
             raise InputError(msg)
     if ("region" in cube.attrs) != ("region" in other.attrs):
         msg = f"{where}: one is a map and the other a spectrum"
@@ -169,7 +169,7 @@ def _offset(cube: xr.Dataset, other: xr.Dataset, where: str) -> tuple[int, int]:
     grid = grid_of(other)
     offset = pixel_offset(grid_of(cube), grid, grid.frame)
     if offset is None:
-        msg = f"{where}: the pixels are not the same, nor a part of them"
+        msg = f"{where}: the pixels are neither the same nor a part of the others"
         raise InputError(msg)
     return offset
 
@@ -181,7 +181,7 @@ def _as_one(
     added: xr.Variable,
     models: tuple[Model, Model],
 ) -> tuple[xr.Variable, xr.Variable]:
-    """Templates of both, such that one model predicts the background of both."""
+    """Return templates of both such that one model predicts the background of both."""
     own, its = models
     if own is None and its is None:
         return total, added
@@ -192,7 +192,7 @@ def _as_one(
 
 
 def _livetime(cube: xr.Dataset, other: xr.Dataset) -> dict[str, Any]:
-    """Metadata of the exposure of the sum."""
+    """Return metadata of the summed exposure."""
     meta, added = (dict(c["exposure"].attrs.get("meta", {})) for c in (cube, other))
     if "livetime" in added:
         total = Quantity(added["livetime"])
@@ -203,13 +203,13 @@ def _livetime(cube: xr.Dataset, other: xr.Dataset) -> dict[str, Any]:
 
 
 def _kernel_sums(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-    """Cube with the sums of kernels that are not 1 of both."""
+    """Return a cube with the kernel sums of both that are not 1."""
     own, its = (one.attrs.get(KERNEL_SUMS, {}) for one in (cube, other))
     return cube.assign_attrs({KERNEL_SUMS: {**its, **own}}) if its else cube
 
 
 def _meta_tables(cube: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-    """Cube with the entries of both tables, column by column, in one row."""
+    """Return a cube with the entries of both tables, column by column, in one row."""
     own, its = cube.attrs.get("meta_table"), other.attrs.get("meta_table")
     if its is None:
         return cube

@@ -1,4 +1,4 @@
-"""Many datasets stacked into one, as a tree of stacks: on a cluster or in this process."""
+"""Stacking of many datasets by tree reduction, on a cluster or in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gmdask.store.cube_source import CubeSource
 
 __all__ = ["stack_datasets"]
 
-RUN = 8  # datasets that are stacked one after the other: a leaf of the tree
+RUN = 8  # number of datasets that are stacked one after the other in a leaf of the tree
 
 
 def stack_datasets(
@@ -30,28 +30,28 @@ def stack_datasets(
     client: Client | None = None,
     on_event: Listener | None = None,
 ) -> MapDataset:
-    """Stack datasets onto the pixels of the first, see `MapDataset.stack`.
+    """Stack datasets onto the pixels of the first; see `MapDataset.stack`.
 
     Parameters
     ----------
     datasets : sequence of `MapDataset`
-        At least one.
+        At least one dataset.
     name : str, optional
-        Name of the sum, by default that of the first.
+        Name of the stack, by default that of the first.
     client : `distributed.Client`, optional
         Cluster to stack on; by default this process.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as datasets are stacked.
+        Receives a `DatasetsProgress` as datasets are stacked.
 
     Returns
     -------
     stacked : `MapDataset`
-        In memory, with the models that are left of all.
+        In memory, with the models that remain of all datasets.
 
     Raises
     ------
     InputError
-        If there are none, their kinds, axes or pixels differ, or a response has no exposure.
+        If there are no datasets, their kinds, axes or pixels differ, or a response has no exposure.
     """
     check_client(client)
     first = _first(datasets)
@@ -83,7 +83,7 @@ def stack_datasets(
 
 
 def _first(datasets: Sequence[MapDataset]) -> MapDataset:
-    """The first dataset, if all are of its kind."""
+    """Return the first dataset, if all are of its kind."""
     if not datasets:
         msg = "there are no datasets to stack"
         raise InputError(msg)
@@ -92,7 +92,7 @@ def _first(datasets: Sequence[MapDataset]) -> MapDataset:
         if type(dataset) is not type(first):
             msg = (
                 f"dataset {dataset.name!r} is a {type(dataset).__name__}, expected a "
-                f"{type(first).__name__} as {first.name!r} is"
+                f"{type(first).__name__} like {first.name!r}"
             )
             raise InputError(msg)
     return first
@@ -100,7 +100,7 @@ def _first(datasets: Sequence[MapDataset]) -> MapDataset:
 
 @dataclass(frozen=True)
 class _Part:
-    """A dataset to be stacked, and its background model as plain data."""
+    """A dataset to stack, and its background model as plain data."""
 
     name: str
     source: CubeSource | xr.Dataset
@@ -108,7 +108,7 @@ class _Part:
 
 
 def _stack_run(run: Sequence[_Part], empty: xr.Dataset, model: dict[str, Any] | None) -> xr.Dataset:
-    """Stack datasets onto nothing, one after the other; one model predicts all backgrounds."""
+    """Stack datasets onto an empty one, one after the other; one model predicts all backgrounds."""
     total = empty.load(scheduler="synchronous")
     for part in run:
         total = stack(total, opened(part.source, part.name), (model, part.background))

@@ -1,4 +1,4 @@
-"""Datasets made from others: cut, projected, summed. Nothing is computed before it is used."""
+"""Datasets derived from others: cut, projected, summed. Nothing is computed before it is needed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from gmdask.store.axes import cube_axis
 
 __all__ = ["Alterations", "altered_dataset"]
 
-MAX_BINS = 1 << 30  # of a dataset with more pixels
+MAX_BINS = 1 << 30  # largest number of bins of a padded dataset
 
 Made = TypeVar("Made", bound=CubeDataset)
 
@@ -43,10 +43,10 @@ SLICED = ("energy", "energy_true", "rad", "migra")
 
 
 class Alterations(CubeDataset):
-    """Methods that make other datasets of a dataset.
+    """Methods that derive other datasets from a dataset.
 
-    Each keeps the name unless another is given, and has copies of the models that follow it. The
-    new dataset is described by what it is made from, so that workers can make it too.
+    Each keeps the name unless another is given, and adapts copies of the models. The
+    new dataset is described by how it is derived, so that workers can compute it, too.
     """
 
     def _altered(
@@ -56,7 +56,7 @@ class Alterations(CubeDataset):
         models: DatasetModels,
         name: str | None = None,
     ) -> Self:
-        """Dataset that an operation makes of this one."""
+        """Return a dataset that is derived from this one by an operation."""
         return altered_dataset(type(self), self, operation, options, models, name)
 
     @property
@@ -66,20 +66,20 @@ class Alterations(CubeDataset):
     # --- energies ----------------------------------------------------------------------
 
     def slice_by_idx(self, slices: Mapping[str, slice], name: str | None = None) -> Self:
-        """Part of the dataset, by numbers of bins.
+        """Slice the dataset by bin numbers.
 
         Parameters
         ----------
         slices : dict of slice
-            By name of axis: "energy", "energy_true", "rad", "migra". They are cut in all arrays
-            that have them.
+            By name of the axis: "energy", "energy_true", "rad", "migra". It is cut in all arrays
+            that have it.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
         InputError
-            If there is no such axis, nothing is left of it, or the slice has a step.
+            If there is no such axis, no bin is left, or the slice has a step.
         """
         bins = {axis: self._bins(axis, part) for axis, part in slices.items()}
         models = self._models_for(name or self._name)
@@ -104,14 +104,14 @@ class Alterations(CubeDataset):
     def slice_by_energy(
         self, energy_min: Any = None, energy_max: Any = None, name: str | None = None
     ) -> Self:
-        """Part of the dataset between two reconstructed energies, rounded to edges of bins.
+        """Slice the dataset in reconstructed energy, rounded to bin edges.
 
         Parameters
         ----------
         energy_min, energy_max : Quantity or str, optional
             By default the ends of the axis.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
@@ -125,20 +125,20 @@ class Alterations(CubeDataset):
     def resample_energy_axis(self, energy_axis: Any, name: str | None = None) -> Self:
         """Sum bins of reconstructed energy, within the safe mask.
 
-        The background goes on to be predicted by its model, templates are summed, exposure and PSF
-        stay as they are (Gammapy's ``MapDataset.resample_energy_axis``).
+        The background model then predicts the sum, templates are summed, exposure and PSF
+        are not changed (as Gammapy's ``MapDataset.resample_energy_axis``).
 
         Parameters
         ----------
         energy_axis : Quantity or `Axis`
-            New edges, rounded to those there are.
+            New edges, rounded to the existing ones.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
         InputError
-            If the edges make no bin.
+            If the edges define no bin.
         """
         bins = grouped_bins(cube_axis(self._cube, "energy"), energy_axis, self._where)
         return self._resampled(bins, name)
@@ -149,12 +149,12 @@ class Alterations(CubeDataset):
         return self._altered(resample_energy, options, models, name)
 
     def to_image(self, name: str | None = None) -> Self:
-        """Sum over reconstructed energy, see `resample_energy_axis`.
+        """Sum over reconstructed energy; see `resample_energy_axis`.
 
         Parameters
         ----------
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
         """
         return self._resampled([0, self._cube.sizes["energy"]], name)
 
@@ -162,20 +162,20 @@ class Alterations(CubeDataset):
 
     def _check_is_map(self, what: str) -> None:
         if "region" in self._cube.attrs:
-            msg = f"{self._where}: {what} needs a map, and this is a region"
+            msg = f"{self._where}: {what} needs a map, but this is a region"
             raise InputError(msg)
 
     def cutout(self, position: SkyCoord, width: Any, name: str | None = None) -> Self:
-        """Part of the field of view; beyond its border there is nothing.
+        """Cut out a part of the field of view, which is trimmed at its border.
 
         Parameters
         ----------
         position : `~astropy.coordinates.SkyCoord`
             Centre.
         width : Quantity, float or pair of these
-            Of the part in longitude and latitude; numbers are deg.
+            Size in longitude and latitude; numbers are in deg.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
@@ -184,14 +184,14 @@ class Alterations(CubeDataset):
         """
         self._check_is_map("cutout")
         if not isinstance(position, SkyCoord) or not position.isscalar:
-            msg = f"{self._where}: position is {position!r}, expected one SkyCoord"
+            msg = f"{self._where}: position is {position!r}, expected a single SkyCoord"
             raise InputError(msg)
         sides = np.broadcast_to(u.Quantity(width, "deg").value, 2)
         icrs = position.icrs
         at = float(icrs.ra.deg), float(icrs.dec.deg)
         size = float(sides[0]), float(sides[1])
         if not np.isfinite([*at, *size]).all() or min(size) <= 0:
-            msg = f"{self._where}: part of {size} deg around {at} deg, expected finite numbers and a positive width"
+            msg = f"{self._where}: cutout of {size} deg around {at} deg, expected finite numbers and a positive width"
             raise InputError(msg)
         windows = cutout_windows(self._cube, at, "icrs", size, self._where)
         plain = {key: tuple(window) for key, window in windows.items()}
@@ -205,39 +205,41 @@ class Alterations(CubeDataset):
         pad_width : int or tuple of int
             Number of pixels on each side, or in longitude and in latitude.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
         """
         self._check_is_map("pad")
         pixels = (pad_width, pad_width) if isinstance(pad_width, int) else tuple(pad_width)
         if len(pixels) != 2 or any(not isinstance(n, int) or n < 0 for n in pixels):
-            msg = f"{self._where}: pad_width is {pad_width!r}, expected a number of pixels or two"
+            msg = (
+                f"{self._where}: pad_width is {pad_width!r}, expected one or two numbers of pixels"
+            )
             raise InputError(msg)
         bins, rows, columns = self._cube["counts"].shape
         if bins * (rows + 2 * pixels[1]) * (columns + 2 * pixels[0]) > MAX_BINS:
-            msg = f"{self._where}: {pad_width!r} more pixels on each side make more than {MAX_BINS} bins"
+            msg = f"{self._where}: {pad_width!r} more pixels on each side lead to more than {MAX_BINS} bins"
             raise InputError(msg)
         return self._altered(pad, {"pixels": pixels}, self._models_for(name or self._name), name)
 
     def downsample(
         self, factor: int, axis_name: str | None = None, name: str | None = None
     ) -> Self:
-        """Make one pixel, or one bin of energy, of several.
+        """Combine several pixels, or energy bins, into one.
 
         Counts and background are summed within the safe mask, the exposure of pixels is averaged.
 
         Parameters
         ----------
         factor : int
-            How many along each side.
+            Number along each side.
         axis_name : str, optional
-            "energy" for bins of energy, by default pixels.
+            "energy" for energy bins; by default pixels are combined.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
         InputError
-            If the factor does not divide the number of pixels or bins.
+            If the number of pixels or bins is not divisible by the factor.
         """
         if axis_name not in (None, "energy"):
             msg = f"{self._where}: axis_name is {axis_name!r}, expected 'energy' or none"
@@ -257,37 +259,37 @@ class Alterations(CubeDataset):
     # --- masks and sums ----------------------------------------------------------------
 
     def to_masked(self, name: str | None = None) -> Self:
-        """Dataset with nothing outside its safe mask: the one to begin a stack with.
+        """Return a dataset that is empty outside its safe mask, as the first of a stack.
 
         Parameters
         ----------
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
         """
         return self._altered(to_masked, {}, self._models_for(name or self._name), name)
 
     def stack(self, other: CubeDataset) -> Self:
         """Add another dataset to this one, in place, as Gammapy does.
 
-        Counts and background of the other are added where its safe mask is, exposure where it is at
-        any energy; PSF and energy dispersion become means weighted with exposure, masks and
-        good time intervals the union of both. The models of the other are added to those of this
+        Counts and background of the other are added in its safe mask, exposure where any energy
+        is safe; PSF and energy dispersion are averaged with the exposure as weight, masks and
+        good time intervals are combined. The models of the other are added to those of this
         one; the two background models become one, which predicts the sum of both backgrounds.
 
         Parameters
         ----------
         other : dataset
-            On the same pixels, or on a part of them; it does not change.
+            A dataset on the same pixels, or on a part of them; it is not changed.
 
         Returns
         -------
         dataset
-            This one.
+            This dataset.
 
         Raises
         ------
         InputError
-            If axes or pixels differ, or an IRF has no exposure to weight it with.
+            If axes or pixels differ, or an IRF has no exposure as weight.
         """
         options = {"models": (background_of(self._models), background_of(other._models))}
         cube = stack(lazy(self._cube), lazy(other._cube), **options)
@@ -305,20 +307,20 @@ class Alterations(CubeDataset):
     def to_region_map_dataset(self, region: Any, name: str | None = None) -> Self:
         """Sum the dataset within a region, with the PSF at its centre.
 
-        Counts and background, as its model predicts it, are summed within the safe mask, exposure
-        is averaged, and the responses are those at the centre. The models are left behind.
+        Counts, and background as predicted by its model, are summed within the safe mask, exposure
+        is averaged, and the responses are those at the centre. The models are not kept.
 
         Parameters
         ----------
         region : SkyRegion, SkyCoord, list of SkyRegion, str or path
             See `gmdask.geometry.regions.read_region`.
         name : str, optional
-            Name of the new dataset, by default that of this one.
+            Name of the new dataset; by default that of this one.
 
         Raises
         ------
         InputError
-            If the region is not wholly inside the map, or a mask is not the same all over it.
+            If the region is not completely inside the map, or a mask varies within it.
         """
         return self._in_region(type(self), self._region(region), {"kind": "MapDataset"}, name)
 
@@ -343,21 +345,21 @@ def altered_dataset(
     models: DatasetModels,
     name: str | None,
 ) -> Made:
-    """Dataset of a kind that an operation makes of another.
+    """Return a dataset that is derived from another by an operation.
 
     Parameters
     ----------
     kind : type
-        Of the new dataset.
+        Class of the new dataset.
     source : dataset
     operation : callable
-        Function of a module of gmdask, from a cube and options to a cube.
+        Function of a gmdask module, from a cube and options to a cube.
     options : mapping
         Plain data.
     models : `DatasetModels`
-        Of the new dataset.
+        Models of the new dataset.
     name : str or None
-        Its name, by default that of the other.
+        Its name; by default that of the other.
     """
     cube = operation(lazy(source._cube), **options)
     stored = None

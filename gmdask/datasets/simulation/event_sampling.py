@@ -1,8 +1,8 @@
-"""Photons of the sources of a simulated observation, drawn one by one and then counted.
+"""Photons of the sources of a simulated observation, drawn one by one and then binned.
 
-Energies and directions are continuous, and so are PSF, energy dispersion and effective area: what
-is drawn knows nothing of the pixels and bins in which it is counted, nor of the maps of the
-response that are stored beside the counts.
+Energies and directions are continuous, and so are PSF, energy dispersion and effective area: the
+drawn photons do not depend on the pixels and bins of the counts, nor on the maps of the
+response that are stored with the counts.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ __all__ = ["photon_counts"]
 
 Array = NDArray[np.float64]
 
-NODES = 1000  # per decade of energy, between which the spectrum of photons is linear
+NODES = 1000  # per decade of energy; the photon spectrum is linear between them
 CHUNK = 1 << 20  # photons in memory at a time
-MAX_PHOTONS = 1e9  # of a source in an observation
-CM2 = 1e4  # in a m2
+MAX_PHOTONS = 1e9  # largest number of photons of a source in an observation
+CM2 = 1e4  # cm2 per m2
 
 
 class _Photons(NamedTuple):
-    """Positions in deg, in the frame of the dataset, offsets of the true ones, energies in TeV."""
+    """Positions in deg in the frame of the dataset, offsets of the true positions, energies in TeV."""
 
     lon: Array
     lat: Array
@@ -55,7 +55,7 @@ class _Photons(NamedTuple):
 def photon_counts(
     survey: Survey, observed: Observed, model: SkyModel, cube: xr.Dataset, random: np.random.Generator
 ) -> Array:  # fmt: skip
-    """Draw photons of a source, and count those that are seen in a dataset.
+    """Draw the photons of a source, and count those that are detected in a dataset.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ def photon_counts(
     observed : `Observed`
     model : `SkyModel`
     cube : `xarray.Dataset`
-        The dataset, for its times.
+        The dataset, from which the times are taken.
     random : `numpy.random.Generator`
 
     Returns
     -------
     counts : array of shape (energy, lat, lon)
-        True energies are within the axis of the dataset. A shape that depends on energy is taken
+        True energies are within the axis of the dataset. An energy-dependent spatial model is evaluated
         at the centres of its bins.
 
     Raises
@@ -77,7 +77,7 @@ def photon_counts(
     InputError
         If the model predicts counts that are negative, not finite, or too many to draw one by one.
     ModelError
-        If no photons can be drawn from its shape.
+        If photons cannot be drawn from its spatial model.
     """
     grid = survey.pixels.cutout(observed.lon, observed.lat, survey.npix)
     scattered = float(RAD[-1]) if _has_psf(model) else 0.0
@@ -105,7 +105,7 @@ def _has_psf(model: SkyModel) -> bool:
 def _parts(
     survey: Survey, observed: Observed, model: SkyModel, cube: xr.Dataset, field: Field
 ) -> Iterator[tuple[Tabulated, Directions]]:
-    """Photons by the logarithm of their energy, as many as there were on axis, and directions."""
+    """Logarithmic energies of photons, as many as if all were on axis, and their directions."""
     spatial, edges = shape_of(model), survey.energy_true
     if not spatial.is_energy_dependent:
         yield (
@@ -144,7 +144,7 @@ def _number(expected: float, random: np.random.Generator) -> int:
 def _arriving(
     field: Field, directions: Directions, spectrum: Tabulated, n: int, random: np.random.Generator
 ) -> _Photons:
-    """Photons that may be seen."""
+    """Photons that may be detected."""
     lon, lat = rotate(*directions.draw(n, random), directions.frame, field.grid.frame)
     offset = separation(lon, lat, field.lon, field.lat)
     near = offset <= field.reach
@@ -155,9 +155,9 @@ def _arriving(
 def _detected(
     survey: Survey, observed: Observed, model: SkyModel, photons: _Photons, random: np.random.Generator
 ) -> _Photons:  # fmt: skip
-    """Photons where and with the energy they are reconstructed; others are lost."""
+    """Photons at their reconstructed positions and energies; others are lost."""
     response, zenith = survey.response, observed.zenith
-    if model.apply_irf["exposure"]:  # so many as on axis, where the area is largest
+    if model.apply_irf["exposure"]:  # their number is that on axis, where the area is largest
         area, on_axis = (
             response.effective_area(photons.energy, offset, zenith)
             for offset in (photons.offset, np.zeros(1))
@@ -176,7 +176,7 @@ def _detected(
 
 
 def _counted(grid: WcsGrid, edges: Array, events: _Photons) -> Array:
-    """Counts (energy, lat, lon) of events; those outside are lost."""
+    """Bin events into counts (energy, lat, lon); those outside are lost."""
     shape = (len(edges) - 1, *grid.shape)
     x, y = grid.to_pixel(events.lon, events.lat)
     bins = np.stack(

@@ -1,8 +1,8 @@
 """Response of an array of Cherenkov telescopes, as smooth functions.
 
 Effective area, PSF, energy dispersion and background vary with energy, with the offset from the
-pointing and with the zenith angle: a shower seen at a large zenith angle is further away, so that
-more energy is needed to see it, from a larger area, and less sharply.
+pointing and with the zenith angle: a shower at a large zenith angle is further away, so that
+the energy threshold is higher, the effective area larger, and the resolution worse.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ __all__ = ["MIGRA", "RAD", "IactResponse"]
 
 Array = NDArray[np.float64]
 
-RAD = np.linspace(0.0, 0.66, 67)  # deg; the PSF ends with it, and is normalised within
-MIGRA = np.linspace(0.2, 3.0, 57)  # events beyond its ends are lost
+RAD = np.linspace(0.0, 0.66, 67)  # deg; the PSF is normalised within this range
+MIGRA = np.linspace(0.2, 3.0, 57)  # events outside this range are lost
 
 BACKGROUND_INDEX = 2.7
-PSF_TAIL, PSF_TAIL_WIDTH = 0.15, 2.0  # share of events, and how much wider they are
+PSF_TAIL, PSF_TAIL_WIDTH = 0.15, 2.0  # fraction of events in the tail, and its relative width
 
 
 @dataclass(frozen=True)
 class IactResponse:
-    """Numbers that set the scale of a response.
+    """Parameters that scale a response.
 
     Attributes
     ----------
     area : float
         Effective area at 1 TeV on axis in m2, far above the threshold.
     threshold : float
-        Energy in TeV, at zenith, at which half of the showers are seen.
+        Energy in TeV, at zenith, at which half of the showers are detected.
     psf : float
         Width of the core of the PSF at 1 TeV on axis in deg.
     edisp : float
@@ -41,7 +41,7 @@ class IactResponse:
     background : float
         Background rate at 1 TeV on axis in s-1 TeV-1 sr-1.
     max_offset : float
-        Offset in deg up to which data are safe.
+        Offset in deg within which data are safe.
     """
 
     area: float = 2.5e5
@@ -103,7 +103,7 @@ class IactResponse:
     def draw_distances(
         self, energy: Array, offset: Array, zenith: float, random: np.random.Generator
     ) -> Array:
-        """Draw how far from their true directions photons are seen, in deg.
+        """Draw distances between reconstructed and true directions of photons, in deg.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class IactResponse:
         random : `numpy.random.Generator`
         """
         core = self.psf_width(energy, offset, zenith)
-        # minus the share of either part that is within the PSF's end
+        # minus the fraction of either component inside the PSF's range
         minus_core = np.expm1(-0.5 * (RAD[-1] / core) ** 2)
         minus_tail = np.expm1(-0.5 * (RAD[-1] / (PSF_TAIL_WIDTH * core)) ** 2)
         in_core, in_tail = (1 - PSF_TAIL) * minus_core, PSF_TAIL * minus_tail

@@ -42,25 +42,25 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
     Parameters
     ----------
     survey : `Survey`
-        Its models that touch the dataset are used.
+        The models that apply to the dataset are used.
     observed : `Observed`
 
     Returns
     -------
     cube : `xarray.Dataset`
-        In memory, as datasets are stored: single precision, as Gammapy writes maps.
+        In memory, in the form of stored datasets: single precision, as Gammapy writes maps.
 
     Raises
     ------
     InputError
-        If the models predict counts that cannot be drawn.
+        If the predicted counts are invalid.
     ModelError
-        If no photons can be drawn from a spatial model.
+        If photons cannot be drawn from a spatial model.
 
     Notes
     -----
-    Where sources become events, their photons are drawn one by one, with continuous energies and
-    directions. The background is known per bin, so that its events are counts drawn per bin.
+    If sources are simulated as events, their photons are drawn one by one, with continuous energies and
+    directions. The background is known per bin, so that its counts are drawn per bin.
     """
     cube = _empty_cube(survey, observed)
     sky = list(survey.models.for_dataset(observed.name))
@@ -81,7 +81,7 @@ def simulate_observation(survey: Survey, observed: Observed) -> xr.Dataset:
 
 
 def _empty_cube(survey: Survey, observed: Observed) -> xr.Dataset:
-    """Response, background and masks, without counts."""
+    """Return response, background and masks, without counts."""
     energy, true = (
         Axis("energy", survey.energy, unit="TeV"),
         Axis("energy_true", survey.energy_true, unit="TeV"),
@@ -126,7 +126,7 @@ def _empty_cube(survey: Survey, observed: Observed) -> xr.Dataset:
 def _irf_maps(
     survey: Survey, observed: Observed, true: Axis, rad: Axis, migra: Axis
 ) -> tuple[WcsGrid, dict[str, Any]]:
-    """Grid and variables of the maps of PSF and energy dispersion, with their exposures."""
+    """Return grid and variables of the maps of PSF and energy dispersion, with their exposures."""
     pixels = replace(survey.pixels, pixel=survey.irf_pixel)
     n = int(np.ceil(survey.npix * survey.pixels.pixel / survey.irf_pixel)) + 1
     grid = pixels.cutout(observed.lon, observed.lat, n)

@@ -1,4 +1,4 @@
-"""True directions of photons, drawn from spatial models without any pixels of a dataset."""
+"""True directions of photons, drawn from spatial models independently of the pixels of a dataset."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ __all__ = ["Directions", "Field", "Tabulated", "around", "directions_of"]
 
 Array = NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], tuple[Array, Array]]
-EDGE_95 = 2.326174307353347  # from 95 % to 5 % of erf, times two over its width
-INSIDE = 0.5 - 1e-7  # pixels from the centre of a pixel, just within it
+EDGE_95 = 2.326174307353347  # twice the half width of erf between 5 % and 95 %
+INSIDE = 0.5 - 1e-7  # pixels; distance from the centre of a pixel to just inside its edge
 
 
 @dataclass(frozen=True)
 class Field:
-    """Where photons are seen.
+    """Region in which photons can be detected.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Field:
     lon, lat : float
         Pointing in deg, in the frame of the grid.
     margin : float
-        How far in deg photons are scattered at most.
+        Largest distance in deg by which photons are scattered.
     """
 
     grid: WcsGrid
@@ -57,7 +57,7 @@ class Field:
 
     @cached_property
     def reach(self) -> float:
-        """Distance from the pointing in deg beyond which no photon gets into the pixels."""
+        """Distance from the pointing in deg beyond which no photon can reach the pixels."""
         farthest = separation(*self.grid.pixel_centers, self.lon, self.lat).max()
         return float(farthest) + 2 * self.grid.max_pixel_scale + self.margin
 
@@ -69,12 +69,12 @@ class Directions:
     Attributes
     ----------
     total : float
-        What the density integrates to, counting those drawn that are given up.
+        Integral of the density, including draws that are rejected.
     frame : str
-        Of the positions.
+        Frame of the positions.
     draw : callable
-        Number and generator to positions (lon, lat) in deg. It gives fewer than it was asked for
-        where some are given up, which makes the density exact.
+        Takes a number and a generator, and returns positions (lon, lat) in deg. It returns fewer than requested
+        if some are rejected, which makes the density exact.
     """
 
     total: float
@@ -88,9 +88,9 @@ class Tabulated:
     Parameters
     ----------
     x : array of shape (n,)
-        Nodes, increasing.
+        Nodes in increasing order.
     density : array of shape (n,)
-        Not negative.
+        Non-negative values.
 
     Attributes
     ----------
@@ -125,14 +125,14 @@ class Tabulated:
 
 
 def around(lon: Array | float, lat: Array | float, r: Array, bearing: Array) -> tuple[Array, Array]:
-    """Positions at a distance and a bearing from others.
+    """Return positions at a distance and a bearing from others.
 
     Parameters
     ----------
     lon, lat : array or float
         In deg.
     r, bearing : array
-        Distance, and angle from north to growing longitude, in rad.
+        Distance, and angle from north to increasing longitude, in rad.
 
     Returns
     -------
@@ -150,20 +150,20 @@ def around(lon: Array | float, lat: Array | float, r: Array, bearing: Array) -> 
 
 
 def directions_of(spatial: SpatialModel, field: Field, energy: float | None = None) -> Directions:
-    """Directions of photons of a spatial model.
+    """Return the directions of photons of a spatial model.
 
     Parameters
     ----------
     spatial : `SpatialModel`
     field : `Field`
-        Directions further away may be left out.
+        Directions too far away may be left out.
     energy : float, optional
-        In TeV, for a model that depends on it.
+        In TeV, for an energy-dependent model.
 
     Raises
     ------
     ModelError
-        If no photons can be drawn from models of this kind.
+        If photons cannot be drawn from models of this kind.
     """
     values = dict(zip(spatial.parameter_names, spatial.internal_values.tolist(), strict=True))
     if isinstance(spatial, TemplateSpatialModel | TemplateNDSpatialModel):
@@ -179,7 +179,7 @@ def directions_of(spatial: SpatialModel, field: Field, energy: float | None = No
 
         return Directions(2 * math.pi * v * values["value"], field.grid.frame, cap)
     if type(spatial) not in _POLAR:
-        msg = f"{type(spatial).__name__}: photons cannot be drawn from it; leave events out"
+        msg = f"{type(spatial).__name__}: photons cannot be drawn from it; omit events"
         raise ModelError(msg)
     total, polar = _POLAR[type(spatial)](values)
 
@@ -189,7 +189,7 @@ def directions_of(spatial: SpatialModel, field: Field, energy: float | None = No
     return Directions(total, spatial.frame, draw)
 
 
-# --- shapes around a centre: distance and bearing in rad -----------------------------------
+# --- models with a centre: distance and bearing in rad --------------------------------------
 
 
 def _point(values: dict[str, float]) -> tuple[float, Draw]:
@@ -208,8 +208,8 @@ def _gaussian(values: dict[str, float]) -> tuple[float, Draw]:
     def draw(n: int, random: np.random.Generator) -> tuple[Array, Array]:
         bearing, width = _ellipse(values, sigma, n, random)
         a = np.maximum(2 * np.sin(0.5 * width) ** 2, 1e-30)
-        within = -np.expm1(-1 / a)  # v = 1 - cos(r) is exponential, and ends at 2
-        if e != 0:  # the model is normalised as if it were flat
+        within = -np.expm1(-1 / a)  # v = 1 - cos(r) is exponential, and at most 2
+        if e != 0:  # the model is normalised as in the plane
             kept = random.random(n) * width**2 <= 2 * a * within
             bearing, a, within = bearing[kept], a[kept], within[kept]
         v = -2 * a * np.log1p(-within * random.random(len(a)))
@@ -221,7 +221,7 @@ def _gaussian(values: dict[str, float]) -> tuple[float, Draw]:
 def _ellipse(
     values: dict[str, float], size: float, n: int, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Bearings as the area of an ellipse has them, and its radius in each, of a major semi-axis."""
+    """Bearings distributed like the area of an ellipse, and its radius in each, for a major semi-axis."""
     q = max(1 - values["e"] ** 2, 1e-12)
     x, y = random.normal(size=n), math.sqrt(q) * random.normal(size=n)
     cos2 = x * x / (x * x + y * y)
@@ -230,7 +230,7 @@ def _ellipse(
 
 
 def _flat(r: Array, bearing: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """From the plane onto the sphere, on which circles are shorter: the others are given up."""
+    """Project from the plane onto the sphere, on which circles are shorter; the excess is rejected."""
     kept = (random.random(len(r)) * r <= np.sin(r)) & (r <= np.pi)
     return r[kept], bearing[kept]
 
@@ -246,7 +246,7 @@ def _generalised(values: dict[str, float]) -> tuple[float, Draw]:
 
 
 def _disk(values: dict[str, float]) -> tuple[float, Draw]:
-    """A disk whose edge falls as an error function is a mixture of sharp ones."""
+    """A disk whose edge is an error function, as a mixture of sharp disks."""
     from scipy.special import ndtr
 
     r_0, s = positive(values["r_0"]), max(values["edge_width"], 1e-9) / (EDGE_95 * math.sqrt(2))
@@ -300,7 +300,7 @@ _POLAR: dict[type[SpatialModel], Callable[[dict[str, float]], tuple[float, Draw]
 }
 
 
-# --- shapes on pixels ----------------------------------------------------------------------
+# --- models on pixels ----------------------------------------------------------------------
 
 
 def _of_pixels(field: Field) -> Directions:
@@ -317,9 +317,9 @@ def _of_pixels(field: Field) -> Directions:
 def _of_map(
     spatial: TemplateSpatialModel | TemplateNDSpatialModel, field: Field, energy: float | None
 ) -> Directions:
-    """A map as it is interpolated: drawn from the highest value in each pixel, and thinned.
+    """An interpolated map: drawn from the highest value in each pixel, with rejection.
 
-    Between pixel centres the logarithm is bilinear, so that it is highest at a centre, at a
+    Between pixel centres the logarithm is bilinear, so that its maximum is at a centre, at a
     corner or in the middle of a side.
     """
     grid, values = spatial.map.grid, spatial.internal_values.tolist()

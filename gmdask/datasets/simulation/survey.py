@@ -1,4 +1,4 @@
-"""What is simulated: pixels, energies, response and observations."""
+"""The description of a simulation: pixels, energies, response and observations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SkyPixels:
     pixel: float
 
     def cutout(self, lon: float, lat: float, npix: int) -> WcsGrid:
-        """Pixels around a position; the headers of all cutouts differ in CRPIX only.
+        """Return the pixels around a position; the headers of all cutouts differ only in CRPIX.
 
         Parameters
         ----------
@@ -52,12 +52,12 @@ class SkyPixels:
             Pixels per side.
         """
         at = self._first.to_pixel(lon, lat)
-        x0, y0 = (int(np.ceil(float(v) - npix / 2)) for v in at)  # Gammapy's rule of cutouts
+        x0, y0 = (int(np.ceil(float(v) - npix / 2)) for v in at)  # Gammapy's rule for cutouts
         return WcsGrid(self._header(1 - x0, 1 - y0), (npix, npix))
 
     @cached_property
     def _first(self) -> WcsGrid:
-        """The pixel of the reference position."""
+        """Return the pixel at the reference position."""
         return WcsGrid(self._header(1, 1), (1, 1))
 
     def _header(self, x: int, y: int) -> dict[str, Any]:
@@ -77,13 +77,13 @@ class Observed:
     Attributes
     ----------
     number : int
-        From 0; with the seed of the survey it fixes all that is drawn.
+        Index from 0; together with the seed of the survey it determines all random numbers.
     name : str
         Name of the dataset.
     lon, lat : float
         Pointing in deg, in the frame of the survey.
     start, livetime : float
-        In s; start since that of the survey.
+        In s; the start is relative to that of the survey.
     zenith : float
         In deg.
     norm, tilt : float
@@ -103,14 +103,14 @@ class Observed:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is simulated.
+    """Description of a simulated survey.
 
     Attributes
     ----------
     seed : int
-        Of all that is drawn.
+        Seed of all random numbers.
     pixels : SkyPixels
-        Of the whole survey.
+        Pixel grid of the whole survey.
     npix : int
         Pixels per side of a dataset.
     energy, energy_true : array
@@ -120,10 +120,10 @@ class Survey:
         The true sky.
     response : IactResponse
     irf_pixel : float
-        Size of a pixel of the maps of PSF and energy dispersion in deg.
+        Pixel size of the maps of PSF and energy dispersion in deg.
     sources : {"exact", "gammapy", "events"}
-        How sources become counts: drawn from what a response predicts, see `MapDataset.response`,
-        or photon by photon, see `photon_counts`. By default the setting ``gmdask.response``.
+        How the counts of sources are drawn: from the prediction of a response (see `MapDataset.response`),
+        or photon by photon (see `photon_counts`). By default the setting ``gmdask.response``.
     """
 
     seed: int
@@ -142,5 +142,5 @@ class Survey:
             chosen_response(self.sources)
 
     def random(self, number: int, stream: int) -> np.random.Generator:
-        """Random numbers of one dataset (stream 0: its observation, 1: its counts, 2: its photons)."""
+        """Return the generator of one dataset (stream 0: its observation, 1: its counts, 2: its photons)."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number, stream)))

@@ -1,4 +1,4 @@
-"""The configuration of a simulated survey: a YAML file, checked and drawn from."""
+"""The configuration of a simulated survey: a YAML file, which is checked and completed by random numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 MAX_ZENITH, POLE = 75.0, 85.0  # deg
 GAP = 120.0  # s between two observations
 MAX_OBSERVATIONS = 100_000
-MAX_BINS = 1 << 26  # of all maps of a dataset
+MAX_BINS = 1 << 26  # largest number of bins of all maps of a dataset
 
 
 def read_survey(path: str | Path) -> Survey:
@@ -37,7 +37,7 @@ def read_survey(path: str | Path) -> Survey:
     Parameters
     ----------
     path : str or path
-        YAML, as ``data_schemas/1.0/simulation.json`` says; the file of models it names is relative
+        YAML in the format of ``data_schemas/1.0/simulation.json``; the models file is relative
         to it.
 
     Returns
@@ -47,11 +47,11 @@ def read_survey(path: str | Path) -> Survey:
     Raises
     ------
     InputNotFoundError
-        If there is no such file.
+        If the file does not exist.
     InputError
-        Naming file, key and what is expected.
+        If the configuration is invalid; the message names file, key and expectation.
     ModelError
-        If the models are not valid.
+        If the models are invalid.
     """
     path = expanded(path)
     data = load_yaml(read_bytes(path, "configuration"), str(path))
@@ -66,7 +66,7 @@ def read_survey(path: str | Path) -> Survey:
 
 
 class _AtKeyError(InputError):
-    """A value is not what is expected; the message begins with its key."""
+    """An invalid value; the message begins with its key."""
 
 
 def _survey(data: Mapping[str, Any], path: Path) -> Survey:
@@ -101,7 +101,7 @@ def _survey(data: Mapping[str, Any], path: Path) -> Survey:
 
 
 def _check_bins(data: Mapping[str, Any], pixel_ratio: float) -> None:
-    """Refuse datasets that are too large, before anything is made."""
+    """Raise an error for datasets that are too large, before anything is computed."""
     npix = int(data["geometry"]["npix"])
     bins, true = (int(data[key]["bins"]) for key in ("energy", "energy_true"))
     irf_pixels = (npix * pixel_ratio + 2) ** 2
@@ -116,7 +116,7 @@ def _check_bins(data: Mapping[str, Any], pixel_ratio: float) -> None:
 def _check_names(models: Models, names: Collection[str]) -> None:
     for model in models:
         if isinstance(model, BackgroundIRFModel):
-            msg = f"models: {model.name!r} is a background, expected sources: a background is drawn for each dataset"
+            msg = f"models: {model.name!r} is a background, expected sources: backgrounds are drawn for each dataset"
             raise _AtKeyError(msg)
         for name in model.datasets_names or ():
             if name not in names:
@@ -125,7 +125,7 @@ def _check_names(models: Models, names: Collection[str]) -> None:
 
 
 class _Place(NamedTuple):
-    """A pointing before anything is drawn: keys and values as they are in the file."""
+    """A pointing before random numbers are drawn: keys and values as in the file."""
 
     where: str
     lon: float
@@ -167,7 +167,7 @@ def _observations(survey: Survey, data: Mapping[str, Any]) -> Iterator[Observed]
         for key in ("norm_spread", "tilt_spread")
     )
     for number, place in enumerate(places):
-        random = survey.random(number, 0)  # the order of what is drawn is part of the recipe
+        random = survey.random(number, 0)  # the order of the draws is part of the recipe
         lon, lat = _dithered(place, dither, random)
         livetime = _drawn(place.livetime, "s", random)
         zenith = _drawn(place.zenith, "deg", random)
@@ -184,7 +184,7 @@ def _observations(survey: Survey, data: Mapping[str, Any]) -> Iterator[Observed]
 
 
 def _dithered(place: _Place, dither: float, random: np.random.Generator) -> tuple[float, float]:
-    """Position in deg, evenly distributed in a circle."""
+    """Return a position in deg, uniformly distributed in a circle."""
     radius, angle = dither * np.sqrt(random.random()), 2 * np.pi * random.random()
     lat = place.lat + radius * np.sin(angle)
     if abs(lat) >= POLE:
@@ -207,7 +207,7 @@ def _edges(axis: Mapping[str, Any], key: str) -> Array:
 
 
 def _drawn(given: tuple[str, Any], unit: str, random: np.random.Generator) -> float:
-    """Return a value, or one from a range."""
+    """Return a value, or draw one from a range."""
     (key, value), share = given, random.random()
     if isinstance(value, str):
         return _value(value, unit, key)
@@ -220,7 +220,7 @@ def _drawn(given: tuple[str, Any], unit: str, random: np.random.Generator) -> fl
 def _value(text: str, unit: str, key: str) -> float:
     try:
         value = float(Quantity(text).to_value(unit))
-    except (TypeError, ValueError) as error:  # of units too
+    except (TypeError, ValueError) as error:  # including unit errors
         raise _AtKeyError(
             f"{key}: {text!r}, expected a number in a unit such as {unit!r}"
         ) from error

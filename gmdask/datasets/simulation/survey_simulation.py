@@ -1,4 +1,4 @@
-"""Simulation of a survey into a store, one block per task."""
+"""Simulate a survey into a store, one block per task."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from gmdask.store import BlockRecord, Store, describe, input_digest, plan_blocks
 
 __all__ = ["SimulationPlan", "plan_simulation", "simulate", "true_models", "truth_path"]
 
-BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while it writes
+BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while writing
 COPIES = (
     8  # of one observation in the block that a plan measures: what a block costs once is shared
 )
-RECIPE = 1  # another one when the same configuration comes to give other numbers
+RECIPE = 1  # changed when the same configuration leads to other numbers
 
 
 def simulate(
@@ -46,26 +46,26 @@ def simulate(
 ) -> Store:
     """Simulate a survey into a store.
 
-    What is drawn depends on the seed and on the number of the dataset alone, so that the content
-    of the store does not depend on how many workers there are. A run that was killed can be
-    repeated: blocks that were finished are taken up.
+    Random numbers depend only on the seed and on the index of the dataset, so that the content
+    of the store does not depend on the number of workers. A run that was killed can be
+    repeated: finished blocks are reused.
 
     Parameters
     ----------
     config : str or path, or `Survey`
-        Configuration, see `read_survey`.
+        Configuration; see `read_survey`.
     url : str or path
-        The store. Beside it goes ``<stem>-truth.yaml``: the true models, with a background for
-        each dataset, whose norm and tilt are free.
+        The store. The true models, with a background of free norm and tilt for each dataset, are
+        written to ``<stem>-truth.yaml`` beside it.
     client : `distributed.Client`, optional
         Cluster to simulate on, one block per task; by default this process. Workers read the
-        maps of templates from the files that the models name.
+        maps of templates from the files that the models refer to.
     events : bool
         Whether photons of the sources are drawn one by one, with continuous energies and
-        directions and the response as the functions it is made of, and then counted. By default
-        the counts of each bin are drawn from what the models predict for it.
+        directions and analytic responses, and then binned. By default
+        the counts of each bin are drawn from the prediction of the models.
     on_event : callable, optional
-        Gets a `DatasetsProgress` as blocks are written.
+        Receives a `DatasetsProgress` as blocks are written.
 
     Returns
     -------
@@ -74,17 +74,17 @@ def simulate(
     Raises
     ------
     InputError
-        If the configuration or its models are not what is expected, or the models predict
-        counts that cannot be drawn.
+        If the configuration or its models are invalid, or the predicted counts
+        cannot be drawn.
     StoreExistsError
-        If there is a store with datasets, or a file in the place of the true models that is not of
-        an earlier run.
+        If there is a store with datasets, or the file of the true models exists and is not from an
+        earlier run.
     """
     check_client(client)
     survey = _survey_of(config, events)
     truth = truth_path(url)
     if truth.exists() and not _path(url).exists():
-        msg = f"{truth} exists already"
+        msg = f"{truth} already exists"
         raise StoreExistsError(msg)
     if truth.exists() and not _is_truth_of(truth, survey):
         msg = f"{truth}: already exists, and is not of this survey; move it away"
@@ -101,7 +101,7 @@ def simulate(
 
     write = partial(_write_task, survey=bare, models=models, url=store.url, recipe=recipe)
     records = write_blocks(store, blocks, digests, write, client, on_done)
-    if not truth.exists():  # of a run that was killed before it committed
+    if not truth.exists():  # from a run that was killed before its commit
         true_models(survey).write(truth)
     store.commit(records)
     return store
@@ -111,12 +111,12 @@ def truth_path(url: str | Path) -> Path:
     """File of the true models of a simulated store: ``<stem>-truth.yaml`` beside it."""
     path = Path(os.path.abspath(_path(url)))  # noqa: PTH100  ("." and ".." have names then)
     if not path.name:
-        raise InputError(f"{url}: is no place for a store")
+        raise InputError(f"{url}: a store cannot be created here")
     return path.with_name(f"{path.stem}-truth.yaml")
 
 
 def _is_truth_of(path: Path, survey: Survey) -> bool:
-    """Whether a file holds the true models of a survey."""
+    """Whether a file contains the true models of a survey."""
     try:
         return _digest(Models.read(path).to_dict()) == _digest(true_models(survey).to_dict())
     except InputError:
@@ -132,17 +132,17 @@ def true_models(survey: Survey) -> Models:
     return Models([*survey.models.copy(), *map(background_model, survey.observations)])
 
 
-# --- what it takes ------------------------------------------------------------------------
+# --- estimate -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """What a simulation would take, by one observation of it.
+    """Estimated size and time of a simulation, from one observation.
 
     Attributes
     ----------
     datasets, blocks : int
-        How many.
+        Their numbers.
     nbytes : int
         Bytes of all arrays.
     stored : int
@@ -159,18 +159,18 @@ class SimulationPlan:
 
 
 def plan_simulation(config: str | Path | Survey, *, events: bool = False) -> SimulationPlan:
-    """Simulate one observation in memory, the middle one, to say what all would take.
+    """Simulate the middle observation in memory, to estimate size and time of the whole simulation.
 
     Parameters
     ----------
     config : str or path, or `Survey`
-        As of `simulate`.
+        See `simulate`.
     events : bool
-        As of `simulate`.
+        See `simulate`.
     """
     survey = _survey_of(config, events)
     n = len(survey.observations)
-    blocks = _blocks(survey)  # what is read and imported once is not timed
+    blocks = _blocks(survey)  # reading and imports, which happen once, are not timed
     start = time.process_time()
     cube = simulate_observation(survey, survey.observations[n // 2])
     simulated = time.process_time()
@@ -192,7 +192,7 @@ def _survey_of(config: str | Path | Survey, events: bool) -> Survey:
 
 
 def _blocks(survey: Survey) -> list[tuple[Observed, ...]]:
-    """Observations of each block; what cannot be simulated is told by the first."""
+    """Return the observations of each block; computing the first one reveals invalid configurations."""
     shape = describe(simulate_observation(survey, survey.observations[0]))
     ranges = plan_blocks([shape] * len(survey.observations), BLOCK_BYTES)
     return [survey.observations[block.start : block.stop] for block in ranges]
@@ -208,14 +208,14 @@ def _write_task(
 
 
 def _recipe(survey: Survey, models: dict[str, Any]) -> str:
-    """Digest of all that the observations share, content of maps included."""
+    """Return a digest of everything that the observations share, including the content of maps."""
     files = input_digest((path, path) for path in _filenames(models))
     rest = {key: value for key, value in asdict(survey).items() if key != "models"}
     return _digest([RECIPE, rest, models, files])
 
 
 def _filenames(data: Any) -> Iterator[str]:
-    """Names of the files that maps were read from, in plain data of models."""
+    """Yield the names of the files from which maps were read, from plain data of models."""
     if isinstance(data, dict) and isinstance(data.get("filename"), str) and "map" not in data:
         yield str(expanded(data["filename"]))
     for item in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
@@ -227,7 +227,7 @@ def _digest(data: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return an array or a map as what JSON can hold."""
+    """Return an array or a map as data that JSON can represent."""
     if isinstance(value, SkyMap | RegionMap):
         return value.digest
     return np.asarray(value).tolist()

@@ -43,7 +43,7 @@ class _Radial:
     def log_gradient(self) -> Array:
         """Return the derivatives [5, ...] of ln z by lon_0, lat_0, r_0, e, phi, per radian.
 
-        At the centre, where the direction is undefined, the derivatives by position are zero.
+        At the centre, where the direction is undefined, the derivatives with respect to position are zero.
         """
         offsets, ellipse, grid = self.offsets, self.ellipse, self._grid
         sin_r = offsets.sin_distance

@@ -82,7 +82,7 @@ def flux_cube(table: Table, name: str, where: str) -> xr.Dataset:
     name : str
         Name of the dataset.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def check_flux_cube(cube: xr.Dataset, where: str) -> xr.Dataset:
     cube : xarray.Dataset
         See `flux_cube`.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Raises
     ------

@@ -121,7 +121,7 @@ def cube_of_maps(
     name : str
         Name of the dataset.
     where : str
-        To begin messages with.
+        Text with which messages begin.
 
     Returns
     -------
