@@ -29,7 +29,7 @@ class CubeDataset(Dataset):
     ----------
     cube : `xarray.Dataset` or `Unopened`
         The observation as stored: ``counts(energy, lat, lon)``, ``exposure(energy_true, lat,
-        lon)``, and where there are any ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
+        lon)``, and optionally ``background``, ``mask_safe``, ``mask_fit``, ``psf``, ``edisp``.
     stored, response
         See `Dataset`.
 

@@ -59,7 +59,7 @@ CUT_SHORT = (Status.TIME_LIMIT, Status.INTERRUPTED)  # without another evaluatio
 
 
 class Fit(KnownAttributes):
-    """Joint fit of global models to datasets, here or on a cluster.
+    """Joint fit of global models to datasets, in this process or on a cluster.
 
     Parameters
     ----------

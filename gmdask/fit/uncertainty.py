@@ -18,7 +18,7 @@ __all__ = ["Uncertainty", "quick_errors", "set_covariance", "uncertainty"]
 
 Array = NDArray[np.float64]
 
-FLAT = 1e-10  # eigenvalue of a Hessian scaled to its diagonal that counts as none
+FLAT = 1e-10  # eigenvalue of a Hessian scaled to unit diagonal that counts as zero
 DENSE = 1000  # parameters up to which the covariance is formed as a whole
 
 
@@ -167,7 +167,7 @@ def _invert(hessian: Array, inside: NDArray[np.bool_]) -> tuple[Array, bool]:
 
 
 def set_covariance(models: Models, matrix: BlockMatrix) -> Covariance:
-    """Give the models their errors and covariance, held in blocks where there are many parameters."""
+    """Set the errors and covariance of the models, which is kept in blocks if there are many parameters."""
     if matrix.size > DENSE:
         models.covariance = matrix
     else:

@@ -471,7 +471,7 @@ class CompiledDataset:
 
     @property
     def forgettable(self) -> int:
-        """Bytes held that `forget` lets go of."""
+        """Bytes that `forget` releases."""
         held = sum(term.source.response.forgettable for term in self._terms)
         return held + (self._dense.nbytes if self._dense else 0)
 

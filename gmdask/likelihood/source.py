@@ -36,7 +36,7 @@ class Source:
     response : {"exact", "gammapy"}
         How predicted counts are computed, if there is a choice.
     keep : callable, optional
-        Takes an array that is kept for long, and gives it back from where it is kept.
+        Takes an array that is kept permanently, and returns it from where it is kept.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ from gmdask.schemas import schema_problems
 
 __all__ = ["ReductionConfig", "read_config"]
 
-RECIPE = 1  # another one when the same configuration comes to give other numbers
+RECIPE = 1  # changed when the same configuration leads to other numbers
 METHODS = {
     "3d": ("irf", "fov_background", "ring", "adaptive_ring"),
     "1d": ("irf", "reflected", "phase"),

@@ -25,7 +25,7 @@ from gmdask.store import BlockRecord, Store, describe, plan_blocks, write_block
 
 __all__ = ["Failure", "Reduction", "background_models", "reduce"]
 
-BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while it writes
+BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while writing
 LIBRARIES = 200_000_000  # bytes of Gammapy and what it loads
 LEAD = 4  # observations per worker thread that are asked for at one time
 GROWTH = 4  # a commit holds at least this share of the blocks before it, so that there are few

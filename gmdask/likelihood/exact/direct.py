@@ -175,7 +175,7 @@ class DirectOperator(ExactOperator):
 
     @property
     def nbytes(self) -> int:
-        """Size of what is held besides the patch."""
+        """Bytes held, without the patch."""
         return self._prints.nbytes + self._pixel_of_bin.nbytes
 
     def _maps(self) -> Array:

@@ -1,4 +1,4 @@
-"""Responses: how sources become counts, one class and file each."""
+"""Responses: how predicted counts are computed, one class and file each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class ResponseType(NamedTuple):
-    """How sources become counts.
+    """How predicted counts are computed.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ class Shape(NamedTuple):
     name : str
         Of the sky model.
     keep : callable
-        Takes an array that is kept for long, and gives it back from where it is kept.
+        Takes an array that is kept permanently, and returns it from where it is kept.
     """
 
     observation: Observation
@@ -83,7 +83,7 @@ class Response(Protocol):
         values, anchor : array
             Parameters of the spatial model, in its internal units.
         derivatives : bool
-            Whether derivatives by the free shape parameters are needed.
+            Whether derivatives with respect to the free spatial parameters are needed.
 
         Returns
         -------
@@ -110,7 +110,7 @@ class Response(Protocol):
         """
 
     def forget(self) -> None:
-        """Let go of what the next evaluation can compute again, of a shape that moves."""
+        """Release what the next evaluation can compute again, of a shape that moves."""
 
 
 class Kept(NamedTuple):
