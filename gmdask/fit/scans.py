@@ -35,24 +35,24 @@ N_VALUES = 11
 def confidence(
     fit: Fit, models: Models, parameter: str | Parameter, sigma: float = 1, reoptimize: bool = True
 ) -> dict[str, Any]:
-    """Asymmetric errors of a parameter: where the profile of the statistic rose by sigma².
+    """Compute asymmetric errors of a parameter, where the profile of the statistic has risen by sigma².
 
     Parameters
     ----------
     models : `Models`
-        The global models; the minimum next to their values counts.
+        The global models; the minimum next to their values is used.
     parameter : str or `Parameter`
-        Free parameter, by name or itself.
+        Free parameter, or its name.
     sigma : float
-        Standard deviations.
+        Number of standard deviations.
     reoptimize : bool
-        Whether all others go to their optimum (MINOS), or stay where they are.
+        Whether all other parameters are minimised (MINOS), or fixed.
 
     Returns
     -------
     result : dict
         "errp", "errn" (in the unit of the parameter; NaN beyond a limit), "success",
-        "message", "nfev" and "stat_null", as Gammapy's.
+        "message", "nfev" and "stat_null", as in Gammapy.
     """
     if not sigma > 0:
         msg = f"sigma is {sigma}, expected a positive number"
@@ -88,7 +88,7 @@ def stat_profile(
     values: ArrayLike | None = None,
     reoptimize: bool = False,
 ) -> dict[str, Any]:
-    """Statistic at some values of a parameter.
+    """Evaluate the statistic at some values of a parameter.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def stat_profile(
     values : array of shape (K,), optional
         In the unit of the parameter; by default 11 within two errors.
     reoptimize : bool
-        Whether all others go to their optimum, or stay where they are.
+        Whether all other parameters are minimised, or fixed.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def stat_surface(
     y_values: ArrayLike | None = None,
     reoptimize: bool = False,
 ) -> dict[str, Any]:
-    """Statistic on a grid of values of two parameters.
+    """Evaluate the statistic on a grid of values of two parameters.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def stat_surface(
     x_values, y_values : array of shape (K,), (L,), optional
         See `stat_profile`.
     reoptimize : bool
-        Whether all others go to their optimum, or stay where they are.
+        Whether all other parameters are minimised, or fixed.
 
     Returns
     -------
@@ -152,18 +152,18 @@ def stat_contour(
     numpoints: int = 10,
     sigma: float = 1,
 ) -> dict[str, Any]:
-    """Points around the minimum where the profile in two parameters rose by sigma².
+    """Find points around the minimum at which the profile in two parameters has risen by sigma².
 
     Parameters
     ----------
     models : `Models`
-        The global models; the minimum next to their values counts.
+        The global models; the minimum next to their values is used.
     x, y : str or `Parameter`
         Free parameters.
     numpoints : int
         Number of points.
     sigma : float
-        Standard deviations, as in Gammapy: the rise is sigma² whatever the number of
+        Number of standard deviations, as in Gammapy: the rise is sigma² whatever the number of
         parameters.
 
     Returns
@@ -199,7 +199,7 @@ def _stats(
     *,
     reoptimize: bool,
 ) -> Array:
-    """Statistic (point,) at values (point, F) of some parameters."""
+    """Return the statistic (point,) at values (point, F) of some parameters."""
     with _around(fit, models, parameters) as (objective, held):
         starts = []
         for own in values:
@@ -214,7 +214,7 @@ def _stats(
 def _around(
     fit: Fit, models: Models, parameters: Sequence[str | Parameter]
 ) -> Iterator[tuple[Objective, Index]]:
-    """The likelihood with some parameters among the shared ones, and their places there."""
+    """Yield the likelihood with some parameters among the shared ones, and their positions there."""
     check_start(fit.datasets, models)
     index = [models.parameters.index(_free(models, p)) for p in parameters]
     if len(set(index)) < len(index):

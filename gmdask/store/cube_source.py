@@ -1,4 +1,4 @@
-"""Where the cube of a dataset comes from: one protocol for stored and derived cubes."""
+"""Source of the cube of a dataset: one protocol for stored and derived cubes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ __all__ = ["CubeSource", "StoredCube", "named_cube"]
 
 
 class CubeSource(Protocol):
-    """Where the cube of a dataset is found, or how it is made: plain data that travels."""
+    """Location of the cube of a dataset, or how it is computed: plain data that can be sent."""
 
     @property
     def url(self) -> str | None:
-        """Place of the store that holds the dataset; None if it is made from others."""
+        """URL of the store that contains the dataset; None if it is derived from others."""
 
     @property
     def block(self) -> str | None:
-        """Block of the store, whose cubes are alike; None if it is made from others."""
+        """Block of the store, whose cubes have the same shape; None if it is derived from others."""
 
     def identity(self) -> list[Any]:
-        """Plain data that stand for the content of the cube, wherever it is."""
+        """Return plain data that identify the content of the cube, wherever it is."""
 
     def open(self) -> xr.Dataset:
-        """The cube."""
+        """Return the cube."""
 
 
 @dataclass(frozen=True)
 class StoredCube:
-    """Where the cube of a dataset is found in a store.
+    """Location of the cube of a dataset in a store.
 
     Attributes
     ----------
     url : str
-        Place of the store.
+        URL of the store.
     block, manifest : str
-        Block of the store, and digest of its manifest, which stands for its content.
+        Block of the store, and the digest of its manifest, which identifies its content.
     row : int
         Row of the block.
     """
@@ -52,15 +52,15 @@ class StoredCube:
     row: int
 
     def identity(self) -> list[Any]:
-        """Plain data that stand for the content of the cube."""
+        """Return plain data that identify the content of the cube."""
         return [self.manifest, self.row]
 
     def open(self) -> xr.Dataset:
-        """The cube, lazy."""
+        """Return the cube, lazily."""
         return _block(self.url, self.block, self.manifest).open_row(self.row)
 
     def nbytes_stored(self) -> float:
-        """Bytes it takes in the store: those of its block, shared evenly."""
+        """Bytes in the store: those of its block, shared evenly."""
         manifest = _block(self.url, self.block, self.manifest).manifest
         return sum(file.size for file in manifest.files.values()) / max(len(manifest.rows), 1)
 
@@ -71,6 +71,6 @@ def _block(url: str, block: str, manifest: str) -> Block:
 
 
 def named_cube(name: str, cube: CubeSource | xr.Dataset) -> xr.Dataset:
-    """The cube of a dataset, under the name the dataset has."""
+    """Return the cube of a dataset, with the name of the dataset."""
     found = cube if isinstance(cube, xr.Dataset) else cube.open()
     return found.assign_attrs(name=name)

@@ -48,7 +48,7 @@ class DirectSource(LocatedSource):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pixels that are kept."""
+        """Bytes of the kept pixels."""
         return super().nbytes + (0 if self._corners is None else self._corners[1].nbytes)
 
     def forget(self) -> None:

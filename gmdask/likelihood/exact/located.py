@@ -72,7 +72,7 @@ class LocatedSource(ABC):
 
     @abstractmethod
     def operator(self, values: Array, *, derivatives: bool) -> tuple[ExactOperator | None, Places]:
-        """Operator and the positions of its bins in the list.
+        """Return the operator, and the indices of its bins in the list.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class LocatedSource(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pixels that are kept."""
+        """Bytes of the kept pixels."""
         return 0 if self._patch is None else self._patch.nbytes
 
     def forget(self) -> None:

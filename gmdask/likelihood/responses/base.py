@@ -76,7 +76,7 @@ class Response(Protocol):
     def operator(
         self, values: Array, anchor: Array, *, derivatives: bool
     ) -> tuple[Operator | None, Places]:
-        """Operator and the positions of its bins in the list.
+        """Return the operator, and the indices of its bins in the list.
 
         Parameters
         ----------

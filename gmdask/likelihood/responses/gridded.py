@@ -153,7 +153,7 @@ class GriddedResponse:
         return window, counts
 
     def _corner_image(self, window: Window, values: Array) -> Array:
-        """Shares (lat, lon) of the four pixels around a point; what is outside the window is lost."""
+        """Weights (lat, lon) of the four pixels around a point; those outside the window are lost."""
         image = np.zeros(window.shape)
         pixels, shares = self._corners(values, derivatives=False)
         for (row, column), share in zip(pixels, shares[0], strict=True):
