@@ -14,7 +14,7 @@ from gmdask.errors import InputError
 from gmdask.events import counted
 from gmdask.paths import expanded
 
-if TYPE_CHECKING:  # the other commands start without it
+if TYPE_CHECKING:  # imported late, for a quick start of the other commands
     from gmdask.models import Models
     from gmdask.reduction import Reduction
 
@@ -28,7 +28,7 @@ FAILED = 1
 @click.argument("store", type=click.Path())
 @click.option(
     "--models", type=click.Path(),
-    help="File of models that the background models join (default: <STORE stem>-models.yaml beside the STORE).",
+    help="Models file to which the background models are added (default: <STORE stem>-models.yaml beside the STORE).",
 )  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 1 if an observation cannot be reduced.")
 @cluster_options
@@ -38,10 +38,10 @@ def reduce_command(
 ) -> None:  # fmt: skip
     """Reduce the observations of a CONFIG (YAML) from event lists to datasets in a STORE, with Gammapy's makers.
 
-    CONFIG names the observations, pixels, energies, masks and the background, by the keys of Gammapy's
-    AnalysisConfig; data_schemas/1.0/reduction.json says how. Observations that cannot be reduced are
-    listed with the reason, and do not stop the others. Run it again after an interruption, once files are
-    mended, or with more observations: what is finished is not done again.
+    CONFIG specifies the observations, pixels, energies, masks and the background, with the keys of Gammapy's
+    AnalysisConfig; its format is data_schemas/1.0/reduction.json. Observations that cannot be reduced are
+    listed with the reason, and do not stop the others. Run the command again after an interruption, after
+    repairing files, or with more observations: finished observations are not reduced again.
     """
     check_cluster(**where_to)
     from gmdask.models import Models
@@ -65,7 +65,7 @@ def reduce_command(
     echo(
         f"{done.store.url}: {counted(len(done.store.rows), 'dataset')}; "
         f"{counted(len(observations), 'observation')}: {len(done.reduced)} reduced, "
-        f"{len(done.unchanged)} there already, {len(done.failures)} failed"
+        f"{len(done.unchanged)} unchanged, {len(done.failures)} failed"
     )
     echo(f"background models: {path}")
     if strict and done.failures:
@@ -78,7 +78,7 @@ def _models_path(store: str) -> Path:
 
 
 def _write_models(done: Reduction, models: Models, path: Path) -> None:
-    """Add the background models to those of the file; models that are there stay as they are."""
+    """Add the background models to those of the file; existing models are not changed."""
     there, found = models.background_models, done.models
     added = [
         found[name] for dataset, name in found.background_models.items() if dataset not in there

@@ -1,4 +1,4 @@
-"""The engine of a fit on a cluster: groups are built once, on the worker where they stay."""
+"""The engine of a fit on a cluster: groups are built once, and stay on their worker."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
         Raises
         ------
         ClusterLostError
-            If the scheduler is gone, or workers end time and again.
+            If the scheduler is gone, or workers die repeatedly.
         """
         check_payloads(payloads, len(self._specs))
         client = self._client
@@ -172,7 +172,7 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
 
 
 def _build_there(build: Callable[..., Any], spec: Any, topic: tuple[str, int] | None) -> Any:
-    """Build on a worker, with its folder for scratch files."""
+    """Build a group on a worker, with the worker's folder for scratch files."""
     worker = get_worker()
     if topic is None:
         return build(spec, worker.local_directory)
@@ -184,6 +184,6 @@ def _build_there(build: Callable[..., Any], spec: Any, topic: tuple[str, int] | 
 def _evaluate_there(
     evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
 ) -> tuple[str, Any]:
-    """Evaluate on a worker, and say on which."""
+    """Evaluate on a worker, and return the worker's address as well."""
     result = group if isinstance(group, RemoteError) else tell(evaluate, group, payload)
     return get_worker().address, result

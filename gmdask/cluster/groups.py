@@ -1,4 +1,4 @@
-"""What engines have in common: their groups, and how many datasets of these are built so far."""
+"""Common parts of the engines: checks of payloads, and reports of the datasets built so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gmdask.events import DatasetsProgress, Listener
 
 __all__ = ["Built", "Group", "Paced", "Payload", "Result", "Spec", "check_payloads"]
 
-TELL_S = 1.0  # between messages on how many datasets of a group are compiled
+TELL_S = 1.0  # interval of messages about how many datasets of a group are compiled
 
 Spec = TypeVar("Spec")
 Group = TypeVar("Group")
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def check_payloads(payloads: Sequence[Any], n: int) -> None:
-    """Refuse another number of payloads than of groups.
+    """Raise an error if there is not one payload per group.
 
     Raises
     ------
@@ -31,19 +31,19 @@ def check_payloads(payloads: Sequence[Any], n: int) -> None:
 
 
 class Built:
-    """Tells a listener of the datasets that are built.
+    """Reports the number of built datasets to a listener.
 
     Parameters
     ----------
     on_event : callable or None
-        Gets a `DatasetsProgress`.
+        Receives a `DatasetsProgress`.
     sizes : sequence of int or None
-        Datasets of each group; None to tell nothing.
+        Number of datasets per group; None for no reports.
 
     Attributes
     ----------
     is_told : bool
-        Whether there is still something to tell.
+        Whether there is still something to report.
     """
 
     def __init__(self, on_event: Listener | None, sizes: Sequence[int] | None) -> None:
@@ -51,24 +51,24 @@ class Built:
         self.is_told = sizes is not None
 
     def tell(self, built: int) -> None:
-        """Tell how many are built so far."""
+        """Report how many datasets are built so far."""
         if self._on_event is not None and self.is_told:
             self._on_event(DatasetsProgress("compile", built, self._total))
 
     def end(self) -> None:
-        """Tell that all are there, and nothing from then on."""
+        """Report that all are built, and nothing after that."""
         self.tell(self._total)
         self.is_told = False
 
 
 class Paced:
-    """Callable that passes a number on at most once a second."""
+    """Callable that passes on a number at most once per second."""
 
     def __init__(self, tell: Callable[[int], None]) -> None:
         self._tell, self._next = tell, 0.0
 
     def __call__(self, made: int) -> None:
-        """Pass a number on, or leave it out."""
+        """Pass on a number, or skip it."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + TELL_S

@@ -14,7 +14,7 @@ __all__ = ["LocalEngine"]
 
 
 class LocalEngine(Generic[Spec, Group, Payload, Result]):
-    """See `Engine`; groups are built when they are evaluated first.
+    """See `Engine`; groups are built when they are first evaluated.
 
     Parameters
     ----------

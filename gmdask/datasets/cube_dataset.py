@@ -1,4 +1,4 @@
-"""Datasets of counts: what maps and spectra have in common."""
+"""The common base of datasets of counts: maps and spectra."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CubeDataset(Dataset):
         super()._check(cube)
 
     def peak_bytes(self, n_cubes: int = 0) -> int:
-        """Bytes that compiling or evaluating it takes at its peak, see `Dataset.peak_bytes`."""
+        """Estimate the peak memory of compiling or evaluating it; see `Dataset.peak_bytes`."""
         return peak_bytes(self.cube) + 8 * n_cubes * int(self.counts.size)
 
     @property

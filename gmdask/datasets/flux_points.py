@@ -1,4 +1,4 @@
-"""Flux points as data: the spectrum that others measured, as one more dataset of a fit."""
+"""Flux points as data: a measured spectrum as a dataset of a fit."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ FLUXES = ("dnde", "dnde_err", "dnde_errn", "dnde_errp", "dnde_ul")
 class FluxPointsDataset(Dataset):
     """Flux points of one spectrum, compared with the spectra of the models.
 
-    Every model that applies to the dataset adds its spectrum; shapes are not looked at, since flux
-    points are of the whole source. Give a model ``datasets_names``, or leave this dataset out of it, where
-    the points are of one source among several.
+    Every model that applies to the dataset contributes its spectrum; spatial models are ignored, since flux
+    points describe the whole source. If the points belong to one source among several, set
+    ``datasets_names`` of the models accordingly.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        As `gmdask.store.formats.flux_table.flux_cube` makes it.
+        As created by `gmdask.store.formats.flux_table.flux_cube`.
     stored : `StoredCube` or `AlteredCube`, optional
         See `Dataset`.
     response : {"exact", "gammapy"}, optional
-        There is no response; it is kept for lists of datasets of several kinds.
+        Has no effect; it is accepted for collections of datasets of several kinds.
 
     Raises
     ------
     InputError
-        If arrays are missing that the statistic is made of.
+        If arrays that the statistic needs are missing.
     """
 
     compile: ClassVar[Compile] = CompiledFluxPoints
@@ -82,32 +82,32 @@ class FluxPointsDataset(Dataset):
         filename : str or path
             ".fits", ".fits.gz" or ".ecsv", of type dnde, e2dnde, flux, eflux or likelihood.
         name : str, optional
-            Name of the dataset, by default that in the file, or that of the file.
+            Name of the dataset; by default that in the file, or else the file name.
 
         Raises
         ------
         InputNotFoundError
             If the file does not exist.
         InputError
-            If it holds something else, or what no likelihood could be made of.
+            If it contains something else, or the flux points have no valid likelihood.
         """
         return cls(read_flux_cube(filename, name))
 
     @classmethod
     def from_table(cls, table: Table, name: str) -> Self:
-        """Make a dataset of a table of flux points, such as `FluxPoints.to_table` gives.
+        """Create a dataset from a table of flux points, such as that of `FluxPoints.to_table`.
 
         Parameters
         ----------
         table : `~astropy.table.Table`
-            In the GADF format, of any type.
+            In the GADF format, of any SED type.
         name : str
             Name of the dataset.
 
         Raises
         ------
         InputError
-            If columns are missing, or no likelihood could be made of them.
+            If columns are missing, or the flux points have no valid likelihood.
         """
         where = f"dataset {name!r}"
         return cls(check_flux_cube(flux_cube(table, name, where), where))
@@ -160,22 +160,22 @@ class FluxPointsDataset(Dataset):
 
     @property
     def is_ul(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which points are upper limits (energy,)."""
+        """Whether each point is an upper limit (energy,)."""
         return np.asarray(self._cube["is_ul"].values, dtype=bool)
 
     @property
     def mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Points in the masks (energy,) that tell anything with the statistic of the dataset."""
+        """Points (energy,) inside the masks that contribute to the statistic of the dataset."""
         kind = statistic_type(self._cube.attrs)
         data = (np.asarray(self._cube[key].values, dtype=float) for key in kind.reads)
         return np.asarray(mask_of(self._cube) & kind(*data).is_known)
 
     def to_table(self) -> Table:
-        """Table of the points in the GADF format, as Gammapy reads it."""
+        """Return a table of the points in the GADF format, as Gammapy reads it."""
         return flux_table(opened(self.source, self._name))
 
     def peak_bytes(self, n_cubes: int = 0) -> int:
-        """Bytes that compiling or evaluating it takes at its peak, see `Dataset.peak_bytes`."""
+        """Estimate the peak memory of compiling or evaluating it; see `Dataset.peak_bytes`."""
         del n_cubes
         return 8 * int(self._cube.nbytes)
 
@@ -194,28 +194,28 @@ class FluxPointsDataset(Dataset):
                 msg = f"{where} is of flux points, and its shape is not normalised"
                 raise ModelError(msg)
             if model.spectral_model.is_counts:
-                msg = f"{where} is of flux points, and its spectrum is no flux"
+                msg = f"{where} is of flux points, and its spectrum is not a flux"
                 raise ModelError(msg)
 
     def flux_pred(self) -> u.Quantity:
-        """Flux (energy,) that the models predict at the energies of the points."""
+        """Return the flux (energy,) predicted by the models at the energies of the points."""
         self._models.check_values()
         return u.Quantity(
             predicted_flux(self.open(), self._models), self._cube["dnde"].attrs["unit"]
         )
 
     def residuals(self, method: str = "diff") -> u.Quantity:
-        """Flux above what is predicted (energy,); NaN for upper limits.
+        """Return the flux above the predicted one (energy,); NaN for upper limits.
 
         Parameters
         ----------
         method : {"diff", "diff/model"}
-            Whether it is divided by what is predicted.
+            Whether to divide by the predicted flux.
 
         Raises
         ------
         InputError
-            If the method is another one.
+            If the method is unknown.
         """
         if method not in RESIDUALS:
             msg = f"residuals of method {method!r}, expected one of {', '.join(RESIDUALS)}"
@@ -228,13 +228,13 @@ class FluxPointsDataset(Dataset):
         return found
 
     def stat_array(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Statistic of each point (energy,), in and outside the masks."""
+        """Return the statistic of each point (energy,), inside and outside the masks."""
         kind = statistic_type(self._cube.attrs)
         data = (np.asarray(self._cube[key].values, dtype=float) for key in kind.reads)
         return kind(*data).per_bin(self.flux_pred().value)
 
     def info_dict(self) -> dict[str, Any]:
-        """Name, number of points and of those that are fitted, statistic and its value."""
+        """Return name, numbers of all and of fitted points, type of the statistic and its value."""
         return {
             "name": self._name, "n_bins": int(self._cube.sizes["energy"]), "n_fit_bins": int(self.mask.sum()),
             "stat_type": self.stat_type, "stat_sum": self.stat_sum() if len(self._models) else np.nan,
@@ -266,7 +266,7 @@ class FluxPointsDataset(Dataset):
         StoreExistsError
             If the file exists and may not be overwritten.
         StoreError
-            If it cannot be written.
+            If the file cannot be written.
         """
         path = expanded(filename)
         if path.name.lower().endswith(".ecsv"):
@@ -277,7 +277,7 @@ class FluxPointsDataset(Dataset):
         super().write(filename, overwrite)
 
     def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
-        """Draw points and models by energy with the residuals; see `gmdask.plot.plot_flux_fit`."""
+        """Draw points and models against energy, with residuals; see `gmdask.plot.plot_flux_fit`."""
         axes: Axes = draw("plot_flux_fit", self, ax_spectrum, ax_residuals)
         return axes
 
@@ -290,7 +290,7 @@ class FluxPointsDataset(Dataset):
 
     @staticmethod
     def cube_to_gammapy(cube: xr.Dataset) -> Any:
-        """Gammapy's ``FluxPointsDataset``, see `Dataset.cube_to_gammapy`."""
+        """Return Gammapy's ``FluxPointsDataset``; see `Dataset.cube_to_gammapy`."""
         datasets, estimators = (import_module(f"gammapy.{k}") for k in ("datasets", "estimators"))
         table = flux_table(cube)
         masks = {key: table[key].data.reshape(-1, 1, 1) for key in ("mask_safe", "mask_fit")}
@@ -307,7 +307,7 @@ class FluxPointsDataset(Dataset):
 
     @staticmethod
     def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
-        """Cube of Gammapy's ``FluxPointsDataset``, see `Dataset.cube_from_gammapy`."""
+        """Return the cube of Gammapy's ``FluxPointsDataset``; see `Dataset.cube_from_gammapy`."""
         points = data.data
         if points.geom.axes.names != ["energy"]:
             msg = f"{where}: axes {points.geom.axes.names}, expected flux points along energy alone"
@@ -335,7 +335,7 @@ class FluxPointsDataset(Dataset):
 
 
 def with_stat_type(cube: xr.Dataset, name: str) -> xr.Dataset:
-    """Flux points with another statistic.
+    """Return flux points with another statistic.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The kinds of datasets there are, by the names that Gammapy and stores give them."""
+"""The kinds of datasets, by their names in Gammapy and in stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gmdask.store.cube_source import StoredCube
 
 __all__ = ["KINDS", "stored_dataset"]
 
-KINDS: dict[str, type[Dataset]] = {}  # each is entered where it is defined
+KINDS: dict[str, type[Dataset]] = {}  # each kind is added where it is defined
 
 
 def stored_dataset(store: Store, row: Row) -> Dataset:
@@ -26,7 +26,7 @@ def stored_dataset(store: Store, row: Row) -> Dataset:
     Raises
     ------
     InputError
-        If it is of a kind that is not known here.
+        If its kind is unknown.
     """
     if row.kind not in KINDS:
         msg = (

@@ -1,4 +1,4 @@
-"""Gammapy, which is there only with the extra of that name, imported where it is used."""
+"""Import of Gammapy, which is installed only with the extra of that name, where it is used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def gammapy_module(name: str, what: str) -> Any:
     Parameters
     ----------
     name : str
-        Such as "datasets".
+        Name such as "datasets".
     what : str
-        What needs it, for the message.
+        The operation that needs it, for the message.
 
     Raises
     ------
     ImportError
-        If Gammapy is not there.
+        If Gammapy is not installed.
     """
     try:
         return import_module(f"gammapy.{name}")

@@ -1,4 +1,4 @@
-"""Flux points as data: the likelihood of fluxes that the spectra of sources predict at some energies."""
+"""Flux points as data: the likelihood of predicted fluxes at some energies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 
 class _Source(NamedTuple):
-    """A source: its spectrum, the mean of its light curve, and where the parameters of both stand."""
+    """A source: its spectrum, the mean of its light curve, and the positions of the parameters of both."""
 
     name: str
     spectrum: SpectralModel
@@ -34,17 +34,17 @@ class _Source(NamedTuple):
 
 
 class CompiledFluxPoints:
-    """Likelihood of the flux points of one dataset, see `DatasetLikelihood`.
+    """Likelihood of the flux points of one dataset; see `DatasetLikelihood`.
 
-    The flux that is compared with them is the sum of the spectra of all sources at the energies of the
-    points, whatever their shapes, times the mean of their light curves over the good time intervals.
+    The predicted flux is the sum of the spectra of all sources at the energies of the
+    points, regardless of their spatial models, times the mean of their light curves over the good time intervals.
 
     Parameters
     ----------
     cube : `xarray.Dataset`
-        Flux points, see `FluxPointsDataset`.
+        Flux points; see `FluxPointsDataset`.
     models, free, local, keep, response
-        See `Compile`. No parameter is minimised over here; arrays are small, and there is no response.
+        See `Compile`. There are no local parameters and no response, and arrays are small.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class CompiledFluxPoints:
     forgettable = 0  # bytes
 
     def forget(self) -> None:
-        """Do nothing: nothing is held that could be computed again."""
+        """Do nothing, since nothing is kept that could be computed again."""
 
     def evaluate(
         self,
@@ -89,7 +89,7 @@ class CompiledFluxPoints:
         profile: bool = True,
         cache: SpectrumCache | None = None,
     ) -> Evaluation:
-        """Evaluate the likelihood, see `DatasetLikelihood.evaluate`."""
+        """Evaluate the likelihood; see `DatasetLikelihood.evaluate`."""
         del anchor, profile
         cache = {} if cache is None else cache
         seen = [self._flux(s, values, cache, derivatives=order > 0) for s in self._sources]
@@ -109,7 +109,7 @@ class CompiledFluxPoints:
         spectral = own[: len(source.spectrum.parameter_names)]
         key = self._key(source, spectral, int(derivatives))
         if key not in cache:
-            # the value apart from the derivatives: its bits do not depend on whether they are asked for
+            # the value separately from the derivatives, so that its bits do not depend on whether they are requested
             f = np.asarray(source.spectrum.evaluate(self._energies, *spectral.tolist()))
             cache[key] = f, self._slopes(source, spectral) if derivatives else None
         f, df = cache[key]
@@ -145,7 +145,7 @@ class CompiledFluxPoints:
             slot = source.slot
             by_point = (df[slot.places] * slot.free_factors[:, None]).T
             jacobian.add(slice(None), slot.columns, by_point, np.zeros(len(slot.places)))
-        # where the statistic bends downwards, at limits, the Gauss-Newton Hessian stays positive
+        # where the statistic has negative curvature, at limits, the Gauss-Newton Hessian stays positive
         convex = np.maximum(terms.second, 0.0)
         gradient, gauss_newton = jacobian.contract(terms.first, 0.0, convex)
         observed = None
@@ -190,7 +190,7 @@ def _source(
 
 
 def mask_of(cube: xr.Dataset) -> Mask:
-    """Points (energy,) of the safe mask and the mask of the fit.
+    """Return the points (energy,) inside the safe mask and the fit mask.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def mask_of(cube: xr.Dataset) -> Mask:
 
 
 def predicted_flux(cube: xr.Dataset, models: DatasetModels) -> Array:
-    """Flux (energy,) that models predict at the energies of all points, in cm-2 s-1 TeV-1.
+    """Return the flux (energy,) predicted by models at the energies of all points, in cm-2 s-1 TeV-1.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the likelihood asks of a kind of dataset: to be compiled, and then to be evaluated."""
+"""The interface of a kind of dataset: to be compiled, and then evaluated."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class DatasetLikelihood(Protocol):
         values : array of shape (N,)
             Parameters.
         anchor : array of shape (N,), optional
-            Parameters at which the response is taken, where there is one; by default `values`.
+            Parameters at which the response is computed, if there is one; by default `values`.
         order : {0, 1, 2}
-            0: value; 1: with gradient and Gauss-Newton Hessian; 2: with the observed Hessian too.
+            0: value; 1: also gradient and Gauss-Newton Hessian; 2: also the observed Hessian.
         profile : bool
-            Whether local parameters go to their optimum, in orders 1 and 2.
+            Whether local parameters are minimised, in orders 1 and 2.
         cache : dict, optional
-            Spectra already evaluated, shared by datasets in one pass.
+            Spectra that were already evaluated, shared by datasets in one pass.
         """
 
     def forget(self) -> None:
@@ -51,11 +51,11 @@ class DatasetLikelihood(Protocol):
 
     @property
     def forgettable(self) -> int:
-        """Bytes held that `forget` lets go of."""
+        """Bytes that `forget` releases."""
 
 
 class Compile(Protocol):
-    """Makes the likelihood of a dataset of some kind; it can be pickled."""
+    """Compiles the likelihood of a dataset of some kind; it can be pickled."""
 
     def __call__(
         self,
@@ -76,10 +76,10 @@ class Compile(Protocol):
         models : `DatasetModels`
             Models that apply to it.
         free, local : boolean array of shape (N,), optional
-            Parameters to derive by, by default those that are not frozen; and those of them to minimise
+            Parameters of the derivatives, by default those that are not frozen; and those of them to minimise
             over, by default none.
         keep : callable, optional
             Takes an array that is kept permanently, and returns it from where it is kept.
         response : {"exact", "gammapy"}
-            How predicted counts are computed, where there are counts.
+            How predicted counts are computed, if there are counts.
         """

@@ -1,4 +1,4 @@
-"""Flux points that were fitted, with the models and what is left."""
+"""Fitted flux points with models and residuals."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ PARTS = ("", "_err", "_errn", "_errp", "_ul")
 def plot_flux_fit(
     dataset: FluxPointsDataset, ax: Axes | None = None, residuals: Axes | None = None
 ) -> Axes:
-    """Draw flux points and the spectra of the models by energy, with the residuals below.
+    """Draw flux points and the spectra of the models against energy, with the residuals below.
 
     Parameters
     ----------
     dataset : `FluxPointsDataset`
-        With models set.
+        A dataset with models.
     ax : `matplotlib.axes.Axes`, optional
-        For the spectra; by default those of a new figure, with others for the residuals.
+        Axes of the spectra; by default those of a new figure, with further axes for the residuals.
     residuals : `matplotlib.axes.Axes`, optional
-        For the residuals, which are not drawn if only `ax` is given.
+        Axes of the residuals, which are not drawn if only `ax` is given.
     """
     if ax is None:
         ax = axes_of(None)
@@ -56,7 +56,7 @@ def plot_flux_fit(
 
 
 def _table(dataset: FluxPointsDataset) -> Table:
-    """Table of the points as energy fluxes, with bins of no width where their ends are not known."""
+    """Return the points as energy fluxes, with bins of zero width where the edges are unknown."""
     cube, energy = dataset.cube, dataset.energy_ref
     table = Table({"e_ref": energy})
     for key, name in (("e_min", "energy_min"), ("e_max", "energy_max")):
@@ -70,7 +70,7 @@ def _table(dataset: FluxPointsDataset) -> Table:
 
 
 def _plot_residuals(dataset: FluxPointsDataset, ax: Axes) -> None:
-    """Residuals in units of the model, with their errors; points outside of the masks are pale."""
+    """Draw residuals relative to the model, with errors; points outside of the masks are pale."""
     model = dataset.flux_pred()
     residual = dataset.residuals("diff/model").value
     with np.errstate(divide="ignore", invalid="ignore"):

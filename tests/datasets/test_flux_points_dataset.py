@@ -112,7 +112,7 @@ def test_energies_that_are_not_means_of_the_bins(caplog, tmp_path):
 REFUSED = {
     "no table of fluxes": (lambda t: t.rename_column("dnde", "flx"), "not a table of fluxes"),
     "unit": (lambda t: setattr(t["dnde"], "unit", "m"), "column dnde is in 'm', expected"),
-    "energies": (lambda t: t["e_ref"].__setitem__(3, 0.01), "positive ones that increase"),
+    "energies": (lambda t: t["e_ref"].__setitem__(3, 0.01), "positive increasing ones"),
     "error of zero": (lambda t: t["dnde_err"].__setitem__(2, 0.0), "dnde_err is not positive of 1 points, at 0.94"),
     "no error": (lambda t: t["dnde_err"].__setitem__(2, np.nan), "dnde_err is missing of 1 points"),
     "infinite": (lambda t: t["dnde"].__setitem__(2, np.inf), "dnde is infinite of 1 points"),

@@ -80,7 +80,7 @@ def test_each_is_named_and_only_the_mended_one_is_done_again(folder: Path) -> No
     path = write(folder, small(Path("dl3")))
     done = run("reduce", path, "crab.zarr", cwd=folder)
     assert done.returncode == 0
-    assert "1 dataset; 6 observations: 1 reduced, 0 there already, 5 failed" in done.stdout
+    assert "1 dataset; 6 observations: 1 reduced, 0 unchanged, 5 failed" in done.stdout
     for obs_id, reason in REASONS.items():
         line = next(x for x in done.stderr.splitlines() if x.startswith(f"observation {obs_id}:"))
         assert reason in line
@@ -89,12 +89,12 @@ def test_each_is_named_and_only_the_mended_one_is_done_again(folder: Path) -> No
 
     strict = run("reduce", path, "crab.zarr", "--strict", cwd=folder)
     assert strict.returncode == 1
-    assert "0 reduced, 1 there already, 5 failed" in strict.stdout
+    assert "0 reduced, 1 unchanged, 5 failed" in strict.stdout
 
     data = folder / "dl3/data"
     (data / f"run-{MISSING}.fits.gz").symlink_to((data / f"run-{GOOD}.fits.gz").resolve())
     mended = run("reduce", path, "crab.zarr", cwd=folder)
-    assert "2 datasets; 6 observations: 1 reduced, 1 there already, 4 failed" in mended.stdout
+    assert "2 datasets; 6 observations: 1 reduced, 1 unchanged, 4 failed" in mended.stdout
     after = read_reduced(Store.open(folder / "crab.zarr"))
     assert list(after) == ["hess-23523", "hess-3023523"]
     assert after["hess-23523"].identical(before["hess-23523"])
@@ -117,7 +117,7 @@ def test_models_that_are_there_stay(shared: Path, tmp_path: Path) -> None:
     content["observations"]["obs_ids"] = list(CRAB_RUNS[:2])
     write(tmp_path, content)
     again = run("reduce", path, "crab.zarr", "--models", "all.yaml", cwd=tmp_path)
-    assert "1 reduced, 1 there already" in again.stdout
+    assert "1 reduced, 1 unchanged" in again.stdout
     models = gm.Models.read(tmp_path / "all.yaml")
     assert models.names == ["hess-23523-bkg", "crab", "hess-23526-bkg"]
     assert models["hess-23523-bkg"].spectral_model.norm.value == 1.25

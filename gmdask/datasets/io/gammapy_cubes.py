@@ -1,4 +1,4 @@
-"""Datasets of counts as Gammapy's objects, and back."""
+"""Conversion of datasets of counts from and to Gammapy's objects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATISTICS = (Cash.name, WeightedCash.name, WStat.name)
 
 
 def cube_to_gammapy(cube: xr.Dataset) -> Any:
-    """Gammapy's object of the kind of a cube.
+    """Convert a cube to Gammapy's object of its kind.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def cube_to_gammapy(cube: xr.Dataset) -> Any:
 
 
 def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
-    """Cube of a `MapDataset` or spectrum of Gammapy, which does not change.
+    """Convert Gammapy's `MapDataset` or spectrum, which is not changed, to a cube.
 
     Parameters
     ----------
-    data : dataset of Gammapy
+    data : Gammapy dataset
     where : str
         Text with which messages begin.
 
     Raises
     ------
     InputError
-        If it is on HEALPix pixels, or its numbers cannot be used.
+        If it has HEALPix pixels, or its values are invalid.
     """
     for key in ("counts", "exposure", "background", "mask_safe", "mask_fit"):
         found = getattr(data, key)

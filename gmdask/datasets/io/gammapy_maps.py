@@ -1,4 +1,4 @@
-"""Gammapy's datasets as cubes: maps on pixels array by array, those of regions by way of FITS in memory."""
+"""Conversion of Gammapy's datasets to cubes: WCS maps array by array, region maps by way of FITS in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESPONSES = {"psf": "psf_map", "edisp": "edisp_map"}
 
 
 def cube_of_dataset(dataset: Any, where: str) -> xr.Dataset:
-    """Cube of a dataset, the same that its FITS file would give.
+    """Convert a dataset to the same cube that its FITS file would give.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def cube_of_dataset(dataset: Any, where: str) -> xr.Dataset:
     Raises
     ------
     InputError
-        If its numbers cannot be used.
+        If its values are invalid.
     """
     found = {
         key: getattr(dataset, key) for key in (*COUNTS_LIKE, "exposure") if hasattr(dataset, key)
@@ -54,14 +54,14 @@ def cube_of_dataset(dataset: Any, where: str) -> xr.Dataset:
     if dataset.meta_table is not None:
         tables.append(fits.BinTableHDU(dataset.meta_table, name="META_TABLE"))
     buffer = BytesIO()
-    tables.writeto(buffer)  # numbers in headers are those of a file
+    tables.writeto(buffer)  # so that numbers in headers are those of a file
     with fits.open(BytesIO(buffer.getvalue())) as written:
         return cube_of_maps(maps, written, dataset.name, where)
 
 
 def _by_fits(dataset: Any, where: str) -> xr.Dataset:
     buffer = BytesIO()
-    # FITS has ASCII only
+    # FITS allows only ASCII
     written = dataset if dataset.name.isascii() else dataset.copy(name="dataset")
     written.to_hdulist().writeto(buffer)
     return read_content(buffer.getvalue(), where, dataset.name, dataset.name)
@@ -89,5 +89,5 @@ def _axis(axis: Any, where: str) -> Axis:
 
 
 def _plain(value: Any) -> Any:
-    """What is not JSON, as Gammapy writes it into headers."""
+    """Convert a value that JSON cannot represent, as Gammapy does for headers."""
     return value.to_string() if isinstance(value, Quantity) else np.asarray(value).tolist()

@@ -1,4 +1,4 @@
-"""A sky model seen without a PSF: integrated over pixels as it is."""
+"""A sky model without a PSF: integrated over pixels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def direct_source(
     observation: Observation, bins: Bins, spatial: SpatialModel,
     apply_irf: dict[str, bool], free: list[int], keep: Keep,
 ) -> DirectSource | None:  # fmt: skip
-    """Response of a map to a known shape that is seen without a PSF, None where it does not apply."""
+    """Response of a map to a known shape without a PSF, None if it does not apply."""
     seen = observation.psf_energy is not None and apply_irf["psf"]
     if seen or observation.is_region or not has_transform(spatial):
         return None
@@ -39,7 +39,7 @@ def direct_source(
 
 
 class DirectSource(LocatedSource):
-    """Response to one sky model, at the bins of one dataset; see `direct_source`.
+    """Response to one sky model in the bins of one dataset; see `direct_source`.
 
     See `LocatedSource`.
     """
@@ -81,11 +81,11 @@ class DirectSource(LocatedSource):
         return DirectOperator(prints, patch, self._shares, response, second), self._places
 
     def _prints(self, patch: Patch, values: Array, order: int) -> Array:
-        """Share of the source in each pixel, with derivatives: (row, lat, lon), as `footprints` has them."""
+        """Fraction of the source in each pixel, with derivatives: (row, lat, lon), as in `footprints`."""
         free = [self._spatial.parameter_names[k] for k in self._free] if order else []
         n_s = len(free)
         out = np.zeros((1 + n_s + (n_s * (n_s + 1) // 2 if order > 1 else 0), *patch.window.shape))
-        if isinstance(self._spatial, PointSpatialModel):  # all of it is in one pixel
+        if isinstance(self._spatial, PointSpatialModel):  # one pixel contains all of it
             x, y = self._observation.grid.to_pixel(
                 *rotate(
                     *self._spatial.position_at(values),
@@ -108,7 +108,7 @@ class DirectSource(LocatedSource):
         return out
 
     def _pixels(self, patch: Patch, axes: Array, reach: float) -> Pixels:
-        """Pixels within reach of the source which the mask lets through."""
+        """Unmasked pixels within reach of the source."""
         if self._corners is None or self._corners[0] is not patch:
             points = _half_steps(self._observation.grid, patch.window)
             points = self._keep(points) if self._free else points
@@ -121,7 +121,7 @@ class DirectSource(LocatedSource):
 
 
 def _half_steps(grid: WcsGrid, window: Window) -> Array:
-    """Directions (2 lat + 1, 2 lon + 1, 3) of the corners of pixels and of the middles of edges."""
+    """Directions (2 lat + 1, 2 lon + 1, 3) of the corners of pixels and the midpoints of edges."""
     rows = np.arange(2 * window.shape[0] + 1) / 2 + window.y0 - 0.5
     columns = np.arange(2 * window.shape[1] + 1) / 2 + window.x0 - 0.5
     y, x = np.meshgrid(rows, columns, indexing="ij")
@@ -142,9 +142,9 @@ def _orientation(patch: Patch) -> float:
 
 
 class DirectOperator(ExactOperator):
-    """``M[k, t] = R[t, r_k] E[t, p_k] I[p_k]``, I being the share of a source in a pixel.
+    """``M[k, t] = R[t, r_k] E[t, p_k] I[p_k]``, with I the fraction of a source in a pixel.
 
-    All shape parameters move I, and the position moves the energy dispersion R as well.
+    All spatial parameters affect I, and the position also affects the energy dispersion R.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class DirectOperator(ExactOperator):
     patch, shares, edisp
         See `ExactOperator`.
     second : callable
-        Gives `prints` with second derivatives.
+        Returns `prints` with second derivatives.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class DirectOperator(ExactOperator):
         return self._prints.nbytes + self._pixel_of_bin.nbytes
 
     def _maps(self) -> Array:
-        """Maps (pixel, K) that the exposure is made up of."""
+        """Maps (pixel, K) into which the exposure is decomposed."""
         maps = self._patch.exposure
         return maps.reshape(-1, maps.shape[2]).astype(np.float64)
 

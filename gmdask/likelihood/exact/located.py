@@ -1,4 +1,4 @@
-"""A sky model at a position: the pixels around it, and the response there."""
+"""A sky model at a position, with the pixels around it and the response there."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class LocatedSource(ABC):
 
     @abstractmethod
     def _reach(self, values: Array) -> float:
-        """Angle in deg beyond which nothing is left of the source."""
+        """Angle in deg beyond which the source vanishes."""
 
     @property
     def nbytes(self) -> int:

@@ -1,15 +1,15 @@
-"""Integrals of a shape over pixels, along their edges: compiled.
+"""Integrals of a source shape over pixels, along their edges: compiled.
 
-Without a PSF, counts are integrals of the shape itself, which may be far smaller than a pixel and
-have sharp edges. In the plane of chords around the source, turned and scaled to the shape's axes,
+Without a PSF, counts are integrals of the shape itself, which may be much smaller than a pixel and
+have sharp edges. In the plane of chords around the source, rotated and scaled to the shape's axes,
 the shape is a function s of the radius z alone, with the flux F(z) within z per radian. By Green's
-theorem its integral over a pixel is one along the pixel's edges,
+theorem its integral over a pixel is an integral along the pixel's edges,
 
     I = ∮ F(z) / z² (w × dw),   ∂I = ∮ s (∂w × dw),
 
-w being the place of a point of the edge. Neighbours share their edges, so that no flux is lost.
-An edge is cut where the shape is not smooth, and each part is a Gauss-Legendre sum whose nodes
-crowd at its ends; beyond the shape what is left is the angle that the edge is seen under.
+with w the position of a point of the edge. Adjacent pixels share their edges, so that no flux is lost.
+An edge is split where the shape is not smooth, and each part is a Gauss-Legendre sum whose nodes
+are dense at its ends; outside the shape only the angle subtended by the edge remains.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ __all__ = ["LAT", "LON", "PHI", "SIZE", "TILT", "Outline", "along_edges"]
 
 Array = NDArray[np.float64]
 
-LON, LAT, PHI, SIZE, TILT = range(5)  # what an integral is derived by; the last is the eccentricity
-N_NODES = 16  # of each part of an edge
+LON, LAT, PHI, SIZE, TILT = range(5)  # parameters of derivatives; the last is the eccentricity
+N_NODES = 16  # nodes of each part of an edge
 _X, _W = np.polynomial.legendre.leggauss(N_NODES)
 SHARES = (1 - np.cos(np.pi * (_X + 1) / 2)) / 2
 WEIGHTS = _W * np.sin(np.pi * (_X + 1) / 2) * np.pi / 4
 
 
 class Outline(NamedTuple):
-    """A shape and where it is.
+    """A source shape and its position.
 
     Attributes
     ----------
     axes : array of shape (3, 3)
         East, north and direction.
     sin_lat, cos_lat : float
-        Of its latitude.
+        Sine and cosine of the latitude.
     phi : float
         Angle of the major axis from north to east, in rad.
     size, slope, bend : float
@@ -50,15 +50,15 @@ class Outline(NamedTuple):
     e : float
         Eccentricity.
     kind : int
-        Of its profile.
+        Kind of its profile.
     extra : float
         See `levels_of`.
     levels : array
         Radii between which the profile is smooth.
     flux : float
-        Of the profile.
+        Flux of the profile.
     free : integer array of shape (P,)
-        What is derived by.
+        Parameters of the derivatives.
     """
 
     axes: Array
@@ -78,7 +78,7 @@ class Outline(NamedTuple):
 
 @compiled
 def _seen(curve: Array, t: float, axes: Array, out: Array) -> None:
-    """East, north and up (2, 3) of a point of an edge as seen from the source, and of its tangent."""
+    """East, north and up (2, 3) of a point of an edge relative to the source, and of its tangent."""
     out[:2] = 0.0
     for i in range(3):
         d = (curve[0, i] - axes[2, i]) + t * (curve[1, i] + t * curve[2, i])
@@ -91,7 +91,7 @@ def _seen(curve: Array, t: float, axes: Array, out: Array) -> None:
 
 @compiled
 def _onto(shape: Outline, x: float, y: float, out: Array) -> None:
-    """From east and north in the plane of chords to the scaled plane."""
+    """Transform east and north in the plane of chords to the scaled plane."""
     sine, cosine = math.sin(shape.phi), math.cos(shape.phi)
     out[0] = (x * sine + y * cosine) / shape.size
     out[1] = (x * cosine - y * sine) / (shape.size * math.sqrt(1 - shape.e * shape.e))
@@ -99,7 +99,7 @@ def _onto(shape: Outline, x: float, y: float, out: Array) -> None:
 
 @compiled
 def _place(curve: Array, t: float, shape: Outline, seen: Array, out: Array) -> None:
-    """Place and tangent (2, 2) of a point of an edge in the scaled plane."""
+    """Position and tangent (2, 2) of a point of an edge in the scaled plane."""
     _seen(curve, t, shape.axes, seen)
     up = seen[0, 2]
     g = math.sqrt(2 / (1 + up))
@@ -110,13 +110,15 @@ def _place(curve: Array, t: float, shape: Outline, seen: Array, out: Array) -> N
 
 @compiled
 def _cuts(curve: Array, shape: Outline, scratch: Any, cuts: Array) -> Any:
-    """Find where an edge is cut, in order: at its ends, where it is nearest, and where it meets a level.
+    """Find where an edge is split, in order: at its ends, where it is nearest, and where it crosses a level.
 
-    Returns how many cuts there are.
+    Returns the number of these points.
     """
     seen, place, levels = scratch[0], scratch[1], shape.levels
     t = 0.5
-    for _ in range(12):  # all but straight: the squared radius is all but a parabola
+    for _ in range(
+        12
+    ):  # the edge is nearly straight, so that the squared radius is nearly a parabola
         _place(curve, t, shape, seen, place)
         step = (place[0] * place[1]).sum() / (place[1] * place[1]).sum()
         moved = min(max(t - step, 0.0), 1.0)
@@ -157,7 +159,7 @@ def _cuts(curve: Array, shape: Outline, scratch: Any, cuts: Array) -> Any:
 
 @compiled
 def _moved(shape: Outline, seen: Array, out: Array) -> None:
-    """Derivatives of a place in the scaled plane, and of its tangent.
+    """Derivatives of a position in the scaled plane, and of its tangent.
 
     `out` (2, 6, 2) is filled, for the place and the tangent, with the value, first derivatives by
     longitude and latitude, and second ones (lon lon, lon lat, lat lat), which the tangent lacks.
@@ -212,7 +214,7 @@ def _by_axes(shape: Outline, what: int, w: Array, out: Array) -> None:
 
 @compiled
 def _by_two_axes(shape: Outline, first: int, second: int, w: Array, out: Array) -> None:
-    """Second derivative with respect to two of these, the first being the larger one."""
+    """Second derivative with respect to two of these parameters, the first index being the larger one."""
     q = 1 - shape.e * shape.e
     by_size = shape.slope / shape.size
     if first == second == 2:
@@ -232,7 +234,7 @@ def _by_two_axes(shape: Outline, first: int, second: int, w: Array, out: Array) 
 
 @compiled
 def _jets(shape: Outline, seen: Array, scratch: Any) -> None:
-    """Fill derivatives of place and tangent with respect to what is free: first (2, P, 2), second (P, P, 2)."""
+    """Fill derivatives of position and tangent by the free parameters: first (2, P, 2), second (P, P, 2)."""
     moved, first, second = scratch[2], scratch[3], scratch[4]
     _moved(shape, seen, moved)
     for s in range(len(shape.free)):
@@ -254,7 +256,7 @@ def _jets(shape: Outline, seen: Array, scratch: Any) -> None:
 
 @compiled
 def _along_edge(curve: Array, shape: Outline, order: int, scratch: Any, out: Array) -> None:
-    """Fill what an edge gives the integral, and its first and second derivatives (row,)."""
+    """Fill the contribution of an edge to the integral, and its first and second derivatives (row,)."""
     seen, place, _, first, second, profile, cuts = scratch
     n_p = len(shape.free) if order > 0 else 0
     out[:] = 0.0
@@ -311,13 +313,13 @@ def along_edges(
     points : array of shape (2 lat + 1, 2 lon + 1, 3)
         Directions of the corners of pixels and of the middles of their edges.
     near : boolean array of shape (lat, lon)
-        Which pixels are looked at.
+        Pixels to compute.
     shape : `Outline`
     order : {0, 1, 2}
-        Up to which derivatives.
+        Order of derivatives.
     out : array of shape (row, lat, lon)
-        Filled with the value, first and second derivatives; zero where the shape is not seen. The
-        sign is that of pixels that are counter-clockwise as seen.
+        Filled with the value, first and second derivatives; zero where the shape does not reach. The
+        sign is that of pixels with counter-clockwise corners.
     """
     n_p, (n_y, n_x) = len(shape.free), near.shape
     scratch = (

@@ -1,4 +1,4 @@
-"""Shapes integrated over pixels, with derivatives with respect to their parameters; no PSF.
+"""Source shapes integrated over pixels without a PSF, with derivatives with respect to their parameters.
 
 Sizes are chords; all shapes have the flux of their transforms, see `transforms`.
 """
@@ -39,24 +39,24 @@ Array = NDArray[np.float64]
 EDGE_95 = (
     2.326174307353347  # the width of a disk's edge is so many times sqrt(2) standard deviations
 )
-LEAST_SIZE = 1e-10  # deg, below which a shape is as good as a point
-STEP = 0.003  # of eta and edge_width in units of them, for differences of fourth order
+LEAST_SIZE = 1e-10  # deg; smaller shapes are treated as points
+STEP = 0.003  # relative step of the fourth-order differences in eta and edge_width
 LEAST_EXTRA = 1e-3
-THIN = 1e-7  # of its radius: a thinner shell is this thick
+THIN = 1e-7  # smallest thickness of a shell, relative to its radius
 CODES = {"lon_0": LON, "lat_0": LAT, "phi": PHI, "sigma": SIZE, "r_0": SIZE, "e": TILT}
 
 
 class Pixels(NamedTuple):
-    """Pixels that shapes are integrated over.
+    """Pixels over which shapes are integrated.
 
     Attributes
     ----------
     points : array of shape (2 lat + 1, 2 lon + 1, 3)
-        Directions of corners and of middles of edges.
+        Directions of corners and of midpoints of edges.
     near : boolean array of shape (lat, lon)
-        Which are looked at.
+        Pixels to compute.
     sign : float
-        -1 where pixels are clockwise in the scaled plane.
+        -1 if pixels are clockwise in the scaled plane.
     """
 
     points: Array
@@ -92,7 +92,7 @@ def _extra_of(kind: int, value: float) -> float:
 
 
 def reach_of(spatial: SpatialModel, values: Array) -> float:
-    """Angle in deg beyond which nothing is left of an extended shape."""
+    """Angle in deg beyond which an extended shape vanishes."""
     at = dict(zip(spatial.parameter_names, values.tolist(), strict=True))
     kind, name = _kind_of(spatial), _extra_name(spatial)
     if kind == BALL:
@@ -111,16 +111,16 @@ def shape_in_pixels(
     Parameters
     ----------
     spatial : `SpatialModel`
-        One with a transform, not a point.
+        A model with a transform, not a point source.
     values : array
         Its parameters in its internal units.
     free : list of str
-        Names of those that are derived by.
+        Names of the free parameters.
     axes : array of shape (3, 3)
         East, north and direction of its position.
     pixels : `Pixels`
     order : {0, 1, 2}
-        Up to which derivatives.
+        Order of derivatives.
     """
     at = dict(zip(spatial.parameter_names, values.tolist(), strict=True))
     free = free if order else []
@@ -145,7 +145,7 @@ def _outlined(
     kind: int, extra: float, at: dict[str, float], free: list[str], axes: Array, pixels: Pixels,
     order: int,
 ) -> Jets:  # fmt: skip
-    """Integrals of a profile, derived by position, angle, size and eccentricity."""
+    """Integrals of a profile, with derivatives with respect to position, angle, size and eccentricity."""
     angle = max(abs(at["size"]), LEAST_SIZE) * DEG
     sign = math.copysign(1.0, at["size"])
     lat, e = at["lat_0"] * DEG, min(abs(at.get("e", 0.0)), 1 - 1e-9)
@@ -159,7 +159,7 @@ def _outlined(
     n_rows = (1, 1 + n_p, 1 + n_p + n_p * (n_p + 1) // 2)[order]
     out = np.zeros((n_rows, *shape_of))
     along_edges(pixels.points, pixels.near, shape, order, out)
-    np.nan_to_num(out, copy=False)  # pixels that are not all sky
+    np.nan_to_num(out, copy=False)  # pixels that are partly off the sky
     out *= pixels.sign
     scale = np.array([DEG if c in (LON, LAT, PHI) else 1.0 for c in codes])
     second = np.zeros((n_p, n_p, *shape_of) if order > 1 else (0, 0, *shape_of))
@@ -174,7 +174,7 @@ def _outlined(
 def _with_extra(
     found: Jets, make: Callable[[float], Jets], at: float, place: int, order: int
 ) -> Jets:
-    """Insert derivatives with respect to a parameter of the profile, as differences."""
+    """Insert derivatives with respect to a parameter of the profile, as finite differences."""
     step = STEP * max(abs(at), LEAST_EXTRA)
     a, b, c, d = (make(at + i * step) for i in (-2, -1, 1, 2))
     first = np.insert(
@@ -193,7 +193,7 @@ def _shell(
     spatial: SpatialModel, at: dict[str, float], free: list[str], axes: Array, pixels: Pixels,
     order: int,
 ) -> Jets:  # fmt: skip
-    """A projected hollow sphere: the difference of two balls."""
+    """A projected hollow sphere: the difference of two solid spheres."""
     if isinstance(spatial, Shell2SpatialModel):
         outer, inner = at["r_0"], at["r_0"] * (1 - at["eta"])
         by = {"r_0": (1.0, 1 - at["eta"]), "eta": (0.0, -at["r_0"])}
@@ -251,7 +251,7 @@ def _shell(
 def _ball(
     at: dict[str, float], radius: float, place: list[str], axes: Array, pixels: Pixels, order: int
 ) -> Jets:
-    """A projected ball times its radius cubed, derived by position and radius."""
+    """A projected solid sphere times its radius cubed, with derivatives with respect to position and radius."""
     rho, slope = 2 * math.sin(radius * DEG / 2), math.cos(radius * DEG / 2) * DEG
     bend = -math.sin(radius * DEG / 2) / 2 * DEG**2
     spot = {"lon_0": at["lon_0"], "lat_0": at["lat_0"], "size": radius}

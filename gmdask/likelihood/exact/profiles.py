@@ -1,4 +1,4 @@
-"""Profiles of shapes in the plane, compiled: how much lies within a radius, density and slope.
+"""Profiles of source shapes in the plane, compiled: flux within a radius, density and slope.
 
 Each is a function of ``z``, the radius in units of the shape's size, and has the flux of the
 shape's transform; see `transforms`.
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 GAUSSIAN, GENERAL, DISK, BALL = range(4)
 TWO_PI = 2 * math.pi
-LEAST_EDGE = 1e-6  # of the radius: a sharper edge of a disk is this wide
+LEAST_EDGE = 1e-6  # smallest width of the edge of a disk, relative to the radius
 LEAST_Z = 1e-150
 
 _GAUSSIAN = (0.7, 1.4, 2.1, 2.8, 3.5, 4.2, 5.0, 6.0, 7.0, 8.6)
@@ -30,7 +30,7 @@ _BALL = (0.5, 0.85, 0.96, 0.99, 0.9975, 0.9995, 1.0)
 
 
 def levels_of(kind: int, extra: float) -> Array:
-    """Radii between which a profile is smooth; beyond the last there is nothing.
+    """Radii between which a profile is smooth; it is zero beyond the last.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def _within(a: float, u: float) -> Any:
             term *= u / n
             total += term
         return total * math.exp(-u)
-    tiny = 1e-300  # Lentz' continued fraction of what is beyond
+    tiny = 1e-300  # Lentz' continued fraction of the complement
     b = u + 1 - a
     c, d = 1 / tiny, 1 / b
     h = d
@@ -78,7 +78,7 @@ def _within(a: float, u: float) -> Any:
 
 @compiled
 def profile_at(kind: int, extra: float, z: float, out: Array) -> Any:
-    """Fill ``F / z²``, the density s and ``s' / z``, F being the flux within z per radian."""
+    """Fill ``F / z²``, the density s and ``s' / z``, with F the flux within z per radian."""
     z = max(z, LEAST_Z)
     if kind == 0:
         square = z * z / 2

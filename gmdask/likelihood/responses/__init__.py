@@ -29,9 +29,9 @@ class ResponseType(NamedTuple):
     Attributes
     ----------
     ways : tuple of callable
-        Each makes the `Response` of a `Shape`, or gives None where it does not apply; the last always does.
+        Each creates the `Response` of a `Shape`, or returns None if it does not apply; the last always applies.
     rough : bool
-        Whether the statistic has kinks and small steps along what moves.
+        Whether the statistic has kinks and small steps along spatial parameters.
     """
 
     ways: tuple[Callable[[Shape], Response | None], ...]
@@ -46,7 +46,7 @@ EXACT = "exact"
 
 
 def make_response(name: str, shape: Shape) -> Response:
-    """Response of a shape, in the first way that applies.
+    """Return the response of a shape, from the first way that applies.
 
     Parameters
     ----------

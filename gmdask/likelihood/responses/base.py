@@ -1,4 +1,4 @@
-"""What a response promises: how one sky model becomes counts in one dataset."""
+"""The interface of a response: how the counts of one sky model in one dataset are predicted."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Part = tuple[Window, Array]
 
 
 class Shape(NamedTuple):
-    """The shape of a sky model in a dataset: all that a response is made of.
+    """The spatial part of a sky model in a dataset, from which a response is created.
 
     Attributes
     ----------
     observation : `Observation`
     bins : `Bins`
-        Where counts are wanted.
+        Bins in which counts are needed.
     spatial : `SpatialModel`
     apply_irf : dict
         Whether to apply "exposure", "psf" and "edisp".
     free : list of int
-        Which parameters of the spatial model are free, S in all.
+        Free parameters of the spatial model, S in total.
     name : str
-        Of the sky model.
+        Name of the sky model.
     keep : callable
         Takes an array that is kept permanently, and returns it from where it is kept.
     """
@@ -50,10 +50,10 @@ class Shape(NamedTuple):
 
 
 class Response(Protocol):
-    """Counts of one sky model at the bins of one dataset, linear in its spectrum.
+    """Counts of one sky model in the bins of one dataset, linear in its spectrum.
 
-    The operator is a pure function of the shape's parameters and of the *anchor*, the parameters
-    at which a response may be taken that is not anew at each position. What was computed last is kept.
+    The operator is a pure function of the spatial parameters and of the *anchor*, the parameters
+    at which parts of a response may be computed that are not updated at each position. The last results are kept.
     """
 
     @property
@@ -62,10 +62,10 @@ class Response(Protocol):
 
     @property
     def forgettable(self) -> int:
-        """Bytes held that `forget` lets go of."""
+        """Bytes that `forget` releases."""
 
     def compile(self, values: Array) -> None:
-        """Read what is needed at some parameters; of a shape that is frozen, keep the operator alone.
+        """Read what is needed at some parameter values; for a frozen shape, keep only the operator.
 
         Parameters
         ----------
@@ -88,13 +88,13 @@ class Response(Protocol):
         Returns
         -------
         operator : `Operator` or None
-            None where the model does not reach the mask.
+            None if the model does not reach the mask.
         index : array, or a slice of all
-            Positions of the operator's bins.
+            Indices of the operator's bins.
         """
 
     def image(self, values: Array, spectrum: Array) -> Part | None:
-        """Counts in all bins, where the list is of all bins.
+        """Return the counts in all bins, if the list contains all bins.
 
         Parameters
         ----------
@@ -106,20 +106,20 @@ class Response(Protocol):
         Returns
         -------
         part : tuple or None
-            Window, and counts (energy, lat, lon) in it; None where the model does not reach the mask.
+            Window, and counts (energy, lat, lon) in it; None if the model does not reach the mask.
         """
 
     def forget(self) -> None:
-        """Release what the next evaluation can compute again, of a shape that moves."""
+        """Release what the next evaluation can compute again, for a shape that moves."""
 
 
 class Kept(NamedTuple):
-    """An operator, and what it was made for.
+    """An operator, and the arguments for which it was created.
 
     Attributes
     ----------
     values : bytes
-        Of the parameters.
+        Values of the parameters.
     derivatives : bool
         Whether it has derivatives.
     operator : `Operator` or None
@@ -132,7 +132,7 @@ class Kept(NamedTuple):
     places: Places
 
     def serves(self, values: Array, *, derivatives: bool) -> bool:
-        """Whether it is what is asked for."""
+        """Whether it can be used for a request."""
         return self.values == values.tobytes() and (self.derivatives or not derivatives)
 
     @property
@@ -144,7 +144,7 @@ class Kept(NamedTuple):
 def whole_image(
     observation: Observation, operator: Operator | None, places: Places, spectrum: Array
 ) -> Part | None:
-    """Counts of an operator over all bins, as `Response.image` gives them."""
+    """Return the counts of an operator over all bins, as `Response.image`."""
     if operator is None:
         return None
     rows, columns = observation.grid.shape

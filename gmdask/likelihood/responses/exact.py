@@ -1,4 +1,4 @@
-"""The exact response: a source is convolved where it is, and then integrated over the pixels."""
+"""The exact response: a source is convolved at its position, and then integrated over the pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def exact_response(shape: Shape) -> ExactResponse | None:
-    """Exact response of a map or a region, None where it does not apply."""
+    """Exact response of a map or a region, None if it does not apply."""
     observation, bins, spatial, apply_irf, free, _, keep = shape
     own = observation, bins, spatial, apply_irf, free
     seen = exact_source(*own, keep) or direct_source(*own, keep) or exact_region(*own)
@@ -27,7 +27,7 @@ def exact_response(shape: Shape) -> ExactResponse | None:
 
 
 class ExactResponse:
-    """See `Response`; the anchor does not matter.
+    """See `Response`; the anchor has no effect.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ExactResponse:
             return
         operator: Operator | None
         operator, places = self._seen.operator(values, derivatives=False)
-        if isinstance(operator, ExactOperator):  # once and for all as a matrix
+        if isinstance(operator, ExactOperator):  # converted to a matrix once
             whole = operator.forward(np.eye(self._shape.observation.energy_true.nbin))
             operator = MatrixOperator(*whole)
         if operator is not None:

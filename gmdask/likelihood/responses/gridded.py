@@ -1,4 +1,4 @@
-"""Gammapy's response: a source meets the pixels first, and is then convolved on their grid."""
+"""Gammapy's response: a source is evaluated on the pixels, and then convolved on their grid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOWHERE: Places = np.zeros(0, dtype=np.intp)
 
 
 class GriddedResponse:
-    """See `Response`; PSF, energy dispersion, window and oversampling are taken at the anchor.
+    """See `Response`; PSF, energy dispersion, window and oversampling are those at the anchor.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class GriddedResponse:
 
     @property
     def forgettable(self) -> int:
-        """Bytes of the operator, and of what is taken at the anchor."""
+        """Bytes of the operator, and of the response at the anchor."""
         return self.nbytes if self._shape.free else 0
 
     def compile(self, values: Array) -> None:
@@ -116,13 +116,13 @@ class GriddedResponse:
             corners = self._corners(values, derivatives=derivatives)
             return response.operator(*corners, frozen=not free)
         operator = response.operator(values, derivatives=derivatives)
-        if not free and response.after_edisp:  # frozen: once and for all as a matrix
+        if not free and response.after_edisp:  # frozen: converted to a matrix once
             whole = operator.forward(np.eye(self._shape.observation.energy_true.nbin))
             operator = MatrixOperator(*whole, negative=operator.negative)
         return operator
 
     def _corners(self, values: Array, *, derivatives: bool) -> tuple[list[tuple[int, int]], Array]:
-        """The four pixels around a point and their shares; see `point_corners`."""
+        """The four pixels around a point source and their weights; see `point_corners`."""
         grid, frame = self._shape.observation.grid, self._shape.spatial.frame
         return point_corners(grid, frame, values, self._shape.free, derivatives=derivatives)
 

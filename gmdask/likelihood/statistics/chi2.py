@@ -1,4 +1,4 @@
-"""Flux points with symmetric Gaussian errors; upper limits tell nothing."""
+"""Flux points with symmetric Gaussian errors; upper limits are ignored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Chi2(Statistic):
     Parameters
     ----------
     dnde, dnde_err : array
-        Flux and its error; of asymmetric ones it is the mean.
+        Flux and its error; for asymmetric errors their mean.
     is_ul : array
         Whether the point is an upper limit.
     """
@@ -30,7 +30,7 @@ class Chi2(Statistic):
 
     @property
     def is_known(self) -> Mask:
-        """Points with a flux and an error that are no upper limits."""
+        """Points that have a flux and an error and are not upper limits."""
         flux, error, is_ul = self.data
         return np.asarray(np.isfinite(flux) & np.isfinite(error) & (error > 0) & (is_ul == 0))
 
@@ -39,7 +39,7 @@ class Chi2(Statistic):
         return npred
 
     def _weights(self) -> tuple[Array, Array]:
-        """Fluxes and inverse errors, 0 where nothing is known."""
+        """Fluxes and inverse errors, 0 where they are unknown."""
         known = self.is_known
         return np.where(known, self.data[0], 0.0), known / np.where(known, self.data[1], 1.0)
 

@@ -15,20 +15,20 @@ Mask = NDArray[np.bool_]
 
 ROOT = np.sqrt(2.0)
 AT_ZERO = float(log_ndtr(-ROOT))  # log of erfc(1) / 2
-FAR = -25.0  # below which the slope of log_ndtr is taken from its series
+FAR = -25.0  # below this the slope of log_ndtr is computed from its series
 
 
 class Distrib(Statistic):
-    """Square of the deviation in units of the error on its side; of upper limits a complementary error function.
+    """Squared deviation in units of the error on its side; for upper limits a complementary error function.
 
-    An upper limit at ``l`` costs ``2 log(erfc(1 - f / l) / erfc(1))`` at a predicted flux f, as in
-    Gammapy: nothing where nothing is predicted, 5.1 where f is far above it. Points without what
-    they need cost nothing.
+    An upper limit at ``l`` contributes ``2 log(erfc(1 - f / l) / erfc(1))`` at a predicted flux f, as in
+    Gammapy: 0 for a predicted flux of 0, 5.1 where f is far above it. Points without the
+    required values contribute nothing.
 
     Parameters
     ----------
     dnde, dnde_err, dnde_errn, dnde_errp : array
-        Flux, its error, and errors downwards and upwards; where one of these is NaN, the error is taken.
+        Flux, its error, and lower and upper errors; where one of these is NaN, the symmetric error is used.
     dnde_ul : array
         Upper limits.
     is_ul : array
@@ -46,7 +46,7 @@ class Distrib(Statistic):
 
     @property
     def is_known(self) -> Mask:
-        """Points with a limit where they are limits, else with a flux and any error."""
+        """Points with a limit if they are limits, else with a flux and any error."""
         flux, error, below, above, _, is_ul = self.data
         some = (error > 0) | (below > 0) | (above > 0)
         return np.asarray(self._is_limit | ((is_ul == 0) & np.isfinite(flux) & some))
@@ -56,7 +56,7 @@ class Distrib(Statistic):
         return npred
 
     def _deviation(self, npred: Array) -> tuple[Array, Array]:
-        """Predicted flux minus flux, and the inverse of the error on this side; 0 where there is none."""
+        """Predicted flux minus flux, and the inverse of the error on this side; 0 where it is unknown."""
         flux, error, below, above, _, is_ul = self.data
         known = (is_ul == 0) & np.isfinite(flux)
         away = np.where(known, npred - np.where(known, flux, 0.0), 0.0)
@@ -66,7 +66,7 @@ class Distrib(Statistic):
         return away, known / np.where(known, scale, 1.0)
 
     def _limit(self, npred: Array) -> tuple[Mask, Array, Array]:
-        """Which points are limits, the argument of the normal distribution, and its derivative."""
+        """Whether points are limits, the argument of the normal distribution, and its derivative."""
         known = self._is_limit
         rate = known * ROOT / np.where(known, self.data[4], 1.0)
         return known, npred * rate - ROOT, rate
@@ -90,8 +90,8 @@ class Distrib(Statistic):
 def _slopes_of_log_normal(x: Array) -> tuple[Array, Array]:
     """First and second derivative of the logarithm of the normal distribution function.
 
-    With ``r = φ / Φ`` they are r and ``-r (x + r)``, whose sum is of like numbers far below zero: there
-    ``x + r`` is taken from the asymptotic series.
+    With ``r = φ / Φ`` they are r and ``-r (x + r)``, which is a sum of similar numbers far below zero: there
+    ``x + r`` is computed from the asymptotic series.
     """
     far = x < FAR
     near = np.where(far, 0.0, x)

@@ -1,4 +1,4 @@
-"""Flux points whose likelihood was scanned: the scan is interpolated."""
+"""Flux points with a scan of the likelihood, which is interpolated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["N_SCAN", "Profile"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-N_SCAN = 3  # least number of values of a scan, which is interpolated by parabolas
+N_SCAN = 3  # smallest number of values of a scan, which is interpolated by parabolas
 
 
 class Profile(Statistic):
     """Rise of the statistic above its minimum, by a quadratic spline through the scan of each point.
 
-    Beyond the scan its first and last parabola go on. A point without a whole scan tells nothing. Both
+    The first and last parabola are extrapolated. Points with an incomplete scan are ignored. Both
     as in Gammapy, with its default interpolation.
 
     Parameters
@@ -29,9 +29,9 @@ class Profile(Statistic):
     dnde_ref : array of shape (...)
         Flux at a norm of 1.
     norm_scan, stat_scan : array of shape (..., scan)
-        Norms, which increase, and the statistic there.
+        Norms in increasing order, and the statistic there.
     stat : array of shape (...)
-        The least statistic.
+        Lowest value of the statistic.
     """
 
     name = "profile"
@@ -40,7 +40,7 @@ class Profile(Statistic):
 
     @property
     def is_known(self) -> Mask:
-        """Points with a whole scan."""
+        """Points with a complete scan."""
         _, norms, scan, least = self.data
         whole = np.isfinite(norms).all(axis=-1) & np.isfinite(scan).all(axis=-1)
         return np.asarray(whole & np.isfinite(least))
@@ -56,7 +56,7 @@ class Profile(Statistic):
         n_points, n_pieces = len(norms), norms.shape[-1] - 2
         knots = np.zeros((n_points, n_pieces + 1))
         coefficients = np.zeros((3, n_points, n_pieces))
-        for nodes in np.unique(norms[self.is_known], axis=0):  # mostly one for all
+        for nodes in np.unique(norms[self.is_known], axis=0):  # usually the same for all points
             same = np.flatnonzero(self.is_known & (norms == nodes).all(axis=-1))
             rise = np.abs(scan[same] - least[same, None])
             spline = make_interp_spline(nodes, rise.T, k=2)

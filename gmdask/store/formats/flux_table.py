@@ -1,6 +1,6 @@
-"""Tables of flux points (GADF), in FITS or ECSV, as one `xarray.Dataset` of differential fluxes.
+"""Read tables of flux points (GADF), in FITS or ECSV, as one `xarray.Dataset` of differential fluxes.
 
-Fluxes of other types are converted as Gammapy does it: norms with the reference fluxes of their table,
+Fluxes of other types are converted as in Gammapy: norms with the reference fluxes of their table,
 integral and energy fluxes with a power law of index 2.
 """
 
@@ -40,7 +40,7 @@ PARTS = ("", "_err", "_errn", "_errp", "_ul")
 PLAIN = ("ts", "sqrt_ts", "stat", "stat_null")
 SCAN = ("norm_scan", "stat_scan")
 LOGLIKE = {"stat": "loglike", "stat_null": "loglike_null", "stat_scan": "dloglike_scan"}
-SAME = 1e-6  # relative difference of energies that are the same
+SAME = 1e-6  # relative difference up to which two energies are taken to be equal
 
 
 def read_flux_cube(path: str | Path, name: str | None = None) -> xr.Dataset:
@@ -56,9 +56,9 @@ def read_flux_cube(path: str | Path, name: str | None = None) -> xr.Dataset:
     Raises
     ------
     InputNotFoundError
-        There is no such file.
+        If the file does not exist.
     InputError
-        It holds something else, or what no likelihood could be made of.
+        If it contains something else, or the flux points have no valid likelihood.
     """
     path = expanded(path)
     table = inputs.read_table(path, "FLUXPOINTS", "table of flux points")
@@ -73,12 +73,12 @@ def read_flux_cube(path: str | Path, name: str | None = None) -> xr.Dataset:
 
 
 def flux_cube(table: Table, name: str, where: str) -> xr.Dataset:
-    """Flux points of a table.
+    """Return the flux points of a table.
 
     Parameters
     ----------
     table : astropy.table.Table
-        Of any type: dnde, e2dnde, flux, eflux or likelihood.
+        Of any SED type: dnde, e2dnde, flux, eflux or likelihood.
     name : str
         Name of the dataset.
     where : str
@@ -88,13 +88,13 @@ def flux_cube(table: Table, name: str, where: str) -> xr.Dataset:
     -------
     xarray.Dataset
         Along ``energy``: ``dnde``, ``dnde_err``, ``dnde_errn``, ``dnde_errp``, ``dnde_ul`` and ``dnde_ref`` in
-        cm-2 s-1 TeV-1 (NaN where they are not known), ``is_ul``, and where there are any ``mask_safe``,
+        cm-2 s-1 TeV-1 (NaN if unknown), ``is_ul``, and optionally ``mask_safe``,
         ``mask_fit``, ``ts``, ``sqrt_ts``, ``stat``, ``stat_null``, ``norm_scan`` and ``stat_scan``.
 
     Raises
     ------
     InputError
-        Columns are missing, or not in units of what they are named.
+        If columns are missing, or have incompatible units.
     """
     columns = _Columns(table, where)
     kind = columns.kind
@@ -135,7 +135,7 @@ def flux_cube(table: Table, name: str, where: str) -> xr.Dataset:
 
 
 class _Columns:
-    """Columns of a table as plain arrays in the units that are asked for."""
+    """Columns of a table as plain arrays in given units."""
 
     def __init__(self, table: Table, where: str) -> None:
         self._table, self._where = table, where
@@ -151,7 +151,7 @@ class _Columns:
         self.stat_type = str(table.meta.get("STATTYPE", "chi2"))
 
     def get(self, name: str, unit: str) -> Array | None:
-        """Column (energy,), of a scan (energy, scan); None if there is none."""
+        """Return a column (energy,), for a scan (energy, scan); None if there is none."""
         factor, own = 1.0, name
         if name not in self._table.colnames:
             own, factor = LOGLIKE.get(name, ""), 2.0
@@ -169,7 +169,7 @@ class _Columns:
         return plain if name in SCAN else plain.reshape(len(self._table))
 
     def need(self, name: str, unit: str) -> Array:
-        """Column that there has to be."""
+        """Return a column that must exist."""
         values = self.get(name, unit)
         if values is None:
             msg = f"{self._where}: column {name} is missing"
@@ -177,7 +177,7 @@ class _Columns:
         return values
 
     def to_dnde(self, kind: str, energy: Array, reference: Array) -> Array:
-        """Factor (energy,) from a flux of some type to the differential one."""
+        """Return the factor (energy,) that converts a flux of an SED type to a differential flux."""
         if kind == "norm":
             self.need("ref_dnde", str(DNDE))
             return reference
@@ -188,7 +188,7 @@ class _Columns:
         return np.asarray(energy**-2.0 / whole)
 
     def is_ul(self, kind: str, fluxes: dict[str, Array]) -> NDArray[np.bool_]:
-        """Which points are limits: as the table tells, else those below 2 σ, else those with a limit."""
+        """Return which points are limits: as given in the table, else those below 2 σ, else those with a limit."""
         told, ts, root = (self.get(key, "") for key in ("is_ul", "ts", "sqrt_ts"))
         has_limits = self.get(f"{kind}_ul", UNITS[kind]) is not None
         if told is not None:
@@ -201,12 +201,12 @@ class _Columns:
 
 
 def _coords(energy: Array, low: Array | None, high: Array | None, where: str) -> Any:
-    """Axis of energies, with the ends of the bins where they are known."""
+    """Return the energy axis, with the bin edges if they are known."""
     if not (
         np.isfinite(energy).all() and len(energy) and energy[0] > 0 and (np.diff(energy) > 0).all()
     ):
         given = ", ".join(f"{value:.4g}" for value in energy)
-        msg = f"{where}: energies are {given} TeV, expected positive ones that increase"
+        msg = f"{where}: energies are {given} TeV, expected positive increasing ones"
         raise InputError(msg)
     coords = dict(axis_coords("energy", Axis("energy", energy, "log", "center", "TeV")))
     if low is not None and high is not None:
@@ -228,7 +228,7 @@ def _compare_energies(energy: Array, mean: Array, where: str) -> None:
 
 
 def check_flux_cube(cube: xr.Dataset, where: str) -> xr.Dataset:
-    """Refuse flux points in the masks that no likelihood could be made of, and return them.
+    """Raise an error if flux points in the masks have no valid likelihood, and return them.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def check_flux_cube(cube: xr.Dataset, where: str) -> xr.Dataset:
     Raises
     ------
     InputError
-        The name cannot be printed, an error is not positive or missing, a limit or flux is infinite, or
+        If the name cannot be printed, an error is missing or not positive, a limit or flux is infinite, or
         the norms of a scan do not increase.
     """
     check_name(cube.attrs.get("name"), where)
@@ -274,18 +274,18 @@ def check_flux_cube(cube: xr.Dataset, where: str) -> xr.Dataset:
 def _refuse(bad: NDArray[np.bool_], cube: xr.Dataset, what: str, where: str) -> None:
     if bad.any():
         at = ", ".join(f"{energy:.4g} TeV" for energy in cube["energy"].values[bad][:5])
-        msg = f"{where}: {what} of {int(bad.sum())} points, at {at}; mask them, or set them to what is meant"
+        msg = f"{where}: {what} for {int(bad.sum())} points, at {at}; mask them, or correct them"
         raise InputError(msg)
 
 
-# --- tables out again ---------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------
 
 
 def flux_table(cube: xr.Dataset) -> Table:
-    """Table of flux points that Gammapy reads, with their masks.
+    """Return a table of flux points that Gammapy reads, with their masks.
 
-    It is of type "dnde", with scans of type "likelihood". The ends of the bins are left out where the energies
-    are not their geometric means, which Gammapy would take in their place.
+    Its SED type is "dnde", with scans as in "likelihood". The bin edges are left out if the energies
+    are not their geometric means, which Gammapy would use instead.
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ def flux_table(cube: xr.Dataset) -> Table:
 
 
 def flux_hdus(cube: xr.Dataset) -> fits.HDUList:
-    """HDUs of flux points, as `read_flux_cube` and Gammapy read them.
+    """Return the HDUs of flux points, as `read_flux_cube` and Gammapy read them.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ REFERENCE = ("MJDREFI", "MJDREFF", "TIMESYS")
 
 
 def add_times(cube: xr.Dataset, hdus: fits.HDUList) -> None:
-    """Add good time intervals to a cube, where a file has them with their reference.
+    """Add good time intervals to a cube, if the file has them with their reference time.
 
     Parameters
     ----------
