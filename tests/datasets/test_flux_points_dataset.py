@@ -113,9 +113,9 @@ REFUSED = {
     "no table of fluxes": (lambda t: t.rename_column("dnde", "flx"), "not a table of fluxes"),
     "unit": (lambda t: setattr(t["dnde"], "unit", "m"), "column dnde is in 'm', expected"),
     "energies": (lambda t: t["e_ref"].__setitem__(3, 0.01), "positive increasing ones"),
-    "error of zero": (lambda t: t["dnde_err"].__setitem__(2, 0.0), "dnde_err is not positive of 1 points, at 0.94"),
-    "no error": (lambda t: t["dnde_err"].__setitem__(2, np.nan), "dnde_err is missing of 1 points"),
-    "infinite": (lambda t: t["dnde"].__setitem__(2, np.inf), "dnde is infinite of 1 points"),
+    "error of zero": (lambda t: t["dnde_err"].__setitem__(2, 0.0), "dnde_err is not positive for 1 points, at 0.94"),
+    "no error": (lambda t: t["dnde_err"].__setitem__(2, np.nan), "dnde_err is missing for 1 points"),
+    "infinite": (lambda t: t["dnde"].__setitem__(2, np.inf), "dnde is infinite for 1 points"),
     "light curve": (lambda t: t.__setitem__("time_min", np.arange(9.0)), "a light curve or a profile"),
 }  # fmt: skip
 
