@@ -1,4 +1,4 @@
-"""From event lists to datasets and the background models that join the global ones."""
+"""Reduction of event lists to datasets, with background models to add to the global models."""
 
 from gmdask.reduction.backgrounds import (
     AdaptiveRingBackgroundMaker,

@@ -1,6 +1,6 @@
 """Background makers that return a dataset and its background model.
 
-The work is done by Gammapy's makers of the same names.
+They use Gammapy's makers of the same names.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ DATASETS = ("MapDataset", "SpectrumDataset")
 
 
 class BackgroundMaker(ABC):
-    """Makes the background of a dataset, and the model that corrects it in a fit."""
+    """Computes the background of a dataset, and the model that corrects it in a fit."""
 
     def run(
         self, dataset: Any, observation: Any = None
     ) -> tuple[MapDataset, BackgroundIRFModel | None]:
-        """Make the background.
+        """Compute the background.
 
         Parameters
         ----------
         dataset : ``gammapy.datasets.MapDataset`` or ``SpectrumDataset``
-            Made by Gammapy's ``MapDatasetMaker`` or ``SpectrumDatasetMaker`` and, as a rule,
-            ``SafeMaskMaker``. It does not change.
+            Created by Gammapy's ``MapDatasetMaker`` or ``SpectrumDatasetMaker`` and, usually,
+            ``SafeMaskMaker``. It is not changed.
         observation : ``gammapy.data.Observation``, optional
-            Needed where events are counted: with reflected regions and phases.
+            Needed if events are counted: with reflected regions and phases.
 
         Returns
         -------
         dataset : `MapDataset`, `SpectrumDataset` or `SpectrumDatasetOnOff`
             Without models.
         model : `BackgroundIRFModel` or None
-            Named ``<dataset>-bkg``, to join the global models. On/off spectra have none: their
+            Named ``<dataset>-bkg``, to be added to the global models. On/off spectra have none, as their
             background is measured.
 
         Raises
         ------
         InputError
-            If it is a dataset of another kind, or Gammapy cannot make its background.
+            If the dataset is of another kind, or Gammapy cannot compute its background.
         """
         kind = type(dataset).__name__
         if kind not in DATASETS or isinstance(dataset, MapDataset):
@@ -73,7 +73,7 @@ class BackgroundMaker(ABC):
 
     @abstractmethod
     def make(self, dataset: Any, observation: Any) -> tuple[Any, BackgroundIRFModel | None]:
-        """Make the background within a dataset of Gammapy, which may change.
+        """Compute the background of a Gammapy dataset, which may be changed.
 
         Parameters
         ----------
@@ -83,18 +83,18 @@ class BackgroundMaker(ABC):
         Returns
         -------
         dataset
-            Of Gammapy.
+            The Gammapy dataset.
         model : `BackgroundIRFModel` or None
         """
 
 
 class IRFBackgroundMaker(BackgroundMaker):
-    """Takes the background as the instrument response predicts it.
+    """Uses the background of the instrument response.
 
     Parameters
     ----------
     spectral_model : `SpectralModel`, optional
-        Norm model, by default a `PowerLawNormSpectralModel` whose norm is free.
+        Norm model, by default a `PowerLawNormSpectralModel` with a free norm.
     """
 
     def __init__(self, spectral_model: Any = None) -> None:
@@ -105,7 +105,7 @@ class IRFBackgroundMaker(BackgroundMaker):
         dataset: Any,
         observation: Any = None,  # noqa: ARG002
     ) -> tuple[Any, BackgroundIRFModel]:
-        """Give the dataset back, with a model of its background; see `BackgroundMaker.make`."""
+        """Return the dataset with a model of its background; see `BackgroundMaker.make`."""
         if dataset.background is None:
             msg = f"dataset {dataset.name!r} has no background"
             raise InputError(msg)
@@ -114,17 +114,17 @@ class IRFBackgroundMaker(BackgroundMaker):
 
 
 class _GammapyMaker(BackgroundMaker):
-    """A maker that is one of Gammapy's.
+    """A maker that wraps one of Gammapy's.
 
     Parameters
     ----------
     options : dict
-        Of Gammapy's maker; its norm models may be gmdask's.
+        Options of Gammapy's maker; norm models may be gmdask's.
 
     Raises
     ------
     InputError
-        If it has no such option, or the value cannot be used.
+        If it has no such option, or the value is invalid.
     """
 
     theirs: ClassVar[str]
@@ -139,7 +139,7 @@ class _GammapyMaker(BackgroundMaker):
             raise InputError(msg) from error
 
     def _run(self, dataset: Any, observation: Any) -> Any:
-        """Gammapy's dataset; what it only logs and masks is an error."""
+        """Return Gammapy's dataset; problems that Gammapy only logs and masks are errors."""
         try:
             with no_warnings(), logged() as messages:
                 made = self.maker.run(dataset, observation)
@@ -159,9 +159,9 @@ class FoVBackgroundMaker(_GammapyMaker):
     Parameters
     ----------
     **options
-        Those of Gammapy's `FoVBackgroundMaker`: ``method`` ("scale" or "fit"), ``exclusion_mask``,
-        ``spectral_model``, ``spatial_model``, ``min_counts``, ``min_npred_background``. The model
-        that is returned has the values and errors of the norm, and stays free.
+        Options of Gammapy's `FoVBackgroundMaker`: ``method`` ("scale" or "fit"), ``exclusion_mask``,
+        ``spectral_model``, ``spatial_model``, ``min_counts``, ``min_npred_background``. The returned
+        model has the values and errors of the norm, which stays free.
     """
 
     theirs = "FoVBackgroundMaker"

@@ -31,19 +31,19 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class ReductionConfig:
-    """A configuration that was checked.
+    """A validated configuration.
 
     Attributes
     ----------
     file : str
         Text with which messages begin.
     observations : dict
-        Which observations; paths are absolute.
+        Selection of observations; paths are absolute.
     datasets : dict
-        What is made of them.
+        Description of the datasets.
     digest : str
-        SHA-256 of all that decides on a dataset besides its input: the version of Gammapy and the content of the
-        file of exclusions are part of it.
+        SHA-256 of everything that determines a dataset besides its input, including the version of Gammapy and the
+        content of the exclusion file.
     """
 
     file: str
@@ -58,15 +58,15 @@ def read_config(path: str | Path) -> ReductionConfig:
     Parameters
     ----------
     path : str or path
-        YAML, as ``data_schemas/1.0/reduction.json`` says; one of Gammapy's ``AnalysisConfig`` will
-        do, if it does not stack.
+        YAML in the format of ``data_schemas/1.0/reduction.json``; a configuration of Gammapy's ``AnalysisConfig`` is
+        valid if it does not stack.
 
     Raises
     ------
     InputNotFoundError
         If the file does not exist.
     InputError
-        Naming file, key and what is expected.
+        If the configuration is invalid; the message names file, key and expectation.
     """
     path = expanded(path)
     data = _given(load_yaml(read_bytes(path, "configuration"), str(path)))
@@ -84,7 +84,7 @@ def read_config(path: str | Path) -> ReductionConfig:
     exclusion = datasets.get("background", {}).get("exclusion")
     if isinstance(exclusion, str):
         file = _beside(path, exclusion)
-        content = hashlib.sha256(read_bytes(file, "file of exclusions")).hexdigest()
+        content = hashlib.sha256(read_bytes(file, "exclusion file")).hexdigest()
         datasets["background"] = {**datasets["background"], "exclusion": str(file)}
     return ReductionConfig(str(path), observations, datasets, _digest(data, content))
 
@@ -103,7 +103,7 @@ def _beside(path: Path, name: str) -> Path:
 
 
 def _given(value: Any) -> Any:
-    """Leave out what is not given, as AnalysisConfig writes it, and write times as text."""
+    """Leave out keys without a value, as written by AnalysisConfig, and convert times to text."""
     if isinstance(value, dict):
         given = {key: _given(item) for key, item in value.items()}
         return {key: item for key, item in given.items() if item not in (None, {}, [])}
@@ -113,13 +113,15 @@ def _given(value: Any) -> Any:
 
 
 def _check(observations: dict[str, Any], datasets: dict[str, Any], file: str) -> None:
-    """Refuse what a schema cannot tell."""
+    """Check what a schema cannot express."""
     kind = datasets["type"]
     problems = []
     if ("datastore" in observations) == ("files" in observations):
         problems.append("observations: expected either datastore or files")
     if datasets.get("stack"):
-        problems.append("datasets stack: true, expected false; gmdask stack sums the datasets")
+        problems.append(
+            "datasets stack: true, expected false; use gmdask stack to stack the datasets"
+        )
     key, needed = NEEDED[kind]
     found = datasets["geom"].get("wcs", {}) if key == "wcs" else datasets.get("on_region", {})
     place = f"datasets {'geom ' if key == 'wcs' else ''}{key}"

@@ -1,4 +1,4 @@
-"""Which observations are reduced, and where their files are."""
+"""Selection of observations, and the locations of their files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ INDICES = ("hdu-index.fits.gz", "obs-index.fits.gz")
 
 @dataclass(frozen=True)
 class ObservationFiles:
-    """An observation, before any of its files is opened.
+    """An observation before any of its files is opened.
 
     Attributes
     ----------
     obs_id : int
     folder : str
-        To which the names of the files are relative.
+        Folder that file names are relative to.
     hdus : tuple of tuple of str
         Rows of the index: type, class, folder, file and name of each HDU.
     """
@@ -49,7 +49,7 @@ class ObservationFiles:
 
     @property
     def files(self) -> list[Path]:
-        """Its files, each once."""
+        """Its files, without repetitions."""
         return [Path(self.folder, *names) for names in dict.fromkeys(row[2:4] for row in self.hdus)]
 
 
@@ -63,12 +63,12 @@ def select_observations(config: ReductionConfig) -> list[ObservationFiles]:
     Returns
     -------
     observations : list of `ObservationFiles`
-        In the order of their identifiers' list, or of the index.
+        In the order of the list of identifiers, or of the index.
 
     Raises
     ------
     InputError
-        If an index or the file of identifiers cannot be read, an identifier is not known, or no
+        If an index or the file of identifiers cannot be read, an identifier is unknown, or no
         observation fulfils all conditions.
     """
     given = config.observations
@@ -130,7 +130,7 @@ def _unique(column: Iterable[Any]) -> list[int]:
 
 
 def _listed(given: dict[str, Any], known: Sequence[int], where: str) -> list[int]:
-    """Identifiers that are asked for one by one; all without a list."""
+    """Return the identifiers that are listed; all if there is no list."""
     wanted = list(given.get("obs_ids", []))
     if "obs_file" in given:
         path = given["obs_file"]
@@ -148,7 +148,7 @@ def _listed(given: dict[str, Any], known: Sequence[int], where: str) -> list[int
 
 
 def _fulfils(table: Table, given: dict[str, Any], where: str) -> NDArray[np.bool_]:
-    """Which rows of the index fulfil the conditions."""
+    """Return which rows of the index fulfil the conditions."""
     fine: NDArray[np.bool_] = np.ones(len(table), dtype=bool)
     try:
         if "obs_cone" in given:
@@ -181,12 +181,12 @@ def _angle(cone: dict[str, Any]) -> Any:
 
 
 def time_intervals(given: dict[str, Any]) -> list[Any]:
-    """Intervals of time that observations are cut to.
+    """Return the time intervals to which observations are cut.
 
     Parameters
     ----------
     given : dict
-        Section "observations".
+        The section "observations".
 
     Returns
     -------
@@ -211,7 +211,7 @@ def _rows(table: Table) -> dict[int, list[tuple[str, ...]]]:
 
 
 def _with_own_responses(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Rows with the responses of the file of events, where it has some, in place of those of a CALDB."""
+    """Replace responses of a CALDB by those in the event file, if it has any."""
     own = [row for row in rows if row[0] in ("events", "gti")]
     _, _, folder, file, _ = own[0]
     with no_warnings(), fits.open(Path(folder, file)) as hdus:

@@ -1,4 +1,4 @@
-"""One observation reduced to its datasets."""
+"""Reduction of one observation to its datasets."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from gmdask.store.formats.gadf import open_fits
 
 __all__ = ["PROVENANCE", "Inputs", "reduce_observation", "sum_inputs"]
 
-PROVENANCE = "reduction"  # attribute of a cube
+PROVENANCE = "reduction"  # name of an attribute of the cube
 PACKAGES = ("gmdask", "gammapy", "numpy", "scipy", "astropy", "regions")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an observation is made from.
+    """The input of an observation.
 
     Attributes
     ----------
     files : dict of str to str
         SHA-256 of each file, by its name in the index.
     digest : str
-        SHA-256 of files, rows of the index and configuration.
+        SHA-256 of the files, the rows of the index and the configuration.
     """
 
     files: dict[str, str]
@@ -46,7 +46,7 @@ class Inputs:
 
 
 def sum_inputs(observation: ObservationFiles, config: ReductionConfig) -> Inputs:
-    """Read the files of an observation, and check that they are whole.
+    """Read the files of an observation, and check that they are complete.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def sum_inputs(observation: ObservationFiles, config: ReductionConfig) -> Inputs
     InputNotFoundError
         If the index names a file that does not exist.
     InputError
-        If one is damaged.
+        If a file is damaged.
     """
     files = {}
     for path in observation.files:
@@ -81,17 +81,17 @@ def reduce_observation(
     observation : `ObservationFiles`
     config : `ReductionConfig`
     inputs : `Inputs`
-        What is written into the datasets, besides the configuration and the model of the background.
+        Stored in the datasets, together with the configuration and the background model.
 
     Returns
     -------
     cubes : list of `xarray.Dataset`
-        One, or one for each bin of time.
+        One, or one for each time bin.
 
     Raises
     ------
     InputError
-        Saying why it cannot be reduced.
+        If it cannot be reduced; the message states the reason.
     """
     recipe = recipe_of(config)
     try:
@@ -100,7 +100,7 @@ def reduce_observation(
     except InputError:
         raise
     except Exception as error:
-        # whatever Gammapy makes of files that are whole, but not what they should be
+        # any exception that Gammapy raises on intact files with invalid content
         kind = type(error).__name__
         files = ", ".join(path.name for path in observation.files)
         msg = f"{files}: {error} ({kind})" if str(error) else f"{files}: {kind}"
@@ -122,7 +122,7 @@ def _cubes(
 
 
 def _opened(observation: ObservationFiles, config: ReductionConfig, recipe: Recipe) -> Any:
-    """Gammapy's observation in memory, its responses being read once."""
+    """Return Gammapy's observation in memory, so that its responses are read once."""
     theirs = gammapy_module("data", "reduce")
     rows = [[observation.obs_id, *row] for row in observation.hdus]
     index = theirs.HDUIndexTable(Table(rows=rows, names=["OBS_ID", *HDU_COLUMNS]))
@@ -136,7 +136,7 @@ def _opened(observation: ObservationFiles, config: ReductionConfig, recipe: Reci
 
 
 def _parts(observation: Any, config: ReductionConfig, recipe: Recipe) -> Iterator[Any]:
-    """The observation within the intervals of time that are asked for, and its bins."""
+    """Yield the observation within the requested time intervals, divided into its time bins."""
     intervals = time_intervals(config.observations)
     if intervals:
         theirs = gammapy_module("data", "reduce")
@@ -182,13 +182,15 @@ def _cube(
         "versions": {package: version(package) for package in PACKAGES},
         "background_model": None if model is None else model.to_dict(),
     }
-    attrs = {key: value for key, value in cube.attrs.items() if key != "primary"}  # has the date
+    attrs = {
+        key: value for key, value in cube.attrs.items() if key != "primary"
+    }  # contains the date
     cube.attrs = {**attrs, PROVENANCE: provenance}
     return cube
 
 
 def _portable(config: ReductionConfig) -> dict[str, Any]:
-    """What datasets are made of, without the folders of this machine."""
+    """Return the description of the datasets, without the folders of this machine."""
     given = dict(config.datasets)
     background = given.get("background", {})
     if isinstance(background.get("exclusion"), str):

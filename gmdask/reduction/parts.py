@@ -1,4 +1,4 @@
-"""Datasets of single observations on disk, until the block they belong to is written."""
+"""Datasets of single observations on disk, until their block is written."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def write_part(path: Path, cubes: Sequence[xr.Dataset]) -> None:
-    """Write the datasets of an observation as a file that is there as a whole or not at all.
+    """Write the datasets of an observation to a file, completely or not at all.
 
     Parameters
     ----------
     path : path
-        ".npz".
+        File ".npz".
     cubes : sequence of `xarray.Dataset`
         In memory.
     """
@@ -43,7 +43,7 @@ def write_part(path: Path, cubes: Sequence[xr.Dataset]) -> None:
 
 
 def read_part(path: Path) -> list[xr.Dataset] | None:
-    """Read the datasets of an observation; the checksums of its arrays are compared.
+    """Read the datasets of an observation, and compare the checksums of the arrays.
 
     Parameters
     ----------

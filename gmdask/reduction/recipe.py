@@ -1,4 +1,4 @@
-"""Gammapy's geometries and makers of a configuration."""
+"""Gammapy's geometries and makers for a configuration."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from gmdask.reduction.config import ReductionConfig
 __all__ = ["Recipe", "recipe_of"]
 
 WHAT = "reduce"
-OFF_WIDTH, OFF_PIXEL = 10.0, 0.02  # deg: of the mask of exclusions of a spectrum
-# measured: peaks in maps of a dataset, and in maps of its largest response
+OFF_WIDTH, OFF_PIXEL = 10.0, 0.02  # deg; size of the exclusion mask of a spectrum
+# measured peak memory, in units of the maps of a dataset and of the maps of its largest response
 MAPS, RESPONSES = 3, 25
-RAD_BINS, MIGRA_BINS = 66, 160  # of a PSF map, and of the tables of energy dispersion as a rule
+RAD_BINS, MIGRA_BINS = 66, 160  # of a PSF map, and of typical tables of the energy dispersion
 MAKERS: dict[str, Callable[..., BackgroundMaker]] = {
     "irf": backgrounds.IRFBackgroundMaker,
     "fov_background": backgrounds.FoVBackgroundMaker,
@@ -36,7 +36,7 @@ MAKERS: dict[str, Callable[..., BackgroundMaker]] = {
 
 
 class Recipe:
-    """What makes datasets of observations.
+    """Creates datasets from observations.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Recipe:
     Raises
     ------
     InputError
-        If a value of the configuration cannot be used.
+        If a value of the configuration is invalid.
     """
 
     def __init__(self, config: ReductionConfig) -> None:
@@ -113,13 +113,13 @@ class Recipe:
 
     @property
     def _whole(self) -> Any:
-        """Empty dataset of the size that they have, or are cut out of."""
+        """Empty dataset of the size of each dataset, or of the common frame they are cut out of."""
         if self._common is not None:
             return self._common
         return self._reference(SkyCoord(0, 0, unit="deg"), "reference")
 
     def dataset_bytes(self) -> int:
-        """Bytes of the maps of a dataset, those of a common frame uncut."""
+        """Size in bytes of the maps of a dataset, before they are cut out of a common frame."""
         whole = self._whole
         maps = [whole.counts, whole.background, whole.mask_safe, whole.exposure]
         for response, name in ((whole.psf, "psf_map"), (whole.edisp, "edisp_map")):
@@ -127,10 +127,10 @@ class Recipe:
         return sum(8 * one.data.size for one in maps if one is not None)
 
     def peak_bytes(self) -> int:
-        """Bytes that the reduction of an observation takes at its peak, beside its event list.
+        """Peak memory of the reduction of an observation in bytes, without its event list.
 
-        Gammapy's interpolation of a response holds many arrays of its size at one time; kernels of
-        the energy dispersion are made of the table's own bins of migra.
+        Gammapy's interpolation of a response holds many arrays of its size at the same time;
+        energy dispersion kernels are computed on the table's own migra bins.
         """
         edisp = self._whole.edisp.edisp_map.geom
         migra = edisp.axes["migra"].nbin if "migra" in edisp.axes.names else MIGRA_BINS
@@ -141,7 +141,7 @@ class Recipe:
     # --- datasets ---------------------------------------------------------------------
 
     def reference_at(self, pointing: SkyCoord, name: str) -> Any:
-        """Empty dataset of Gammapy for an observation.
+        """Return an empty Gammapy dataset for an observation.
 
         Parameters
         ----------
@@ -200,12 +200,12 @@ class Recipe:
     # --- backgrounds ------------------------------------------------------------------
 
     def background_maker(self, dataset: Any) -> BackgroundMaker:
-        """Maker of the background of a dataset.
+        """Return the background maker for a dataset.
 
         Parameters
         ----------
         dataset : ``gammapy.datasets.MapDataset``
-            Its pixels are those of the mask of exclusions, unless that is in a file.
+            The exclusion mask has its pixels, unless it is read from a file.
         """
         given = self._given.get("background", {})
         options = dict(given.get("parameters", {}))
@@ -240,11 +240,11 @@ class Recipe:
         return image.region_mask(regions, inside=False)
 
 
-_made: dict[str, Recipe] = {}  # by the digest of the configuration, the last one only
+_made: dict[str, Recipe] = {}  # by the digest of the configuration; only the last one
 
 
 def recipe_of(config: ReductionConfig) -> Recipe:
-    """Recipe of a configuration, made once in a process.
+    """Return the recipe of a configuration, created once per process.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def _axis(given: dict[str, Any], name: str) -> Any:
 
 
 def _positions(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of the safe mask, with a position and an offset as what they are."""
+    """Convert position and offset in the options of the safe mask."""
     found = dict(options)
     if "position" in found:
         given = found["position"]

@@ -1,4 +1,4 @@
-"""Many observations reduced into a store, one per task."""
+"""Reduce many observations into a store, one per task."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ from gmdask.store import BlockRecord, Store, describe, plan_blocks, write_block
 __all__ = ["Failure", "Reduction", "background_models", "reduce"]
 
 BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while writing
-LIBRARIES = 200_000_000  # bytes of Gammapy and what it loads
-LEAD = 4  # observations per worker thread that are asked for at one time
-GROWTH = 4  # a commit holds at least this share of the blocks before it, so that there are few
+LIBRARIES = 200_000_000  # bytes of Gammapy and its dependencies
+LEAD = 4  # number of submitted observations per worker thread
+GROWTH = (
+    4  # a commit adds at least 1 / GROWTH of the previous blocks, so that there are few commits
+)
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Reduction:
-    """What became of the observations.
+    """Outcome of a reduction.
 
     Attributes
     ----------
     store : `Store`
-        With all datasets.
+        The store with all datasets.
     reduced, unchanged : list of int
-        Identifiers of those that were reduced now, and of those that were in the store already.
+        Identifiers of the observations that were reduced now, and of those that were already in the store.
     failures : list of `Failure`
-        Those that could not be reduced.
+        Observations that could not be reduced.
     """
 
     store: Store
@@ -66,7 +68,7 @@ class Reduction:
 
     @property
     def models(self) -> Models:
-        """Background models of all datasets of the store, to join the global models."""
+        """Background models of all datasets of the store, to be added to the global models."""
         return background_models(self.store)
 
 
@@ -81,9 +83,9 @@ def reduce(
     """Reduce observations into a store.
 
     An observation that cannot be reduced does not stop the others. A run that was killed can be
-    repeated: observations that were finished are taken up, whether in the store or not yet. So can
-    one with failures, or with more observations: what is in the store stays. The content of the
-    store does not depend on how many workers there are.
+    repeated: finished observations are reused, whether they are already in the store or not. The same is
+    true of a run with failures, or with more observations: datasets in the store are kept. The content of the
+    store does not depend on the number of workers.
 
     Parameters
     ----------
@@ -92,11 +94,11 @@ def reduce(
     config : str or path, or `ReductionConfig`
         See `read_config`.
     url : str or path
-        The store. While the reduction runs, ``<store>.parts`` beside it holds datasets until there
-        are as many as a block has.
+        The store. During the reduction, ``<store>.parts`` beside it contains datasets until there
+        are enough for a block.
     client : `distributed.Client`, optional
         Cluster to reduce on, one observation per task; by default this process. Workers read the
-        files of events under the same names.
+        event files under the same names.
     on_event : callable, optional
         Receives a `DatasetsProgress` as observations are done.
 
@@ -107,8 +109,8 @@ def reduce(
     Raises
     ------
     InputError
-        If the configuration cannot be used, an observation is given twice, or there is none; if the
-        store has datasets of these observations that were made in another way.
+        If the configuration is invalid, an observation is given twice, or there is none; if the
+        store has datasets of these observations that were created differently.
     PlanError
         If a worker has too little memory.
     """
@@ -128,7 +130,7 @@ def reduce(
 
 
 def background_models(store: Store) -> Models:
-    """Background models of the datasets of a store that were reduced with one.
+    """Return the background models of the datasets of a store that were reduced with one.
 
     Parameters
     ----------
@@ -160,7 +162,7 @@ def _open(url: str | Path) -> Store:
 
 
 def _check_memory(client: Client, peak: int, n: int) -> None:
-    """Refuse workers that cannot hold a task."""
+    """Raise an error if workers cannot hold a task."""
     room = room_on_workers(client, _work, LIBRARIES)
     if room is not None:
         plan_memory(room, LIBRARIES, max(peak, 3 * BLOCK_BYTES), 0, n)
@@ -171,7 +173,7 @@ def _check_memory(client: Client, peak: int, n: int) -> None:
 
 @dataclass(frozen=True)
 class _Observe:
-    """An observation to be reduced, or to be compared with the digest of what is in the store."""
+    """An observation to be reduced, or to be compared with the digest in the store."""
 
     index: int
     observation: ObservationFiles
@@ -180,19 +182,19 @@ class _Observe:
 
 @dataclass(frozen=True)
 class _Reduced:
-    """An observation whose datasets lie in a file."""
+    """An observation whose datasets are in a file."""
 
     part: Path
 
 
 @dataclass(frozen=True)
 class _Unchanged:
-    """An observation that is in the store."""
+    """An observation that is already in the store."""
 
 
 @dataclass(frozen=True)
 class _Write:
-    """Files of observations, the datasets of which become blocks."""
+    """Files of observations whose datasets form blocks."""
 
     batch: int
     parts: tuple[Path, ...]
@@ -243,9 +245,9 @@ def _write(item: _Write, url: str) -> list[BlockRecord]:
 
 
 class _Run:
-    """Observations on their way into the store.
+    """Progress of observations into the store.
 
-    They are cut into batches by their place in the list. A batch whose observations are all done
+    They are divided into batches by their position in the list. When all observations of a batch are done, it
     is written by a task of its own, and batches are committed in order, so that the blocks and
     their order depend neither on which task ends first nor on interruptions.
     """
@@ -262,7 +264,7 @@ class _Run:
         self._folder = _parts_folder(store.url)
         self._done: dict[int, _Done] = {}
         self._written: dict[int, list[BlockRecord]] = {}
-        self._next = self._batches = 0  # the batch that is committed next, and those committed
+        self._next = self._batches = 0  # the next batch to commit, and the number of committed ones
         self._asked = 0
         self._items: list[_Observe | _Write] = []
         self._recorded = _recorded(store, config, observations)
@@ -274,7 +276,7 @@ class _Run:
 
     @property
     def unchanged(self) -> list[int]:
-        """Identifiers of observations that were there."""
+        """Identifiers of observations that were already in the store."""
         return self._ids(_Unchanged)
 
     @property
@@ -291,7 +293,7 @@ class _Run:
         ]
 
     def work(self, client: Client | None, on_event: Listener | None) -> None:
-        """Reduce all, and write what can be."""
+        """Reduce all observations, and write the complete batches."""
         self._folder.mkdir(exist_ok=True)
         threads = 1 if client is None else max(sum(client.nthreads().values()), 1)
         for _ in range(LEAD * threads):
@@ -314,7 +316,7 @@ class _Run:
         self._clear()
 
     def _ask(self) -> None:
-        """Ask for one observation more."""
+        """Submit one more observation."""
         if self._asked < len(self._observations):
             observation = self._observations[self._asked]
             recorded = self._recorded.get(observation.obs_id)
@@ -322,7 +324,7 @@ class _Run:
             self._asked += 1
 
     def _write(self, batch: int) -> None:
-        """Have a batch written if all its observations are done."""
+        """Submit the writing of a batch if all its observations are done."""
         parts = self._parts(batch)
         if parts is None:
             return
@@ -333,7 +335,7 @@ class _Run:
             self._commit(last=False)
 
     def _parts(self, batch: int) -> tuple[Path, ...] | None:
-        """Files of a batch, None while observations are missing."""
+        """Return the files of a batch, None while observations are missing."""
         start = batch * self._size
         indices = range(start, min(start + self._size, len(self._observations)))
         if not all(index in self._done for index in indices):
@@ -342,7 +344,7 @@ class _Run:
         return tuple(one.part for one in found if isinstance(one, _Reduced))
 
     def _commit(self, *, last: bool) -> None:
-        """Commit the batches that come next, if they are enough."""
+        """Commit the next batches, if there are enough."""
         end = self._next
         while end in self._written:
             end += 1
@@ -359,7 +361,7 @@ class _Run:
         self._next, self._batches = end, self._batches + len(ready)
 
     def _clear(self) -> None:
-        """Remove what a run that was killed after a commit has left."""
+        """Remove files left by a run that was killed after a commit."""
         for path in self._folder.glob("*.npz"):
             path.unlink(missing_ok=True)
         self._folder.rmdir()
@@ -373,12 +375,12 @@ def _parts_folder(url: str) -> Path:
 def _recorded(
     store: Store, config: ReductionConfig, observations: Sequence[ObservationFiles]
 ) -> dict[int, str]:
-    """Digests of the inputs of the datasets that are in the store, by identifier.
+    """Return the digests of the inputs of the datasets in the store, by identifier.
 
     Raises
     ------
     InputError
-        If datasets of these observations were made in another way.
+        If datasets of these observations were created differently.
     """
     wanted = {one.obs_id for one in observations}
     found: dict[int, str] = {}
@@ -388,7 +390,7 @@ def _recorded(
             continue
         if made["configuration"]["digest"] != config.digest:
             msg = (
-                f"{store.url}: dataset {row.name!r} was made with another configuration than "
+                f"{store.url}: dataset {row.name!r} was created with another configuration than "
                 f"{config.file}, or another version of Gammapy; choose another store"
             )
             raise InputError(msg)

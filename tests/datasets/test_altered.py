@@ -160,7 +160,7 @@ def test_altered_datasets_are_stored(datasets, tmp_path, method):
         (lambda d: d.downsample(5), "cannot be divided by 5"),
         (lambda d: d.downsample(2, "rad"), "axis_name is 'rad'"),
         (lambda d: d.downsample(3, "energy"), "cannot be divided by 3"),
-        (lambda d: d.pad(-1), "expected a number of pixels"),
+        (lambda d: d.pad(-1), "expected one or two numbers of pixels"),
         (lambda d: d.cutout((83.6, 22.0), 1.0), "expected a single SkyCoord"),
         (lambda d: d.cutout(SkyCoord(180, -20, unit="deg"), 1.0), "outside its maps"),
         (lambda d: d.residuals("ratio"), "expected one of diff"),

@@ -205,7 +205,7 @@ def test_another_configuration_needs_another_store(shared: Path, tmp_path: Path)
     before = digest_of(Store.open(tmp_path / "a.zarr"))
     content["datasets"]["safe_mask"]["parameters"] = {"offset_max": "2 deg"}
     other = reduction.read_config(write(tmp_path, content))
-    with pytest.raises(InputError, match="made with another configuration"):
+    with pytest.raises(InputError, match="created with another configuration"):
         reduction.reduce(observations, other, tmp_path / "a.zarr")
     with pytest.raises(InputError, match="given 2 times"):
         reduction.reduce([*observations, *observations], config, tmp_path / "a.zarr")
