@@ -112,7 +112,7 @@ def _sweep(
     sums, room = np.zeros((len(patch.patterns), *out.shape[1:])), room_for(sight, patch, n_q)
     for y in range(patch.place.shape[0]):
         look_at_row(sight, patch, y, room)
-        start = np.int64(0)  # not one of a kind: nothing is compiled for it alone
+        start = np.int64(0)  # of the same type everywhere, so that no further version is compiled
         while True:
             start, n, n_nodes = next_stretch(sight, patch, y, start, order, n_m, room)
             if n == 0:
@@ -167,7 +167,7 @@ def at_bins(sight: Sight, patch: Patch, folded: Array) -> tuple[Array, Array]:
 def onto_coefficients(
     sight: Sight, patch: Patch, w: Array, w_sum: float, shape: tuple[int, int, int]
 ) -> Array:
-    """Footprints, with second derivatives, weighted as the counts are.
+    """Sum footprints, with second derivatives, with the weights of the counts.
 
     Parameters
     ----------

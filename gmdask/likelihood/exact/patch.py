@@ -36,7 +36,7 @@ class Patch(NamedTuple):
     diagonal : float
         No part of a pixel is further from its centre than this chord.
     vectors : array of shape (3, lat + 2, lon + 2)
-        Directions of the centres, one pixel around them included.
+        Directions of the pixel centres, including one pixel around the window.
     areas : array of shape (3, lat, lon)
         Solid angle of each pixel, and its slopes along x and y.
     exposure : array of shape (lat, lon, K)

@@ -233,7 +233,7 @@ def next_stretch(
 
 @part
 def _blend(share: Array, moves: Array, order: int, lo: int, hi: int, prints: Array) -> None:
-    """Join the footprints of two rules by the share of the first, which the source's position moves."""
+    """Blend the footprints of two rules with the weight of the first, which depends on the source's position."""
     n_s, value = len(moves), share[0]
     for m in range(prints.shape[2]):
         for cell in range(lo, hi):
