@@ -15,7 +15,7 @@ from gmdask.datasets.derived_cube import AlteredCube, computed, in_process, lazy
 from gmdask.datasets.io.fits_files import write_dataset
 from gmdask.datasets.model_sync import Broadcast
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
-from gmdask.errors import InputError, ModelError
+from gmdask.errors import InputError, ModelError, check_kind
 from gmdask.likelihood.kind import Compile, DatasetLikelihood
 from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.statistics import statistic_type
@@ -53,7 +53,7 @@ def chosen_response(response: object = None) -> str:
     """
     where = "response" if response is not None else "setting gmdask.response"
     found = setting("response") if response is None else response
-    if found not in RESPONSES:
+    if not isinstance(found, str) or found not in RESPONSES:
         msg = f"{where} is {found!r}, expected one of {', '.join(map(repr, RESPONSES))}"
         raise InputError(msg)
     return str(found)
@@ -240,6 +240,9 @@ class Dataset(KnownAttributes, ABC):
         self._response = None if response is None else chosen_response(response)
         self._unopened = cube if isinstance(cube, Unopened) else None
         self._opened: xr.Dataset | None = None
+        check_kind(
+            cube, (xr.Dataset, Unopened), "an xarray.Dataset (read and create make datasets)"
+        )
         named = cube.attrs.get("name", "") if isinstance(cube, xr.Dataset) else cube.name
         self._stored, self._name = stored, str(named)
         if isinstance(cube, xr.Dataset):

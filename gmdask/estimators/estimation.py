@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.datasets import Datasets, with_counts
 from gmdask.datasets.operations.energy import energy_bins
-from gmdask.errors import InputError, UnknownNameError, described
+from gmdask.errors import InputError, UnknownNameError, check_kind, described
 from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
 from gmdask.geometry import Axis
 from gmdask.models import Component, Models, SkyModel
@@ -65,6 +66,9 @@ def options_of(
     norm_scan: ArrayLike | None,
 ) -> Options:
     """Validate the options given by the user."""
+    for value in (n_sigma, n_sigma_ul):
+        check_kind(value, Real, "a number of standard deviations")
+    check_kind(selection, str | Collection | None, "selection_optional as text, or a list of it")
     if not (n_sigma > 0 and n_sigma_ul > 0):
         msg = f"n_sigma is {n_sigma} and n_sigma_ul {n_sigma_ul}, expected positive numbers"
         raise InputError(msg)
@@ -73,7 +77,12 @@ def options_of(
     if not chosen <= set(OPTIONAL):
         msg = f"selection_optional is {names}, expected some of {', '.join(OPTIONAL)}, or all"
         raise InputError(msg)
-    scan = np.geomspace(0.2, 5.0, 11) if norm_scan is None else np.asarray(norm_scan, dtype=float)
+    try:
+        given = np.geomspace(0.2, 5.0, 11) if norm_scan is None else norm_scan
+        scan = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        msg = f"norm_scan is {described(norm_scan)}, expected numbers"
+        raise InputError(msg) from error
     if scan.ndim != 1 or not np.isfinite(scan).all():
         msg = f"norm_scan has shape {scan.shape}, expected finite numbers along one axis"
         raise InputError(msg)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm as normal
 
 from gmdask.attributes import KnownAttributes
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.models import PowerLawSpectralModel, SpectralModel, TemplateSpectralModel
 
 __all__ = ["SED_UNITS", "FluxData", "reference_fluxes", "ul_confidence"]
@@ -76,6 +76,7 @@ class FluxData(KnownAttributes):
     """
 
     def __init__(self, data: xr.Dataset, reference_model: SpectralModel | None = None) -> None:
+        check_kind(data, xr.Dataset, "an xarray.Dataset of fluxes (read takes them from a file)")
         missing = {"norm", "e_ref", "ref_dnde"} - set(map(str, data.variables))
         if missing:
             msg = f"fluxes without {', '.join(sorted(missing))}"

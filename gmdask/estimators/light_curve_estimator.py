@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gmdask.cluster import check_client
 from gmdask.datasets import Datasets, MapDataset, as_datasets
 from gmdask.datasets.operations.gti import time_intervals, utc_text
-from gmdask.errors import InputError
+from gmdask.errors import InputError, described
 from gmdask.estimators.estimation import bins_of, source_names
 from gmdask.estimators.flux_points_estimator import PER_DATASET, FluxPointsEstimator, dataset_of
 from gmdask.estimators.light_curve import LightCurve
@@ -64,7 +64,11 @@ class LightCurveEstimator(FluxPointsEstimator):
             raise InputError(msg)
         super().__init__(source, energy_edges, **options)
         self.time_intervals, self.groups = time_intervals, groups
-        self.atol = u.Quantity(atol, "s")
+        try:
+            self.atol = u.Quantity(atol, "s")
+        except (TypeError, ValueError, u.UnitsError) as error:
+            msg = f"atol is {described(atol)}, expected a time such as '1e-6 s'"
+            raise InputError(msg) from error
 
     def run(  # type: ignore[override]
         self,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.datasets import check_global
-from gmdask.errors import FitError, InputError
+from gmdask.errors import FitError, InputError, check_kind
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import Pass
 from gmdask.fit.minimisation import Minimisation
@@ -54,6 +55,7 @@ def confidence(
         "errp", "errn" (in the unit of the parameter; NaN beyond a limit), "success",
         "message", "nfev" and "stat_null", as in Gammapy.
     """
+    check_kind(sigma, Real, "a number of standard deviations")
     if not sigma > 0:
         msg = f"sigma is {sigma}, expected a positive number"
         raise InputError(msg)
@@ -171,6 +173,8 @@ def stat_contour(
     result : dict
         Values of both by their names, of shape (numpoints,), NaN beyond a limit; and "success".
     """
+    check_kind(sigma, Real, "a number of standard deviations")
+    check_kind(numpoints, int, "a number of points")
     if numpoints < 3 or not sigma > 0:
         msg = f"numpoints is {numpoints} and sigma {sigma}, expected at least 3, and a positive number"
         raise InputError(msg)
@@ -252,6 +256,7 @@ def _nothing(_: object) -> None:
 
 def _free(models: Models, parameter: str | Parameter) -> Parameter:
     check_global(models)
+    check_kind(parameter, str | Parameter, "a parameter, or its name")
     found: Parameter = models.parameters[parameter] if isinstance(parameter, str) else parameter
     if found.frozen:
         msg = f"parameter {found.name!r} is frozen, expected a free one"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gmdask.errors import ModelError
+from gmdask.errors import ModelError, check_kind
 from gmdask.models.base import ModelBase
 from gmdask.models.covariance import HasCovariance
 from gmdask.models.parameter import Parameter
@@ -52,6 +52,9 @@ class Component(HasCovariance):
     def _checked_names(self, names: str | Iterable[str] | None) -> list[str] | None:
         if names is None:
             return None
+        check_kind(
+            names, Iterable, f"datasets_names of {self._name!r} as a name, or a list of names"
+        )
         names = [names] if isinstance(names, str) else list(names)
         if not all(isinstance(name, str) for name in names):
             msg = f"datasets_names of {self._name!r} is {names!r}, expected names"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 from uuid import uuid4
 
-from gmdask.errors import ModelError, described
+from gmdask.errors import ModelError, check_kind, described
 from gmdask.models.base import ModelBase
 from gmdask.models.component import Component
 from gmdask.models.io.serialization import (
@@ -97,6 +97,9 @@ class SkyModel(Component):
             raise ModelError(msg)
 
     def _checked_irfs(self, apply_irf: Mapping[str, bool] | None) -> dict[str, bool]:
+        check_kind(
+            apply_irf, Mapping | None, f"apply_irf with true or false for {', '.join(_IRFS)}"
+        )
         given = {} if apply_irf is None else dict(apply_irf)
         for key, value in given.items():
             if key not in _IRFS or not isinstance(value, bool):

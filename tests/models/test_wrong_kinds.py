@@ -105,3 +105,30 @@ def test_figures(wrong: Any) -> None:
             draw(wrong)
     with pytest.raises(InputError, match="width is"):
         SHAPE.plot(width="1 TeV")
+
+
+FEW, PAIR = gm.Datasets(), ("a.spectral.index", "a.spectral.amplitude")
+WRONG_ARGUMENTS: list[tuple[Callable[[], Any], str]] = [
+    (lambda: gm.FluxPointsEstimator(n_sigma=None), "expected a number of standard deviations"),  # type: ignore[arg-type]
+    (lambda: gm.FluxPointsEstimator(n_sigma_ul="2"), "expected a number of standard deviations"),  # type: ignore[arg-type]
+    (lambda: gm.FluxPointsEstimator(selection_optional=3), "expected selection_optional"),  # type: ignore[arg-type]
+    (lambda: gm.FluxPointsEstimator(norm_scan="foo"), "norm_scan is 'foo', expected numbers"),
+    (lambda: gm.FluxPointsEstimator(response=[]), r"response is \[\], expected one of"),  # type: ignore[arg-type]
+    (lambda: gm.LightCurveEstimator(atol=3 * u.m), "atol is .*, expected a time"),
+    (lambda: gm.LightCurveEstimator(atol=None), "atol is None, expected a time"),
+    (lambda: gm.Fit(FEW).confidence(models(), "a.spectral.index", None), "expected a number of"),  # type: ignore[arg-type]
+    (lambda: gm.Fit(FEW).stat_profile(models(), models()), "expected a parameter, or its name"),  # type: ignore[arg-type]
+    (lambda: gm.Fit(FEW).stat_contour(models(), *PAIR, None), "expected a number of points"),  # type: ignore[arg-type]
+    (lambda: gm.MapDataset(None), "expected an xarray.Dataset"),  # type: ignore[arg-type]
+    (lambda: gm.SpectrumDataset("a.fits"), "expected an xarray.Dataset"),  # type: ignore[arg-type]
+    (lambda: gm.FluxPoints("a.fits"), "expected an xarray.Dataset of fluxes"),  # type: ignore[arg-type]
+    (lambda: gm.SkyModel(SPECTRUM, datasets_names=3), "expected datasets_names of"),  # type: ignore[arg-type]
+    (lambda: gm.SkyModel(SPECTRUM, apply_irf="no"), "expected apply_irf with true or false"),  # type: ignore[arg-type]
+    (lambda: gm.from_gammapy("foo"), "'foo' is a str, expected one of"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "text"), WRONG_ARGUMENTS)
+def test_arguments(call: Callable[[], Any], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        call()

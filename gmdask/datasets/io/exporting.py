@@ -148,7 +148,7 @@ def from_gammapy(data: Any) -> Any:
         models = models_from_gammapy(data)
         if models is not None:
             return models
-    if isinstance(data, Iterable):
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes):
         return Datasets(from_gammapy(dataset) for dataset in data)
     kind = type(data).__name__
     if kind not in KINDS:
