@@ -26,7 +26,7 @@ from gmdask.store import BlockRecord, Store, describe, plan_blocks, write_block
 __all__ = ["Failure", "Reduction", "background_models", "reduce"]
 
 BLOCK_BYTES = 128 * 2**20  # a task holds one block, and nearly as much again while writing
-LIBRARIES = 200_000_000  # bytes of Gammapy and its dependencies
+LIBRARIES = 120_000_000  # bytes of Gammapy and its dependencies
 LEAD = 4  # number of submitted observations per worker thread
 GROWTH = 4  # a commit adds at least 1 / GROWTH of the blocks before it, so that there are few
 
