@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gmdask.compiling import compiled
 from gmdask.geometry import WcsGrid, rotate
 
-__all__ = ["Blend", "blend_at", "blend_weights"]
+__all__ = ["Blend", "blend_at", "blend_axis", "blend_weights"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -92,8 +92,11 @@ def _combined(wy: Array, wx: Array, py: Array, px: Array, out: Array) -> None:
                 )  # fmt: skip
 
 
-def _axis(at: float, n: int) -> tuple[Index, Array]:
-    """Nodes (4,) and weights (3, 4) along one axis of n nodes; constant beyond its ends."""
+def blend_axis(at: float, n: int) -> tuple[Index, Array]:
+    """Nodes (4,) and weights (3, 4) along one axis of n nodes; constant beyond its ends.
+
+    See `blend_weights`.
+    """
     if n == 1 or not math.isfinite(at):
         weights = np.zeros((3, 4))
         weights[0, 1] = 1.0
@@ -116,13 +119,13 @@ def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
         Frame of the position.
     """
     if grid.shape == (1, 1):
-        (y, wy), (x, wx) = _axis(0.0, 1), _axis(0.0, 1)
+        (y, wy), (x, wx) = blend_axis(0.0, 1), blend_axis(0.0, 1)
         weights = np.zeros((N_ORDERS, 4, 4))
         weights[0] = np.outer(wy[0], wx[0])
         return Blend(y, x, weights)
     pixels = grid.to_pixel(*rotate(lon + EAST, lat + NORTH, frame, grid.frame))
     (y, wy), (x, wx) = (
-        _axis(float(p[1, 1]), n) for p, n in zip(pixels[::-1], grid.shape, strict=True)
+        blend_axis(float(p[1, 1]), n) for p, n in zip(pixels[::-1], grid.shape, strict=True)
     )
     px, py = (_differences(p) for p in pixels)
     weights = np.empty((N_ORDERS, 4, 4))

@@ -156,10 +156,13 @@ def _density(spatial, at):
     return size * 28**eta, [size / 4, size, 3 * size], lambda r, b: np.exp(-(z(r, b) ** (1 / eta)))
 
 
-def reference(data, spatial, psf, rows, columns, n_r=40, n_phi=96, sub=8) -> np.ndarray:
-    """Counts of some pixels by brute force."""
+def reference(
+    data, spatial, psf, rows, columns, n_r=40, n_phi=96, sub=8, exposure=None
+) -> np.ndarray:
+    """Counts of some pixels by brute force; an exposure of the position comes before the PSF."""
     grid = WcsGrid(data.attrs["wcs"], data["counts"].shape[1:])
     lon, lat, share = sky_points(spatial, n_r, n_phi)
+    share = share if exposure is None else share * exposure(lon, lat)
     lon, lat = rotate(lon, lat, spatial.frame, grid.frame)
     x, w = np.polynomial.legendre.leggauss(sub)
     out = np.zeros(len(rows))
@@ -245,6 +248,39 @@ def test_a_gaussian_through_a_gaussian_is_one():
             expected += area * np.exp(-(apart**2) / (2 * squares)) / (2 * np.pi * squares)
     assert expected.sum() == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+def after_the_psf(data, exposure):
+    """A cube with the PSF in reconstructed energy, and an exposure of the position."""
+    psf, axes = data["psf"], axis("psf_energy", np.array([1.0, 10.0]), "TeV", "log")
+    data = data.drop_vars(["psf", "psf_energy_true", "psf_energy_true_edges"]).assign_coords(axes)
+    data["psf"] = (("psf_energy", "rad", "psf_lat", "psf_lon"), psf.values, psf.attrs)
+    grid = WcsGrid(data.attrs["wcs"], data["counts"].shape[1:])
+    data["exposure"].values[...] = AREA * exposure(*grid.pixel_centers)
+    return data
+
+
+@pytest.mark.parametrize(
+    "name", ["gauss", "tiny gauss", "long gauss", "disk", "soft disk", "shell", "general"]
+)
+@pytest.mark.parametrize("scale", [math.inf, 6.0])
+def test_counts_with_the_psf_in_reconstructed_energy(name, scale):
+    """The exposure falls by 1/e over 1.4 times a scale in deg; that of HAWC over some 13 deg."""
+
+    def exposure(lon, lat):
+        return np.exp(-((separation(84.2, 22.5, lon, lat) / scale) ** 2) / 2)
+
+    data, spatial = after_the_psf(cube(), exposure), SHAPES[name]
+    found = npred(data, spatial)
+    if math.isinf(scale):
+        before = npred(cube(), spatial)
+        np.testing.assert_allclose(found, before, rtol=0, atol=1e-12 * before.max())
+    peak = np.unravel_index(found.argmax(), found.shape)
+    rows, columns = peak[0] + np.array([0, 1, -2, 4]), peak[1] + np.array([0, -1, 2, -3])
+    expected = reference(data, spatial, gaussian(0.06), rows, columns, exposure=exposure)
+    np.testing.assert_allclose(
+        found[rows, columns], flux_of(spatial) * expected, rtol=0, atol=5e-6 * found.max()
+    )
 
 
 @pytest.mark.parametrize("pixel", [0.012, 0.03, 0.06, 0.12])

@@ -96,8 +96,15 @@ def test_derivatives_of_every_shape(name):
     check(cubes.make_cube(psf="true"), source(shapes()[name]))
 
 
-def test_derivatives_with_the_psf_in_reconstructed_energy():
-    check(cubes.make_cube(psf="reco"), source(shapes()["point"]))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "point", "gauss", "disk",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("long gauss", "shell", "shell2", "general")),
+    ],
+)  # fmt: skip
+def test_derivatives_with_the_psf_in_reconstructed_energy(name):
+    check(cubes.make_cube(psf="reco"), source(shapes()[name]))
 
 
 @pytest.mark.parametrize("psf", ["true", "reco"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gmdask.compiling import compiled, part
 from gmdask.likelihood.exact.nodes import curves_of, node_scratch, slopes_of, spline_at
 
-__all__ = ["add_node", "footprints", "pairs", "rows"]
+__all__ = ["add_node", "even_waves", "footprints", "pairs", "rows"]
 
 Array = NDArray[np.float64]
 
@@ -58,8 +58,8 @@ def _put_pairs(
 
 @part
 def add_node(
-    seen: Array, solid: float, grid: Array, phi: float, moves: Array, turns: Array, order: int,
-    scratch: Any, out: Array,
+    seen: Array, solid: float, grid: Array, phi: float, waves: NDArray[np.int64], moves: Array,
+    turns: Array, order: int, scratch: Any, out: Array,
 ) -> None:  # fmt: skip
     """Add the contributions of a node to the coefficients.
 
@@ -69,7 +69,7 @@ def add_node(
         East, north, squared chord and chord of the node from the source.
     solid : float
         Its solid angle.
-    grid, phi, moves, turns, order, out
+    grid, phi, waves, moves, turns, order, out
         See `footprints`.
     scratch
         From `node_scratch`.
@@ -84,12 +84,18 @@ def add_node(
             by_turn[s] = moves[s, 0] * slopes[1, 0] + moves[s, 1] * slopes[1, 1] - turns[s]
     if order > 1:
         curves_of(seen, r, slopes, grid[3], grid[4], curves)
-    bearing = 0.0 if n_m == 1 else 2 * (np.arctan2(seen[0], seen[1]) - phi)
+    bearing = 0.0 if n_m == 1 and waves[0, 0] == 0 else np.arctan2(seen[0], seen[1]) - phi
     turn_c, turn_s = np.cos(bearing), np.sin(bearing)
-    cosine, sine = solid, 0.0
+    wave_c, wave_s, wave = solid, 0.0, 0
     for m in range(n_m):
+        while wave < waves[m, 0]:
+            wave_c, wave_s = wave_c * turn_c - wave_s * turn_s, wave_s * turn_c + wave_c * turn_s
+            wave += 1
+        cosine, sine = wave_c, wave_s
+        if waves[m, 1] == 1:  # a sine is a cosine a quarter of a turn behind
+            cosine, sine = wave_s, -wave_c
         _put(out, 0, m, cell, weights, cosine, 0.0, 0.0)
-        k = 2.0 * m
+        k = float(wave)
         if order > 0:
             for s in range(n_s):
                 _put(out, 1 + s, m, cell, weights, -k * sine * by_turn[s], cosine * by_r[s], 0.0)
@@ -97,7 +103,6 @@ def add_node(
             _put_pairs(
                 out, m, cell, weights, k, cosine, sine, moves, by_r, by_turn, curves, 1 + n_s
             )
-        cosine, sine = cosine * turn_c - sine * turn_s, sine * turn_c + cosine * turn_s
 
 
 @compiled
@@ -106,6 +111,7 @@ def footprints(
     axes: Array,
     grid: Array,
     phi: float,
+    waves: NDArray[np.int64],
     moves: Array,
     turns: Array,
     order: int,
@@ -117,8 +123,8 @@ def footprints(
     ----------
     nodes : array of shape (node, 4)
         Directions and solid angles.
-    axes, grid, phi
-        See `kernels.at_bins`.
+    axes, grid, phi, waves
+        See `pixel_footprint.Sight`.
     moves : array of shape (S, 2)
         Derivatives of longitude and latitude by the shape parameters.
     turns : array of shape (S,)
@@ -138,7 +144,12 @@ def footprints(
             seen[2] += d * d
         seen[3] = np.sqrt(seen[2]) + 1e-14
         if seen[3] < grid[5]:
-            add_node(seen, nodes[node, 3], grid, phi, moves, turns, order, scratch, out)
+            add_node(seen, nodes[node, 3], grid, phi, waves, moves, turns, order, scratch, out)
+
+
+def even_waves(n: int) -> NDArray[np.int64]:
+    """Waves (n, 2) of a shape with two axes of symmetry: even cosines."""
+    return np.stack([2 * np.arange(n), np.zeros(n)], axis=1).astype(np.int64)
 
 
 def pairs(n: int) -> list[tuple[int, int]]:

@@ -33,7 +33,10 @@ from gmdask.likelihood.geometry_cache import CACHE
 from gmdask.models import PointSpatialModel, SpatialModel
 from gmdask.sums import matmul
 
-__all__ = ["ShapeMatrices", "flux_weights", "mean_matrix", "shape_grid", "shape_matrices"]
+__all__ = [
+    "ShapeMatrices", "Wavenumbers", "flux_weights", "mean_matrix", "shape_grid", "shape_matrices",
+    "transformed", "wave_numbers",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -215,6 +218,62 @@ def _psf_transform(table: RadialTable, band: float, reach: float) -> tuple[Array
     ring = 2 * np.pi * r * (w / 2 * np.diff(edges)[:, None]).ravel()
     basis = (table.basis(r) * ring[:, None]).T
     return k, weight, matmul(basis, j0(np.multiply.outer(r, k)))
+
+
+class Wavenumbers(NamedTuple):
+    """What transforms between radii and wave numbers need for one shape and PSF.
+
+    Attributes
+    ----------
+    grid : `RadialGrid`
+    k, weight : array of shape (k,)
+        Wave numbers in deg-1, and weights of sums over them.
+    psf : array of shape (rad, k)
+        From a PSF's table to its transform.
+    """
+
+    grid: RadialGrid
+    k: Array
+    weight: Array
+    psf: Array
+
+
+def wave_numbers(
+    model: SpatialModel, values: Array, table: RadialTable, core: float
+) -> Wavenumbers:
+    """Wave numbers of `shape_matrices`; see there."""
+    extent = extent_of(model, values)
+    band, reach = _band(table, core, extent)
+    return Wavenumbers(shape_grid(model, values, table, core), *_psf_transform(table, band, reach))
+
+
+def transformed(
+    numbers: Wavenumbers, jobs: list[tuple[Array, Array, NDArray[np.int64]]]
+) -> list[Array]:
+    """Coefficients (energy, M, n + 4), per deg2, of PSF tables (energy, rad) and harmonics (M, k).
+
+    Each job comes with the waves (M, 2) of its harmonics; see `Sight`. The sign of a harmonic's
+    transform is taken to be in the harmonic.
+    """
+    grid, k, weight, psf = numbers
+    radii = grid.radii
+    most = max(int(waves[:, 0].max()) for _, _, waves in jobs)
+    seen = [matmul(np.ascontiguousarray(planes), psf) for planes, _, _ in jobs]
+    out = [np.zeros((len(p), len(h), len(radii))) for p, h, _ in jobs]
+    at_once = max(PART // ((most + 2) * len(radii)), 1)
+    for start in range(0, len(k), at_once):
+        part = slice(start, start + at_once)
+        x = np.multiply.outer(k[part], radii)
+        even = even_bessel(x, most // 2 + 2)
+        for planes, (_, harmonics, waves), to in zip(seen, jobs, out, strict=True):
+            for m, wave in enumerate(waves[:, 0].tolist()):
+                bessel = even[wave // 2]
+                if wave % 2:
+                    bessel = x * (bessel + even[wave // 2 + 1]) / (2 * wave)
+                factor = harmonics[m, part] * k[part] * weight[part] / (2 * np.pi)
+                if factor.any():
+                    to[:, m] += matmul(planes[:, part] * factor, bessel)
+    return [grid.coefficients(values) for values in out]
 
 
 @lru_cache(maxsize=16)

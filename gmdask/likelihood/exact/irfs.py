@@ -17,7 +17,7 @@ from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.observation import Observation
 from gmdask.sums import matmul
 
-__all__ = ["Jet", "PsfTable", "edisp_jet", "jet_of", "psf_table"]
+__all__ = ["Jet", "PsfTable", "edisp_jet", "psf_table"]
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Jet(NamedTuple):
     second: list[list[Array]]
 
 
-def jet_of(blend: Blend, nodes: Array) -> Jet:
+def _jet_of(blend: Blend, nodes: Array) -> Jet:
     """Combine nodes (..., 4, 4) of a map."""
     if blend.is_constant:
         return Jet(nodes[..., 0, 0], [], [])
@@ -110,7 +110,7 @@ class PsfTable:
     def at(self, position: tuple[float, float], frame: str) -> Jet:
         """Return tables (energy, rad) in deg-2 at a position in deg."""
         blend = _blend_of(self._observation, self._psf.grid, position, frame)
-        raw = jet_of(blend, self._psf.nodes(blend.y, blend.x))
+        raw = _jet_of(blend, self._psf.nodes(blend.y, blend.x))
         if not raw.first:
             value = self._planes(raw.value)
             return Jet(_normalised(value[None], self._flux)[0], [], [])
@@ -172,4 +172,4 @@ def edisp_jet(
     if edisp is None or not apply:
         return Jet(observation.edisp_at(position, frame, apply=False), [], [])
     blend = _blend_of(observation, edisp.grid, position, frame)
-    return jet_of(blend, edisp.nodes(blend.y, blend.x))
+    return _jet_of(blend, edisp.nodes(blend.y, blend.x))

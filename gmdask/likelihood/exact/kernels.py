@@ -2,9 +2,10 @@
 
 Geometry is in rad, and the tables are per sr. The convolved source is
 ``C(r, ψ) = Σ_m C_m(r) cos 2m(ψ - φ)`` of the chord r and the bearing ψ of a pixel from the
-source; C_m is a cubic B-spline in ``q = r / (step sqrt(1 + (r / scale)²))``. A pixel's counts are
-the integral over a few Gauss-Legendre nodes within it, whose directions and solid angles follow
-from the centres of the pixel and its eight neighbours.
+source, or has other waves around it, see `Sight`; C_m is a cubic B-spline in
+``q = r / (step sqrt(1 + (r / scale)²))``. A pixel's counts are the integral over a few
+Gauss-Legendre nodes within it, whose directions and solid angles follow from the centres of the
+pixel and its eight neighbours.
 
 All energies, and all derivatives with respect to sizes or the response, use the same nodes: so each
 pixel is first converted to its *footprint*, the weights of the few spline coefficients that
@@ -110,15 +111,16 @@ def _sweep(
     prints, seen = np.zeros((2, n_q, n_m, out.shape[3] // n_k)), np.zeros(out.shape[1:])
     whole, round_, maps, lanes = prints[0], prints[0, :, 0], np.empty(n_k), np.empty(8)
     sums, room = np.zeros((len(patch.patterns), *out.shape[1:])), room_for(sight, patch, n_q)
+    is_round = n_m == 1 and sight.waves[0, 0] == 0
     for y in range(patch.place.shape[0]):
         look_at_row(sight, patch, y, room)
         start = np.int64(0)  # of the same type everywhere, so that no further version is compiled
         while True:
-            start, n, n_nodes = next_stretch(sight, patch, y, start, order, n_m, room)
+            start, n, n_nodes = next_stretch(sight, patch, y, start, order, is_round, room)
             if n == 0:
                 break
             for i in range(n):
-                if n_m == 1:
+                if is_round:
                     lo, hi = gather(i, n_nodes, room.cell, room.weights, round_)
                 else:
                     lo, hi = pixel_footprint(sight, start, i, order, room, prints)

@@ -15,6 +15,7 @@ from gmdask.likelihood.exact.exposure import Exposure, exposure_of, padded
 from gmdask.likelihood.exact.irfs import Jet
 from gmdask.likelihood.exact.operator import ByShape, ExactOperator
 from gmdask.likelihood.exact.patch import Field, Patch, field_of, make_patch, window_around
+from gmdask.likelihood.exact.reco import SumOperator
 from gmdask.likelihood.exact.transforms import size_names
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.models import SpatialModel
@@ -71,7 +72,9 @@ class LocatedSource(ABC):
         self._shares = np.ascontiguousarray(padded(shares.T).T)
 
     @abstractmethod
-    def operator(self, values: Array, *, derivatives: bool) -> tuple[ExactOperator | None, Places]:
+    def operator(
+        self, values: Array, *, derivatives: bool
+    ) -> tuple[ExactOperator | SumOperator | None, Places]:
         """Return the operator, and the indices of its bins in the list.
 
         Parameters

@@ -36,6 +36,9 @@ class Sight(NamedTuple):
         See `RadialGrid.at_latitude`.
     phi : float
         Position angle of the major axis.
+    waves : integer array of shape (M, 2)
+        Of each harmonic of the source, in ascending order: how many there are around it, and 1 for a
+        sine of the bearing from the major axis, 0 for a cosine.
     nodes : array of shape (node, 3)
         Offsets in pixels and weights of the nodes of a pixel, one rule after the other.
     rules : array of shape (zone, 3)
@@ -47,6 +50,7 @@ class Sight(NamedTuple):
     axes: Array
     grid: Array
     phi: float
+    waves: NDArray[np.int64]
     nodes: Array
     rules: Array
     moves: Array
@@ -204,7 +208,7 @@ def _place(
 
 @part
 def next_stretch(
-    sight: Sight, patch: Patch, y: int, x: int, order: int, n_m: int, room: Room
+    sight: Sight, patch: Patch, y: int, x: int, order: int, is_round: bool, room: Room
 ) -> Any:
     """Find the nodes of a stretch, from a column on, and what they give the coefficients.
 
@@ -225,8 +229,8 @@ def next_stretch(
         n += 1
     row, nodes = room.turned[(y + 1) % 3], sight.nodes[first:end]
     _place(row, room.bends, patch.areas, y, x, n, nodes, room.seen)
-    weigh(sight.grid, sight.moves, (end - first) * n, order if n_m == 1 else -1, room)
-    if blended and n_m == 1:
+    weigh(sight.grid, sight.moves, (end - first) * n, order if is_round else -1, room)
+    if blended and is_round:
         blend_weights(sight.moves, x, n, int(rules[rule, 1]) - first, end - first, order, room)
     return x, n, end - first
 
@@ -334,8 +338,8 @@ def pixel_footprint(sight: Sight, x: int, i: int, order: int, room: Room, prints
     for k in range(at, end_at):
         if room.seen[4, k] != 0.0:  # within reach
             add_node(
-                room.seen[:, k], room.seen[4, k], sight.grid, sight.phi, sight.moves, sight.turns,
-                order, room.scratch, prints[0 if first + k - at < other else 1],
+                room.seen[:, k], room.seen[4, k], sight.grid, sight.phi, sight.waves, sight.moves,
+                sight.turns, order, room.scratch, prints[0 if first + k - at < other else 1],
             )  # fmt: skip
     if blended:
         _blend(room.shares[:, x + i], sight.moves, order, lo, hi, prints)

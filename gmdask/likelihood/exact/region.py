@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gmdask.geometry import Window
 from gmdask.geometry.regions import Region
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.exact.footprints import footprints, pairs, rows
+from gmdask.likelihood.exact.footprints import even_waves, footprints, pairs, rows
 from gmdask.likelihood.exact.hankel import ShapeMatrices, shape_matrices
 from gmdask.likelihood.exact.irfs import Jet, edisp_jet, psf_table
 from gmdask.likelihood.exact.patch import source_axes
@@ -236,5 +236,5 @@ class ExactRegion:
         out = np.zeros((rows(n_s, order), n_m, n_coefficients))
         phi = 0.0 if self._phi is None else float(values[self._phi]) * DEG
         moves, turns = self._moves[:n_s] * DEG, self._turns[:n_s] * DEG
-        footprints(self._nodes, axes, grid, phi, moves, turns, order, out)
+        footprints(self._nodes, axes, grid, phi, even_waves(n_m), moves, turns, order, out)
         return out

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.irf import blend_at
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.exact.footprints import pairs
-from gmdask.likelihood.exact.hankel import ShapeMatrices, mean_matrix, shape_grid, shape_matrices
-from gmdask.likelihood.exact.irfs import Jet, edisp_jet, jet_of, psf_table
+from gmdask.likelihood.exact.exposure_terms import exposure_terms
+from gmdask.likelihood.exact.footprints import even_waves, pairs
+from gmdask.likelihood.exact.hankel import (
+    ShapeMatrices,
+    mean_matrix,
+    shape_grid,
+    shape_matrices,
+    wave_numbers,
+)
+from gmdask.likelihood.exact.irfs import Jet, edisp_jet, psf_table
 from gmdask.likelihood.exact.located import LocatedSource
+from gmdask.likelihood.exact.moments import TERMS, moment_of
 from gmdask.likelihood.exact.operator import ByShape, ExactOperator, RecoOperator
 from gmdask.likelihood.exact.patch import Patch, source_axes
 from gmdask.likelihood.exact.pixel_footprint import Sight
 from gmdask.likelihood.exact.radial import DEG
-from gmdask.likelihood.exact.reco import product
+from gmdask.likelihood.exact.reco import SumOperator, TermTables, product
 from gmdask.likelihood.exact.transforms import has_transform
 from gmdask.likelihood.exact.zones import (
     Zones,
@@ -29,7 +37,7 @@ from gmdask.likelihood.exact.zones import (
     zone_starts,
 )
 from gmdask.likelihood.observation import Keep, Observation
-from gmdask.models import PointSpatialModel, SpatialModel
+from gmdask.models import SpatialModel
 from gmdask.sums import matmul
 
 __all__ = ["ExactSource", "exact_source"]
@@ -38,6 +46,9 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp] | slice
 
 PLAIN = ("e", "eta", "edge_width")  # sizes without a unit
+LEAST = (
+    1e-10  # terms below this fraction of the exposure are neglected: it is constant over the source
+)
 ODD = 0.37  # shift that keeps the ends of size ranges away from round numbers
 
 
@@ -47,16 +58,13 @@ def exact_source(
 ) -> ExactSource | None:  # fmt: skip
     """Exact response of a map with a PSF to a known shape, None where it does not apply.
 
-    If the PSF is in reconstructed energy, the exposure is applied before it and varies over the
-    source: then it applies only to point sources. Pixels must not be so large that the nodes of one of
-    them miss the core of the PSF.
+    Pixels must not be so large that the nodes of one of them miss the core of the PSF.
     """
     if observation.psf_energy is None or not apply_irf["psf"] or observation.is_region:
         return None
     if not can_be_integrated(psf_table(observation).core, observation.grid.max_pixel_scale):
         return None
-    is_point = type(spatial) is PointSpatialModel
-    if not (is_point if observation.psf_energy == "energy" else has_transform(spatial)):
+    if not has_transform(spatial):
         return None
     return ExactSource(observation, bins, spatial, apply_irf, free, keep)
 
@@ -101,7 +109,7 @@ class ExactSource(LocatedSource):
 
     def operator(
         self, values: Array, *, derivatives: bool
-    ) -> tuple[ExactOperator | RecoOperator | None, Places]:
+    ) -> tuple[ExactOperator | SumOperator | None, Places]:
         """See `LocatedSource`."""
         patch = self._patch_at(values)
         if patch is None:
@@ -117,13 +125,35 @@ class ExactSource(LocatedSource):
         def second() -> ByShape:
             return self._tables(psf, self._matrices(values, 2), free, 2)
 
-        kind: type[ExactOperator]
-        if self._observation.psf_energy != "energy":
-            kind, response = ExactOperator, self._by_shape(edisp, free)
-        else:  # the exposure is applied before the PSF
-            folded = product(edisp, self._exposure_at(values, patch))
-            kind, response = RecoOperator, self._by_shape(folded, free)
-        return kind(sight, patch, self._shares, response, tables, moved, second), self._places
+        bent = self._by_shape(edisp, free)
+        if not self._after:
+            found = ExactOperator(sight, patch, self._shares, bent, tables, moved, second)
+            return found, self._places
+        terms = self._exposure_terms(values, patch, free)
+        whole = product(bent, terms[0])
+        first = RecoOperator(sight, patch, self._shares, whole, tables, moved, second)
+        largest = np.abs(terms[0].value).max(initial=0.0)
+        if max((np.abs(t.value).max() for t in terms[1:]), default=0.0) <= LEAST * largest:
+            return first, self._places
+        rest = self._rest(values, psf, free)
+        seconds = cache(partial(rest.tables, 2))
+
+        def second_of(i: int) -> ByShape:
+            return seconds()[i]
+
+        parts = [first]
+        for i, (term, own) in enumerate(zip(terms[1:], rest.tables(1 if free else 0), strict=True)):
+            seen, response = sight._replace(waves=rest.moments[i].waves), product(bent, term)
+            later = partial(second_of, i)
+            parts.append(RecoOperator(seen, patch, self._shares, response, own, moved, later))
+        return SumOperator(parts), self._places
+
+    def _rest(self, values: Array, psf: Jet, free: int) -> TermTables:
+        """What the terms of the exposure after the first one look like through the PSF."""
+        model, table, core = self._spatial, self._psf.table, self._psf.core
+        numbers = wave_numbers(model, values, table, core)
+        moments = [moment_of(model, values, numbers.k, core, term) for term in TERMS[1:]]
+        return TermTables(numbers, moments, self._by_shape(psf, free), self._size[:free])
 
     def _sight(self, values: Array, matrices: ShapeMatrices, moving: list[int]) -> Sight:
         position, frame = self._spatial.position_at(values), self._spatial.frame
@@ -131,7 +161,8 @@ class ExactSource(LocatedSource):
         moves = np.array(self._moves[moving] * DEG).reshape(-1, 2)
         turns = np.array(self._turns[moving] * DEG)
         zones, grid = self._zones(values), matrices.grid.at_latitude(position[1])
-        return Sight(axes, grid, self._angle(values), zones.nodes, zones.rules, moves, turns)
+        waves = even_waves(matrices.value.shape[0])
+        return Sight(axes, grid, self._angle(values), waves, zones.nodes, zones.rules, moves, turns)
 
     def _matrices(self, values: Array, order: int) -> ShapeMatrices:
         return shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
@@ -183,17 +214,18 @@ class ExactSource(LocatedSource):
                 found.second[s, u] = _coefficients(by_place, matrices.first[max(p, q)])
         return found
 
-    def _exposure_at(self, values: Array, patch: Patch) -> Jet:
-        """Exposure (T,) in cm2 s at the source."""
-        blend = blend_at(
-            self._observation.grid, *self._spatial.position_at(values), self._spatial.frame
-        )
+    def _exposure_terms(self, values: Array, patch: Patch, free: int) -> list[ByShape]:
+        """Exposure in cm2 s over the source; see `exposure_terms`."""
         if not self._apply["exposure"]:
-            return jet_of(blend, np.ones((self._observation.energy_true.nbin, 4, 4)))
-        y, x = blend.y - patch.y0, blend.x - patch.x0
-        nodes = self._stored[:, y][:, :, x].astype(np.float64)
-        np.nan_to_num(nodes, copy=False, posinf=0.0, neginf=0.0)
-        return jet_of(blend, nodes * self._observation.exposure_unit)
+            return [ByShape(np.ones(self._observation.energy_true.nbin), [None] * free, {})]
+        unit = self._observation.exposure_unit
+        found = exposure_terms(
+            self._observation.grid, patch, self._stored, self._spatial, values, self._free[:free]
+        )
+        return [
+            ByShape(t.value * unit, [None if d is None else d * unit for d in t.first],
+                    {pair: d * unit for pair, d in t.second.items()}) for t in found
+        ]  # fmt: skip
 
 
 def _coefficients(planes: Array, matrices: Array) -> Array:

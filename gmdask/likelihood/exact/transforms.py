@@ -45,6 +45,7 @@ LOG_TINY = 28.0  # values below exp(-28) of a generalised Gaussian are neglected
 HARMONIC = 1e-8  # harmonics below this fraction of the flux are neglected
 MAX_HARMONICS = 96
 STEP = 2e-3  # step of the fourth-order differences in eta and edge_width
+SHARP = 1e-6  # standard deviations of the edge of a disk in its radius, below which it is none
 KAPPA_STEP = 0.025  # step in κ of the splines of profiles
 
 
@@ -286,23 +287,39 @@ def _tabulated(nodes: Array, weights: Array, top: float, band: float, flux: floa
 
 @lru_cache(maxsize=16)
 def _disk(edge: float, top: float) -> Profile:
-    """A disk with a soft edge: disks whose radii are normally distributed.
+    """A disk with an edge."""
+    sigma = abs(edge) / EDGE
+    if sigma < SHARP:
+        return _sharp_disk
+    radii, shares = disk_mixture(edge)
+    return _tabulated(radii, shares, top, 9.0 / sigma, float(shares.sum()))
+
+
+def disk_mixture(edge: float) -> tuple[Array, Array]:
+    """A disk with a soft edge: disks whose radii are normally distributed, and their flux.
 
     Its density has the norm of a sharp one, as in Gammapy, so that its flux is slightly larger.
     """
     sigma = abs(edge) / EDGE
-    if sigma < 1e-6:
-        return _sharp_disk
+    if sigma < SHARP:
+        return np.ones(1), np.ones(1)
     x = np.arange(-24, 25) / 3.0
     radii = 1 + sigma * x
     shares = np.exp(-x * x / 2)
-    weights = shares * radii * radii * (radii > 0)
-    return _tabulated(radii, weights, top, 9.0 / sigma, float(weights.sum() / shares.sum()))
+    return radii, shares * radii * radii * (radii > 0) / shares.sum()
 
 
 @lru_cache(maxsize=16)
 def _generalized(eta: float, top: float) -> Profile:
-    """``exp(-z^(1 / eta))``: disks of radius ``u^eta`` with u distributed as ``u^(2 eta) exp(-u)``."""
+    """A generalised Gaussian."""
+    return _tabulated(*general_mixture(eta), top, np.inf)
+
+
+def general_mixture(eta: float) -> tuple[Array, Array]:
+    """``exp(-z^(1 / eta))``: disks of radius ``u^eta``, and their flux.
+
+    u is distributed as ``u^(2 eta) exp(-u)``.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(200)
     # the radius itself is the variable if it grows slowly with u
     power = max(eta, 0.25)
@@ -310,7 +327,7 @@ def _generalized(eta: float, top: float) -> Profile:
     u = (LOG_TINY + 12.0) * t ** (1 / power)
     shares = weights * u / np.maximum(t, 1e-300) * u ** (2 * eta) * np.exp(-u) / gamma(2 * eta + 1)
     kept = shares > 1e-17 * shares.max()
-    return _tabulated(u[kept] ** eta, shares[kept], top, np.inf)
+    return u[kept] ** eta, shares[kept] / shares[kept].sum()
 
 
 def _radii(model: SpatialModel, at: dict[str, float]) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from gmdask.likelihood.exact.direct import direct_source
 from gmdask.likelihood.exact.located import LocatedSource
 from gmdask.likelihood.exact.operator import ExactOperator
+from gmdask.likelihood.exact.reco import SumOperator
 from gmdask.likelihood.exact.region import ExactRegion, exact_region
 from gmdask.likelihood.exact.source import exact_source
 from gmdask.likelihood.operators import MatrixOperator, Operator
@@ -56,7 +57,7 @@ class ExactResponse:
             return
         operator: Operator | None
         operator, places = self._seen.operator(values, derivatives=False)
-        if isinstance(operator, ExactOperator):  # converted to a matrix once
+        if isinstance(operator, ExactOperator | SumOperator):  # converted to a matrix once
             whole = operator.forward(np.eye(self._shape.observation.energy_true.nbin))
             operator = MatrixOperator(*whole)
         if operator is not None:
@@ -79,7 +80,7 @@ class ExactResponse:
     def image(self, values: Array, spectrum: Array) -> Part | None:
         """See `Response`."""
         operator, places = self._seen.operator(values, derivatives=False)
-        if not isinstance(operator, ExactOperator):
+        if not isinstance(operator, ExactOperator | SumOperator):
             return whole_image(self._shape.observation, operator, places, spectrum)
         window, counts = operator.window, operator.forward(spectrum)[0]
         return window, counts.reshape(self._shape.observation.energy.nbin, *window.shape)
