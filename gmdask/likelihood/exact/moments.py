@@ -302,7 +302,9 @@ def _harmonics(
 ) -> tuple[NDArray[np.int64], Array]:
     """Waves (n_m, 2) and harmonics (6, n_m, k) of an elongated profile and its derivatives."""
     n_angles = 3 * n_m
-    phi: Array = ((np.arange(n_angles) + 0.5) * (np.pi / 2 / n_angles))[:, None]
+    phi = np.asarray((np.arange(n_angles) + 0.5) * (np.pi / 2 / n_angles), dtype=np.float64)[
+        :, None
+    ]
     squares = np.sin(phi) ** 2
     w: Array = np.asarray(np.sqrt(np.maximum(1 - e * e * squares, 1e-12)), dtype=np.float64)
     w_e, w_ee = -e * squares / w, -squares / w - e * e * squares * squares / w**3
