@@ -52,6 +52,7 @@ def plot_flux_fit(
         ax.set_xlabel("")
         ax.tick_params(axis="x", which="both", labelbottom=False)
         _plot_residuals(dataset, residuals)
+        residuals.set_xlim(ax.get_xlim())
     return ax
 
 
