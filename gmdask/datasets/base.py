@@ -13,7 +13,7 @@ from gmdask.attributes import KnownAttributes
 from gmdask.cluster.settings import setting
 from gmdask.datasets.derived_cube import AlteredCube, computed, in_process, lazy
 from gmdask.datasets.io.fits_files import write_dataset
-from gmdask.datasets.model_sync import Broadcast
+from gmdask.datasets.model_sync import Sent
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError, check_kind
 from gmdask.likelihood.kind import Compile, DatasetLikelihood
@@ -238,8 +238,7 @@ class Dataset(KnownAttributes, ABC):
         response: str | None = None,
     ) -> None:
         self._response = None if response is None else chosen_response(response)
-        self._unopened = cube if isinstance(cube, Unopened) else None
-        self._opened: xr.Dataset | None = None
+        self._held = cube
         check_kind(
             cube, (xr.Dataset, Unopened), "an xarray.Dataset (read and create make datasets)"
         )
@@ -248,12 +247,9 @@ class Dataset(KnownAttributes, ABC):
         if isinstance(cube, xr.Dataset):
             check_name(self._name, "dataset")
             self._check(cube)
-            self._opened = cube
         self._models = DatasetModels()
         self._compiled: tuple[str, DatasetLikelihood] | None = None
-        # the broadcast of a collection that these models and values belong to, if any
-        self._structure: Broadcast | None = None
-        self._values: Array | None = None
+        self.sent = Sent()
 
     def _check(self, cube: xr.Dataset) -> None:
         """Refuse a cube without the arrays that its statistic is made of."""
@@ -264,31 +260,30 @@ class Dataset(KnownAttributes, ABC):
 
     def _has(self, key: str) -> bool:
         """Whether there is an array of this name; nothing is opened."""
-        if self._opened is None and self._unopened is not None:
-            return key in self._unopened.arrays()
+        if isinstance(self._held, Unopened):
+            return key in self._held.arrays()
         return key in self._cube
 
     @property
     def kernel_sums(self) -> dict[str, float]:
         """Sums of the kernels of "psf" and "edisp" that are not 1; nothing is opened."""
-        if self._opened is None and self._unopened is not None:
-            found = self._unopened.attribute(KERNEL_SUMS)
+        if isinstance(self._held, Unopened):
+            found = self._held.attribute(KERNEL_SUMS)
         else:
             found = self._cube.attrs.get(KERNEL_SUMS)
         return dict(found or {})
 
     @property
     def _cube(self) -> xr.Dataset:
-        if self._opened is None:
-            assert self._unopened is not None
-            opened = self._unopened.open()
+        if isinstance(self._held, Unopened):
+            opened = self._held.open()
             self._check(opened)
-            self._opened = opened
-        return self._opened
+            self._held = opened
+        return self._held
 
     @_cube.setter
     def _cube(self, cube: xr.Dataset) -> None:
-        self._opened = cube
+        self._held = cube
 
     @property
     def name(self) -> str:
@@ -384,14 +379,31 @@ class Dataset(KnownAttributes, ABC):
         models = models if isinstance(models, Models) else Models(models or [])
         models.check()
         own = models.for_dataset(self._name)
-        self._check_models(own)
-        self._take_models(own)
+        self.check_models(own)
+        self.take_models(own)
 
-    def _take_models(self, models: DatasetModels) -> None:
+    def take_models(self, models: DatasetModels) -> None:
+        """Hold models as they are, without copies and checks.
+
+        Parameters
+        ----------
+        models : `DatasetModels`
+            That nothing else holds.
+        """
         self._models, self._compiled = models, None
-        self._structure = self._values = None
+        self.sent = Sent()
 
-    def _check_models(self, models: DatasetModels) -> None:
+    def check_models(self, models: DatasetModels) -> None:
+        """Raise an error if a model cannot be used on the dataset.
+
+        Parameters
+        ----------
+        models : `DatasetModels`
+
+        Raises
+        ------
+        ModelError
+        """
         for model in models:
             if isinstance(model, BackgroundIRFModel) and not self._has("background"):
                 msg = f"model {model.name!r}: dataset {self._name!r} has no background"
@@ -406,7 +418,17 @@ class Dataset(KnownAttributes, ABC):
             Parameters of the global models, matched by full name.
         """
         self._models.set_parameters(parameters)
-        self._values = None
+        self.sent = self.sent._replace(values=None)
+
+    @property
+    def own_models(self) -> DatasetModels:
+        """The models that it holds, not a copy: for the code of gmdask."""
+        return self._models
+
+    @property
+    def own_response(self) -> str | None:
+        """The chosen `response`, None where it is left to the setting."""
+        return self._response
 
     @property
     def models_named_parameters(self) -> list[tuple[str, Parameter]]:
@@ -439,7 +461,7 @@ class Dataset(KnownAttributes, ABC):
                 stored = AlteredCube(with_mask_fit, (stored,), {"packed": packed})
         named = cube.assign_attrs(name=name or self._name)
         new = type(self)(named, stored, response=self._response)
-        new._models = self._models_for(new.name)
+        new.take_models(self.models_for(new.name))
         return new
 
     def write(self, filename: str | Path, overwrite: bool = False) -> None:
@@ -466,11 +488,16 @@ class Dataset(KnownAttributes, ABC):
     def compute(self) -> Self:
         """Return the same dataset with its arrays in memory, for repeated use."""
         new = type(self)(computed(lazy(self._cube)), self._stored, response=self._response)
-        new._models = self._models_for(self._name)
+        new.take_models(self.models_for(self._name))
         return new
 
-    def _models_for(self, name: str) -> DatasetModels:
-        """Return copies of the models, adapted to a new name of the dataset."""
+    def models_for(self, name: str) -> DatasetModels:
+        """Return copies of the models, adapted to a new name of the dataset.
+
+        Parameters
+        ----------
+        name : str
+        """
         memo: dict[int, Any] = {}
         return DatasetModels([self._copied(c, name, memo) for c in self._models])
 

@@ -13,7 +13,7 @@ import numpy as np
 from gmdask.datasets.base import MODELS_OTHERWISE, Dataset, chosen_response
 from gmdask.datasets.collected import Collected
 from gmdask.datasets.kinds import stored_dataset
-from gmdask.datasets.model_sync import Broadcast
+from gmdask.datasets.model_sync import Broadcast, Sent
 from gmdask.errors import InputError, UnknownNameError, check_kind, described
 from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
@@ -125,7 +125,7 @@ class Datasets(Collected):
         models = models if isinstance(models, Models) else Models(models or [])
         self._distribute(models, self._datasets)
 
-    def _distribute(self, models: Models, chosen: Sequence[Dataset]) -> None:
+    def _distribute(self, models: Models, chosen: Sequence[Dataset]) -> Broadcast:
         """Set the models of some datasets, either of all of them or of none."""
         for model in models:
             for name in model.datasets_names or ():
@@ -135,13 +135,14 @@ class Datasets(Collected):
         models.check()
         own = [models.for_dataset(dataset.name) for dataset in chosen]
         for dataset, copies in zip(chosen, own, strict=True):
-            dataset._check_models(copies)
+            dataset.check_models(copies)
         self._sent = Broadcast(models)
         for dataset, copies in zip(chosen, own, strict=True):
-            dataset._take_models(copies)
-            dataset._values = self._sent.values
+            dataset.take_models(copies)
+            dataset.sent = Sent(values=self._sent.values)
         for dataset in self._datasets:
-            dataset._structure = self._sent
+            dataset.sent = dataset.sent._replace(structure=self._sent)
+        return self._sent
 
     def follow(self, models: Models) -> None:
         """Update the datasets to the global models with as little work as possible.
@@ -163,22 +164,21 @@ class Datasets(Collected):
         check_global(models)
         sent = self._sent
         touched = None if sent is None else sent.touched(models)
-        if touched is None:
+        if sent is None or touched is None:
             self.set_models(models)
             return
-        renew = [d for d in self._datasets if d.name in touched or d._structure is not sent]
-        others = [d for d in self._datasets if d.name not in touched and d._structure is sent]
+        renew = [d for d in self._datasets if d.name in touched or d.sent.structure is not sent]
+        others = [d for d in self._datasets if d.name not in touched and d.sent.structure is sent]
         values = models.parameters.value
-        current = sent is not None and np.array_equal(sent.values, values)
-        stale = [d for d in others if not current or sent is None or d._values is not sent.values]
+        current = np.array_equal(sent.values, values)
+        stale = [d for d in others if not current or d.sent.values is not sent.values]
         if touched or renew:
-            self._distribute(models, renew)
+            sent = self._distribute(models, renew)
         elif not current:
-            self._sent = Broadcast(models)
-        assert self._sent is not None
+            sent = self._sent = Broadcast(models)
         _send_values(stale, models.parameters)
         for dataset in self._datasets:
-            dataset._structure, dataset._values = self._sent, self._sent.values
+            dataset.sent = Sent(sent, sent.values)
 
     def _write_models(self, path: str | Path, *, overwrite: bool) -> None:
         if self._sent is None:
@@ -270,8 +270,8 @@ def check_global(models: object) -> None:
 
 def _send_values(datasets: Sequence[Dataset], parameters: Parameters) -> None:
     """Set the parameter values of datasets, either of all of them or of none."""
-    found = [pair for dataset in datasets for pair in dataset._models.values_from(parameters)]
+    found = [pair for dataset in datasets for pair in dataset.own_models.values_from(parameters)]
     for parameter, value in found:
         parameter.value = value
     for dataset in datasets:
-        dataset._values = None
+        dataset.sent = dataset.sent._replace(values=None)

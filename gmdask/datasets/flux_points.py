@@ -181,8 +181,9 @@ class FluxPointsDataset(Dataset):
 
     # --- numbers -----------------------------------------------------------------------
 
-    def _check_models(self, models: DatasetModels) -> None:
-        super()._check_models(models)
+    def check_models(self, models: DatasetModels) -> None:
+        """See `Dataset.check_models`."""
+        super().check_models(models)
         for model in models:
             if not isinstance(model, SkyModel):
                 continue

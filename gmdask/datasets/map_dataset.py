@@ -243,7 +243,7 @@ class MapDataset(Alterations, Looks):
         options = {"kind": "SpectrumDataset", "contained": containment_correction}
         spectrum = self._in_region(SpectrumDataset, region, options, name)
         if self._has("background"):
-            spectrum._take_models(frozen_background(spectrum.name))
+            spectrum.take_models(frozen_background(spectrum.name))
         return spectrum
 
     # --- files -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gmdask.models import Component, Models
 
-__all__ = ["Broadcast"]
+__all__ = ["Broadcast", "Sent"]
 
 
 class Broadcast:
@@ -61,6 +61,21 @@ class Broadcast:
                 return None
             found.update(token.applies)
         return found
+
+
+class Sent(NamedTuple):
+    """Which broadcast the models of a dataset are from, if they are from any.
+
+    Attributes
+    ----------
+    structure : `Broadcast` or None
+        That of everything but the parameter values.
+    values : array or None
+        The values of that broadcast, the same object.
+    """
+
+    structure: Broadcast | None = None
+    values: NDArray[np.float64] | None = None
 
 
 class _Token(NamedTuple):

@@ -107,9 +107,9 @@ class SpectrumDatasetOnOff(SpectrumDataset):
             arrays[key] = xr.Variable(counts.dims, full, {"unit": ""})
         cube = cube.drop_vars("background", errors="ignore").assign(arrays)
         cube.attrs |= {"name": name or dataset.name, "kind": cls.__name__, "stat_type": WStat.name}
-        made = cls(check_values(cube, where), response=dataset._response)
-        models = dataset._models_for(made.name)
-        made._take_models(DatasetModels(m for m in models if not isinstance(m, BackgroundIRFModel)))
+        made = cls(check_values(cube, where), response=dataset.own_response)
+        models = dataset.models_for(made.name)
+        made.take_models(DatasetModels(m for m in models if not isinstance(m, BackgroundIRFModel)))
         return made
 
     def to_spectrum_dataset(  # type: ignore[override]
@@ -122,7 +122,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         name : str, optional
             Name of the new dataset; by default that of this one.
         """
-        models = self._models_for(name or self._name)
+        models = self.models_for(name or self._name)
         return altered_dataset(SpectrumDataset, self, with_known_background, {}, models, name)
 
     # --- measured and predicted counts ----------------------------------------------------
@@ -261,7 +261,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
                 f"{self.counts.shape[0]} non-negative numbers"
             )
             raise InputError(msg)
-        return self._with_counts(
+        return self.with_counts(
             with_fake_on_off, {"seed": seed, "npred_background": values.tolist()}
         )
 
@@ -273,7 +273,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         name : str, optional
             Name of the new dataset; by default that of this one.
         """
-        return self.copy(name)._with_counts(with_asimov_on, {})
+        return self.copy(name).with_counts(with_asimov_on, {})
 
 
 def with_known_background(cube: xr.Dataset) -> xr.Dataset:

@@ -239,7 +239,7 @@ class Predictions(CubeDataset):
         dataset
             This dataset.
         """
-        return self._with_counts(with_fake_counts, {"seed": seed})
+        return self.with_counts(with_fake_counts, {"seed": seed})
 
     def to_asimov(self, name: str | None = None) -> Self:
         """Return a dataset whose counts are those predicted by the models.
@@ -249,9 +249,18 @@ class Predictions(CubeDataset):
         name : str, optional
             Name of the new dataset; by default that of this one.
         """
-        return self.copy(name)._with_counts(with_asimov_counts, {})
+        return self.copy(name).with_counts(with_asimov_counts, {})
 
-    def _with_counts(self, operation: Callable[..., xr.Dataset], options: dict[str, Any]) -> Self:
+    def with_counts(self, operation: Callable[..., xr.Dataset], options: dict[str, Any]) -> Self:
+        """Replace the counts, in place.
+
+        Parameters
+        ----------
+        operation : callable
+            Function of a module of gmdask, from a cube and options to a cube.
+        options : dict
+            Plain data; the models and the response are added to them.
+        """
         self._models.check_values()
         options = {**options, "models": self._models.to_dict(), "response": self.response}
         cube = operation(self._cube, **options)

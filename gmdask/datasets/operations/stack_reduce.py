@@ -56,7 +56,7 @@ def stack_datasets(
     check_client(client)
     first = _first(datasets)
     name = first.name if name is None else name
-    backgrounds = [background_of(dataset._models) for dataset in datasets]
+    backgrounds = [background_of(dataset.own_models) for dataset in datasets]
     model = next((background for background in backgrounds if background is not None), None)
     parts = [
         _Part(dataset.name, dataset.source, background)
@@ -74,11 +74,11 @@ def stack_datasets(
     empty = emptied(lazy(first.cube)).assign_attrs(name=name)
     leaf = partial(_stack_run, empty=empty, model=model)
     cube = reduce_tree(leaf, merged, runs, client, on_leaf)
-    made = type(first)(cube, response=first._response)
-    models = first._models_for(name)
+    made = type(first)(cube, response=first.own_response)
+    models = first.models_for(name)
     for dataset in datasets[1:]:
-        models = stacked_models(models, dataset._models_for(name), dataset.cube)
-    made._take_models(models)
+        models = stacked_models(models, dataset.models_for(name), dataset.cube)
+    made.take_models(models)
     return made
 
 

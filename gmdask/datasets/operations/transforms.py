@@ -82,7 +82,7 @@ class Alterations(CubeDataset):
             If there is no such axis, no bin is left, or the slice has a step.
         """
         bins = {axis: self._bins(axis, part) for axis, part in slices.items()}
-        models = self._models_for(name or self._name)
+        models = self.models_for(name or self._name)
         if "energy" in bins:
             models = sliced_models(models, bins["energy"])
         return self._altered(slice_axes, {"slices": bins}, models, name)
@@ -144,7 +144,7 @@ class Alterations(CubeDataset):
         return self._resampled(bins, name)
 
     def _resampled(self, bins: list[int], name: str | None) -> Self:
-        models = resampled_models(self._models_for(name or self._name), bins)
+        models = resampled_models(self.models_for(name or self._name), bins)
         options = {"bins": bins, "background": background_of(self._models)}
         return self._altered(resample_energy, options, models, name)
 
@@ -195,7 +195,7 @@ class Alterations(CubeDataset):
             raise InputError(msg)
         windows = cutout_windows(self._cube, at, "icrs", size, self._where)
         plain = {key: tuple(window) for key, window in windows.items()}
-        return self._altered(cutout, {"windows": plain}, self._models_for(name or self._name), name)
+        return self._altered(cutout, {"windows": plain}, self.models_for(name or self._name), name)
 
     def pad(self, pad_width: int | tuple[int, int], name: str | None = None) -> Self:
         """Add pixels on all sides: without counts, background and exposure, outside the masks.
@@ -218,7 +218,7 @@ class Alterations(CubeDataset):
         if bins * (rows + 2 * pixels[1]) * (columns + 2 * pixels[0]) > MAX_BINS:
             msg = f"{self._where}: {pad_width!r} more pixels on each side lead to more than {MAX_BINS} bins"
             raise InputError(msg)
-        return self._altered(pad, {"pixels": pixels}, self._models_for(name or self._name), name)
+        return self._altered(pad, {"pixels": pixels}, self.models_for(name or self._name), name)
 
     def downsample(
         self, factor: int, axis_name: str | None = None, name: str | None = None
@@ -252,7 +252,7 @@ class Alterations(CubeDataset):
         if axis_name == "energy":
             return self._resampled(list(range(0, sizes[0] + 1, factor)), name)
         self._check_is_map("downsample")
-        models = coarser_models(self._models_for(name or self._name), factor)
+        models = coarser_models(self.models_for(name or self._name), factor)
         options = {"factor": factor, "background": background_of(self._models)}
         return self._altered(downsample, options, models, name)
 
@@ -266,7 +266,7 @@ class Alterations(CubeDataset):
         name : str, optional
             Name of the new dataset; by default that of this one.
         """
-        return self._altered(to_masked, {}, self._models_for(name or self._name), name)
+        return self._altered(to_masked, {}, self.models_for(name or self._name), name)
 
     def stack(self, other: CubeDataset) -> Self:
         """Add another dataset to this one, in place, as Gammapy does.
@@ -291,15 +291,15 @@ class Alterations(CubeDataset):
         InputError
             If axes or pixels differ, or an IRF has no exposure as weight.
         """
-        options = {"models": (background_of(self._models), background_of(other._models))}
+        options = {"models": (background_of(self._models), background_of(other.own_models))}
         cube = stack(lazy(self._cube), lazy(other._cube), **options)
-        models = stacked_models(self._models, other._models_for(self._name), other._cube)
+        models = stacked_models(self._models, other.models_for(self._name), other._cube)
         sources = (self._stored, other._stored)
         self._cube = cube.assign_attrs(name=self._name)
         self._stored = None
         if sources[0] is not None and sources[1] is not None:
             self._stored = AlteredCube(stack, (sources[0], sources[1]), options)
-        self._take_models(models)
+        self.take_models(models)
         return self
 
     # --- regions -----------------------------------------------------------------------
@@ -365,7 +365,7 @@ def altered_dataset(
     stored = None
     if source._stored is not None:
         stored = AlteredCube(operation, (source._stored,), options)
-    named = cube.assign_attrs(name=name or source._name)
-    new = kind(named, stored, response=source._response)
-    new._take_models(models)
+    named = cube.assign_attrs(name=name or source.name)
+    new = kind(named, stored, response=source.own_response)
+    new.take_models(models)
     return new
