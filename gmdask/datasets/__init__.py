@@ -6,9 +6,10 @@ from gmdask.datasets.flux_points import FluxPointsDataset
 from gmdask.datasets.io.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.io.importing import import_datasets
 from gmdask.datasets.io.write_store import compact
-from gmdask.datasets.map_dataset import MapDataset, SpectrumDataset, with_counts
+from gmdask.datasets.map_dataset import MapDataset, with_counts
 from gmdask.datasets.on_off import SpectrumDatasetOnOff
 from gmdask.datasets.simulation.survey_simulation import simulate
+from gmdask.datasets.spectrum_dataset import SpectrumDataset
 
 __all__ = [
     "Dataset",

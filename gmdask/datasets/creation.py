@@ -28,6 +28,7 @@ __all__ = [
     "default_rad",
     "empty_cube",
     "empty_responses",
+    "energy_axes",
     "irf_cards",
     "pixel_cards",
 ]
@@ -334,3 +335,9 @@ def irf_cards(
     scales = grid.pixel_scales
     width = shape[1] * scales[0], shape[0] * scales[1]
     return pixel_cards(position, width, binsz, grid.projection, frame)
+
+
+def energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:
+    """Return the axes "energy" and "energy_true"."""
+    true = energy if energy_true is None else energy_true
+    return axis_from("energy", energy, where), axis_from("energy_true", true, where)

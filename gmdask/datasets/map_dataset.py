@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,7 @@ from gmdask.datasets.creation import (
     default_rad,
     empty_cube,
     empty_responses,
+    energy_axes,
     irf_cards,
     pixel_cards,
 )
@@ -29,12 +30,12 @@ from gmdask.datasets.looks import Looks
 from gmdask.datasets.operations.models import frozen_background
 from gmdask.datasets.operations.transforms import Alterations
 from gmdask.errors import InputError
-from gmdask.geometry import Axis
-from gmdask.geometry.regions import Region
-from gmdask.store.formats.ogip import ogip_files
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
-__all__ = ["MapDataset", "SpectrumDataset", "with_counts"]
+if TYPE_CHECKING:
+    from gmdask.datasets.spectrum_dataset import SpectrumDataset
+
+__all__ = ["MapDataset", "with_counts"]
 
 
 class MapDataset(Alterations, Looks):
@@ -111,7 +112,7 @@ class MapDataset(Alterations, Looks):
             If an axis is invalid.
         """
         where = f"dataset {name!r}"
-        axes = _energy_axes(energy, energy_true, where)
+        axes = energy_axes(energy, energy_true, where)
         sides = np.broadcast_to(u.Quantity(width, "deg").value, 2)
         frame = "galactic" if position.frame.name == "galactic" else "icrs"
         size = float(sides[0]), float(sides[1])
@@ -175,7 +176,7 @@ class MapDataset(Alterations, Looks):
             "counts": counts, "background": background, "mask_safe": mask_safe,
             "mask_fit": mask_fit, "weights": weights, "exposure": exposure,
         }  # fmt: skip
-        axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
+        axes = energy_axes(energy, energy_true, f"dataset {name!r}")
         responses = {"psf": psf, "edisp": edisp}
         cube = array_cube(name, wcs, axes, arrays, exposure_unit, responses)
         return cls(cube, response=response)
@@ -240,6 +241,8 @@ class MapDataset(Alterations, Looks):
                     f"{self._where}: there is no PSF in true energy for the containment correction"
                 )
                 raise InputError(msg)
+        from gmdask.datasets.spectrum_dataset import SpectrumDataset  # which is one of these
+
         options = {"kind": "SpectrumDataset", "contained": containment_correction}
         spectrum = self._in_region(SpectrumDataset, region, options, name)
         if self._has("background"):
@@ -283,123 +286,6 @@ class MapDataset(Alterations, Looks):
         return kind(cube, response=response)
 
 
-def _energy_axes(energy: Any, energy_true: Any, where: str) -> tuple[Axis, Axis]:
-    """Return the axes "energy" and "energy_true"."""
-    true = energy if energy_true is None else energy_true
-    return axis_from("energy", energy, where), axis_from("energy_true", true, where)
-
-
-class SpectrumDataset(MapDataset):
-    """Counts, exposure, background, masks and energy dispersion of a region of the sky, with models.
-
-    All arrays have one pixel, which represents the region. Without a PSF the spatial model of a source
-    is ignored: its emission is taken to be inside the region.
-
-    Parameters
-    ----------
-    cube : `xarray.Dataset`
-        As for a `MapDataset`, with ``attrs["region"]``.
-    stored : `StoredCube` or `AlteredCube`, optional
-        See `MapDataset`.
-
-    Raises
-    ------
-    InputError
-        If arrays or the region are missing.
-    """
-
-    input_files = staticmethod(ogip_files)
-
-    def _check(self, cube: xr.Dataset) -> None:
-        super()._check(cube)
-        if "region" not in cube.attrs:
-            msg = f"dataset {self._name!r}: attribute 'region' is missing"
-            raise InputError(msg)
-
-    @classmethod
-    def create(  # type: ignore[override]
-        cls, name: str, region: Any, energy: Any, energy_true: Any = None, *, migra: Any = None
-    ) -> Self:
-        """Create an empty spectrum for stacking: zeros, with no bin in the safe mask.
-
-        Parameters
-        ----------
-        name : str
-            Name of the dataset.
-        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
-            See `gmdask.geometry.regions.read_region`.
-        energy, energy_true, migra
-            See `MapDataset.create`.
-        """
-        where = f"dataset {name!r}"
-        axes = _energy_axes(energy, energy_true, where)
-        found = Region(region)
-        migration = None if migra is None else axis_from("migra", migra, where, "lin")
-        responses = empty_responses(found.pixel(), (1, 1), axes, None, migration)
-        return cls(empty_cube(name, found.pixel(), (1, 1), axes, responses, found))
-
-    @classmethod
-    def from_arrays(  # type: ignore[override]
-        cls,
-        name: str,
-        *,
-        region: Any,
-        energy: Any,
-        energy_true: Any,
-        counts: Any,
-        exposure: Any,
-        exposure_unit: str = "cm2 s",
-        background: Any = None,
-        mask_safe: Any = None,
-        mask_fit: Any = None,
-        edisp: Any = None,
-    ) -> Self:
-        """Create a spectrum from arrays.
-
-        Parameters
-        ----------
-        name : str
-            Name of the dataset.
-        region : SkyRegion, SkyCoord, list of SkyRegion, str or path
-            See `gmdask.geometry.regions.read_region`.
-        energy, energy_true : `Axis` or Quantity
-            Axes, or bin edges in logarithmic scale.
-        counts, background, mask_safe, mask_fit : array of shape (energy,)
-        exposure : array of shape (energy_true,)
-            Exposure in `exposure_unit`.
-        exposure_unit : str
-            VOUnit.
-        edisp : array of shape (energy_true, energy), optional
-            Probabilities; by default those of a perfect instrument.
-
-        Raises
-        ------
-        InputError
-            If shapes do not match, or values in the mask are invalid.
-        """
-        found = Region(region)
-        arrays = {
-            "counts": counts, "background": background, "mask_safe": mask_safe,
-            "mask_fit": mask_fit, "exposure": exposure,
-        }  # fmt: skip
-        pixels = {
-            k: None if v is None else np.asarray(v)[..., None, None] for k, v in arrays.items()
-        }
-        axes = _energy_axes(energy, energy_true, f"dataset {name!r}")
-        response = None
-        if edisp is not None:
-            values = np.asarray(edisp)[..., None, None]
-            response = ResponseMap(values, (axes[1], axes[0]), found.pixel())
-        cards = found.pixel()
-        return cls(array_cube(name, cards, axes, pixels, exposure_unit, {"edisp": response}, found))
-
-    @property
-    def region(self) -> Region | None:
-        """The region, None if it is not known."""
-        plain = self._cube.attrs["region"]
-        return Region.from_dict(plain) if plain else None
-
-
 def with_counts(datasets: Iterable[Dataset], what: str) -> list[MapDataset]:
     """Datasets, if all are of counts.
 
@@ -426,4 +312,4 @@ def with_counts(datasets: Iterable[Dataset], what: str) -> list[MapDataset]:
     return found
 
 
-KINDS |= {"MapDataset": MapDataset, "SpectrumDataset": SpectrumDataset}
+KINDS["MapDataset"] = MapDataset

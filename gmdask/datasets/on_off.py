@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from gmdask.datasets.derived_cube import computed, lazy, opened
 from gmdask.datasets.io.fits_files import FITS
 from gmdask.datasets.kinds import KINDS
-from gmdask.datasets.map_dataset import SpectrumDataset
 from gmdask.datasets.operations.off_counts import OFF, exposure_ratio, off_background
 from gmdask.datasets.operations.transforms import altered_dataset
 from gmdask.datasets.prediction import by_bin
+from gmdask.datasets.spectrum_dataset import SpectrumDataset
 from gmdask.errors import InputError
 from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.statistics.wstat import WStat
