@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from gmdask.attributes import KnownAttributes
 from gmdask.cluster.settings import setting
 from gmdask.datasets.derived_cube import AlteredCube, computed, in_process, lazy
 from gmdask.datasets.io.fits_files import write_dataset
+from gmdask.datasets.kind import Kind
 from gmdask.datasets.model_sync import Sent
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
 from gmdask.errors import InputError, ModelError, check_kind
-from gmdask.likelihood.kind import Compile, DatasetLikelihood
+from gmdask.likelihood.kind import DatasetLikelihood
 from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.statistics import statistic_type
 from gmdask.models import BackgroundIRFModel, DatasetModels, Models, Parameter, Parameters
-from gmdask.paths import expanded
 from gmdask.store.cube_source import CubeSource
 from gmdask.store.formats.validity import KERNEL_SUMS, check_name
 
@@ -28,14 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
-    from astropy.io.fits import HDUList
-    from matplotlib.axes import Axes
-
     from gmdask.models import Component
 
 __all__ = ["Dataset", "Unopened", "chosen_response"]
-
-Array = NDArray[np.float64]
 
 MODELS_OTHERWISE = {
     "models": "set_models(models) gives the datasets copies of the models",
@@ -80,14 +72,13 @@ class Unopened(NamedTuple):
     attribute: Callable[[str], Any]
 
 
-class Dataset(KnownAttributes, ABC):
+class Dataset(KnownAttributes, Kind):
     """Data of some kind, with models.
 
     Nothing is read or computed before it is needed. The dataset has its own copies of the
     models; none of its methods changes the global `Models`.
 
-    A kind of dataset is a subclass, entered in `gmdask.datasets.kinds.KINDS`. What is abstract or declared
-    here is all that fits, stores and lists of datasets ask of it.
+    A kind of dataset is a subclass; see `Kind` for what it has to have.
 
     Parameters
     ----------
@@ -101,130 +92,14 @@ class Dataset(KnownAttributes, ABC):
 
     Attributes
     ----------
-    compile : callable
-        Makes the likelihood of a cube and models, where the cube is.
+    sent : `Sent`
+        Which broadcast of a collection its models are from.
 
     Raises
     ------
     InputError
         If arrays are missing.
     """
-
-    compile: ClassVar[Compile]
-
-    # --- the kind ----------------------------------------------------------------------
-
-    @staticmethod
-    @abstractmethod
-    def read_cube(path: str | Path, name: str | None = None) -> xr.Dataset:
-        """Cube of a file in Gammapy's format, in memory and checked.
-
-        Parameters
-        ----------
-        path : str or path
-        name : str, optional
-            Name of the dataset, by default that in the file, or that of the file.
-        """
-
-    @staticmethod
-    def input_files(path: str | Path) -> list[Path]:
-        """The file of a dataset and those that it names.
-
-        Parameters
-        ----------
-        path : str or path
-        """
-        return [expanded(path)]
-
-    @staticmethod
-    @abstractmethod
-    def check_cube(cube: xr.Dataset, where: str) -> xr.Dataset:
-        """Refuse a cube in memory that no likelihood could be made of, and return it.
-
-        Parameters
-        ----------
-        cube : `xarray.Dataset`
-        where : str
-            Text with which messages begin.
-
-        Raises
-        ------
-        InputError
-            Saying what is wrong.
-        """
-
-    @staticmethod
-    @abstractmethod
-    def to_hdus(cube: xr.Dataset) -> HDUList:
-        """HDUs of a file as `read_cube` and Gammapy read it.
-
-        Parameters
-        ----------
-        cube : `xarray.Dataset`
-            In memory.
-        """
-
-    @staticmethod
-    @abstractmethod
-    def cube_to_gammapy(cube: xr.Dataset) -> Any:
-        """Gammapy's object of the same kind.
-
-        Parameters
-        ----------
-        cube : `xarray.Dataset`
-            In memory.
-        """
-
-    @staticmethod
-    @abstractmethod
-    def cube_from_gammapy(data: Any, where: str) -> xr.Dataset:
-        """Cube of Gammapy's object of the same kind, which does not change.
-
-        Parameters
-        ----------
-        data : Dataset of Gammapy
-        where : str
-            Text with which messages begin.
-
-        Raises
-        ------
-        InputError
-            If it cannot be used.
-        """
-
-    @abstractmethod
-    def peak_bytes(self, n_cubes: int = 0) -> int:
-        """Bytes that compiling or evaluating it takes at its peak; nothing is read.
-
-        Parameters
-        ----------
-        n_cubes : int
-            Predicted cubes that are held besides.
-        """
-
-    @property
-    @abstractmethod
-    def energy_range(self) -> tuple[float, float]:
-        """Lowest and highest energy in TeV."""
-
-    @abstractmethod
-    def plot_fit(self, ax_spectrum: Axes | None = None, ax_residuals: Axes | None = None) -> Axes:
-        """Draw data and model by energy with the residuals.
-
-        Parameters
-        ----------
-        ax_spectrum, ax_residuals : `matplotlib.axes.Axes`, optional
-            By default those of a new figure.
-        """
-
-    @abstractmethod
-    def info_dict(self) -> dict[str, Any]:
-        """Numbers that describe it, with the keys of Gammapy's ``info_dict`` where it has them."""
-
-    @abstractmethod
-    def __repr__(self) -> str: ...
-
-    # --- the dataset -------------------------------------------------------------------
 
     set_otherwise = MODELS_OTHERWISE | {
         "mask_fit": "copy(mask_fit=mask) gives a dataset with another mask",

@@ -8,7 +8,7 @@ from astropy import units as u
 from gmdask.errors import ModelError
 from gmdask.models.base import ModelBase
 
-__all__ = ["check_array", "check_parameters"]
+__all__ = ["check_array", "check_parameters", "class_is_own"]
 
 
 def check_parameters(model: ModelBase) -> None:
@@ -66,3 +66,8 @@ def check_array(
     if not np.isfinite(array).all():
         msg = f"{where} is not finite at {model!r}"
         raise ModelError(msg)
+
+
+def class_is_own(model: object) -> bool:
+    """Return whether a class belongs to this package, and needs no check."""
+    return type(model).__module__.startswith("gmdask.")

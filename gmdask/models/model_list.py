@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.errors import DuplicateNameError, InputError, ModelError, UnknownNameError, described
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.block_matrix import BlockMatrix
+from gmdask.models.checks import class_is_own
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance, HasCovariance, joined
 from gmdask.models.io.serialization import check_mapping, locating
@@ -388,11 +389,6 @@ class ModelSequence(HasCovariance, Sequence[Component]):
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
-
-
-def class_is_own(model: object) -> bool:
-    """Whether a class belongs to this package."""
-    return type(model).__module__.startswith("gmdask.")
 
 
 def _component_label(k: int, item: object) -> str:
