@@ -256,13 +256,15 @@ def _processor() -> str:
 
 
 NUMBERS = ("scale", "radius", "length", "expected")
-COUNTS = ("drift", "slow", "kicks")
+COUNTS = ("drift", "slow", "kicks", "unseen")
 
 
 def _plain_stage(stage: Stage) -> Plain:
     search = stage.search
     kept = {key: getattr(search, key).tolist() for key in (*NUMBERS, *COUNTS)}
     kept["held"] = np.flatnonzero(search.held).tolist()
+    kept["second"] = None if search.second is None else search.second.tolist()
+    kept["rate"] = search.rate
     return {"passes": stage.passes, "search": {"point": _plain_pass(search.point), **kept}}
 
 
@@ -299,9 +301,13 @@ def _stage_from(data: Plain, objective: Objective) -> Stage:
         _numbers(search, key, (n if key == "scale" else n_blocks,)) for key in (*NUMBERS, *COUNTS)
     )
     radius, length, expected = blocks[:3]
-    drift, slow, kicks = (counts.astype(np.intp) for counts in blocks[3:])
+    drift, slow, kicks, unseen = (counts.astype(np.intp) for counts in blocks[3:])
+    second = None if search["second"] is None else _numbers(search, "second", (n, n))
+    rate = float(_numbers(search, "rate", ()))
     point = _pass_from(search["point"], objective)
-    state = State(point, scale, radius, length, expected, drift, slow, kicks, held)
+    state = State(
+        point, scale, radius, length, expected, drift, slow, kicks, held, second, rate, unseen
+    )
     return Stage(_count(data, "passes"), state)
 
 

@@ -14,9 +14,10 @@ from gmdask.evaluation.passes import Pass
 from gmdask.events import FitPass
 from gmdask.fit.checkpoint import Stage
 from gmdask.fit.minuit import migrad
+from gmdask.optimize.minimise import minimise
 from gmdask.optimize.problem import Minimum, State, edm
 from gmdask.optimize.status import Status
-from gmdask.optimize.trust_region import TOLERANCES, TrustRegion, minimise
+from gmdask.optimize.trust_region import TOLERANCES, TrustRegion
 
 __all__ = ["Minimisation"]
 

@@ -9,15 +9,16 @@ from gmdask.optimize.coordinates import Coordinates
 from gmdask.optimize.problem import Point, Problem
 from gmdask.optimize.quadratic import at_limit, linear_to_limit, newton_step
 from gmdask.sums import times
-from gmdask.symmetric import cholesky, eigh
+from gmdask.symmetric import cholesky, eigh, from_eigen
 
 __all__ = ["Model"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FLAT = 1e-10  # eigenvalue, of the observed Hessian scaled to unit diagonal, that counts as zero
-NEGATIVE = -1e-6  # eigenvalue that indicates a saddle point
+FLAT = 1e-10  # eigenvalue, of the observed Hessian scaled to a unit diagonal, that counts as none
+NEGATIVE = -1e-6  # and one that is a saddle's
+LEAST = 1e-6  # least eigenvalue, likewise, with which a step is taken
 
 
 class Model:
@@ -29,6 +30,9 @@ class Model:
     point : `Point`
     held : boolean array of shape (S,)
         Parameters that do not move.
+    second : array of shape (S, S), optional
+        What the observed Hessian has besides the Gauss-Newton one, from an earlier point, for one at which
+        it was not evaluated.
 
     Attributes
     ----------
@@ -42,7 +46,9 @@ class Model:
         Limits of values in the coordinates of steps.
     """
 
-    def __init__(self, problem: Problem, point: Point, held: Mask) -> None:
+    def __init__(
+        self, problem: Problem, point: Point, held: Mask, second: Array | None = None
+    ) -> None:
         self._problem, self._point, self._held = problem, point, held
         self._gradient, hessian = point.gradient, point.hessian
         self._blocks = np.broadcast_to(problem.blocks, problem.lower.shape)
@@ -54,8 +60,11 @@ class Model:
         hessian, lower = linear_to_limit(*to_limit)
         self._coordinates = Coordinates(x, np.diag(hessian), problem.kinds, lower, upper, held)
         self._observed = hessian
-        if point.observed is not None:
-            self._observed = point.observed + self._coordinates.sizes_bend(self._gradient)
+        observed = point.observed
+        if observed is None and second is not None:
+            observed = to_limit[2] + second
+        if observed is not None:
+            self._observed = observed + self._coordinates.sizes_bend(self._gradient)
             hessian = self._near(to_limit[2], self._observed)
             hessian, _ = linear_to_limit(*to_limit[:2], hessian, *to_limit[3:])
         bend = self._coordinates.amplitudes_bend(self._gradient, np.diag(hessian))
@@ -76,23 +85,28 @@ class Model:
     # --- second derivatives ------------------------------------------------------------
 
     def _near(self, gauss_newton: Array, observed: Array) -> Array:
-        """Observed Hessian, replaced by the Gauss-Newton one for blocks in which it is not positive definite."""
+        """The observed Hessian, with the absolute values of its eigenvalues within each block.
+
+        A valley that is nearly flat, or curved the other way, is walked along as far as the trust region
+        goes; the Gauss-Newton Hessian, which knows nothing of it, would go in small steps.
+        """
         point, problem = self._point, self._problem
         free = ~self._held & ~at_limit(point.shared, self._gradient, problem.lower, problem.upper)
         diagonal = np.maximum(np.diag(gauss_newton), np.abs(np.diag(observed)))
         scale, free = np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), free & (diagonal > 0)
-        stand_in = np.zeros(len(free), dtype=bool)
+        mixed = observed.copy()
         for block in range(self._n):
             own = np.flatnonzero(free & (self._blocks == block))
             if not len(own):
                 continue
             scaled = observed[np.ix_(own, own)] / np.outer(scale[own], scale[own])
             values, vectors = eigh(scaled)
-            stand_in[own] = values[0] <= FLAT
+            if values[0] <= LEAST:
+                positive = from_eigen(np.maximum(np.abs(values), LEAST), vectors)
+                mixed[np.ix_(own, own)] = positive * np.outer(scale[own], scale[own])
             if values[0] < NEGATIVE:
                 self.saddle[block] = True
                 self._down[own] = vectors[:, 0] / scale[own] * np.sqrt(2 / -values[0])
-        mixed = np.where(stand_in[:, None] | stand_in, gauss_newton, observed)
         usable = np.flatnonzero(free & (np.diag(mixed) > 0))
         inner = mixed[np.ix_(usable, usable)] / np.outer(scale[usable], scale[usable])
         return gauss_newton if cholesky(inner) is None else mixed

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from gmdask.optimize.coordinates import Kinds
 from gmdask.optimize.quadratic import decrease, newton_step
 from gmdask.optimize.status import Status
+from gmdask.sums import times
 
-__all__ = ["Minimum", "P", "Point", "Problem", "Proposal", "State", "edm"]
+__all__ = ["Minimum", "P", "Pieces", "Point", "Problem", "Proposal", "State", "edm"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -36,6 +37,10 @@ class Point(Protocol):
         """Parts (part,) of the statistic, e.g. of datasets; needed only if the problem has `touches`."""
 
     @property
+    def floors(self) -> Index | None:
+        """Bins (part,) with counts for which nothing is predicted, if that is known."""
+
+    @property
     def gradient(self) -> Array:
         """Gradient (S,)."""
 
@@ -51,6 +56,34 @@ class Point(Protocol):
 PLAIN = Kinds()
 P = TypeVar("P", bound=Point)
 P_co = TypeVar("P_co", bound=Point, covariant=True)
+
+
+class Pieces:
+    """Where some parameters are at one evaluation and the others at another, by what is known of both.
+
+    Attributes are those of a `Point`. The gradient is carried along by the Hessians, and the statistic by
+    the slopes at both ends.
+
+    Parameters
+    ----------
+    old, new : `Point`
+    moved : boolean array of shape (S,)
+        Parameters that are at the new one.
+    """
+
+    def __init__(self, old: Point, new: Point, moved: Mask) -> None:
+        step = new.shared - old.shared
+        slope, curvature = old.gradient, old.hessian
+        slope_there, curvature_there = new.gradient, new.hessian
+        self.shared = np.where(moved, new.shared, old.shared)
+        onwards = slope + times(curvature, np.where(moved, step, 0.0))
+        back = slope_there - times(curvature_there, np.where(moved, 0.0, step))
+        self.gradient = np.where(moved, back, onwards)
+        self.hessian = np.where(moved[:, None] & moved, curvature_there, curvature)
+        self.stat = old.stat + 0.5 * float(times(slope + slope_there, np.where(moved, step, 0.0)))
+        self.stats, self.floors, self.observed = old.stats, old.floors, None
+        if old.observed is not None and new.observed is not None:
+            self.observed = np.where(moved[:, None] & moved, new.observed, old.observed)
 
 
 def edm(point: Point, lower: Array, upper: Array) -> float:
@@ -118,7 +151,13 @@ class State(Generic[P]):
     kicks : array of shape (block,)
         Number of times that a saddle point was left.
     held : boolean array of shape (S,)
-        Parameters that are no longer minimised and keep their values.
+        Parameters that were given up, and stay where they are.
+    second : array of shape (S, S), or None
+        What the observed Hessian has besides the Gauss-Newton one where it was last evaluated.
+    rate : float
+        Expected distance to the minimum, as a fraction of that at the point before.
+    unseen : array of shape (block,)
+        Number of points in a row at which the amplitude of a block could not be told from zero.
     """
 
     point: P
@@ -130,6 +169,9 @@ class State(Generic[P]):
     slow: Index
     kicks: Index
     held: Mask
+    second: Array | None
+    rate: float
+    unseen: Index
 
 
 class Proposal(NamedTuple):

@@ -50,8 +50,11 @@ class Tolerances:
     edm : float
         Expected distance to the minimum at which to stop.
     near : float
-        Expected decrease by a step below which second derivatives are evaluated, for ten
-        blocks; 0 for never.
+        Decrease that a step promises below which second derivatives are evaluated, for up to ten
+        blocks, and as the root of their number for more; 0 for never.
+    stale : float
+        Number of passes that are expected before the minimum above which second derivatives are evaluated
+        again.
     poor, good : float
         Decrease by a step, relative to the expected one, below which the next step is shorter, and
         above which it may be longer.
@@ -64,7 +67,13 @@ class Tolerances:
     drifts : int
         Number of consecutive steps without coming closer after which it is given up.
     patience : int
-        Number of consecutive points near a minimum after which a block is given up if all others have converged.
+        Number of points in a row near a minimum after which a block is given up that others wait for.
+    seen : float
+        Amplitude, in its errors with all else fixed, from which a source counts as seen.
+    unseen : int
+        Number of points in a row at which one is not after which its place and shape are held.
+    pieces : int
+        Number of refused steps in a row of which the blocks that gained are kept.
     contraction : float
         Length of a Newton step, relative to the previous one, that counts as coming closer; and
         curvature along it that counts as decreasing.
@@ -77,7 +86,8 @@ class Tolerances:
     """
 
     edm: float = 1e-5
-    near: float = 3.0
+    near: float = 10.0
+    stale: float = 2.5
     poor: float = 0.25
     good: float = 0.75
     least: float = 0.05
@@ -85,7 +95,10 @@ class Tolerances:
     grow: float = 4.0
     drift: float = 0.1
     drifts: int = 3
-    patience: int = 8
+    patience: int = 6
+    seen: float = 2.0
+    unseen: int = 5
+    pieces: int = 3
     contraction: float = 0.7
     still: float = 1e-2
     kicks: int = 3

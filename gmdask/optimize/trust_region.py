@@ -6,18 +6,25 @@ process, on a cluster, or at many points at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.optimize.model import Model
-from gmdask.optimize.problem import Minimum, P, Problem, Proposal, State
+from gmdask.optimize.problem import (
+    P,
+    Pieces,
+    Point,
+    Problem,
+    Proposal,
+    State,
+)
 from gmdask.optimize.status import Status, Tolerances
 from gmdask.sums import times
 
-__all__ = ["TrustRegion", "minimise"]
+__all__ = ["TOLERANCES", "TrustRegion"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -53,13 +60,15 @@ class TrustRegion(Generic[P]):
     statistic becomes flat, as towards an infinite index, steps do not become longer. A step is assessed block
     by block, from the slopes at both of its ends: sources are nearly independent, and a bad step of one
     does not shorten the steps of all.
-    does not shorten those of all.
 
-    The Hessian is the Gauss-Newton one far from the minimum, and the observed one near it; blocks in which
-    the latter is not positive definite use the Gauss-Newton one. At the end the observed Hessian
-    must be positive: a saddle point is left along its negative curvature. A block whose Newton steps do
-    not become shorter, although their expected decrease is negligible, has no minimum at finite values: its
-    parameters are no longer moved.
+    The Hessian is the Gauss-Newton one far from the minimum, and the observed one near it, of whose
+    eigenvalues within a block the absolute values are taken. What second derivatives add is kept for
+    points at which they are not evaluated; at the end they are, and must be positive: a saddle point is left
+    along its negative curvature.
+
+    Where a step is refused, blocks that gained go on from its end, and only the others go back. A block
+    whose Newton steps do not grow shorter, although they promise next to nothing, has no minimum at finite
+    values: it is left where it is. So is all but the amplitude of a source that cannot be told from none.
     """
 
     def __init__(
@@ -70,15 +79,18 @@ class TrustRegion(Generic[P]):
         n = self._n_blocks = int(self._blocks.max(initial=-1)) + 1
         self.status: Status | None = None
         self.concerned: Mask = np.zeros(len(problem.lower), dtype=bool)
-        self._unconfirmed = False
+        self._unconfirmed, self._refused = False, 0
         self.point: P
         if isinstance(start, State):
             self.point, self._scale, self._radius = start.point, start.scale, start.radius
             self._length, self._expected = start.length, start.expected
             self._slow = start.slow
             self._drift, self._kicks, self._held = start.drift, start.kicks, start.held
-            self._model = Model(problem, self.point, self._held)
+            self._second, self._rate, self._unseen = start.second, start.rate, start.unseen
+            self._stand(self.point)
             return
+        self._second, self._rate = None, 1.0
+        self._unseen = np.zeros(n, dtype=np.intp)
         self._scale = np.zeros(len(problem.lower))
         self._radius = np.full(n, FAR)
         self._length, self._expected = np.full(n, FAR), np.zeros(n)
@@ -91,7 +103,8 @@ class TrustRegion(Generic[P]):
         """State of the search, valid as long as no step was rejected since the last accepted one."""
         return State(
             self.point, self._scale, self._radius, self._length, self._expected, self._drift,
-            self._slow, self._kicks, self._held,
+            self._slow, self._kicks, self._held, self._second, self._rate,
+            self._unseen,
         )  # fmt: skip
 
     @property
@@ -104,6 +117,7 @@ class TrustRegion(Generic[P]):
     def propose(self) -> Proposal | None:
         """Return where to evaluate next; None once the search has ended."""
         while self.status is None:
+            self._hold_shapes()
             drifting = (self._drift >= self._tolerances.drifts) | self._keeping_others()
             found = None
             if self.edm < self._tolerances.edm:
@@ -142,10 +156,10 @@ class TrustRegion(Generic[P]):
         return None
 
     def _keeping_others(self) -> Mask:
-        """Blocks that have been near a minimum for long without reaching it, while all others have."""
+        """Blocks that have been near a minimum for long without coming to it, while all others are there, or nearly."""
         slow = (self._slow >= self._tolerances.patience) & (self._model.expected > 0)
         others = self._model.expected[~slow]
-        waiting = len(others) > 0 and float(others.sum()) < self._tolerances.edm
+        waiting = len(others) > 0 and float(others.sum()) < self._tolerances.drift
         return slow & waiting
 
     def _next(self) -> Proposal | None:
@@ -155,14 +169,28 @@ class TrustRegion(Generic[P]):
         tolerances, rough = self._tolerances, self._problem.rough
         least = tolerances.edm * (1.0 if rough else 0.1)
         if promised > least:
-            near = tolerances.near * max(1.0, 0.1 * self._n_blocks)
-            return self._step(step, order=2 if promised < near else 1)
+            return self._step(step, order=self._order(promised))
         if rough:
             self.status = Status.CONVERGED
         else:
             stuck = self._model.expected > tolerances.edm / self._n_blocks
             self._hold(stuck if stuck.any() else np.ones(self._n_blocks, dtype=bool))
         return None
+
+    def _order(self, promised: float) -> int:
+        """Order of derivatives at the end of a step.
+
+        Second derivatives cost most of a pass. They are needed where the Gauss-Newton Hessian no longer
+        does, and what they add to it holds on until steps gain less than they should; and at the end.
+        """
+        tolerances = self._tolerances
+        if promised > tolerances.near * math.sqrt(max(1.0, 0.1 * self._n_blocks)):
+            return 1
+        if self._second is None or self._refused or self._rate >= 1:
+            return 2
+        rate = self._rate ** (0.5 if self.point.observed is None else 2.0)
+        passes = math.log(promised / tolerances.edm) / -math.log(max(rate, TINY))
+        return 1 if 1 < passes < tolerances.stale else 2
 
     def _bounded(self) -> Array:
         return self._model.step(*self._bounds())
@@ -172,8 +200,8 @@ class TrustRegion(Generic[P]):
         return Proposal(self._model.values(step), order)
 
     def _bounds(self) -> tuple[Array, Array]:
-        """Lower and upper bounds of one step, in its coordinates."""
-        x, problem = self.point.shared, self._problem
+        """Lower and upper values of one step, in its coordinates."""
+        x, problem = self._base.shared, self._problem
         known = self._scale > 0
         width = np.where(
             known, self._radius[self._blocks] / np.where(known, self._scale, 1.0), np.inf
@@ -190,7 +218,25 @@ class TrustRegion(Generic[P]):
         """Hold the parameters of some blocks at their values."""
         self._held = self._held | blocks[self._blocks]
         self._drift = np.where(blocks, 0, self._drift)
-        self._model = Model(self._problem, self.point, self._held)
+        self._stand(self._base)
+
+    def _hold_shapes(self) -> None:
+        """Leave all but the amplitude where it is of sources that are not seen, and do not converge.
+
+        Without a flux, nothing has a place, a size or an index: these would go from one fluctuation of the
+        counts to the next.
+        """
+        tolerances, amplitudes = self._tolerances, self._problem.kinds.amplitudes
+        lost = (self._unseen >= tolerances.unseen) & (self._model.expected > tolerances.edm)
+        more = lost[self._blocks] & ~amplitudes & self._free()
+        if more.any():
+            self._held = self._held | more
+            self._stand(self._base)
+
+    def _stand(self, base: Point) -> None:
+        """Take the next step from there."""
+        self._base = base
+        self._model = Model(self._problem, base, self._held, self._second)
 
     def _end(self) -> None:
         x, problem = self.point.shared, self._problem
@@ -215,65 +261,115 @@ class TrustRegion(Generic[P]):
         if accepted and not last and gained < self._tolerances.least * promised:
             # beyond the minimum, and hardly lower: a shorter step is lower
             accepted = float(times(trial.gradient, trial.shared - self.point.shared)) < 0
-        self._judge(trial, self._promised, accepted=accepted)
+        better = self._judge(trial, self._promised, accepted=accepted)
         self._unconfirmed = last and not accepted
         if accepted:
             self._arrive(trial)
-        return accepted
+            return True
+        self._refused += 1
+        keep = better.any() and not last and self._refused <= self._tolerances.pieces
+        self._stand(Pieces(self._base, trial, better[self._blocks]) if keep else self.point)
+        return False
 
-    def _judge(self, trial: P, promised: Array, *, accepted: bool) -> None:
-        """Shorten or lengthen the next step of each block by its actual relative to its expected decrease."""
-        tolerances, step = self._tolerances, self._tried
+    def _judge(self, trial: P, promised: Array, *, accepted: bool) -> Mask:
+        """Shorten or lengthen the next step of each block by what it gained of what it promised.
+
+        Returns
+        -------
+        better : boolean array of shape (block,)
+            Blocks that gained, though others may have lost more.
+        """
+        tolerances, step, base = self._tolerances, self._tried, self._base
         size = self._largest(np.abs(step) * self._scale)
         there = trial.gradient
         if not (np.isfinite(trial.stat) and np.isfinite(there).all()):
             self._radius = np.where(size > 0, 0.1 * size, self._radius)
-            return
-        falls = self._sum(-self.point.gradient * step)
+            return np.zeros(self._n_blocks, dtype=bool)
+        falls = self._sum(-base.gradient * step)
         rises = self._sum(self._model.slope(there, trial.shared) * step)
         gained = 0.5 * (falls - rises)
-        missed = self.point.stat - trial.stat - gained.sum()
-        blamed = np.abs(gained) * (self._lost(trial) if missed < 0 else 1.0)
-        gained = gained + missed * blamed / max(float(blamed.sum()), TINY)
         significant = promised > max(1e-3 * tolerances.edm, 1e-3 * promised.sum() / self._n_blocks)
+        emptied = self._emptied(trial)
+        gained = np.where(emptied, np.minimum(gained, -100 * promised), gained)
+        missed = base.stat - trial.stat - gained.sum()
+        blamed = np.abs(gained)
+        if emptied.any():
+            missed = 0.0
+        elif missed < 0:
+            bad = significant & (gained < tolerances.poor * promised)
+            blamed = blamed * (bad if bad.any() else self._lost(trial))
+        gained = gained + missed * blamed / max(float(blamed.sum()), TINY)
         ratio = np.where(significant, gained / np.where(significant, promised, 1.0), 1.0)
         poor, good = significant & (ratio < tolerances.poor), ratio > tolerances.good
-        if not accepted:  # no step may be longer than a bad one from the same point
-            poor |= significant & self._lost(trial)
-            poor, good = (poor if poor.any() else significant), np.zeros_like(good)
+        better = significant & ~poor
+        if not accepted:  # no step may be longer than one from the same point that was not good
+            if not poor.any():
+                lost = significant & self._lost(trial)
+                poor, better = (lost if lost.any() else significant), np.zeros_like(significant)
+            good = np.zeros_like(good)
         most = np.where(gained < -10 * promised, tolerances.shrink, 0.5)
         shorter = np.minimum(_shorter(falls, rises, gained, tolerances.shrink), most) * size
         self._radius = np.where(
             poor, shorter, np.where(good, np.maximum(self._radius, tolerances.grow * size), self._radius)
         )  # fmt: skip
+        return np.asarray(better)
+
+    def _emptied(self, trial: P) -> Mask:
+        """Blocks whose amplitude fell below zero where bins with counts are left without a prediction.
+
+        There the statistic is flat at a high value, so that slopes say nothing of who is to blame.
+        """
+        before, floors = self._base.floors, trial.floors
+        if before is None or floors is None or not (floors > before).any():
+            return np.zeros(self._n_blocks, dtype=bool)
+        fell = (
+            self._problem.kinds.amplitudes & (trial.shared < 0) & (trial.shared < self._base.shared)
+        )
+        return np.asarray(self._sum(np.asarray(fell, dtype=np.float64)) > 0)
 
     def _lost(self, trial: P) -> Mask:
         """Blocks whose parts of the data fit worse at a trial point."""
         touches = self._problem.touches
         if touches is None:
             return np.ones(self._n_blocks, dtype=bool)
-        return times(trial.stats - self.point.stats, touches.astype(np.float64)) > 0
+        return times(trial.stats - self._base.stats, touches.astype(np.float64)) > 0
 
     def _arrive(self, point: P) -> None:
         """Move to an evaluation, and check whether blocks come closer to their minimum."""
         tolerances = self._tolerances
-        self.point = point
+        self.point, self._refused = point, 0
         curvature = np.diag(point.hessian)
         if point.observed is not None:
             curvature = np.maximum(curvature, np.abs(np.diag(point.observed)))
+            self._second = point.observed - point.hessian
         self._scale = np.maximum(self._scale, np.sqrt(np.maximum(curvature, 0.0)))
-        self._model = Model(self._problem, point, self._held)
+        self._stand(point)
         expected, before = self._model.expected, self._expected
+        total = float(before.sum())
+        self._rate = float(expected.sum()) / total if total > 0 else 1.0
         length = self._largest(np.abs(self._model.newton) * self._scale)
-        if point.observed is not None:
+        if self._second is not None:
             away = (length > tolerances.still) & (expected < tolerances.drift)
             away &= length > tolerances.contraction * self._length
             away &= expected * self._length**2 < tolerances.contraction * before * length**2
             self._drift = np.where(away, self._drift + 1, 0)
             near = (expected > tolerances.edm) & (expected < 4 * tolerances.near)
+            near &= expected > tolerances.poor * before
             crawls = self._model.promised(self._bounded()) < tolerances.poor * expected
             self._slow = np.where(near, self._slow + 1 + 2 * crawls, 0)
         self._length, self._expected = length, expected
+        self._unseen = np.where(self._seen(), 0, self._unseen + 1)
+
+    def _seen(self) -> Mask:
+        """Blocks without amplitudes, or with one that is above zero by more than its errors, all else fixed."""
+        slope, curvature = self.point.gradient, np.diag(self.point.hessian)
+        scale = np.sqrt(np.where(curvature > 0, 0.5 * curvature, 1.0))
+        now = self.point.shared * scale
+        best = np.maximum(now, now - 0.5 * slope / scale)
+        amplitudes = np.broadcast_to(self._problem.kinds.amplitudes, best.shape)
+        largest = self._largest(np.where(amplitudes, best, 0.0))
+        none = self._sum(amplitudes.astype(np.float64)) == 0
+        return np.asarray(none | (largest > self._tolerances.seen))
 
     def _sum(self, values: Array) -> Array:
         result: Array = np.bincount(self._blocks, values, self._n_blocks).astype(np.float64)
@@ -292,60 +388,3 @@ def _shorter(falls: Array, rises: Array, gained: Array, shrink: float) -> Array:
     below = rises + falls + 2 * root
     lowest = 1 - (rises + root - middle) / np.where(below > 0, below, 1.0)
     return np.clip(np.where((below > 0) & (falls > 0), lowest, shrink), 0.1, 0.5)
-
-
-Evaluate = Callable[[P | None, Array, int], P]
-OnPass = Callable[[P, float, bool], None]
-OnAccept = Callable[[State[P]], None]
-
-
-def minimise(
-    evaluate: Evaluate[P],
-    start: Array | State[P],
-    problem: Problem,
-    *,
-    tolerances: Tolerances = TOLERANCES,
-    more: Callable[[], bool] | None = None,
-    on_pass: OnPass[P] | None = None,
-    on_accept: OnAccept[P] | None = None,
-) -> Minimum[P]:
-    """Minimise with a function that evaluates points one by one.
-
-    Parameters
-    ----------
-    evaluate : callable
-        Takes the best evaluation (None at first), the parameters, and the order of derivatives;
-        returns an evaluation with gradient and Gauss-Newton Hessian, and for order 2 the observed one.
-    start : array of shape (S,), or `State`
-        Start values, or the state of an earlier minimisation to continue.
-    problem : `Problem`
-    tolerances : `Tolerances`
-    more : callable, optional
-        Whether another evaluation may be made.
-    on_pass : callable, optional
-        Receives every evaluation, its expected distance to the minimum (NaN if it was not accepted), and
-        whether it was accepted.
-    on_accept : callable, optional
-        Receives the state after every accepted point.
-    """
-
-    def report(point: P, *, accepted: bool) -> None:
-        if on_pass is not None:
-            on_pass(point, search.edm if accepted else float("nan"), accepted)
-        if accepted and on_accept is not None:
-            on_accept(search.state)
-
-    if isinstance(start, State):
-        search = TrustRegion(problem, start, tolerances)
-    else:
-        first = evaluate(None, np.clip(start, problem.lower, problem.upper), 1)
-        search = TrustRegion(problem, first, tolerances)
-        report(first, accepted=True)
-    while (proposal := search.propose()) is not None:
-        if more is not None and not more():
-            search.status = Status.MAX_PASSES
-            break
-        trial = evaluate(search.point, *proposal)
-        report(trial, accepted=search.take(trial))
-    assert search.status is not None
-    return Minimum(search.point, search.edm, search.status, search.concerned)

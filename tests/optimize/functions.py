@@ -17,6 +17,7 @@ class Point:
     hessian: np.ndarray
     observed: np.ndarray | None
     stats: np.ndarray | None = None
+    floors: np.ndarray | None = None
 
 
 class Counted:

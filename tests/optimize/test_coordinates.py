@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gmdask.optimize.coordinates import Coordinates, Kinds, Turn
+from gmdask.optimize.minimise import minimise
 from gmdask.optimize.problem import Problem
 from gmdask.optimize.status import Status
-from gmdask.optimize.trust_region import minimise
 from tests.optimize.functions import Counted
 
 INF = np.inf

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize as scipy_minimize
 
 from gmdask.optimize.coordinates import Kinds
+from gmdask.optimize.minimise import minimise
 from gmdask.optimize.problem import Problem
 from gmdask.optimize.status import Status, Tolerances
-from gmdask.optimize.trust_region import TrustRegion, minimise
+from gmdask.optimize.trust_region import TrustRegion
 from tests.optimize.functions import (
     Counted,
     fading,
@@ -258,6 +259,68 @@ def test_poisson_counts_within_limits(seed):
     assert counted.calls <= 25
     at = (found.point.shared <= lower) | (found.point.shared >= upper)
     np.testing.assert_array_equal(found.concerned, at)
+
+
+def test_second_derivatives_are_evaluated_for_the_last_passes_only():
+    """A far start with large residuals: the Gauss-Newton Hessian does until steps are short."""
+    function = separate(
+        *(poisson(np.array([900.0, 90, 9]), np.array([300.0, 20, 5])) for _ in range(4))
+    )
+    found, counted = find(
+        function, np.full(4, 0.05), blocks=np.arange(4),
+        kinds=Kinds(amplitudes=np.ones(4, dtype=bool)),
+    )  # fmt: skip
+    assert found.status is Status.CONVERGED
+    assert found.point.observed is not None
+    assert counted.seconds <= 3 < counted.calls - counted.seconds
+
+
+def test_what_gained_is_kept_of_a_step_that_is_refused():
+    """One block steps to where the function is enormous; the others need no more passes than alone."""
+
+    def wall(x):
+        """A slope down to a wall at -1, next to its minimum."""
+        if x[0] < -1:
+            return 1e6, np.array([-1e6]), np.array([[1e3]]), np.array([[1e3]])
+        d = 1 + x[0]
+        return 2 * (x[0] - 0.1 * np.log(d + 1e-9)), np.array([2 - 0.2 / (d + 1e-9)]), *[
+            np.array([[0.2 / (d + 1e-9) ** 2]])
+        ] * 2  # fmt: skip
+
+    alone, own = find(poisson(np.array([900.0]), [300.0]), [0.05])
+    both, counted = find(
+        separate(wall, poisson(np.array([900.0]), [300.0])), [5.0, 0.05], blocks=np.arange(2)
+    )
+    assert both.status is alone.status is Status.CONVERGED
+    assert both.point.shared[0] == pytest.approx(-0.9, abs=1e-3)
+    np.testing.assert_allclose(both.point.shared[1], 3, rtol=1e-4)
+    _, first = find(wall, [5.0])
+    assert counted.calls <= max(own.calls, first.calls) + 2
+
+
+def test_a_source_that_is_not_seen_keeps_its_place():
+    """Its place follows fluctuations without end; held, its amplitude comes to its minimum."""
+
+    def function(x):
+        amplitude, place = x
+        bump, slope, bend = np.cos(7 * place), -7 * np.sin(7 * place), -49 * np.cos(7 * place)
+        grow = 1.0 + 0.5 * place**2  # more and more of it fits, and never enough
+        stat = amplitude**2 - 0.2 * amplitude * (bump + grow)
+        gradient = np.array(
+            [2 * amplitude - 0.2 * (bump + grow), -0.2 * amplitude * (slope + place)]
+        )
+        cross = -0.2 * (slope + place)
+        observed = np.array([[2.0, cross], [cross, -0.2 * amplitude * (bend + 1)]])
+        return stat, gradient, np.array([[2.0, cross], [cross, 0.5 * cross**2 + 1e-4]]), observed
+
+    found, counted = find(
+        function, [0.1, 0.5], kinds=Kinds(amplitudes=np.array([True, False])),
+        reach=lambda x: np.array([np.inf, 0.05]),
+    )  # fmt: skip
+    assert found.status is Status.STALLED
+    np.testing.assert_array_equal(found.concerned, [False, True])
+    assert abs(found.point.gradient[0]) < 1e-2
+    assert counted.calls <= 15
 
 
 def test_one_search_after_the_other_asks_for_one_evaluation_each():
