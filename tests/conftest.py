@@ -28,10 +28,19 @@ if (
         signal.SIGINT, signal.default_int_handler
     )  # processes of tests are interrupted by it
 
+USERS_OF_SLURM = {"test_batch.py", "test_slurm.py"}
+
 # the same examples each time; others with pytest --hypothesis-profile random
 settings.register_profile("random", derandomize=False)
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Where tests run in several processes: a file stays in one, and so does all that needs the one SLURM."""
+    file = item.path.name
+    group = item.name if file == "test_notebooks.py" else file
+    item.add_marker(pytest.mark.xdist_group("slurm" if file in USERS_OF_SLURM else group))
 
 
 @pytest.fixture(scope="module", autouse=True)
