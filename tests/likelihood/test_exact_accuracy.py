@@ -15,8 +15,10 @@ import pytest
 import xarray as xr
 from scipy.special import erf
 
+import gmdask as gm
 from gmdask.geometry import WcsGrid, rotate, separation
 from gmdask.likelihood.dataset_likelihood import CompiledDataset
+from gmdask.likelihood.exact.radial import RadialGrid
 from gmdask.models import (
     DatasetModels,
     DiskSpatialModel,
@@ -373,3 +375,30 @@ def test_a_large_elongated_disk_needs_little_memory():
     tracemalloc.stop()
     assert found.sum() == pytest.approx(1, abs=2e-5)
     assert peak < 300e6
+
+
+@pytest.mark.parametrize(
+    ("step", "inner", "reach"), [(0.0039, 0, 10.2), (0.01, 0, 1), (0.1, 2, 3), (0.002, 1, 30)]
+)
+def test_knots_end_where_the_table_ends(step, inner, reach):
+    """A fine PSF with a long table: the last knots are neither before its end nor far beyond it."""
+    grid = RadialGrid.reaching(step, inner, reach)
+    assert (np.diff(grid.radii) > 0).all()
+    assert grid.radii[-2] < reach <= grid.radii[-1]
+    assert grid.end < 1.2 * reach
+
+
+def test_a_source_beyond_the_psf_is_not_seen(shared):
+    """Of the Fermi-LAT Crab, whose PSF ends at 9.9 deg: no counts of a point on another side of the sky."""
+    folder = shared / "data" / "fermi_crab"
+    dataset = gm.Datasets.read(folder / "datasets.yaml")[0]
+    models = gm.Models.read(folder / "models_start.yaml")
+    latitude = models["Crab Nebula"].spatial_model.lat_0
+    seen = []
+    for offset in (0.0, 7.0, -60.0):
+        latitude.value += offset
+        dataset.set_models(models)
+        seen.append(float(dataset.npred_signal().sum()))
+    assert seen[0] > 1900
+    assert 1e-3 < seen[1] < 1
+    assert seen[2] == 0

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 DEG = np.pi / 180
 TAIL = 160.0  # number of cells with full resolution before they widen
+WIDEST = 4.0  # largest ratio of the reach to the radius where cells widen; with more, the last cells span the sky
 FADE = 4.0  # number of cells beyond its last node over which a table falls to zero
 
 
@@ -49,7 +50,7 @@ class RadialGrid(NamedTuple):
     @classmethod
     def reaching(cls, step: float, inner: float, reach: float) -> RadialGrid:
         """Return knots up to a radius, with full resolution within an inner radius; all in deg."""
-        scale = float(np.hypot(inner, TAIL * step))
+        scale = max(float(np.hypot(inner, TAIL * step)), reach / WIDEST)
         last = reach / (step * np.sqrt(1 + (reach / scale) ** 2))
         return cls(step, scale, int(np.ceil(last)) + 1)
 
