@@ -304,6 +304,9 @@ def _stage_from(data: Plain, objective: Objective) -> Stage:
     drift, slow, kicks, unseen = (counts.astype(np.intp) for counts in blocks[3:])
     second = None if search["second"] is None else _numbers(search, "second", (n, n))
     rate = float(_numbers(search, "rate", ()))
+    if rate < 0:
+        msg = f"'rate' is {rate}, expected a number from 0"
+        raise ValueError(msg)
     point = _pass_from(search["point"], objective)
     state = State(
         point, scale, radius, length, expected, drift, slow, kicks, held, second, rate, unseen

@@ -293,7 +293,7 @@ def damaged(content):
         for what, other in others.items():
             if path[-1] in ("lowest", "floors", "stat", "done") and what in ("shorter", "negative"):
                 continue  # as good as any
-            if path[-1] == "observed" and what == "nothing":
+            if path[-1] in ("observed", "second") and what == "nothing":
                 continue  # second derivatives need not be there
             yield (*path, what), path, other
         yield (*path, "missing"), path, KeyError
