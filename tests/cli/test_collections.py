@@ -64,4 +64,4 @@ def test_export(store, tmp_path):
     done = run("export", store, "out", cwd=tmp_path)
     assert_told(done, 0, "export: 3 of 3 datasets")
     assert gm.Datasets.read(tmp_path / "out" / "datasets.yaml").names == ["run-0", "run-1", "run-2"]
-    assert_told(run("export", store, "out", cwd=tmp_path), 1, "expected a new folder")
+    assert_told(run("export", store, "out", cwd=tmp_path), 1, "choose a new or empty folder")

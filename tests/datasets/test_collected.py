@@ -50,7 +50,7 @@ def test_choices():
     assert datasets[1:3].names == ["b", "c"]
     assert datasets[np.int64(2)].name == "c"
     assert datasets[[]].names == []
-    with pytest.raises(InputError, match="a mask of 2 for 4 datasets"):
+    with pytest.raises(InputError, match="a mask of length 2 for 4 datasets"):
         datasets[[True, False]]
     with pytest.raises(UnknownNameError, match="no dataset named 'x' among: a, b, c, d"):
         datasets[["a", "x"]]

@@ -154,7 +154,9 @@ def test_refused(datasets, tmp_path):
     sky.counts = counts
     with pytest.raises(InputError, match=r"'all' of Gammapy: counts has HEALPix pixels"):
         gm.from_gammapy(sky)
-    with pytest.raises(InputError, match="is a MapDatasetOnOff, expected one of MapDataset"):
+    with pytest.raises(
+        InputError, match="is a MapDatasetOnOff, expected one of Gammapy's MapDataset"
+    ):
         gm.from_gammapy(MapDatasetOnOff(name="on-off"))
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"contains thesis\.tex; choose a new or empty folder"):

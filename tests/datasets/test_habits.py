@@ -239,7 +239,7 @@ def test_datasets_as_files(datasets, tmp_path, one_worker):
     assert_equal(again[1].cube, datasets[1].open())
     # what is there stays, unless it is to be replaced
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(StoreExistsError, match=r"x\.yaml exists"):
+    with pytest.raises(StoreExistsError, match=r"x\.yaml already exists"):
         datasets[:1].write(made)
     with pytest.raises(StoreExistsError, match=r"run-0\.fits exists"):
         datasets[:1].write(tmp_path / "y.yaml")

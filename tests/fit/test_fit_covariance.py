@@ -10,7 +10,6 @@ import pytest
 import gmdask as gm
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import SecondOrderPass
-from gmdask.fit import fit
 from gmdask.fit.uncertainty import uncertainty
 from gmdask.models.io import read_write
 from gmdask.optimize.problem import Problem
@@ -153,7 +152,7 @@ def test_inverse_of_the_full_analytic_hessian(datasets):
 def test_in_blocks(datasets, tmp_path, monkeypatch, caplog):
     own, many = with_tilts(models(datasets.names)), with_tilts(models(datasets.names))
     expected = gm.Fit(datasets).run(own).covariance
-    monkeypatch.setattr(fit, "DENSE", 5)
+    monkeypatch.setattr("gmdask.fit.uncertainty.DENSE", 5)
     monkeypatch.setattr(read_write, "TABLE_LIMIT", 5)
     found = gm.Fit(datasets).run(many).covariance
     assert expected.blocks is None
@@ -175,7 +174,7 @@ def test_in_blocks(datasets, tmp_path, monkeypatch, caplog):
 
 
 def test_local_parameter_at_a_limit_in_blocks(datasets, monkeypatch):
-    monkeypatch.setattr(fit, "DENSE", 5)
+    monkeypatch.setattr("gmdask.fit.uncertainty.DENSE", 5)
     own = with_tilts(models(datasets.names))
     tilt = own["run-1-bkg"].spectral_model.tilt
     tilt.min, tilt.value = 0.3, 0.4

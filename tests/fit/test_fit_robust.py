@@ -62,7 +62,15 @@ def test_hardly_any_counts(datasets):
     assert np.isfinite(own.parameters.value).all()
     assert np.isfinite(own.parameters.error).all()
     assert result.total_stat == few.stat_sum()
+    # the amplitude is at its minimum, which is not where bins with counts have no prediction
+    best = own["source"].spectral_model.amplitude.value
+    for factor in (0.0, 1e-6, 0.5, 2.0):
+        other = own.copy()
+        amplitude = other["source"].spectral_model.amplitude
+        amplitude.value, amplitude.frozen = factor * best, True
+        assert result.total_stat < gm.Fit(few).run(other).total_stat < result.total_stat + 50
 
+    few.set_models(own)
     own["source"].spectral_model.index.frozen = False  # which so few counts do not fix
     free = gm.Fit(few).run(own)
     assert free.total_stat < result.total_stat
