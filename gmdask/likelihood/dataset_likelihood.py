@@ -355,16 +355,24 @@ class CompiledDataset:
             at[moving] = 1.0
             unit, unit_sum, _ = background.predict(at)
 
+        least: int | None = (
+            None  # bins with counts but no prediction at the start: a step must not add to them
+        )
+
         def likelihood(local: Array) -> tuple[float, Array, Array]:
+            nonlocal least
             at[moving] = local * factors
             if unit is not None:
                 scale = float(at[moving[0]])
                 terms = self._compare(source + scale * unit, source_sum + scale * unit_sum)
                 slope = times(unit, terms.first) + terms.first_sum * unit_sum
-                return terms.stat, np.array([slope]), gram(unit[None], terms.second)
-            counts, total, _ = background.predict(at)
-            terms = self._compare(source + counts, source_sum + total)
-            return terms.stat, *background.derivatives(at, moving, terms)
+                slopes = np.array([slope]), gram(unit[None], terms.second)
+            else:
+                counts, total, _ = background.predict(at)
+                terms = self._compare(source + counts, source_sum + total)
+                slopes = background.derivatives(at, moving, terms)
+            least = terms.n_floor if least is None else least
+            return (terms.stat if terms.n_floor <= least else np.inf), *slopes
 
         def function(local: Array) -> tuple[float, Array, Array]:
             stat, gradient, hessian = likelihood(local)

@@ -96,7 +96,7 @@ class Tolerances:
     drift: float = 0.1
     drifts: int = 3
     patience: int = 6
-    seen: float = 2.0
+    seen: float = 1.0
     unseen: int = 5
     pieces: int = 3
     contraction: float = 0.7

@@ -257,7 +257,9 @@ class TrustRegion(Generic[P]):
         if last := promised < self._tolerances.edm:
             slack = self._tolerances.rounding * (1 + abs(self.point.stat))
         gained = self.point.stat - trial.stat
-        accepted = bool(gained > 0 or (last and gained >= -slack))
+        accepted = bool(gained > 0 or (last and gained >= -slack)) and not _more_floors(
+            self.point, trial
+        )
         if accepted and not last and gained < self._tolerances.least * promised:
             # beyond the minimum, and hardly lower: a shorter step is lower
             accepted = float(times(trial.gradient, trial.shared - self.point.shared)) < 0
@@ -323,7 +325,9 @@ class TrustRegion(Generic[P]):
         if before is None or floors is None or not (floors > before).any():
             return np.zeros(self._n_blocks, dtype=bool)
         fell = (
-            self._problem.kinds.amplitudes & (trial.shared < 0) & (trial.shared < self._base.shared)
+            self._problem.kinds.amplitudes
+            & (trial.shared <= 0)
+            & (trial.shared < self._base.shared)
         )
         return np.asarray(self._sum(np.asarray(fell, dtype=np.float64)) > 0)
 
@@ -379,6 +383,15 @@ class TrustRegion(Generic[P]):
         result = np.zeros(self._n_blocks)
         np.maximum.at(result, self._blocks, values)
         return result
+
+
+def _more_floors(point: Point, trial: Point) -> bool:
+    """Whether a trial point leaves more bins with counts without a prediction.
+
+    But for its floor the statistic would be infinite there, and with the floor it is flat: a search would end.
+    """
+    before, after = point.floors, trial.floors
+    return before is not None and after is not None and int(after.sum()) > int(before.sum())
 
 
 def _shorter(falls: Array, rises: Array, gained: Array, shrink: float) -> Array:
