@@ -243,7 +243,7 @@ INSTEAD: dict[str, dict[str, str]] = {
             }
         ),
     },
-    "Profiling": _each(
+    "Fit": _each(
         {
             "confidence_opts covariance_opts optimize_opts": ("use the arguments of Fit"),
             "store_trace": "use events='events.jsonl' of Fit",
