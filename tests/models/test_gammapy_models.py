@@ -215,7 +215,7 @@ def test_what_cannot_be_converted_says_so() -> None:
     nearest = theirs.TemplateSpatialModel(_sky_map(), interp_kwargs={"method": "nearest"})
     with pytest.raises(ModelError, match="a: interp_kwargs has method='nearest'"):
         gm.from_gammapy(theirs.SkyModel(theirs.PowerLawSpectralModel(), nearest, name="a"))
-    with pytest.raises(InputError, match="expected one of Gammapy.s MapDataset"):
+    with pytest.raises(InputError, match="expected one of Gammapy's MapDataset"):
         gm.from_gammapy(3)
 
     class Mine(theirs.SpectralModel):
