@@ -241,7 +241,7 @@ def test_datasets_as_files(datasets, tmp_path, one_worker):
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(StoreExistsError, match=r"x\.yaml already exists"):
         datasets[:1].write(made)
-    with pytest.raises(StoreExistsError, match=r"run-0\.fits exists"):
+    with pytest.raises(StoreExistsError, match=r"run-0\.fits already exists"):
         datasets[:1].write(tmp_path / "y.yaml")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     datasets[:1].write(made, overwrite=True)
