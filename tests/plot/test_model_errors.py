@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import gammapy.modeling.models as theirs
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy import units as u
@@ -25,6 +26,14 @@ pytestmark = pytest.mark.gammapy_response
 mpl.use("agg")
 
 EAST = 0.03  # deg, standard deviation
+
+
+@pytest.fixture(autouse=True)
+def _no_current_figure() -> Iterator[None]:
+    """Gammapy draws on the current axes of pyplot, which may be those of another test."""
+    plt.close("all")
+    yield
+    plt.close("all")
 
 
 @pytest.fixture
@@ -146,7 +155,6 @@ def test_a_phasogram_is_gammapys(axes: Any, normalize: bool) -> None:
         warnings.simplefilter("ignore")
         ax = gm.to_gammapy(model).plot_phasogram(n_points=37)
     expected = ax.lines[0].get_data()
-    sys.modules["matplotlib.pyplot"].close("all")
     assert_allclose(x, expected[0], rtol=1e-9)
     assert_allclose(y, expected[1], rtol=1e-9)
     assert axes.lines[0].get_color() == "k"
@@ -192,7 +200,6 @@ def test_residuals_by_energy_are_gammapys(
         warnings.simplefilter("ignore")
         mine = other.plot_residuals_spectral(method=method, region=region)
     found, expected = (bars_of(ax) for ax in (axes, mine))
-    sys.modules["matplotlib.pyplot"].close("all")
     for ours, gammapys in zip(found, expected, strict=True):
         assert_allclose(ours, gammapys, rtol=2e-5, atol=1e-6 * np.nanmax(np.abs(gammapys)))
     assert axes.containers[0].lines[0].get_color() == "k"
