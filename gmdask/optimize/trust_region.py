@@ -13,14 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.optimize.model import Model
-from gmdask.optimize.problem import (
-    P,
-    Pieces,
-    Point,
-    Problem,
-    Proposal,
-    State,
-)
+from gmdask.optimize.problem import P, Pieces, Point, Problem, Proposal, State
 from gmdask.optimize.status import Status, Tolerances
 from gmdask.sums import times
 
@@ -257,9 +250,8 @@ class TrustRegion(Generic[P]):
         if last := promised < self._tolerances.edm:
             slack = self._tolerances.rounding * (1 + abs(self.point.stat))
         gained = self.point.stat - trial.stat
-        accepted = bool(gained > 0 or (last and gained >= -slack)) and not _more_floors(
-            self.point, trial
-        )
+        accepted = bool(gained > 0 or (last and gained >= -slack))
+        accepted = accepted and not _more_floors(self.point, trial)
         if accepted and not last and gained < self._tolerances.least * promised:
             # beyond the minimum, and hardly lower: a shorter step is lower
             accepted = float(times(trial.gradient, trial.shared - self.point.shared)) < 0
