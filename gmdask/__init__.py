@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         from_gammapy,
         import_datasets,
         simulate,
+        simulate_event_lists,
         to_gammapy,
     )
     from gmdask.estimators import (
@@ -88,6 +89,7 @@ _HOMES = {
     "import_datasets": "datasets",
     "show_versions": "versions",
     "simulate": "datasets",
+    "simulate_event_lists": "datasets",
     "to_gammapy": "datasets",
 }
 
@@ -138,6 +140,7 @@ __all__ = [
     "import_datasets",
     "show_versions",
     "simulate",
+    "simulate_event_lists",
     "to_gammapy",
 ]
 

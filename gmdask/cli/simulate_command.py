@@ -30,11 +30,16 @@ GB = 1e9
     is_flag=True,
     help="Draw photons one by one, with continuous energies and directions, and bin them into counts.",
 )
+@click.option(
+    "--dl3",
+    is_flag=True,
+    help="Write event lists with their responses (GADF DL3) into a folder STORE, for `gmdask reduce` and Gammapy.",
+)
 @click.option("--dry-run", is_flag=True, help="Estimate size and time, and write nothing.")
 @response_option
 @cluster_options
 def simulate(
-    config: str, store: str, events: bool, dry_run: bool, response: str | None, cluster: str,
+    config: str, store: str, events: bool, dl3: bool, dry_run: bool, response: str | None, cluster: str,
     workers: int | None, memory_limit: str | None,
 ) -> None:  # fmt: skip
     """Simulate the survey of a CONFIG (YAML) into a STORE.
@@ -43,12 +48,18 @@ def simulate(
     angles and the background; its format is data_schemas/1.0/simulation.json. All random numbers
     depend on its seed alone. The true models, with the background of every dataset, are written to
     <STORE stem>-truth.yaml beside the STORE. Run the command again after an interruption: finished
-    blocks are kept.
+    blocks are kept. With --dl3, events are written instead of binned datasets.
     """
     check_cluster(cluster, workers, memory_limit)
     if events and response is not None:
         msg = "--events and --response exclude each other"
         raise click.UsageError(msg)
+    if dl3 and (dry_run or response is not None):
+        msg = "--dl3 excludes --dry-run and --response"
+        raise click.UsageError(msg)
+    if dl3:
+        _write_event_lists(config, store, cluster, workers, memory_limit)
+        return
     from gmdask.datasets import simulate as run
     from gmdask.datasets.simulation.survey_file import read_survey
     from gmdask.datasets.simulation.survey_simulation import truth_path
@@ -68,6 +79,21 @@ def simulate(
     counts = sum(row.counts or 0.0 for row in made.rows)
     echo(f"{made.url}: {counted(len(made.rows), 'dataset')}, {counts:.0f} counts")
     echo(f"true models: {truth_path(made.url)}")
+
+
+def _write_event_lists(
+    config: str, folder: str, cluster: str, workers: int | None, memory_limit: str | None
+) -> None:
+    from gmdask.datasets import simulate_event_lists
+    from gmdask.datasets.simulation.survey_simulation import truth_path
+
+    progress = Progress()
+    with connected(cluster, workers, memory_limit) as client:
+        made = simulate_event_lists(config, folder, client, on_event=progress)
+    progress.close()
+    n = len(list((made / "data").glob("*.fits")))
+    echo(f"{made}: {counted(n, 'observation')} (event lists and responses)")
+    echo(f"true models: {truth_path(made)}")
 
 
 def _told(survey: Survey, store: str, events: bool, workers: int) -> str:

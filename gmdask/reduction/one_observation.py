@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -110,7 +111,11 @@ def reduce_observation(
 def _cubes(
     observation: ObservationFiles, config: ReductionConfig, recipe: Recipe, inputs: Inputs
 ) -> Iterator[xr.Dataset]:
-    name = config.datasets.get("name", "obs-{obs_id}").replace("{obs_id}", str(observation.obs_id))
+    name = re.sub(
+        r"\{obs_id(?::0([1-9])d)?\}",
+        lambda found: f"{observation.obs_id:0{found[1] or 1}d}",
+        config.datasets.get("name", "obs-{obs_id}"),
+    )
     whole = _opened(observation, config, recipe)
     if not len(whole.events.table):
         msg = "there are no events"

@@ -1,4 +1,4 @@
-"""Photons of the sources of a simulated observation, drawn one by one and then binned.
+"""Photons of the sources of a simulated observation, drawn one by one.
 
 Energies and directions are continuous, and so are PSF, energy dispersion and effective area: the
 drawn photons do not depend on the pixels and bins of the counts, nor on the maps of the
@@ -30,7 +30,7 @@ from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.source import shape_of
 from gmdask.models import SkyModel
 
-__all__ = ["photon_counts"]
+__all__ = ["Photons", "detected_photons", "photon_counts"]
 
 Array = NDArray[np.float64]
 
@@ -40,16 +40,17 @@ MAX_PHOTONS = 1e9  # largest number of photons of a source in an observation
 CM2 = 1e4  # cm2 per m2
 
 
-class _Photons(NamedTuple):
-    """Positions in deg in the frame of the dataset, offsets of the true positions, energies in TeV."""
+class Photons(NamedTuple):
+    """Photons: positions in deg in the frame of the dataset, offsets of the true positions, energies in TeV."""
 
     lon: Array
     lat: Array
     offset: Array
     energy: Array
 
-    def only(self, kept: NDArray[np.bool_]) -> _Photons:
-        return _Photons(*(values[kept] for values in self))
+    def only(self, kept: NDArray[np.bool_]) -> Photons:
+        """Return a selection."""
+        return Photons(*(values[kept] for values in self))
 
 
 def photon_counts(
@@ -80,9 +81,31 @@ def photon_counts(
         If photons cannot be drawn from its spatial model.
     """
     grid = survey.pixels.cutout(observed.lon, observed.lat, survey.npix)
+    counts = np.zeros((len(survey.energy) - 1, *grid.shape))
+    for photons in detected_photons(survey, observed, model, cube, random):
+        counts += _counted(grid, survey.energy, photons)
+    return counts
+
+
+def detected_photons(
+    survey: Survey, observed: Observed, model: SkyModel, cube: xr.Dataset, random: np.random.Generator
+) -> Iterator[Photons]:  # fmt: skip
+    """Draw the photons of a source that are detected, at their reconstructed positions and energies.
+
+    Parameters
+    ----------
+    survey, observed, model, cube, random
+        See `photon_counts`.
+
+    Yields
+    ------
+    photons : `Photons`
+        At most a million at a time. They are complete within the pixels of the dataset, and further out
+        as far as the pixel that is farthest from the pointing.
+    """
+    grid = survey.pixels.cutout(observed.lon, observed.lat, survey.npix)
     scattered = float(RAD[-1]) if _has_psf(model) else 0.0
     field = Field(grid, observed.lon, observed.lat, scattered)
-    counts = np.zeros((len(survey.energy) - 1, *grid.shape))
     try:
         for spectrum, directions in _parts(survey, observed, model, cube, field):
             left = _number(spectrum.total * directions.total, random)
@@ -90,12 +113,10 @@ def photon_counts(
                 n = min(left, CHUNK)
                 left -= n
                 photons = _arriving(field, directions, spectrum, n, random)
-                events = _detected(survey, observed, model, photons, random)
-                counts += _counted(grid, survey.energy, events)
+                yield _detected(survey, observed, model, photons, random)
     except InputError as error:
         msg = f"dataset {observed.name!r}: model {model.name!r}: {error}"
         raise type(error)(msg) from error
-    return counts
 
 
 def _has_psf(model: SkyModel) -> bool:
@@ -143,18 +164,18 @@ def _number(expected: float, random: np.random.Generator) -> int:
 
 def _arriving(
     field: Field, directions: Directions, spectrum: Tabulated, n: int, random: np.random.Generator
-) -> _Photons:
+) -> Photons:
     """Photons that may be detected."""
     lon, lat = rotate(*directions.draw(n, random), directions.frame, field.grid.frame)
     offset = separation(lon, lat, field.lon, field.lat)
     near = offset <= field.reach
     energy = np.exp(spectrum.draw(int(near.sum()), random))
-    return _Photons(lon[near], lat[near], offset[near], energy)
+    return Photons(lon[near], lat[near], offset[near], energy)
 
 
 def _detected(
-    survey: Survey, observed: Observed, model: SkyModel, photons: _Photons, random: np.random.Generator
-) -> _Photons:  # fmt: skip
+    survey: Survey, observed: Observed, model: SkyModel, photons: Photons, random: np.random.Generator
+) -> Photons:  # fmt: skip
     """Photons at their reconstructed positions and energies; others are lost."""
     response, zenith = survey.response, observed.zenith
     if model.apply_irf["exposure"]:  # their number is that on axis, where the area is largest
@@ -168,14 +189,14 @@ def _detected(
         r = np.radians(response.draw_distances(energy, offset, zenith, random))
         lon, lat = around(lon, lat, r, 2 * np.pi * random.random(len(r)))
     if not model.apply_irf["edisp"]:
-        return _Photons(lon, lat, offset, energy)
+        return Photons(lon, lat, offset, energy)
     width = response.migration_width(energy, offset, zenith)
     migra = 1 + width * random.normal(size=len(width))
-    moved = _Photons(lon, lat, offset, energy * migra)
+    moved = Photons(lon, lat, offset, energy * migra)
     return moved.only((migra >= MIGRA[0]) & (migra < MIGRA[-1]))
 
 
-def _counted(grid: WcsGrid, edges: Array, events: _Photons) -> Array:
+def _counted(grid: WcsGrid, edges: Array, events: Photons) -> Array:
     """Bin events into counts (energy, lat, lon); those outside are lost."""
     shape = (len(edges) - 1, *grid.shape)
     x, y = grid.to_pixel(events.lon, events.lat)

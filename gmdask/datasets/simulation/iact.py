@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-__all__ = ["MIGRA", "RAD", "IactResponse"]
+__all__ = ["MIGRA", "RAD", "IactResponse", "background_shape"]
 
 Array = NDArray[np.float64]
 
@@ -169,9 +169,22 @@ class IactResponse:
         slope = 1 - BACKGROUND_INDEX
         per_bin = self.background * np.diff(energy**slope) / slope
         center = np.sqrt(energy[1:] * energy[:-1])
-        turn_on = 1 / (1 + (0.7 * self.threshold_at(zenith) / center) ** 3)
-        shape = np.exp(-0.5 * (offset / 1.5) ** 2)
-        return np.asarray((per_bin * turn_on)[:, None, None] * shape)
+        share = self._background_share(center, zenith)
+        return np.asarray((per_bin * share)[:, None, None] * background_shape(offset))
+
+    def background_spectrum(self, energy: Array, zenith: float) -> Array:
+        """Background rate on axis in s-1 sr-1 TeV-1 at reconstructed energies in TeV."""
+        share = self._background_share(energy, zenith)
+        return np.asarray(self.background * energy**-BACKGROUND_INDEX * share)
+
+    def _background_share(self, energy: Array, zenith: float) -> Array:
+        """Return the fraction of background events that are detected."""
+        return np.asarray(1 / (1 + (0.7 * self.threshold_at(zenith) / energy) ** 3))
+
+
+def background_shape(offset: Array) -> Array:
+    """Background rate relative to that on axis, at offsets in deg."""
+    return np.asarray(np.exp(-0.5 * (offset / 1.5) ** 2))
 
 
 def _air(zenith: float) -> float:

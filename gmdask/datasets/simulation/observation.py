@@ -18,12 +18,12 @@ from gmdask.likelihood.npred import npred_images
 from gmdask.likelihood.responses import EXACT
 from gmdask.models import BackgroundIRFModel, DatasetModels, PowerLawNormSpectralModel, SkyModel
 
-__all__ = ["background_model", "simulate_observation"]
+__all__ = ["REFERENCE", "background_model", "good_times", "simulate_observation"]
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-REFERENCE = {"mjdrefi": 60000, "mjdreff": 0.0, "timesys": "tt"}
+REFERENCE: dict[str, Any] = {"mjdrefi": 60000, "mjdreff": 0.0, "timesys": "tt"}
 
 
 def background_model(observed: Observed) -> BackgroundIRFModel:
@@ -109,8 +109,7 @@ def _empty_cube(survey: Survey, observed: Observed) -> xr.Dataset:
             "mask_safe": (("energy", "lat", "lon"), safe, {"unit": ""}),
             "exposure": (("energy_true", "lat", "lon"), exposure.astype(np.float32), {"unit": "m2 s", **meta}),
             **irfs,
-            "gti_start": (("gti",), np.array([observed.start]), {"unit": "s"}),
-            "gti_stop": (("gti",), np.array([observed.start + observed.livetime]), {"unit": "s"}),
+            **good_times(observed).variables,
         },
         coords={
             **_coords(energy, "energy"), **_coords(true, "energy_true"), **_coords(true, "psf_energy_true"),
@@ -121,6 +120,18 @@ def _empty_cube(survey: Survey, observed: Observed) -> xr.Dataset:
             "wcs": grid.header, "psf_wcs": irf_grid.header, "edisp_wcs": irf_grid.header,
         },
     )  # fmt: skip
+
+
+def good_times(observed: Observed) -> xr.Dataset:
+    """Return the good time interval of an observation, in the form of stored datasets."""
+    start, stop = observed.start, observed.start + observed.livetime
+    return xr.Dataset(
+        {
+            "gti_start": (("gti",), np.array([start]), {"unit": "s"}),
+            "gti_stop": (("gti",), np.array([stop]), {"unit": "s"}),
+        },
+        attrs={"name": observed.name, "gti": REFERENCE},
+    )
 
 
 def _irf_maps(
