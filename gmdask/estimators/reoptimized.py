@@ -118,7 +118,7 @@ def _estimate(
     index = models.parameters.index(norm)
     objective = Objective(datasets, models, client, shared=[index])
     try:
-        held = np.searchsorted(objective.shared, [index])
+        held = np.searchsorted(objective.parameters.shared, [index])
         best = minimum_of(objective)
         point = objective(best.values, order=2)
         variance = uncertainty(objective, point).matrix.diagonal()[index]

@@ -293,7 +293,7 @@ def stage_from(data: Plain, objective: Objective, path: str | Path) -> Stage:
 
 
 def _stage_from(data: Plain, objective: Objective) -> Stage:
-    search, n = data["search"], len(objective.shared)
+    search, n = data["search"], len(objective.parameters.shared)
     n_blocks = len(np.unique(objective.problem().blocks))
     held: NDArray[np.bool_] = np.zeros(n, dtype=bool)
     held[_indices(search, "held", n)] = True
@@ -358,12 +358,12 @@ def _plain_pass(point: Pass) -> Plain:
 
 
 def _pass_from(data: Plain, objective: Objective) -> Pass:
-    n, n_datasets = len(objective.shared), objective.n_datasets
-    values = _numbers(data, "values", objective.start.shape)
-    objective.check_values(values)
+    n, n_datasets = len(objective.parameters.shared), objective.n_datasets
+    values = _numbers(data, "values", objective.parameters.start.shape)
+    objective.parameters.check_values(values)
     floors = _numbers(data, "floors", (n_datasets,)).astype(np.intp)
     first = Pass(
-        values, values[objective.shared], float(_numbers(data, "stat", ())),
+        values, values[objective.parameters.shared], float(_numbers(data, "stat", ())),
         _numbers(data, "stats", (n_datasets,)), floors, _numbers(data, "gradient", (n,)),
         _numbers(data, "hessian", (n, n)),
     )  # fmt: skip

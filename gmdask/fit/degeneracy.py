@@ -44,7 +44,7 @@ def degeneracies(
     value with all else fixed: a parameter that local ones can compensate is degenerate by itself. If there
     are several directions, they are combined such that each has a parameter of its own.
     """
-    lower, upper = objective.limits()
+    lower, upper = objective.parameters.limits()
     diagonal = np.diag(point.hessian)
     alone = diagonal + _given_to_local(point.local, len(diagonal))
     usable = (point.shared > lower) & (point.shared < upper) & (alone > 0)
@@ -56,7 +56,7 @@ def degeneracies(
     if not len(flat):
         return []
     own = qr(flat, mode="r", pivoting=True)[1][: len(flat)]
-    shared = objective.shared[usable]
+    shared = objective.parameters.shared[usable]
     found = []
     for weights in np.linalg.solve(flat[:, own], flat):
         moved = np.zeros(len(diagonal))

@@ -108,23 +108,27 @@ def _status(
 ) -> tuple[Status, list[str]]:
     if minimum.status.cut_short:
         return minimum.status, []
-    inside = objective.free & ~objective.at_limits(minimum.point.values)
+    inside = objective.parameters.free & ~objective.parameters.at_limits(minimum.point.values)
     if inside.any() and _constrains_nothing(minimum.point, objective, found):
         return Status.UNCONSTRAINED, [names[int(i)] for i in np.flatnonzero(inside)]
-    unfelt = objective.unfelt(minimum.point) & inside[objective.shared]
+    unfelt = objective.parameters.unfelt(minimum.point) & inside[objective.parameters.shared]
     if unfelt.any():
-        return Status.UNCONSTRAINED, [names[int(i)] for i in objective.shared[unfelt]]
+        return Status.UNCONSTRAINED, [names[int(i)] for i in objective.parameters.shared[unfelt]]
     if minimum.status is Status.STALLED:
-        return Status.STALLED, [names[int(i)] for i in objective.shared[minimum.concerned]]
-    linear = _linear(objective, minimum.point) & inside[objective.shared]
+        return Status.STALLED, [
+            names[int(i)] for i in objective.parameters.shared[minimum.concerned]
+        ]
+    linear = _linear(objective, minimum.point) & inside[objective.parameters.shared]
     if linear.any():
-        return Status.STALLED, [names[int(i)] for i in objective.shared[linear]]
+        return Status.STALLED, [names[int(i)] for i in objective.parameters.shared[linear]]
     unresolved = [] if found is None else [names[i] for i in found.upper_limits]
     if any(not {*way} & {*unresolved} for way in flat):
         return Status.DEGENERATE, list(dict.fromkeys(name for way in flat for name in way))
     if unresolved:
         return Status.UNRESOLVED, unresolved
-    at = np.flatnonzero(objective.free & objective.at_limits(minimum.point.values))
+    at = np.flatnonzero(
+        objective.parameters.free & objective.parameters.at_limits(minimum.point.values)
+    )
     if len(at):
         return Status.AT_LIMITS, [names[int(i)] for i in at]
     return Status.CONVERGED, []
@@ -133,7 +137,7 @@ def _status(
 def _linear(objective: Objective, point: Pass) -> NDArray[np.bool_]:
     """Shared parameters (S,) along which the statistic keeps falling, without any curvature."""
     diagonals = [np.diag(h) for h in (point.hessian, point.observed) if h is not None]
-    around = objective.flat_angles(point)
+    around = objective.parameters.flat_angles(point)
     return np.asarray((point.gradient != 0) & ~np.any(diagonals, axis=0) & ~around)
 
 
@@ -141,7 +145,7 @@ def _constrains_nothing(point: Pass, objective: Objective, found: Uncertainty | 
     """Whether no free parameter has an error; before errors are computed, whether no bin is used."""
     if found is None:
         return not point.stats.any()
-    return not (found.matrix.diagonal()[objective.free] > 0).any()
+    return not (found.matrix.diagonal()[objective.parameters.free] > 0).any()
 
 
 def _on_errors(objective: Objective, names: Sequence[str], found: Uncertainty | None) -> list[str]:
@@ -155,7 +159,10 @@ def _on_errors(objective: Objective, names: Sequence[str], found: Uncertainty | 
     if found.stand_in.any():
         where, whose = ", as where parameters are degenerate", "errors"
         if not found.stand_in.all():
-            rough = {names[int(i)].split(".")[0]: None for i in objective.shared[found.stand_in]}
+            rough = {
+                names[int(i)].split(".")[0]: None
+                for i in objective.parameters.shared[found.stand_in]
+            }
             where, whose = f" along the parameters of {', '.join(rough)}", "their errors"
         notes.append(
             f"the observed Hessian is not positive definite{where}: {whose} from the Gauss-Newton one"

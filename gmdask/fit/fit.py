@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from astropy import units as u
 from distributed import Client
-from numpy.typing import NDArray
 
 from gmdask.attributes import KnownAttributes
 from gmdask.cluster import check_client
@@ -21,41 +18,27 @@ from gmdask.datasets import Dataset, Datasets, as_datasets
 from gmdask.drawing import from_above
 from gmdask.errors import FitInterrupted, InputError, check_kind
 from gmdask.evaluation.joint_likelihood import Objective
-from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.events import (
     Bus,
-    CheckpointFailed,
-    CheckpointWritten,
     EventFile,
-    FitEnd,
     FitFailed,
     Listener,
     counted,
 )
-from gmdask.fit.checkpoint import Checkpoint, Stage, identity, stage_from
+from gmdask.fit.checkpoint import Checkpoint, identity
 from gmdask.fit.clock import Clock, seconds_of
-from gmdask.fit.degeneracy import degeneracies
-from gmdask.fit.diagnostics import ending_of
-from gmdask.fit.minimisation import Minimisation
-from gmdask.fit.reporting import FitReporter
 from gmdask.fit.result import FitResult
 from gmdask.fit.scans import confidence, stat_contour, stat_profile, stat_surface
+from gmdask.fit.session import FitSession
 from gmdask.fit.start import check_start
-from gmdask.fit.uncertainty import Uncertainty, set_covariance, uncertainty
 from gmdask.models import Models
-from gmdask.optimize.problem import Minimum, edm
-from gmdask.optimize.status import Status
-from gmdask.store.formats.validity import sums_in_words
 
 if TYPE_CHECKING:
     from gmdask.dashboard import Dashboard
 
 __all__ = ["Fit"]
 
-Array = NDArray[np.float64]
-
 BACKENDS = ("newton", "minuit")
-CUT_SHORT = (Status.TIME_LIMIT, Status.INTERRUPTED)  # without another evaluation
 
 
 class Fit(KnownAttributes):
@@ -80,7 +63,6 @@ class Fit(KnownAttributes):
     resume : bool
         Whether to resume from that file, with the same datasets, models and backend; the result is the same, to
         the last bit, as without the interruption.
-        if the fit had never stopped.
     on_event : callable, optional
         Receives the events of the fit; see `gmdask.events`.
     events : str or path, optional
@@ -130,7 +112,6 @@ class Fit(KnownAttributes):
         if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
             checkpoint = Checkpoint(checkpoint)
         self._checkpoint, self._resume = checkpoint, resume
-        self._without_checkpoint = False
         check_client(client)
         if on_event is not None:
             check_kind(on_event, Callable, "a function that takes an event")
@@ -211,23 +192,25 @@ class Fit(KnownAttributes):
         """
         return self._fit(models, minimise=False, errors=True)
 
-    # --- steps -------------------------------------------------------------------------
-
     def _fit(self, models: Models, *, minimise: bool, errors: bool) -> FitResult:
         check_start(self.datasets, models)
         clock = Clock(self.client)
         self.datasets.follow(models)
-        with self._failure_told():
+        checkpoint = self._checkpoint if minimise else None
+        with (
+            self._failure_reported(),
+            self._checkpointed(checkpoint, models) as kept,
+            closing(Objective(self.datasets, models, self.client, self.bus)) as objective,
+        ):
+            session = FitSession(
+                self.datasets, models, objective, self.bus, clock, self.backend, checkpoint
+            )
             if not minimise:
-                with self._objective(models) as objective:
-                    self._teller(models, objective).begun(0)
-                    return self._errors_there(models, objective, clock)
-            with self._checkpointed(models) as kept, self._objective(models) as objective:
-                stage = self._stage(kept, objective)
-                return self._minimise(models, objective, stage, clock, errors=errors)
+                return session.covariance()
+            return session.minimise(kept, self.max_passes, self._seconds, errors=errors)
 
     @contextmanager
-    def _failure_told(self) -> Iterator[None]:
+    def _failure_reported(self) -> Iterator[None]:
         try:
             yield
         except FitInterrupted:  # its end was reported, with its result
@@ -237,165 +220,20 @@ class Fit(KnownAttributes):
             raise
 
     @contextmanager
-    def _objective(self, models: Models) -> Iterator[Objective]:
-        objective = Objective(self.datasets, models, self.client, self.bus)
-        try:
-            yield objective
-        finally:
-            objective.close()
-
-    def _teller(self, models: Models, objective: Objective) -> FitReporter:
-        return FitReporter(self.bus, self.datasets, models, objective)
-
-    @contextmanager
-    def _checkpointed(self, models: Models) -> Iterator[dict[str, Any] | None]:
+    def _checkpointed(
+        self, checkpoint: Checkpoint | None, models: Models
+    ) -> Iterator[dict[str, Any] | None]:
         """Start or resume the checkpoint; yields its state, None for a new fit."""
-        if self._checkpoint is None:
+        if checkpoint is None:
             yield None
             return
         ours = identity(self.datasets, models, self.backend)
-        with self._checkpoint.lock:
+        with checkpoint.lock:
             if self._resume:
-                yield self._checkpoint.resume(ours)
+                yield checkpoint.resume(ours)
                 return
-            self._checkpoint.begin(ours)
+            checkpoint.begin(ours)
             try:
                 yield None
             finally:
-                self._checkpoint.discard_empty()
-
-    def _stage(self, kept: dict[str, Any] | None, objective: Objective) -> Stage | None:
-        if kept is None or self._checkpoint is None:
-            return None
-        return stage_from(kept, objective, self._checkpoint.path)
-
-    def _errors_there(self, models: Models, objective: Objective, clock: Clock) -> FitResult:
-        point = objective(objective.start, order=2, profile=False)
-        nothing = np.zeros(len(point.shared), dtype=bool)
-        there = Minimum(point, edm(point, *objective.limits()), Status.CONVERGED, nothing)
-        found = uncertainty(objective, point)
-        return self._result(models, objective, there, found, 0, clock)
-
-    def _minimise(
-        self,
-        models: Models,
-        objective: Objective,
-        stage: Stage | None,
-        clock: Clock,
-        *,
-        errors: bool,
-    ) -> FitResult:
-        teller = self._teller(models, objective)
-        teller.begun(0 if stage is None else stage.passes)
-
-        def keep(accepted: Stage) -> None:
-            self._keep(accepted)
-            teller.accepted(accepted)
-
-        work = Minimisation(
-            objective,
-            self.backend,
-            max_passes=self.max_passes,
-            seconds=self._seconds,
-            on_pass=self.bus,
-            on_accept=keep,
-            stage=stage,
-        )  # fmt: skip
-        try:
-            minimum = work.run()
-            result = self._conclude(models, objective, minimum, clock, errors=errors)
-        except KeyboardInterrupt:
-            if work.stage is None:
-                raise
-            self._keep(work.stage)  # the interruption may have come before it was written
-            best = work.best(Status.INTERRUPTED)
-            raise FitInterrupted(
-                self._conclude(models, objective, best, clock, errors=False)
-            ) from None
-        if self._checkpoint is not None and work.stage is not None and not minimum.status.cut_short:
-            self._keep(work.stage, done=True)
-        return result
-
-    def _conclude(
-        self,
-        models: Models,
-        objective: Objective,
-        minimum: Minimum[Pass],
-        clock: Clock,
-        *,
-        errors: bool,
-    ) -> FitResult:
-        """Compute errors, unless the fit was cut short, and return the result."""
-        passes = objective.passes
-        found = None
-        if errors and minimum.status not in CUT_SHORT:
-            point = minimum.point
-            if not isinstance(point, SecondOrderPass) or (
-                objective.local.any() and not point.local
-            ):
-                point = objective(point.values, order=2, profile=False)
-                minimum = replace(minimum, point=point)
-            given_up = minimum.status is Status.STALLED
-            found = uncertainty(objective, point, minimum.concerned if given_up else False)
-        return self._result(models, objective, minimum, found, passes, clock)
-
-    def _keep(self, stage: Stage, *, done: bool = False) -> None:
-        """Write the checkpoint; if that fails, report it once and continue without."""
-        if self._checkpoint is None:
-            return
-        try:
-            self._checkpoint.write(stage, done=done)
-        except InputError as error:
-            if not self._without_checkpoint:
-                self.bus(CheckpointFailed(str(error)))
-            self._without_checkpoint = True
-        else:
-            if not done:
-                self.bus(CheckpointWritten(str(self._checkpoint.path), stage.passes))
-
-    def _result(
-        self,
-        models: Models,
-        objective: Objective,
-        minimum: Minimum[Pass],
-        found: Uncertainty | None,
-        passes: int,
-        clock: Clock,
-    ) -> FitResult:
-        parameters, point = models.parameters, minimum.point
-        parameters.value = point.values
-        flat = [] if found is None else degeneracies(objective, found.point, parameters.names)
-        kernels = sums_in_words({dataset.name: dataset.kernel_sums for dataset in self.datasets})
-        ending = ending_of(objective, minimum, parameters.names, found, flat, kernels)
-        message = ending.message
-        if self._checkpoint is not None and self._checkpoint.changed:
-            message += f"; resumed with other versions: {', '.join(self._checkpoint.changed)}"
-        limits = {} if found is None else {
-            parameters.names[at]: limit for at, limit in found.upper_limits.items()
-        }  # fmt: skip
-        covariance = None if found is None else set_covariance(models, found.matrix)
-        wall_s, cpu_s = clock.read()
-        result = FitResult(
-            status=ending.status,
-            concerned=ending.concerned,
-            message=message,
-            total_stat=point.stat,
-            stat=dict(zip(self.datasets.names, point.stats.tolist(), strict=True)),
-            parameters=models.copy().parameters,
-            passes=passes,
-            passes_errors=objective.passes - passes,
-            edm=minimum.edm,
-            covariance=covariance,
-            degeneracies=flat,
-            upper_limits=limits,
-            n_unreached=int(point.floors.sum()),
-            wall_s=wall_s,
-            cpu_s=cpu_s,
-            backend=self.backend,
-            response=self.datasets.response,
-        )
-        self.datasets.set_models_parameters(parameters)
-        if found is not None:
-            self._teller(models, objective).ended(point, passes)
-        self.bus(FitEnd(result.success, result.message, result.passes))
-        return result
+                checkpoint.discard_empty()

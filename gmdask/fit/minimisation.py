@@ -82,7 +82,7 @@ class Minimisation:
         assert self.stage is not None
         point = self.stage.search.point
         nothing: NDArray[np.bool_] = np.zeros(len(point.shared), dtype=bool)
-        return Minimum(point, edm(point, *self._objective.limits()), status, nothing)
+        return Minimum(point, edm(point, *self._objective.parameters.limits()), status, nothing)
 
     def _migrad(self) -> Minimum[Pass]:
         problem = self._objective.problem()
@@ -99,12 +99,12 @@ class Minimisation:
         objective = self._objective
 
         def evaluate(accepted: Pass | None, shared: Array, order: int) -> Pass:
-            values = objective.start if accepted is None else accepted.values
-            return objective(objective.with_shared(values, shared), order=order)
+            values = objective.parameters.start if accepted is None else accepted.values
+            return objective(objective.parameters.with_shared(values, shared), order=order)
 
         return minimise(
             evaluate,
-            objective.beginning() if self.stage is None else self.stage.search,
+            objective.parameters.beginning() if self.stage is None else self.stage.search,
             objective.problem(),
             more=lambda: objective.passes < self._max_passes,
             on_pass=self._told,

@@ -45,7 +45,7 @@ class _Scaled:
         self._objective, self._point, self._on_pass = objective, point, on_pass
         diagonal = np.diag(point.hessian)
         self.scale = np.sqrt(2 / np.where(diagonal > 0, diagonal, 2.0))
-        lower, upper = objective.limits()
+        lower, upper = objective.parameters.limits()
         self._low, self._high = (
             (lower - point.shared) / self.scale,
             (upper - point.shared) / self.scale,
@@ -60,7 +60,7 @@ class _Scaled:
             if self._objective.passes >= self._max_passes:
                 raise _OutOfPassesError
             shared = self._point.shared + u * self.scale
-            values = self._objective.with_shared(self.best.values, shared)
+            values = self._objective.parameters.with_shared(self.best.values, shared)
             found = self._objective(values, anchor=self._point.values)
             self._kept[key] = found
             if self._on_pass is not None:
@@ -137,8 +137,8 @@ def migrad(
         return Minimum(point, distance(point), status, np.zeros(len(lower), dtype=bool))
 
     if point is None:
-        start = np.clip(objective.start[objective.shared], lower, upper)
-        point = objective(objective.with_shared(objective.start, start))
+        start = np.clip(objective.parameters.start[objective.parameters.shared], lower, upper)
+        point = objective(objective.parameters.with_shared(objective.parameters.start, start))
         on_pass(point, distance(point), True)
         on_accept(point)
     while distance(point) >= tolerance:

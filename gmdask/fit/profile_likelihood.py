@@ -75,7 +75,7 @@ def hold(
             if not asked:
                 break
             targets = [
-                objective.with_shared(search.point.values, proposal.target)
+                objective.parameters.with_shared(search.point.values, proposal.target)
                 for search, proposal in asked
             ]
             for (search, _), trial in zip(asked, objective.several(targets), strict=True):
@@ -163,7 +163,7 @@ def cross(
         Whether all other parameters are minimised.
     """
     follow, curvature = _response(best, held, reoptimize=reoptimize)
-    lower, upper = (limit[held] for limit in objective.limits())
+    lower, upper = (limit[held] for limit in objective.parameters.limits())
     origin, rays = best.shared[held], []
     for direction, rise in zip(directions, rises, strict=True):
         bend = float(times(times(direction, curvature), direction)) / 2
@@ -182,10 +182,10 @@ def cross(
         for k in going:
             ray, shared = rays[k], rays[k].point.shared.copy()
             shared += times(follow, directions[k] * (ray.at - ray.before))
-            low, high = objective.limits()
+            low, high = objective.parameters.limits()
             shared = np.clip(shared, low, high)
             shared[held] = np.clip(origin + ray.at * directions[k], lower, upper)
-            starts.append(objective.with_shared(ray.point.values, shared))
+            starts.append(objective.parameters.with_shared(ray.point.values, shared))
         points = hold(objective, starts, held, reoptimize=reoptimize)
         for k, point in zip(going, points, strict=True):
             excess = point.stat - best.stat

@@ -44,7 +44,9 @@ class FitReporter:
             Number of passes made before the fit was resumed.
         """
         objective, names = self._objective, self._parameters.names
-        free = [(names[i], str(self._parameters[i].unit)) for i in map(int, objective.shared)]
+        free = [
+            (names[i], str(self._parameters[i].unit)) for i in map(int, objective.parameters.shared)
+        ]
         self._send(
             FitStart(
                 tuple(name for name, _ in free),
@@ -64,12 +66,12 @@ class FitReporter:
         """Report the current point of the fit, with errors from the Gauss-Newton Hessian."""
         errors, point = None, stage.search.point
         if len(point.shared) <= MANY:
-            errors = tuple(quick_errors(point, *self._objective.limits()).tolist())
+            errors = tuple(quick_errors(point, *self._objective.parameters.limits()).tolist())
         self._tell(point, stage.passes, errors)
 
     def ended(self, point: Pass, passes: int) -> None:
         """Report the point of the result, with its errors."""
-        shared = map(int, self._objective.shared)
+        shared = map(int, self._objective.parameters.shared)
         errors = tuple(float(self._parameters[i].error) for i in shared)
         self._tell(point, passes, errors if len(errors) <= MANY else None)
 

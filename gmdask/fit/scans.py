@@ -207,8 +207,8 @@ def _stats(
     with _around(fit, models, parameters) as (objective, held):
         starts = []
         for own in values:
-            start = objective.start.copy()
-            start[objective.shared[held]] = own
+            start = objective.parameters.start.copy()
+            start[objective.parameters.shared[held]] = own
             starts.append(start)
         points = hold(objective, starts, held, reoptimize=reoptimize)
     return np.array([point.stat for point in points])
@@ -227,7 +227,7 @@ def _around(
     fit.datasets.follow(models)
     objective = Objective(fit.datasets, models, fit.client, shared=index)
     try:
-        yield objective, np.searchsorted(objective.shared, index)
+        yield objective, np.searchsorted(objective.parameters.shared, index)
     finally:
         objective.close()
 

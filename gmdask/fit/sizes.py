@@ -54,9 +54,13 @@ def one_sided(values: Array, errors: Array) -> Array:
 def at_zero(objective: Objective, point: SecondOrderPass) -> Mask:
     """Shared parameters (S,) that are sizes compatible with exactly 0, and affect the statistic."""
     curvature = np.diag(point.observed)
-    even = objective.even() & (point.shared**2 * curvature < 2 * AT_ZERO**2) & (curvature != 0)
-    other = ~objective.even() & (point.shared <= 0) & (point.gradient > 0)
-    return np.asarray(objective.sizes() & (even | other))
+    even = (
+        objective.parameters.even
+        & (point.shared**2 * curvature < 2 * AT_ZERO**2)
+        & (curvature != 0)
+    )
+    other = ~objective.parameters.even & (point.shared <= 0) & (point.gradient > 0)
+    return np.asarray(objective.parameters.sizes & (even | other))
 
 
 def compatible(objective: Objective, point: Pass, errors: Array) -> Mask:
@@ -69,8 +73,8 @@ def compatible(objective: Objective, point: Pass, errors: Array) -> Mask:
     errors : array of shape (S,)
         Errors from the curvature; 0 for none.
     """
-    reach = np.where(objective.even(), 2.0, 1.0) * errors
-    return np.asarray(objective.sizes() & (point.shared > 0) & (reach > point.shared))
+    reach = np.where(objective.parameters.even, 2.0, 1.0) * errors
+    return np.asarray(objective.parameters.sizes & (point.shared > 0) & (reach > point.shared))
 
 
 def upper_limits(
@@ -92,19 +96,21 @@ def upper_limits(
     errors : array of shape (S,)
         Errors from the curvature, for sizes that are not at 0.
     """
-    even, least = objective.even()[sizes], point.shared[sizes]
+    even, least = objective.parameters.even[sizes], point.shared[sizes]
     inside = errors[sizes] > 0
     least = np.where(inside, least, 0.0)
     slope = np.where(even, 0.5 * np.diag(point.observed)[sizes], point.gradient[sizes])
     a = np.where(inside, 0.0, np.maximum(slope, 0.0))
     width = np.where(even, 2 * least, 1.0) * errors[sizes]
     b = np.where(inside, 1 / np.where(inside, width, 1.0) ** 2, 0.0)
-    first = FIRST * objective.degrees()[sizes]
+    first = FIRST * objective.parameters.degrees()[sizes]
     trial = np.minimum(_where(a, b, RISE, least, even), 3 * least + first)
     for _ in range(TRIALS):
         shared = point.shared.copy()
         shared[sizes] = trial
-        found = _profile_slope(objective(objective.with_shared(point.values, shared)), sizes)
+        found = _profile_slope(
+            objective(objective.parameters.with_shared(point.values, shared)), sizes
+        )
         found = found / np.where(even, 2 * trial, 1.0)
         away = np.where(even, trial**2 - least**2, trial - least)
         b = np.maximum((found - a) / (2 * away), 0.0)

@@ -6,7 +6,7 @@ import math
 
 from gmdask.datasets import Datasets, check_global
 from gmdask.errors import InputError
-from gmdask.evaluation.joint_likelihood import periods_of
+from gmdask.evaluation.fit_parameters import periods_of
 from gmdask.models import Models, Parameter
 
 __all__ = ["check_allowed", "check_start"]

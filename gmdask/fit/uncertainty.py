@@ -71,9 +71,9 @@ def uncertainty(
     the profile of the statistic has risen by 1, and not that of the parabola. An angle whose error exceeds
     a quarter of the period has no error: the shape is compatible with a round one.
     """
-    lower, upper = objective.limits()
+    lower, upper = objective.parameters.limits()
     inside = (point.shared > lower) & (point.shared < upper) & ~np.asarray(held)
-    inside &= ~objective.flat_angles(point)
+    inside &= ~objective.parameters.flat_angles(point)
     zero = at_zero(objective, point) & ~np.asarray(held)
     inside &= ~zero
     stand_in = np.zeros(len(inside), dtype=bool)
@@ -87,9 +87,9 @@ def uncertainty(
         shared, _ = _invert(point.hessian, inside)
     errors, limits = np.sqrt(np.diag(shared)), {}
     factor = np.ones(len(inside))
-    even = objective.even() & (errors > 0)
+    even = objective.parameters.even & (errors > 0)
     factor[even] = one_sided(point.shared[even], errors[even]) / errors[even]
-    factor[objective.turned_round(errors)] = 0.0
+    factor[objective.parameters.turned_round(errors)] = 0.0
     near = zero | compatible(objective, point, errors)
     shared = shared * np.outer(factor, factor)
     for some in _one_of_each(near, objective.problem().blocks):
@@ -98,14 +98,14 @@ def uncertainty(
             np.flatnonzero(some), found.error, found.upper_limit, strict=True
         ):
             if np.isfinite(limit):
-                limits[int(objective.shared[k])] = float(limit)
+                limits[int(objective.parameters.shared[k])] = float(limit)
                 shared[k, k] = error**2 if zero[k] else shared[k, k]
     blocks = [
         Block(part.index, 2 * part.block.inverse, part.shared, -part.block.slope)
         for part in point.local
     ]
-    matrix = BlockMatrix(len(point.values), objective.shared, shared, blocks)
-    undetermined = np.flatnonzero(objective.free & (matrix.diagonal() <= 0))
+    matrix = BlockMatrix(len(point.values), objective.parameters.shared, shared, blocks)
+    undetermined = np.flatnonzero(objective.parameters.free & (matrix.diagonal() <= 0))
     return Uncertainty(point, matrix, stand_in, undetermined, limits)
 
 

@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from gmdask.likelihood.anchor import Anchor
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.convolution import Convolution, SampledConvolution
 from gmdask.likelihood.factored import FactoredOperator, is_shorter
-from gmdask.likelihood.observation import Anchor, Keep, Observation
+from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import MatrixOperator, Operator, OperatorBase, mask_response
 from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.sums import times

@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.likelihood.dataset_likelihood import Evaluation, SpectrumCache
 from gmdask.likelihood.gti_norm import GtiNorm, temporal_norm
+from gmdask.likelihood.kind import Evaluation
 from gmdask.likelihood.observation import Keep
-from gmdask.likelihood.parameter_slots import Jacobian, Slot, add_block
+from gmdask.likelihood.parameter_slots import Jacobian, Slot, Slots, add_block
 from gmdask.likelihood.responses import EXACT
+from gmdask.likelihood.source import SpectrumCache
 from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.models import DatasetModels, ModelBase, SkyModel, SpectralModel
 from gmdask.store.axes import cube_axis
@@ -62,17 +63,14 @@ class CompiledFluxPoints:
         self._free = (
             np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
         )
-        column = np.where(self._free, np.cumsum(self._free) - 1, -1)
         kind = statistic_type(cube.attrs)
         everywhere = kind(*(np.asarray(cube[name].values, dtype=float) for name in kind.reads))
         chosen = np.flatnonzero(everywhere.is_known & mask_of(cube))
         self._statistic = everywhere.at(chosen)
         self._energies = cube_axis(cube, "energy", "TeV").center[chosen]
-        positions = {id(p): i for i, p in enumerate(parameters)}
+        slots = Slots(models, self._free)
         self._sources = [
-            _source(model, cube, positions, column)
-            for model in models
-            if isinstance(model, SkyModel)
+            _source(model, cube, slots) for model in models if isinstance(model, SkyModel)
         ]
 
     forgettable = 0  # bytes
@@ -179,14 +177,12 @@ class CompiledFluxPoints:
         return whole
 
 
-def _source(
-    model: SkyModel, cube: xr.Dataset, positions: dict[int, int], column: NDArray[np.intp]
-) -> _Source:
+def _source(model: SkyModel, cube: xr.Dataset, slots: Slots) -> _Source:
     norm = temporal_norm(model, cube)
     parts: list[ModelBase] = [model.spectral_model]
     if norm is not None:
         parts.append(norm.model)
-    return _Source(model.name, model.spectral_model, norm, Slot(parts, positions, column))
+    return _Source(model.name, model.spectral_model, norm, slots.of(*parts))
 
 
 def mask_of(cube: xr.Dataset) -> Mask:

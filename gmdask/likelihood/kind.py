@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.likelihood.dataset_likelihood import Evaluation, SpectrumCache
 from gmdask.likelihood.observation import Keep
+from gmdask.likelihood.source import SpectrumCache
 from gmdask.models import DatasetModels
 
-__all__ = ["Compile", "DatasetLikelihood"]
+__all__ = ["Compile", "DatasetLikelihood", "Evaluation"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+
+class Evaluation(NamedTuple):
+    """Likelihood of one dataset.
+
+    Attributes
+    ----------
+    stat : float
+        ``-2 log L``, without priors.
+    values : array of shape (N,)
+        All parameters of the dataset's models; local ones at their optimum.
+    gradient : array of shape (P,), or None
+        With respect to the free parameters, including the priors of the local ones.
+    gauss_newton, observed : array of shape (P, P), or None
+        Hessians with respect to the free parameters, likewise.
+    active : boolean array of shape (P,), or None
+        Free parameters except local ones that are held at a limit.
+    n_floor : int
+        Number of bins with counts, but without predicted counts from any component.
+    used : boolean array of shape (P,), or None
+        Free parameters that affect this dataset.
+    """
+
+    stat: float
+    values: Array
+    gradient: Array | None
+    gauss_newton: Array | None
+    observed: Array | None
+    active: Mask | None
+    n_floor: int
+    used: Mask | None = None
 
 
 class DatasetLikelihood(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,18 +12,17 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
-from gmdask.geometry import WcsGrid, Window, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry import WcsGrid, Window, rotate
 from gmdask.geometry.regions import Region
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
 from gmdask.store.axes import cube_axis
 
-__all__ = ["CUTOUT_MARGIN", "Anchor", "Keep", "Observation"]
+__all__ = ["Keep", "Observation"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Keep = Callable[[NDArray[Any]], NDArray[Any]]
 
-CUTOUT_MARGIN = 0.1  # deg, as in Gammapy's datasets/evaluator.py
 PATCH_MARGIN = 4  # pixels by which a component may move before more data are read
 
 
@@ -31,31 +30,7 @@ def _factor(array: xr.DataArray, unit: str) -> float:
     return float(Unit(array.attrs.get("unit", "")).to(unit))
 
 
-class Anchor(NamedTuple):
-    """The response at the position of one component.
-
-    Attributes
-    ----------
-    kernel : `PSFKernel` or None
-        PSF kernels at the position.
-    edisp : array of shape (energy_true, energy)
-        Energy dispersion at the position.
-    window : `Window`
-        Pixels in which the component is computed.
-    exposure : array of shape (energy_true, lat, lon)
-        Exposure of these pixels in cm2 s; ones for a model without exposure.
-    mask : boolean array of shape (energy, lat, lon)
-        Mask of these pixels.
-    """
-
-    kernel: PSFKernel | None
-    edisp: Array
-    window: Window
-    exposure: Array
-    mask: Mask
-
-
-class _Patch(NamedTuple):
+class Patch(NamedTuple):
     """Stored exposure and mask around a moving component."""
 
     window: Window
@@ -74,6 +49,8 @@ class Observation:
         first use; of the IRF maps, only the tiles near a source.
     keep : callable, optional
         Takes an array that is kept permanently, and returns it from where it is kept.
+
+    Notes
     -----
     Internal units: TeV, deg, cm2, s. Arrays have the order (energy, lat, lon).
     """
@@ -81,7 +58,7 @@ class Observation:
     def __init__(self, cube: xr.Dataset, keep: Keep | None = None) -> None:
         self.name = str(cube.attrs.get("name", ""))
         self._cube, self._keep = cube, keep or np.asarray
-        self._patches: dict[str, _Patch] = {}
+        self._patches: dict[str, Patch] = {}
         self._tiled: list[TiledMap] = []
         self.made: dict[str, Any] = {}  # quantities that users of the observation compute once
         self._released = self._keeps_tiles = False
@@ -148,14 +125,14 @@ class Observation:
                 mask &= self._cube[name][:, y, x].values.astype(bool)
         return mask
 
-    def _patch(self, window: Window, owner: str) -> _Patch:
-        """Return exposure and mask of a window and its surroundings."""
+    def patch(self, window: Window, owner: str) -> Patch:
+        """Return exposure and mask of a window and its surroundings, which are kept for a moving component."""
         kept = self._patches.get(owner)
         if kept is not None and kept.window.contains(window):
             return kept
         around = window.grown(PATCH_MARGIN, self.grid.shape)
         exposure, mask = self.read(around)
-        patch = _Patch(around, self._keep(np.array(exposure)), self._keep(np.array(mask)))
+        patch = Patch(around, self._keep(np.array(exposure)), self._keep(np.array(mask)))
         self._patches[owner] = patch
         return patch
 
@@ -177,7 +154,7 @@ class Observation:
         if owner is None:
             exposure, mask = self.read(window)
         else:
-            patch = self._patch(window, owner)
+            patch = self.patch(window, owner)
             y, x = window.within(patch.window).slices
             exposure, mask = patch.exposure[:, y, x], patch.mask[:, y, x]
         values = np.array(exposure, dtype=np.float64, order="C")
@@ -247,107 +224,6 @@ class Observation:
         irfs = [self.__dict__.get(name) for name in ("psf", "edisp")]
         return int(sum(a.nbytes for a in held) + sum(irf.nbytes for irf in irfs if irf is not None))
 
-    def anchor(
-        self,
-        position: tuple[float, float] | None,
-        frame: str,
-        radius: float | None,
-        apply_irf: Mapping[str, bool],
-        owner: str | None = None,
-    ) -> Anchor | None:
-        """Return the response at a position.
-
-        Parameters
-        ----------
-        position : tuple of float, or None
-            Longitude and latitude in `frame`, in deg; without a position, each response is evaluated at the
-            centre of its own map.
-        frame : str
-            Frame of the model.
-        radius : float or None
-            Evaluation radius of the spatial model, in deg; None for the whole grid.
-        apply_irf : mapping
-            Whether to apply "exposure", "psf" and "edisp".
-        owner : str, optional
-            Name of a moving component, whose surroundings are kept.
-
-        Returns
-        -------
-        anchor : `Anchor` or None
-            None if the component does not reach the mask, by Gammapy's rule: no pixel of the
-            mask is within a cutout of ``2 * radius + 0.1 deg + width of the kernel``.
-        """
-        kernel: PSFKernel | None = None
-        if radius is None or position is None:
-            if not self.mask_image.any():
-                return None
-            kernel = self._kernel(position, frame) if apply_irf["psf"] else None
-            window = Window(0, self.grid.shape[0], 0, self.grid.shape[1])
-        else:
-            at, diameter = self._pixel(position, frame), 2 * radius + CUTOUT_MARGIN
-            if not self._reaches(at, diameter + self._largest):
-                return None
-            kernel = self._kernel(position, frame)
-            width = 0.0 if kernel is None else kernel.width
-            cutout = self._window(at, radius, width)
-            if cutout is None or not self._reaches(at, diameter + width):
-                return None
-            window, kernel = cutout, kernel if apply_irf["psf"] else None
-        exposure, mask = self.exposure_and_mask(window, owner)
-        if not apply_irf["exposure"]:
-            exposure = np.broadcast_to(np.ones(()), exposure.shape)
-        edisp = self.edisp_at(position, frame, apply_irf["edisp"])
-        return Anchor(kernel, edisp, window, exposure, mask)
-
-    def read_around(
-        self, position: tuple[float, float], frame: str, radius: float, owner: str
-    ) -> None:
-        """Read what `anchor` needs for a moving component, and keep it.
-
-        Parameters
-        ----------
-        position, frame, radius, owner
-            See `anchor`.
-        """
-        at = self._pixel(position, frame)
-        if not self._reaches(at, 2 * radius + CUTOUT_MARGIN + self._largest):
-            return
-        window = self._window(at, radius, self._largest)
-        if window is not None:
-            self._patch(window, owner)
-        if self.psf is not None:
-            self.psf.profiles(*self._in_psf(position, frame))
-        self.edisp_at(position, frame, apply=True)
-
-    @cached_property
-    def _largest(self) -> float:
-        """Width in deg that no PSF kernel exceeds."""
-        return 0.0 if self.psf is None else self.psf.max_width(self.grid)
-
-    def _pixel(self, position: tuple[float, float], frame: str) -> tuple[float, float]:
-        """Pixel coordinate (y, x) of a position."""
-        x, y = self.grid.to_pixel(*rotate(*position, frame, self.grid.frame))
-        return float(y), float(x)
-
-    def _window(self, at: tuple[float, float], radius: float, width: float) -> Window | None:
-        """Pixels in which a component at a pixel coordinate is computed, for a kernel width."""
-        npix = self._npix(width + 2 * (radius + CUTOUT_MARGIN), odd=True)
-        return cutout_window(self.grid.shape, at, npix)
-
-    def _reaches(self, at: tuple[float, float], width: float) -> bool:
-        """Whether a cutout of a width in deg around a pixel coordinate (y, x) contains any unmasked pixel."""
-        near = cutout_window(self.grid.shape, at, self._npix(width, odd=False))
-        return near is not None and bool(self.mask_image[near.slices].any())
-
-    def _npix(self, width: float, *, odd: bool) -> tuple[int, int]:
-        """Size in pixels (lat, lon) of a width in deg."""
-        sizes = [max(width / scale, 1.0) for scale in self.grid.pixel_scales[::-1]]
-        npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]
-        return npix[0], npix[1]
-
-    def _kernel(self, position: tuple[float, float] | None, frame: str) -> PSFKernel | None:
-        return None if self.psf is None else self.kernel_on(position, frame, self.grid)
-
     @property
     def required_psf(self) -> PSFMap:
         """Return the PSF of a dataset that must have one.
@@ -361,6 +237,17 @@ class Observation:
             msg = f"dataset {self.name!r}: there is no PSF"
             raise InputError(msg)
         return self.psf
+
+    @cached_property
+    def max_kernel_width(self) -> float:
+        """Width in deg that no PSF kernel exceeds."""
+        return 0.0 if self.psf is None else self.psf.max_width(self.grid)
+
+    def read_irfs(self, position: tuple[float, float], frame: str) -> None:
+        """Read the tiles of PSF and energy dispersion around a position."""
+        if self.psf is not None:
+            self.psf.profiles(*self._in_psf(position, frame))
+        self.edisp_at(position, frame, apply=True)
 
     def _in_psf(self, position: tuple[float, float] | None, frame: str) -> tuple[float, float]:
         """Position in the PSF map for a position."""
@@ -378,8 +265,9 @@ class Observation:
 
         Parameters
         ----------
-        position, frame
-            See `anchor`.
+        position : tuple of float, or None
+            Longitude and latitude in `frame`, in deg; the centre of the map if there is none.
+        frame : str
         target : `WcsGrid`
             Pixels of the kernels.
         """
@@ -392,8 +280,9 @@ class Observation:
 
         Parameters
         ----------
-        position, frame
-            See `anchor`.
+        position : tuple of float, or None
+            Longitude and latitude in `frame`, in deg; the centre of the map if there is none.
+        frame : str
         apply : bool
             Whether energy dispersion applies; otherwise only the overlap of bins is used.
         """

@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.observation import Anchor, Keep
+from gmdask.likelihood.anchor import Anchor
+from gmdask.likelihood.observation import Keep
 from gmdask.sums import dots, times
 
 __all__ = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gmdask.models import DatasetModels, ModelBase
 from gmdask.sums import gram, times
 
-__all__ = ["Jacobian", "Slot", "add_block", "limits"]
+__all__ = ["Jacobian", "Slot", "Slots", "add_block", "limits"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -52,6 +52,25 @@ class Slot:
         """Values of the models' parameters in their internal units."""
         result: Array = values[self.index] * self.factors
         return result
+
+
+class Slots:
+    """Finds the parameters of models among those of a dataset.
+
+    Parameters
+    ----------
+    models : `DatasetModels`
+        All models of the dataset, with N parameters.
+    free : boolean array of shape (N,)
+    """
+
+    def __init__(self, models: DatasetModels, free: Mask) -> None:
+        self._positions = {id(p): i for i, p in enumerate(models.parameters)}
+        self._column = np.where(free, np.cumsum(free) - 1, -1)
+
+    def of(self, *models: ModelBase) -> Slot:
+        """Return the slot of some models."""
+        return Slot(models, self._positions, self._column)
 
 
 def limits(models: DatasetModels, positive: Mask) -> tuple[Array, Array]:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window
+from gmdask.likelihood.anchor import Anchor
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.factored import FactoredOperator, is_shorter
-from gmdask.likelihood.observation import Anchor, Observation
+from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.operators import (
     N_SHAPE,
     KernelOperator,

@@ -11,10 +11,11 @@ from gmdask.errors import ModelError
 from gmdask.geometry import Axis, WcsGrid, Window, cutout_window, rotate
 from gmdask.geometry.regions import Region
 from gmdask.irf import PSFKernel
+from gmdask.likelihood.anchor import CUTOUT_MARGIN, Anchor
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.convolution import Convolution
 from gmdask.likelihood.corners import point_corners
-from gmdask.likelihood.observation import CUTOUT_MARGIN, Anchor, Observation
+from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.operators import MatrixOperator, Operator, mask_response
 from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.models import ConstantFluxSpatialModel, PointSpatialModel, SpatialModel

@@ -18,12 +18,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.likelihood.arrow_hessian import LocalBlock, eliminate, local_block
-from gmdask.likelihood.dataset_likelihood import CompiledDataset, Evaluation, SpectrumCache
+from gmdask.likelihood.dataset_likelihood import CompiledDataset
 from gmdask.likelihood.described_unit import DescribedGroup
-from gmdask.likelihood.kind import Compile, DatasetLikelihood
+from gmdask.likelihood.kind import Compile, DatasetLikelihood, Evaluation
 from gmdask.likelihood.memory import Memory
 from gmdask.likelihood.npred import npred_images
 from gmdask.likelihood.responses import EXACT
+from gmdask.likelihood.source import SpectrumCache
 from gmdask.likelihood.threads import one_thread
 from gmdask.models import DatasetModels, Models
 from gmdask.store.cube_source import CubeSource, named_cube

@@ -94,9 +94,9 @@ def run_gmdask(folder: Path, store: Path, *, gauss: bool) -> dict[str, float]:
     freeze_shape(models)
     datasets.set_models(models)
     objective = Objective(datasets, models)
-    objective.value(objective.start)
+    objective.value(objective.parameters.start)
     times = []
-    for values in changed_vectors(objective.start, objective.free, N_VALUES):
+    for values in changed_vectors(objective.parameters.start, objective.parameters.free, N_VALUES):
         start = time.perf_counter()
         objective.value(values)
         times.append(time.perf_counter() - start)

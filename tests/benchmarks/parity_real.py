@@ -126,7 +126,7 @@ def gradient_of_gaussian(folder: Path, store: Path) -> float:
     datasets, models = gm.Datasets.read(store), gmdask_models(folder, gauss=True)
     datasets.follow(models)
     objective = Objective(datasets, models)
-    anchor = objective.start
+    anchor = objective.parameters.start
     point = objective(anchor)
     assert point.gradient is not None
     assert point.hessian is not None
@@ -135,7 +135,8 @@ def gradient_of_gaussian(folder: Path, store: Path) -> float:
     for k, step in enumerate(1e-3 * error):
         at = [point.shared + n * step * (np.arange(len(error)) == k) for n in (-2, -1, 1, 2)]
         far, near, up, further = (
-            objective(objective.with_shared(point.values, x), anchor=anchor).stat for x in at
+            objective(objective.parameters.with_shared(point.values, x), anchor=anchor).stat
+            for x in at
         )
         difference = (8 * (up - near) - (further - far)) / (12 * step)
         largest = max(largest, abs(float(point.gradient[k] - difference)) * error[k])

@@ -146,10 +146,10 @@ def moved_bytes(datasets: gm.Datasets, models: gm.Models, client: Any) -> int:
     own = frozen(models)
     datasets.set_models(own)
     objective = Objective(datasets, own, client)
-    objective(objective.start)
+    objective(objective.parameters.start)
     before = sum(client.run(_moved).values())
     for _ in range(N_PASSES):
-        objective(objective.start)
+        objective(objective.parameters.start)
     objective.close()
     return sum(client.run(_moved).values()) - before
 
@@ -171,7 +171,7 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
     )
     datasets.set_models(chosen)
     objective = Objective(datasets, chosen)
-    at = objective(objective.start).values  # with the local ones at their optimum
+    at = objective(objective.parameters.start).values  # with the local ones at their optimum
     amplitudes = np.array([name.endswith("amplitude") for name in chosen.parameters.names])
 
     def once() -> None:
@@ -182,9 +182,9 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
     dataset: Any
     engine: Any = objective._engine
     for dataset in (d for g in engine._groups for run in g.runs for d in run.datasets):
-        operators = (term.source.response._kept.operator for term in dataset._terms)
+        operators = (term.source.response._kept.operator for term in dataset.sources)
         arrays += [o._m if hasattr(o, "_m") else o._flux for o in operators if o is not None]
-        arrays += [*dataset.statistic.data, dataset._background.template]
+        arrays += [*dataset.statistic.data, dataset.background._background.template]
     pass_s = min(seconds(once) for _ in range(7))
     read_s = min(seconds(lambda: [array.sum() for array in arrays]) for _ in range(7))
     scale = 1e3 / len(datasets)

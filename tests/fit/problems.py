@@ -54,7 +54,7 @@ def bits(result, models) -> dict[str, bytes]:
 def numeric_gradient(objective: Objective, point, anchor, steps) -> np.ndarray:
     """Gradient by the shared parameters: differences of fourth order at a fixed anchor."""
     gradient = []
-    for index, step in zip(objective.shared, steps, strict=True):
+    for index, step in zip(objective.parameters.shared, steps, strict=True):
 
         def stat(factor, index=index, step=step):
             values = point.values.copy()
@@ -69,7 +69,7 @@ def numeric_gradient(objective: Objective, point, anchor, steps) -> np.ndarray:
 def numeric_hessian(objective: Objective, point, anchor, steps) -> np.ndarray:
     """Hessian by the shared parameters: differences of the exact gradient."""
     rows = []
-    for index, step in zip(objective.shared, steps, strict=True):
+    for index, step in zip(objective.parameters.shared, steps, strict=True):
 
         def gradient(factor, index=index, step=step):
             values = point.values.copy()

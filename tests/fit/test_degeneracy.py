@@ -45,12 +45,12 @@ def test_statistic_does_not_feel_the_direction(datasets):
     (direction,) = result.degeneracies
     datasets.set_models(own)
     objective = Objective(datasets, own)
-    point = objective(objective.start, order=2)
+    point = objective(objective.parameters.start, order=2)
     alone = np.sqrt(2 / np.diag(point.hessian))
     step = np.zeros(len(own.parameters))
     for name, weight in direction.items():
         at = own.parameters.names.index(name)
-        step[at] = weight * alone[objective.shared.tolist().index(at)]
+        step[at] = weight * alone[objective.parameters.shared.tolist().index(at)]
     assert np.abs(step).max() > 0
     assert objective(point.values + step).stat == pytest.approx(point.stat, abs=1e-6)
     one = np.where(np.arange(len(step)) == np.flatnonzero(step)[0], step, 0.0)

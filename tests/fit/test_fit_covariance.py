@@ -77,7 +77,7 @@ def test_local_parameters_made_shared(tilts, datasets):
     result = gm.Fit(datasets).run(own)
     everything, linked = with_shared_norms(datasets, own.copy())
     objective = Objective(everything, linked)
-    assert not objective.local.any()
+    assert not objective.parameters.local.any()
     objective.close()
     other = gm.Fit(everything).covariance(linked)
     names = own.parameters.names
@@ -105,14 +105,17 @@ def test_inverse_of_the_numeric_hessian(datasets):
     result = gm.Fit(datasets).run(own)
     datasets.set_models(own)
     objective = Objective(datasets, own)
-    assert objective.local.sum() == 3
-    point = objective(objective.start, order=2)
-    steps = 1e-3 * own.parameters.error[objective.shared]
-    hessian = numeric_hessian(objective, point, objective.start, steps)
+    assert objective.parameters.local.sum() == 3
+    point = objective(objective.parameters.start, order=2)
+    steps = 1e-3 * own.parameters.error[objective.parameters.shared]
+    hessian = numeric_hessian(objective, point, objective.parameters.start, steps)
     objective.close()
-    scale = np.outer(own.parameters.error[objective.shared], own.parameters.error[objective.shared])
+    scale = np.outer(
+        own.parameters.error[objective.parameters.shared],
+        own.parameters.error[objective.parameters.shared],
+    )
     np.testing.assert_allclose(point.observed * scale, hessian * scale, atol=1e-5)
-    found = result.covariance.data[np.ix_(objective.shared, objective.shared)]
+    found = result.covariance.data[np.ix_(objective.parameters.shared, objective.parameters.shared)]
     np.testing.assert_allclose(found / scale, 2 * np.linalg.inv(hessian) / scale, atol=1e-4)
 
 
@@ -134,8 +137,8 @@ def test_inverse_of_the_full_analytic_hessian(datasets):
     result = gm.Fit(datasets).run(own)
     everything, linked = with_shared_norms(datasets, own.copy())
     objective = Objective(everything, linked)
-    full = objective(objective.start, order=2, profile=False)
-    names = [linked.parameters.names[i] for i in objective.shared]
+    full = objective(objective.parameters.start, order=2, profile=False)
+    names = [linked.parameters.names[i] for i in objective.parameters.shared]
     objective.close()
     scale = np.sqrt(np.diag(full.observed))
     expected = 2 * np.linalg.inv(full.observed / np.outer(scale, scale)) / np.outer(scale, scale)

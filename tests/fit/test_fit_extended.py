@@ -20,10 +20,10 @@ def gradient_is_exact(datasets, own, move=0.0):
     """Compare at values that are some errors away from where the response is held."""
     datasets.set_models(own)
     objective = Objective(datasets, own)
-    anchor = objective.start
+    anchor = objective.parameters.start
     point = objective(anchor, order=2)
     error = np.sqrt(2 / np.diag(point.hessian))
-    values = objective.with_shared(point.values, point.shared + move * error)
+    values = objective.parameters.with_shared(point.values, point.shared + move * error)
     point = objective(values, anchor=anchor)
     expected = numeric_gradient(objective, point, anchor, 1e-3 * error)
     objective.close()

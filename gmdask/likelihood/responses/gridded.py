@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.geometry import Window
+from gmdask.likelihood.anchor import anchor_at, read_around
 from gmdask.likelihood.convolution import Convolution
 from gmdask.likelihood.corners import point_corners
 from gmdask.likelihood.extended import ExtendedResponse
@@ -57,7 +58,7 @@ class GriddedResponse:
         center, radius = spatial.center(values), spatial.evaluation_radius(values)
         around = self._owner is not None and not observation.is_region
         if around and center is not None and radius is not None:
-            observation.read_around(center, spatial.frame, radius, str(self._owner))
+            read_around(observation, center, spatial.frame, radius, str(self._owner))
             return
         response, places = self._anchor(values)
         self._anchored = (values.tobytes(), response, places)
@@ -96,7 +97,7 @@ class GriddedResponse:
             seen = region_response(observation, spatial, values, apply_irf, bins, free)
             return seen, slice(None)
         center, radius = spatial.center(values), spatial.evaluation_radius(values)
-        anchor = observation.anchor(center, spatial.frame, radius, apply_irf, self._owner)
+        anchor = anchor_at(observation, center, spatial.frame, radius, apply_irf, self._owner)
         if anchor is None:
             return None, NOWHERE
         index = bins.within(anchor.window)
@@ -130,8 +131,8 @@ class GriddedResponse:
         """See `Response`; images are convolved, and no operator is made."""
         observation, spatial = self._shape.observation, self._shape.spatial
         radius = spatial.evaluation_radius(values)
-        anchor = observation.anchor(
-            spatial.center(values), spatial.frame, radius, self._shape.apply_irf
+        anchor = anchor_at(
+            observation, spatial.center(values), spatial.frame, radius, self._shape.apply_irf
         )
         if anchor is None:
             return None

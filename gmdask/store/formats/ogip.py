@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -53,6 +53,15 @@ class _Spectrum:
     good: NDArray[np.bool_]
     first: NDArray[np.bool_]
     exposure: float
+
+
+class _Redistribution(NamedTuple):
+    """An RMF: channels with their energies, true energies, and the energy dispersion (energy_true, energy)."""
+
+    channels: NDArray[np.int64]
+    energy: Axis
+    energy_true: Axis
+    matrix: Array
 
 
 def is_ogip(hdus: fits.HDUList) -> bool:
@@ -104,48 +113,70 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     of the background is multiplied by the ratio of its EXPOSURE to that of the spectrum. If the energies
     of the effective area are not those of the energy dispersion, it is averaged over the latter's bins.
     """
-    hdu = hdus["SPECTRUM"]
-    header = hdu.header
+    header = hdus["SPECTRUM"].header
     stem = Path(path).name.removesuffix(".gz").removesuffix(".fits").removesuffix(".pha")
     name = name or str(header.get("OBS_ID", "")).strip() or stem
     where = f"{path}: dataset {name!r}"
-    spectrum = _spectrum(hdu, where)
+    spectrum = _spectrum(hdus["SPECTRUM"], where)
     rmf = _read_rmf(path, header, where) if _named(header, "RESPFILE") else None
-    energy = _bounds(hdus["EBOUNDS"], where) if "EBOUNDS" in hdus else rmf and rmf[0]
-    if energy is None:
+    channels, energy = _energies(hdus, rmf, where)
+    energy_true, area = _read_arf(path, header, where)
+    if rmf is not None and not same_axis(energy_true, rmf.energy_true):
+        energy_true, area = rmf.energy_true, _mean_area(energy_true, area, rmf.energy_true)
+    cube = _counts(spectrum, channels, energy, where)
+    cube = cube.assign_coords(axis_coords("energy_true", energy_true))
+    own = {"name": name, "kind": "SpectrumDataset", "primary": {}, **_region(hdus, where)}
+    cube.attrs = own | cube.attrs
+    if _named(header, "BACKFILE"):
+        _add_background(cube, path, header, spectrum, channels, where)
+    exposure = (area * spectrum.exposure)[:, None, None]
+    attrs = {"unit": "cm2 s", "meta": {"livetime": f"{spectrum.exposure} s"}}
+    cube["exposure"] = xr.Variable(("energy_true", "lat", "lon"), exposure, attrs)
+    if rmf is not None:
+        cube = _with_edisp(cube, rmf.matrix, energy_true, exposure)
+    add_times(cube, hdus)
+    return check_values(cube, where)
+
+
+def _energies(
+    hdus: fits.HDUList, rmf: _Redistribution | None, where: str
+) -> tuple[NDArray[np.int64], Axis]:
+    """Return the channels and their energies, from HDU EBOUNDS of the spectrum or else of its RMF."""
+    if "EBOUNDS" in hdus:
+        channels, energy = _bounds(hdus["EBOUNDS"], where)
+    elif rmf is not None:
+        return rmf.channels, rmf.energy
+    else:
         msg = f"{where}: no energies: it has no HDU EBOUNDS and refers to no RESPFILE"
         raise InputError(msg)
-    energy_true, area = _read_arf(path, header, where)
-    cube = xr.Dataset(coords=axis_coords("energy", energy[1]))
-    if rmf is not None:
-        _check_channels(energy, rmf[0], where)
-        if not same_axis(energy_true, rmf[1]):
-            energy_true, area = rmf[1], _mean_area(energy_true, area, rmf[1])
-    cube = cube.assign_coords(axis_coords("energy_true", energy_true))
-    order = _order(spectrum, energy[0], where)
+    if rmf is not None and not (
+        np.array_equal(channels, rmf.channels) and same_axis(energy, rmf.energy)
+    ):
+        msg = f"{where}: the energies of its channels do not match those of RESPFILE"
+        raise InputError(msg)
+    return channels, energy
+
+
+def _counts(
+    spectrum: _Spectrum, channels: NDArray[np.int64], energy: Axis, where: str
+) -> xr.Dataset:
+    """Return a cube with counts, safe mask and groups, in the order of the energies."""
+    order = _order(spectrum, channels, where)
+    cube = xr.Dataset(coords=axis_coords("energy", energy))
     _put(cube, "counts", spectrum.counts[order])
     _put(cube, "mask_safe", spectrum.good[order])
-    region = read_region(hdus, "REGION", where)
-    cube.attrs = {
-        "name": name, "kind": "SpectrumDataset", "primary": {},
-        "wcs": NOWHERE if region is None else region.pixel(),
-        "region": {} if region is None else region.to_dict(),
-    }  # fmt: skip
     first = spectrum.first[order]
     if not first.all():
         first[0] = True
         cube.attrs[GROUPS] = np.flatnonzero(first).tolist()
-    if _named(header, "BACKFILE"):
-        _add_background(cube, path, header, spectrum, energy[0], where)
-    meta = {"livetime": f"{spectrum.exposure} s"}
-    exposure = (area * spectrum.exposure)[:, None, None]
-    cube["exposure"] = xr.Variable(
-        ("energy_true", "lat", "lon"), exposure, {"unit": "cm2 s", "meta": meta}
-    )
-    if rmf is not None:
-        cube = _with_edisp(cube, rmf[2], energy_true, exposure)
-    add_times(cube, hdus)
-    return check_values(cube, where)
+    return cube
+
+
+def _region(hdus: fits.HDUList, where: str) -> dict[str, Any]:
+    region = read_region(hdus, "REGION", where)
+    if region is None:
+        return {"wcs": NOWHERE, "region": {}}
+    return {"wcs": region.pixel(), "region": region.to_dict()}
 
 
 def _put(cube: xr.Dataset, key: str, values: NDArray[Any]) -> None:
@@ -228,14 +259,6 @@ def _order(spectrum: _Spectrum, channels: NDArray[np.int64], where: str) -> NDAr
     return np.array([place[int(channel)] for channel in channels], dtype=np.intp)
 
 
-def _check_channels(
-    energy: tuple[NDArray[np.int64], Axis], other: tuple[NDArray[np.int64], Axis], where: str
-) -> None:
-    if not (np.array_equal(energy[0], other[0]) and same_axis(energy[1], other[1])):
-        msg = f"{where}: the energies of its channels do not match those of RESPFILE"
-        raise InputError(msg)
-
-
 # --- other files ----------------------------------------------------------------------------
 
 
@@ -290,10 +313,7 @@ def _mean_area(axis: Axis, area: Array, wanted: Axis) -> Array:
     return np.asarray(np.diff(total) / np.diff(wanted.edges))
 
 
-def _read_rmf(
-    path: str | Path, header: fits.Header, where: str
-) -> tuple[tuple[NDArray[np.int64], Axis], Axis, Array]:
-    """Return the channels with their energies, the true energies, and the energy dispersion (energy_true, energy)."""
+def _read_rmf(path: str | Path, header: fits.Header, where: str) -> _Redistribution:
     file = _companion(path, header, "RESPFILE")
     where = f"{where}: {file}"
     with open_fits(file, "energy dispersion") as hdus:
@@ -304,9 +324,10 @@ def _read_rmf(
         if str(hdu.header.get("HDUCLAS3", "REDIST")).strip() == "FULL":
             msg = f"{where}: HDU {hdu.name} includes an effective area (HDUCLAS3 is FULL), which is not supported"
             raise InputError(msg)
-        energy = _bounds(hdus["EBOUNDS"], where)
+        channels, energy = _bounds(hdus["EBOUNDS"], where)
         axis = _edges(hdu, ("ENERG_LO", "ENERG_HI"), "energy_true", where)
-        return energy, axis, _matrix(hdu, int(energy[0][0]), energy[1].nbin, where)
+        matrix = _matrix(hdu, int(channels[0]), energy.nbin, where)
+        return _Redistribution(channels, energy, axis, matrix)
 
 
 def _matrix(hdu: Any, first: int, n: int, where: str) -> Array:
