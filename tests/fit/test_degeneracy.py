@@ -92,9 +92,9 @@ def test_null_vectors_of_a_full_hessian(seed, n_flat, n_parts):
         profile += eliminate(np.zeros(len(at)), own, local, block)[1]
         if n_parts:
             parts.append(LocalPart(index, np.arange(4), block))
-    objective = SimpleNamespace(
+    objective = SimpleNamespace(parameters=SimpleNamespace(
         shared=np.arange(4), limits=lambda: (np.full(4, -np.inf), np.full(4, np.inf))
-    )
+    ))  # fmt: skip
     point = SimpleNamespace(hessian=profile, shared=np.zeros(4), local=parts)
     names = [f"p{i}" for i in range(n)]
     found = degeneracies(objective, point, names)

@@ -202,12 +202,13 @@ def test_a_rough_model_keeps_its_errors_to_itself(block, expected):
     observed = gauss_newton + np.diag([0.4, 0.3, 0, 0])
     observed[2:, 2:] = block
     limits = np.full(4, -np.inf), np.full(4, np.inf)
-    objective = SimpleNamespace(
-        limits=lambda: limits, shared=np.arange(4), free=np.ones(4, dtype=bool),
-        sizes=lambda: np.zeros(4, dtype=bool), flat_angles=lambda _: np.zeros(4, dtype=bool),
-        even=lambda: np.zeros(4, dtype=bool), turned_round=lambda _: np.zeros(4, dtype=bool),
-        problem=lambda: Problem(*limits, blocks=np.array([0, 0, 1, 1])),
+    none = np.zeros(4, dtype=bool)
+    parameters = SimpleNamespace(
+        limits=lambda: limits, shared=np.arange(4), free=~none, sizes=none, even=none,
+        flat_angles=lambda _: none, turned_round=lambda _: none,
     )  # fmt: skip
+    problem = Problem(*limits, blocks=np.array([0, 0, 1, 1]))
+    objective = SimpleNamespace(parameters=parameters, problem=lambda: problem)
     x = np.zeros(4)
     floors = np.zeros(1, dtype=int)
     point = SecondOrderPass(x, x, 0.0, np.zeros(1), floors, x, gauss_newton, observed, [])
