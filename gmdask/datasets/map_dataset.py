@@ -303,9 +303,10 @@ def with_counts(datasets: Iterable[Dataset], what: str) -> list[MapDataset]:
     found = []
     for dataset in datasets:
         if not isinstance(dataset, MapDataset):
+            kind = type(dataset).__name__
             msg = (
-                f"dataset {dataset.name!r} is a {type(dataset).__name__}, expected counts: {what} needs them; "
-                "leave it out, as by datasets[names]"
+                f"dataset {dataset.name!r} is a {kind}, expected counts: {what} needs them; "
+                f"leave it out, as by datasets[names], or on the command line by --where 'kind != {kind}'"
             )
             raise InputError(msg)
         found.append(dataset)

@@ -109,7 +109,8 @@ class FluxPointsEstimator(KnownAttributes):
         client : `distributed.Client`, optional
             Cluster to work on; by default this process. The numbers are the same to the last bit.
         on_event : callable, optional
-            Receives a `DatasetsProgress` while the datasets are compiled.
+            Receives a `DatasetsProgress` while the datasets are compiled, and with `reoptimize` for each
+            point.
 
         Returns
         -------
@@ -163,8 +164,8 @@ class FluxPointsEstimator(KnownAttributes):
                 values = estimate(likelihood, label, n, self._options)
                 if self.reoptimize:
                     values = estimate_reoptimized(
-                        datasets, models, names, bins, label, self._options, values, client
-                    )
+                        datasets, models, names, bins, label, self._options, values, client, on_event
+                    )  # fmt: skip
                 found.append(values)
         finally:
             likelihood.close()

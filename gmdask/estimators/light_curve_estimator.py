@@ -88,7 +88,8 @@ class LightCurveEstimator(FluxPointsEstimator):
         client : `distributed.Client`, optional
             Cluster to work on; by default this process. The numbers are the same to the last bit.
         on_event : callable, optional
-            Receives a `DatasetsProgress` while the datasets are compiled.
+            Receives a `DatasetsProgress` while the datasets are compiled, and with `reoptimize` for each
+            point.
 
         Returns
         -------

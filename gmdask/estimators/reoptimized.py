@@ -14,6 +14,7 @@ from gmdask.errors import ClusterLostError, FitError
 from gmdask.estimators.estimation import Options
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
+from gmdask.events import DatasetsProgress, Listener
 from gmdask.fit.profile_likelihood import cross, hold
 from gmdask.fit.scans import minimum_of
 from gmdask.fit.uncertainty import uncertainty
@@ -43,6 +44,7 @@ def estimate_reoptimized(
     options: Options,
     fixed: dict[str, Array],
     client: Client | None = None,
+    on_event: Listener | None = None,
 ) -> dict[str, Array]:
     """Estimate norms while all free parameters of the other models are fitted, too.
 
@@ -60,12 +62,14 @@ def estimate_reoptimized(
     fixed : dict
         Results with all other parameters fixed; the result has the same shapes.
     client : `distributed.Client`, optional
+    on_event : callable, optional
+        Receives a `DatasetsProgress` before the first point and after each.
     """
     found = {key: values.copy() for key, values in fixed.items()}
-    n_groups = fixed["norm"].shape[2]
-    for k, i, g in np.ndindex(len(names), len(bins.low), n_groups):
-        if not fixed["success"][k, i, g]:
-            continue  # the source predicts no counts
+    points = np.argwhere(fixed["success"])  # elsewhere the source predicts no counts
+    for done, (k, i, g) in enumerate(points):
+        if on_event is not None and done == 0:
+            on_event(DatasetsProgress("reoptimize", 0, len(points)))
         numbers = [int(n) for n in np.flatnonzero(label == g) if bins.bins[n][i][0] < bins.bins[n][i][1]]  # fmt: skip
         part = Datasets(
             datasets[n].slice_by_idx({"energy": slice(*bins.bins[n][i])}) for n in numbers
@@ -78,6 +82,8 @@ def estimate_reoptimized(
             found[key][k, i, g] = one[key]
         for key in PER_DATASET:
             found[key][k, i, numbers] = one[key]
+        if on_event is not None:
+            on_event(DatasetsProgress("reoptimize", done + 1, len(points)))
     return found
 
 

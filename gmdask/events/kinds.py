@@ -39,10 +39,11 @@ class DatasetsProgress(Event):
 
     Attributes
     ----------
-    work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile"}
+    work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile", "reoptimize"}
         The kind of work.
     done, total : int
-        Number of finished datasets, and of all datasets.
+        Number of finished datasets, and of all datasets; of observations for "reduce", and of flux points
+        or points of a light curve for "reoptimize".
     """
 
     work: str

@@ -16,7 +16,7 @@ from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.checks import class_is_own
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance, HasCovariance, joined
-from gmdask.models.io.serialization import check_mapping, locating
+from gmdask.models.io.serialization import check_links, check_mapping, locating
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
 from gmdask.models.priors import PriorSum
@@ -374,6 +374,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
                 except RecursionError as error:
                     msg = "models are nested too deeply, or contain themselves"
                     raise ModelError(msg) from error
+        check_links({made.name: item for made, item in zip(components, listed, strict=True)})
         return cls(components)
 
     # --- display ------------------------------------------------------------------------

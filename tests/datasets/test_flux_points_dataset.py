@@ -202,8 +202,9 @@ def test_what_needs_counts_says_so(shared):
     ):
         with pytest.raises(
             InputError, match="dataset 'HAWC' is a FluxPointsDataset, expected counts"
-        ):
+        ) as caught:
             call()
+        assert str(caught.value).endswith("--where 'kind != FluxPointsDataset'")
     low, high = datasets.energy_ranges
     assert high[2].value == pytest.approx(316)
     assert low[2].value == pytest.approx(1)

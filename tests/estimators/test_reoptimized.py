@@ -9,6 +9,7 @@ import pytest
 from astropy import units as u
 
 import gmdask as gm
+from gmdask.events import DatasetsProgress, Event
 from tests.estimators.pks2155 import SOURCE
 
 pytestmark = pytest.mark.gammapy_response
@@ -32,7 +33,10 @@ def test_against_gammapy(folder, runs, models):
     ours = gm.Models([models[SOURCE], models[f"{RUN}-bkg"]])
     before = ours.to_dict()
     options = {"selection_optional": "all", "norm_scan": [0.5, 2.0]}
-    found = gm.FluxPointsEstimator(SOURCE, EDGES, reoptimize=True, **options).run(runs[:1], ours)
+    events: list[Event] = []
+    estimator = gm.FluxPointsEstimator(SOURCE, EDGES, reoptimize=True, **options)
+    found = estimator.run(runs[:1], ours, on_event=events.append)
+    assert events[-2:] == [DatasetsProgress("reoptimize", done, 1) for done in (0, 1)]
     assert ours.to_dict() == before
     data, error = found.data, expected.norm_err.data.item()
     assert abs(data["norm"].item() - expected.norm.data.item()) < 0.02 * error

@@ -339,6 +339,32 @@ def test_link_of_one_is_no_link_and_names_must_be_the_same():
         Models.from_dict({"components": [component({"type": "pl", "parameters": entries})]})
 
 
+@pytest.mark.parametrize(
+    ("more", "differing"),
+    [
+        ({"value": 3.0}, "value is 2.0 in crab.spectral.index, 3.0 in halo.spectral.model1.index"),
+        ({"frozen": True}, "frozen is False in crab.spectral.index, True in halo"),
+        ({"max": 4.0}, "max is 5.0 in crab.spectral.index, 4.0 in halo"),
+        ({"min": 1.0}, None),  # said once, it is not contradicted
+        ({}, None),
+    ],
+)
+def test_linked_entries_say_the_same(more, differing):
+    first = {"name": "index", "value": 2.0, "frozen": False, "max": 5.0, "link": "index@a1"}
+    inner = {"type": "pl", "parameters": [first | more]}
+    halo = component(
+        {"type": "compound", "model1": inner, "model2": {"type": "pl"}, "operator": "add"}
+    )
+    data = {"components": [with_parameter(**first), halo | {"name": "halo"}]}
+    if differing is None:
+        models = Models.from_dict(data)
+        assert models[0].spectral_model.index is models[1].spectral_model.model1.index
+        return
+    with pytest.raises(ModelError, match="linked parameters differ") as caught:
+        Models.from_dict(data)
+    assert differing in str(caught.value)
+
+
 def test_background_with_a_name_of_its_own(tmp_path):
     models = Models([BackgroundIRFModel(dataset_name="a", name="mine")])
     models.covariance = np.diag([0.0, 0.04, 0.0])

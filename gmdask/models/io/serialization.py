@@ -18,6 +18,7 @@ from gmdask.models.registry import class_path, get_class, type_name
 
 __all__ = [
     "check_keys",
+    "check_links",
     "dataset_names_from",
     "locating",
     "model_from_dict",
@@ -37,6 +38,15 @@ _PRIOR_KEYS = (
 _KEYS = (
     "name", "value", "unit", "error", "min", "max", "frozen", *_HINTS, "link", "is_norm", "prior",
 )  # fmt: skip
+_LINKED = (
+    "unit",
+    "value",
+    "error",
+    "min",
+    "max",
+    "frozen",
+    "prior",
+)  # in which linked entries agree
 
 
 @contextmanager
@@ -234,6 +244,45 @@ def prior_from_dict(data: object, parameter: Parameter) -> Prior:
         value = entry["value"]
         numbers[name] = value * factor if isinstance(value, (int, float)) else value
     return cls(**numbers)  # type: ignore[no-any-return]
+
+
+# --- links ------------------------------------------------------------------------------
+
+
+def check_links(components: dict[str, dict[str, Any]]) -> None:
+    """Reject linked parameters whose entries differ, of which only one could be taken.
+
+    Parameters
+    ----------
+    components : dict
+        Valid plain data of components by their names.
+
+    Raises
+    ------
+    ModelError
+        Naming both entries and what differs; a key that only one of them has does not count.
+    """
+    firsts: dict[str, tuple[str, dict[str, Any]]] = {}
+    for component, data in components.items():
+        for place, entry in _linked(data, component):
+            first_place, first = firsts.setdefault(entry["link"], (place, entry))
+            for key in _LINKED:
+                if key in first and key in entry and not _same(first[key], entry[key]):
+                    msg = (
+                        f"linked parameters differ: {key} is {first[key]!r} in {first_place}, "
+                        f"{entry[key]!r} in {place}"
+                    )
+                    raise ModelError(msg)
+
+
+def _linked(data: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the entries of linked parameters in a model and in those that it contains, with their places."""
+    for entry in data.get("parameters") or []:
+        if entry.get("link") is not None:
+            yield f"{place}.{entry['name']}", entry
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _linked(value, f"{place}.{key}")
 
 
 # --- models -----------------------------------------------------------------------------
