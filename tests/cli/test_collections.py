@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import gmdask as gm
-from tests.cli.test_commands import assert_told, run
+from tests.cli.in_process import assert_told, run
 
 pytestmark = pytest.mark.slow
 

@@ -14,34 +14,21 @@ import pytest
 import gmdask as gm
 from gmdask.events import read_events
 from gmdask.schemas import read_schema
+from tests.cli.in_process import assert_told, run
 
-pytestmark = [pytest.mark.gammapy_response, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
-GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
-
-
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*GMDASK, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+Demo = tuple[Path, subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Folder of the demo, and how the demo ended, in a process of its own as a user has it."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder, run("demo", cwd=folder)
-
-
-def assert_told(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
+    command = [sys.executable, "-c", "from gmdask.cli.main import main; main()", "demo"]
+    return folder, subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def test_version(tmp_path: Path) -> None:
@@ -77,7 +64,7 @@ assert "matplotlib.pyplot" not in sys.modules
     assert done.returncode == 0, done.stderr
 
 
-def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_demo(demo: Demo) -> None:
     folder, done = demo
     assert done.returncode == 0, done.stderr
     made = folder / "gmdask-demo"
@@ -98,7 +85,7 @@ def test_demo(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     assert events[-1]["event"] == "FitEnd"
 
 
-def test_result_fits_its_schema(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_result_fits_its_schema(demo: Demo) -> None:
     schema = read_schema("result.json")
     result = json.loads((demo[0] / "gmdask-demo" / "fit" / "result.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -109,7 +96,7 @@ def test_result_fits_its_schema(demo: tuple[Path, subprocess.CompletedProcess[st
     )
 
 
-def test_fit_again_in_this_process(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_fit_again_in_this_process(demo: Demo) -> None:
     made = demo[0] / "gmdask-demo"
     done = run("fit", made / "survey.zarr", made / "models_start.yaml", "-o", "again", cwd=demo[0])
     assert done.returncode == 0, done.stderr
@@ -141,7 +128,7 @@ def test_fit_again_in_this_process(demo: tuple[Path, subprocess.CompletedProcess
     assert not [p for p in demo[0].iterdir() if p.name.startswith(".")]
 
 
-def test_info_and_verify(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_info_and_verify(demo: Demo) -> None:
     store = demo[0] / "gmdask-demo" / "survey.zarr"
     shown = run("info", store, cwd=demo[0])
     assert shown.returncode == 0
@@ -152,9 +139,7 @@ def test_info_and_verify(demo: tuple[Path, subprocess.CompletedProcess[str]]) ->
     assert good.stderr == ""
 
 
-def test_verify_tells_what_is_damaged(
-    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_verify_tells_what_is_damaged(demo: Demo, tmp_path: Path) -> None:
     import shutil
 
     store = tmp_path / "damaged.zarr"
@@ -203,7 +188,7 @@ def test_mistakes_are_told(
 
 
 def test_models_of_a_fit_are_read_by_gammapy(
-    demo: tuple[Path, subprocess.CompletedProcess[str]],
+    demo: Demo,
 ) -> None:
     from gammapy.modeling.models import Models
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,28 +13,21 @@ import gmdask as gm
 from gmdask.datasets.simulation.observation import simulate_observation
 from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.store import Store
+from tests.cli.in_process import Done, run
 from tests.datasets.simulated import write_config
 
 pytestmark = pytest.mark.slow
 
-GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
-
-
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*GMDASK, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
-    )  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """Folder with a small survey, simulated by two workers."""
     folder = tmp_path_factory.mktemp("survey")
     cluster = ["--cluster", "local", "--workers", "2", "--memory-limit", "1GB"]
     return folder, run("simulate", write_config(folder), "survey.zarr", *cluster, cwd=folder)
 
 
-def test_simulate(made: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_simulate(made: tuple[Path, Done]) -> None:
     folder, done = made
     assert done.returncode == 0, done.stderr
     assert "8 datasets" in done.stdout
@@ -48,7 +39,7 @@ def test_simulate(made: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     assert run("verify", "survey.zarr", cwd=folder).returncode == 0
 
 
-def test_it_is_not_made_twice(made: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_it_is_not_made_twice(made: tuple[Path, Done]) -> None:
     before = (made[0] / "survey-truth.yaml").read_bytes()
     again = run("simulate", "config.yaml", "survey.zarr", cwd=made[0])
     assert again.returncode == 1
@@ -56,7 +47,7 @@ def test_it_is_not_made_twice(made: tuple[Path, subprocess.CompletedProcess[str]
     assert (made[0] / "survey-truth.yaml").read_bytes() == before
 
 
-def test_events(made: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_events(made: tuple[Path, Done], tmp_path: Path) -> None:
     done = run("simulate", write_config(tmp_path), "events.zarr", "--events", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     events, binned = (

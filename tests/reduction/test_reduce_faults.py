@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,23 +13,17 @@ import gmdask as gm
 from gmdask import reduction
 from gmdask.errors import InputError
 from gmdask.store import Store
+from tests.cli.in_process import run
 from tests.reduction.configs import digest_of, read_reduced, small, write
 from tests.reduction.dl3 import CRAB_RUNS, PKS_RUNS, write_folder
 
 pytestmark = pytest.mark.slow
 
-GMDASK = [sys.executable, "-c", "from gmdask.cli.main import main; main()"]
 GOOD, TRUNCATED, EMPTY, MISSING, NO_PSF, BAD_BYTES = (
     CRAB_RUNS[0],
     *(1_000_000 * k + CRAB_RUNS[0] for k in range(1, 6)),
 )
 OUTSIDE = PKS_RUNS[0]
-
-
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*GMDASK, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
-    )  # fmt: skip
 
 
 @pytest.fixture
