@@ -47,7 +47,9 @@ def result_document(result: FitResult, store: Store) -> dict[str, Any]:
     store : `Store`
     """
     from gmdask.fit.checkpoint import versions
+    from gmdask.reduction.provenance import reduction_of
 
+    reduction = reduction_of(store, result.stat)
     return {
         "schema": SCHEMA,
         **result.to_dict(),
@@ -55,6 +57,7 @@ def result_document(result: FitResult, store: Store) -> dict[str, Any]:
         "edm": result.edm,
         "versions": versions(),
         "store": {"url": store.url, "digest": store.digest},
+        **({"reduction": reduction} if reduction else {}),
     }
 
 

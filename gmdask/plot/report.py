@@ -294,4 +294,11 @@ def _passes(history: History) -> str:
 def _provenance(result: dict[str, Any]) -> str:
     rows = [("store", result["store"]["url"]), ("digest of the store", result["store"]["digest"])]
     rows += [(f"version of {name}", version) for name, version in result["versions"].items()]
+    reduction = result.get("reduction", {"datasets": {}, "configurations": {}})
+    if reduction["datasets"]:
+        obs_ids = dict.fromkeys(str(made["obs_id"]) for made in reduction["datasets"].values())
+        rows.append(("reduced observations", ", ".join(obs_ids)))
+    for digest, configuration in reduction["configurations"].items():
+        versions = (f"{name} {version}" for name, version in configuration["versions"].items())
+        rows.append(("configuration of the reduction", f"{digest} ({', '.join(versions)})"))
     return _table(("", ""), rows)

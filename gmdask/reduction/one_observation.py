@@ -21,12 +21,12 @@ from gmdask.quiet import no_warnings
 from gmdask.reduction.backgrounds import logged
 from gmdask.reduction.config import ReductionConfig
 from gmdask.reduction.observations import HDU_COLUMNS, ObservationFiles, time_intervals
+from gmdask.reduction.provenance import PROVENANCE
 from gmdask.reduction.recipe import Recipe, recipe_of
 from gmdask.store.formats.gadf import open_fits
 
-__all__ = ["PROVENANCE", "Inputs", "reduce_observation", "sum_inputs"]
+__all__ = ["Inputs", "reduce_observation", "sum_inputs"]
 
-PROVENANCE = "reduction"  # name of an attribute of the cube
 PACKAGES = ("gmdask", "gammapy", "numpy", "scipy", "astropy", "regions")
 
 

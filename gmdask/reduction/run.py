@@ -18,8 +18,9 @@ from gmdask.events import DatasetsProgress, Listener
 from gmdask.models import BackgroundIRFModel, Models
 from gmdask.reduction.config import ReductionConfig, read_config
 from gmdask.reduction.observations import ObservationFiles
-from gmdask.reduction.one_observation import PROVENANCE, reduce_observation, sum_inputs
+from gmdask.reduction.one_observation import reduce_observation, sum_inputs
 from gmdask.reduction.parts import read_part, write_part
+from gmdask.reduction.provenance import PROVENANCE
 from gmdask.reduction.recipe import recipe_of
 from gmdask.store import BlockRecord, Store, describe, plan_blocks, write_block
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from gmdask.cli.main import cli
 from gmdask.datasets.simulation.iact import IactResponse, background_shape
 from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.errors import ModelError, StoreExistsError
+from gmdask.schemas import schema_problems
 
 pytest.importorskip("gammapy")
 
@@ -40,6 +44,9 @@ SKY = gm.Models(
         ),
     ]
 )
+SKY[
+    "decaying"
+].temporal_model.t0.frozen = True  # degenerate with the amplitude in a single observation
 SURVEY = {
     "seed": 3,
     "models": "sky.yaml",
@@ -125,8 +132,9 @@ def test_times_follow_the_temporal_model(place):
     assert kstest(seconds[distance > 0.8] / 1800, "uniform").pvalue > 1e-3
 
 
-def test_reduced_and_fitted_to_the_truth(place, tmp_path):
-    """From a global model to events, datasets, and back."""
+@pytest.fixture(scope="module")
+def reduced(place: Path) -> gm.Store:
+    """The datasets of the event lists."""
     config = {
         "observations": {"datastore": str(place / "dl3")},
         "datasets": {
@@ -145,13 +153,15 @@ def test_reduced_and_fitted_to_the_truth(place, tmp_path):
             "background": {"method": "irf"},
         },
     }  # fmt: skip
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    made = gm.reduction.reduce(
-        gm.reduction.select_observations(gm.reduction.read_config(tmp_path / "config.yaml")),
-        tmp_path / "config.yaml", tmp_path / "reduced.zarr",
-    )  # fmt: skip
+    (place / "config.yaml").write_text(yaml.safe_dump(config))
+    observations = gm.reduction.select_observations(gm.reduction.read_config(place / "config.yaml"))
+    return gm.reduction.reduce(observations, place / "config.yaml", place / "reduced.zarr").store
+
+
+def test_reduced_and_fitted_to_the_truth(place, reduced):
+    """From a global model to events, datasets, and back."""
     truth = gm.Models.read(f"{place / 'dl3'}-truth.yaml")
-    datasets = gm.Datasets.read(made.store.url)
+    datasets = gm.Datasets.read(reduced.url)
     assert {f"{name}-bkg" for name in datasets.names} <= set(truth.names)
     truth["decaying"].temporal_model.t0.frozen = False
     models = truth.copy()
@@ -161,6 +171,24 @@ def test_reduced_and_fitted_to_the_truth(place, tmp_path):
     pulls = np.array([(found.value - true.value) / found.error for found, true in free])
     assert len(pulls) == 14
     assert np.abs(pulls).max() < 3.5
+
+
+def test_the_result_names_what_was_reduced(place, reduced, tmp_path):
+    sky, out = str(place / "sky.yaml"), tmp_path / "out"
+    arguments = ["--where", "name == 'obs-0001'", "--cluster", "none", "-o", str(out)]
+    assert CliRunner().invoke(cli, ["fit", reduced.url, sky, *arguments]).exit_code == 0
+    result = json.loads((out / "result.json").read_text())
+    assert schema_problems(result, "result.json") == []
+    assert list(result["reduction"]["datasets"]) == ["obs-0001"]
+    made = result["reduction"]["datasets"]["obs-0001"]
+    events = place / "dl3/data/obs-000001.fits"
+    assert made["obs_id"] == 1
+    assert made["inputs"] == {events.name: hashlib.sha256(events.read_bytes()).hexdigest()}
+    configuration = result["reduction"]["configurations"][made["configuration"]]
+    assert configuration["datasets"]["background"] == {"method": "irf"}
+    assert configuration["versions"]["gammapy"] == version("gammapy")
+    assert CliRunner().invoke(cli, ["report", str(out)]).exit_code == 0
+    assert made["configuration"] in (out / "report.html").read_text()
 
 
 def test_refused_and_repeated(place, tmp_path):
