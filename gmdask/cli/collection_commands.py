@@ -38,14 +38,15 @@ overwrite_option = click.option(
 @click.argument("sources", type=click.Path(), nargs=-1, required=True)
 @cluster_options
 def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
-    """Add the datasets of SOURCES (stores, or Gammapy's datasets.yaml) to a STORE."""
+    """Add the datasets of SOURCES (stores, Gammapy's datasets.yaml, OGIP spectra) to a STORE."""
     from gmdask.datasets import Datasets, import_datasets
+    from gmdask.datasets.io.fits_files import FITS, YAML
     from gmdask.store import Store
 
     progress = Progress()
     with connected(**where_to) as client:
         for source in sources:
-            if source.endswith((".yaml", ".yml")):
+            if source.lower().endswith((*YAML, *FITS)):
                 import_datasets(source, store, client, append=True, on_event=progress)
             else:
                 Datasets.read(source).write(store, client, append=True, on_event=progress)

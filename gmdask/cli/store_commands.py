@@ -86,7 +86,7 @@ def import_command(
     workers: int | None,
     memory_limit: str | None,
 ) -> None:
-    """Import Gammapy's DATASETS (a datasets.yaml) into a STORE."""
+    """Import DATASETS (Gammapy's datasets.yaml, or a FITS file of OGIP spectra) into a STORE."""
     if overwrite and append:
         msg = "--overwrite and --append exclude each other"
         raise click.UsageError(msg)

@@ -8,6 +8,7 @@ from gmdask.datasets.io.importing import import_datasets
 from gmdask.datasets.io.write_store import compact
 from gmdask.datasets.map_dataset import MapDataset, with_counts
 from gmdask.datasets.on_off import SpectrumDatasetOnOff
+from gmdask.datasets.operations.energy_groups import resample_energy_edges
 from gmdask.datasets.simulation.event_lists import simulate_event_lists
 from gmdask.datasets.simulation.survey_simulation import simulate
 from gmdask.datasets.spectrum_dataset import SpectrumDataset
@@ -25,6 +26,7 @@ __all__ = [
     "export_datasets",
     "from_gammapy",
     "import_datasets",
+    "resample_energy_edges",
     "simulate",
     "simulate_event_lists",
     "to_gammapy",

@@ -12,6 +12,7 @@ import numpy as np
 
 from gmdask.datasets.base import MODELS_OTHERWISE, Dataset, chosen_response
 from gmdask.datasets.collected import Collected
+from gmdask.datasets.io.fits_files import FITS, YAML
 from gmdask.datasets.kinds import stored_dataset
 from gmdask.datasets.model_sync import Broadcast, Sent
 from gmdask.errors import InputError, UnknownNameError, check_kind, described
@@ -61,7 +62,8 @@ class Datasets(Collected):
         Parameters
         ----------
         url : str or path
-            A store, or a Gammapy datasets file (".yaml"), which is first imported into memory.
+            A store; or a Gammapy datasets file (".yaml") or a file with one or several OGIP spectra (".fits"),
+            which are first imported into memory.
         filename_models : str or path, optional
             File with the global models, of which the datasets receive copies.
         response : {"exact", "gammapy"}, optional
@@ -75,7 +77,7 @@ class Datasets(Collected):
             If it is not a path.
         """
         check_kind(url, (str, PathLike), "the path of a store or of a datasets file")
-        if str(url).endswith((".yaml", ".yml")):
+        if str(url).lower().endswith((*YAML, *FITS)):
             from gmdask.datasets.io.importing import import_to_memory
 
             datasets = cls.from_store(import_to_memory(url), response=response)

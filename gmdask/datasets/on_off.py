@@ -177,20 +177,26 @@ class SpectrumDatasetOnOff(SpectrumDataset):
     def _expected(self) -> xr.DataArray:
         return self.npred_signal()
 
-    def _counts_summary(self, cube: xr.Dataset, mask: Any) -> dict[str, Any]:
+    def _estimated_background(self) -> xr.DataArray:
+        return self.background
+
+    def _counts_summary(
+        self, cube: xr.Dataset, background: xr.DataArray | None, mask: Any
+    ) -> dict[str, Any]:
         """Return sums within a mask, and their significance (Li & Ma)."""
+        assert background is not None
         n_on, n_off, acceptance = (
             float(cube[key].values[mask].sum(dtype=np.float64))
             for key in ("counts", "counts_off", "acceptance")
         )
-        background = float(self.background.values[mask].sum())
-        alpha = background / n_off if n_off > 0 else math.nan
+        expected = float(background.values[mask].sum())
+        alpha = expected / n_off if n_off > 0 else math.nan
         statistic = WStat(*(np.array([x]) for x in (n_on, n_off, alpha, 1.0)))
         ts = float(statistic.per_bin(np.zeros(1))[0]) if n_off > 0 else math.nan
-        excess = n_on - background
+        excess = n_on - expected
         return {
             "counts": int(n_on), "excess": excess,
-            "sqrt_ts": math.copysign(math.sqrt(ts), excess), "background": background,
+            "sqrt_ts": math.copysign(math.sqrt(ts), excess), "background": expected,
             "counts_off": int(n_off), "acceptance": acceptance,
             "acceptance_off": acceptance / alpha if alpha > 0 else math.nan, "alpha": alpha,
         }  # fmt: skip

@@ -197,19 +197,7 @@ class Predictions(CubeDataset):
         cube = computed(lazy(self._cube))
         safe = cube["mask_safe"].values if "mask_safe" in cube else None
         mask: Any = ... if safe is None or not in_safe_data_range else safe
-        background = self.npred_background()
-        info: dict[str, Any] = {"name": self._name}
-        info |= self._counts_summary(cube, mask)
-        sources = [m for m in self._models if not isinstance(m, BackgroundIRFModel)]
-        some = len(self._models) > 0 or background is not None
-        predicted = {
-            "npred": self.npred() if some else None,
-            "npred_background": background,
-            "npred_signal": self.npred_signal() if sources else None,
-        }
-        info |= {
-            k: math.nan if v is None else float(v.values[mask].sum()) for k, v in predicted.items()
-        }
+        info: dict[str, Any] = {"name": self._name, **self.sums_in()(mask)}
         info |= exposure_summary(cube["exposure"], None if safe is None else safe.any(axis=0))
         info |= rates(info, cube)
         bins = self.mask
@@ -219,9 +207,39 @@ class Predictions(CubeDataset):
         info["stat_sum"] = self.stat_sum() if len(self._models) else math.nan
         return info
 
-    def _counts_summary(self, cube: xr.Dataset, mask: Any) -> dict[str, Any]:
+    def sums_in(self) -> Callable[[Any], dict[str, Any]]:
+        """Return a function of a mask (energy, lat, lon) that sums counts and predictions within it.
+
+        Data are read and predictions computed here. The function returns the keys of `info_dict`
+        from "counts" to "npred_signal".
+        """
+        cube = computed(lazy(self._cube))
+        background, estimated = self.npred_background(), self._estimated_background()
+        sources = [m for m in self._models if not isinstance(m, BackgroundIRFModel)]
+        some = len(self._models) > 0 or background is not None
+        predicted = {
+            "npred": self.npred() if some else None,
+            "npred_background": background,
+            "npred_signal": self.npred_signal() if sources else None,
+        }
+        arrays = {k: None if v is None else v.values for k, v in predicted.items()}
+        estimated = None if estimated is None else estimated.compute(scheduler="synchronous")
+
+        def sums(mask: Any) -> dict[str, Any]:
+            return self._counts_summary(cube, estimated, mask) | {
+                k: math.nan if v is None else float(v[mask].sum()) for k, v in arrays.items()
+            }
+
+        return sums
+
+    def _estimated_background(self) -> xr.DataArray | None:
+        """Background (energy, lat, lon) from which the counts in excess are counted, lazy."""
+        return self.npred_background()
+
+    def _counts_summary(
+        self, cube: xr.Dataset, background: xr.DataArray | None, mask: Any
+    ) -> dict[str, Any]:
         """Return the counts in a mask, and their significance."""
-        background = self.npred_background()
         return counts_summary(cube["counts"], background, cube.get("background"), mask)
 
     # --- simulated counts --------------------------------------------------------------

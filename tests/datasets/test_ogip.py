@@ -308,6 +308,101 @@ def test_grouping(shared, file, of_list):
     )
 
 
+def _of_rows(path, rows, keywords, columns):
+    """A file of several spectra: vectors of channels per row, and scalars as columns or as keywords."""
+    n = rows["COUNTS"].shape[1]
+    table = [fits.Column("SPEC_NUM", "I", array=np.arange(1, len(rows["COUNTS"]) + 1))]
+    for key, values in rows.items():
+        table.append(fits.Column(key, f"{n}D", array=values))
+    for key, (form, values) in columns.items():
+        table.append(fits.Column(key, form, array=values))
+    hdu = fits.BinTableHDU.from_columns(table, name="SPECTRUM")
+    hdu.header.update(
+        {"HDUCLASS": "OGIP", "HDUCLAS1": "SPECTRUM", "HDUCLAS4": "TYPE:II", **keywords}
+    )
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+
+
+@pytest.fixture
+def three(file):
+    """Three spectra in a file, made of one: their counts, livetimes and acceptances are unlike."""
+    with fits.open(file) as hdus, fits.open(file.with_name("pha_obs23523_bkg.fits")) as others:
+        on, off = hdus["SPECTRUM"].data, others["SPECTRUM"].data
+        n, channel = len(on), np.tile(on["CHANNEL"], (3, 1))
+        rng = np.random.default_rng(4)
+        bad = np.tile(on["QUALITY"].astype(float), (3, 1))
+        bad[1, :40] = 2
+        rows = {"CHANNEL": channel, "COUNTS": rng.poisson(on["COUNTS"], (3, n)), "QUALITY": bad}
+        behind = {"CHANNEL": channel, "COUNTS": rng.poisson(off["COUNTS"], (3, n))}
+        scale = off["BACKSCAL"][on["QUALITY"] == 0][0]
+    background, seconds = file.with_name("three_bkg.fits"), np.array([1000.0, 1500.0, 500.0])
+    responses = {key: f"pha_obs23523_{key[:3].lower()}.fits" for key in ("ARF", "RMF")}
+    named = {"ANCRFILE": responses["ARF"], "RESPFILE": responses["RMF"]}
+    _of_rows(background, behind, {"BACKSCAL": scale}, {"EXPOSURE": ("D", 2 * seconds)})
+    _of_rows(
+        file.with_name("three.fits"), rows, {**named, "BACKSCAL": 1.0, "OBS_ID": "crab"},
+        {"EXPOSURE": ("D", seconds), "BACKFILE": ("20A", [background.name] * 3)},
+    )  # fmt: skip
+    return file.with_name("three.fits"), rows, behind, seconds, scale
+
+
+def test_several_spectra(three, file, shared, tmp_path):
+    """Each row is a dataset, as if it were read from a file of its own, which Gammapy reads, too."""
+    from gammapy.datasets import SpectrumDatasetOnOff
+
+    path, rows, behind, seconds, scale = three
+    found = gm.Datasets.read(path)
+    assert found.names == ["crab-1", "crab-2", "crab-3"]
+    models = model_pair(shared)
+    fit = {}
+    for k, own in enumerate(found):
+        np.testing.assert_array_equal(own.counts.values[:, 0, 0], rows["COUNTS"][k])
+        np.testing.assert_array_equal(own.counts_off.values[:, 0, 0], behind["COUNTS"][k])
+        np.testing.assert_array_equal(own.mask_safe.values[:, 0, 0], rows["QUALITY"][k] == 0)
+        np.testing.assert_allclose(own.alpha.values, 1 / (2 * scale), rtol=1e-12)
+        assert own.info_dict()["livetime"] == seconds[k] * u.s
+        one = gm.MapDataset.read(f"{path}{{{k + 1}}}")
+        assert one.open().identical(own.open())
+        own.write(tmp_path / f"{own.name}.fits", format="ogip")
+        with quiet():
+            other = SpectrumDatasetOnOff.read(tmp_path / f"{own.name}.fits")
+            np.testing.assert_array_equal(other.counts.data, own.counts)
+            np.testing.assert_array_equal(other.counts_off.data, own.counts_off)
+            other.models = models[1]
+            fit[own.name] = float(other.stat_sum())
+    found.set_models(models[0])
+    assert found.stat_sum() == pytest.approx(sum(fit.values()), abs=1e-6)
+
+
+def test_rows_of_a_list_in_a_store(three, tmp_path):
+    """By number in Gammapy's list; a spectrum that changes is another input."""
+    path, rows, *_ = three
+    listed = path.with_name("datasets.yaml")
+    entry = "{{name: {0}, type: SpectrumDatasetOnOff, filename: 'three.fits{{{1}}}'}}"
+    listed.write_text(f"datasets: [{entry.format('b', 2)}, {entry.format('a', 1)}]")
+    gm.import_datasets(listed, tmp_path / "listed")
+    found = gm.Datasets.read(tmp_path / "listed")
+    np.testing.assert_array_equal(found["b"].counts.values[:, 0, 0], rows["COUNTS"][1])
+    gm.import_datasets(path, tmp_path / "store")
+    assert gm.Datasets.read(tmp_path / "store").names == ["crab-1", "crab-2", "crab-3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("three.fits", r"3 spectra \(type II\).*'file.fits\{1\}'"),
+        ("three.fits{0}", "row 0 is not among the 3 spectra"),
+        ("three.fits{4}", "row 4 is not among the 3 spectra"),
+        ("pha_obs23523.fits{1}", r"contains one spectrum \(type I\)"),
+        ("pha_obs23523_arf.fits{1}", "has no HDU SPECTRUM"),
+    ],
+)
+def test_rows_that_are_not_there(three, name, message):
+    with pytest.raises(InputError, match=message) as info:
+        gm.MapDataset.read(three[0].with_name(name))
+    assert name.partition("{")[0] in str(info.value)
+
+
 def _change(path, hdu, **keywords):
     with fits.open(path, mode="update") as hdus:
         for key, value in keywords.items():
@@ -320,7 +415,7 @@ def _change(path, hdu, **keywords):
 @pytest.mark.parametrize(
     ("part", "hdu", "change", "message"),
     [
-        ("", "SPECTRUM", {"HDUCLAS4": "TYPE:II"}, "several spectra"),
+        ("", "SPECTRUM", {"HDUCLAS4": "TYPE:II"}, r"spectra \(type II\)"),
         ("", "SPECTRUM", {"TTYPE2": "RATE"}, "no column COUNTS"),
         ("", "SPECTRUM", {"EXPOSURE": 0.0}, "EXPOSURE is 0.0"),
         ("", "SPECTRUM", {"AREASCAL": 0.5}, "AREASCAL"),

@@ -13,9 +13,12 @@ from distributed import Client
 
 from gmdask.cluster import check_client, run_tasks
 from gmdask.datasets.io.blocks import OnMade, made, write_blocks
+from gmdask.datasets.io.fits_files import FITS
 from gmdask.datasets.kinds import KINDS
+from gmdask.datasets.on_off import SpectrumDatasetOnOff
 from gmdask.errors import DuplicateNameError, InputError, PlanError
 from gmdask.events import DatasetsProgress, Listener
+from gmdask.paths import expanded
 from gmdask.store import (
     BlockRecord,
     CubeShape,
@@ -26,6 +29,7 @@ from gmdask.store import (
     write_block,
 )
 from gmdask.store.formats.gammapy_yaml import DatasetEntry, read_datasets_yaml
+from gmdask.store.formats.ogip_rows import spectra_of
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
 __all__ = ["import_datasets", "import_to_memory", "refuse_existing"]
@@ -48,7 +52,7 @@ def import_datasets(
     Parameters
     ----------
     source : str or path
-        Gammapy's ``datasets.yaml``.
+        Gammapy's ``datasets.yaml``, or a FITS file with one or several OGIP spectra.
     url : str or path
         The store.
     client : `distributed.Client`, optional
@@ -77,7 +81,7 @@ def import_datasets(
     if append and overwrite:
         msg = f"{url}: append and overwrite exclude each other"
         raise InputError(msg)
-    entries = read_datasets_yaml(source, KINDS)
+    entries = _entries(source)
     if append:
         store = _open_to_append(url, entries)
     else:
@@ -101,6 +105,14 @@ def import_datasets(
     return store
 
 
+def _entries(source: str | Path) -> list[DatasetEntry]:
+    """Return the datasets of a list, or of a file with OGIP spectra."""
+    if not str(source).lower().endswith(FITS):
+        return read_datasets_yaml(source, KINDS)
+    kind = SpectrumDatasetOnOff.__name__
+    return [DatasetEntry(name, kind, path) for name, path in spectra_of(expanded(source))]
+
+
 def _checked_shapes(
     entries: Sequence[DatasetEntry], client: Client | None, tell: OnMade
 ) -> list[CubeShape]:
@@ -119,9 +131,9 @@ def import_to_memory(source: str | Path) -> Store:
     Parameters
     ----------
     source : str or path
-        Gammapy's ``datasets.yaml``.
+        Gammapy's ``datasets.yaml``, or a FITS file with one or several OGIP spectra.
     """
-    entries = read_datasets_yaml(source, KINDS)
+    entries = _entries(source)
     cubes = [_read(entry) for entry in entries]
     warn_of_sums({cube.attrs["name"]: cube.attrs.get(KERNEL_SUMS, {}) for cube in cubes})
     store = Store.memory()

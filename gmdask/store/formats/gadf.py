@@ -28,6 +28,7 @@ from gmdask.quiet import caught_warnings
 from gmdask.store.axes import axis_coords, same_axis
 from gmdask.store.formats.fits_map import SkyMap, read_map, same_wcs
 from gmdask.store.formats.ogip import is_ogip, read_ogip
+from gmdask.store.formats.ogip_rows import split_row
 from gmdask.store.formats.validity import check_values
 
 __all__ = ["COUNTS_LIKE", "cube_of_maps", "open_fits", "read_content", "read_map_dataset"]
@@ -49,7 +50,7 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
     Parameters
     ----------
     path : str or pathlib.Path
-        The file.
+        The file; in one with several OGIP spectra, the third is ``file{3}``.
     name : str, optional
         Name of the dataset; by default the keyword NAME of the file, else the
         stem of the file name.
@@ -68,11 +69,14 @@ def read_map_dataset(path: str | Path, name: str | None = None) -> xr.Dataset:
     InputError
         If the file is damaged, or its content is not a dataset.
     """
-    path = expanded(path)
-    with open_fits(fits_content(path), str(path)) as hdus:
+    file, row = split_row(expanded(path))
+    with open_fits(fits_content(file), str(file)) as hdus:
         if is_ogip(hdus):
-            return read_ogip(path, hdus, name)
-        return _read(hdus, str(path), name, _stem(path))
+            return read_ogip(file, hdus, name, row)
+        if row is not None:
+            msg = f"{file}: row {row} is given, but the file has no HDU SPECTRUM"
+            raise InputError(msg)
+        return _read(hdus, str(file), name, _stem(file))
 
 
 def read_content(content: bytes, file: str, name: str | None, default: str) -> xr.Dataset:

@@ -11,6 +11,7 @@ from gmdask.errors import DuplicateNameError, InputError, InputNotFoundError
 from gmdask.inputs import load_yaml, read_bytes
 from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
+from gmdask.store.formats.ogip_rows import split_row
 
 __all__ = ["DatasetEntry", "read_datasets_yaml"]
 
@@ -26,7 +27,8 @@ class DatasetEntry:
     kind : str
         Gammapy's class name, such as ``MapDataset``.
     path : pathlib.Path
-        Path of its file, absolute or relative to the working directory.
+        Path of its file, absolute or relative to the working directory; ``file{row}`` for one of several
+        OGIP spectra in a file.
     """
 
     name: str
@@ -94,6 +96,6 @@ def _entry(item: Any, where: str, folder: Path, kinds: Collection[str]) -> Datas
     if not isinstance(filename, str):
         raise InputError(f"{where}: key 'filename': expected a string, not {filename!r}")
     file = folder / expanded(filename)
-    if not file.is_file():
-        raise InputNotFoundError(f"{where}: key 'filename': no such file: {file}")
+    if not split_row(file)[0].is_file():
+        raise InputNotFoundError(f"{where}: key 'filename': no such file: {split_row(file)[0]}")
     return DatasetEntry(name=name, kind=kind, path=file)

@@ -16,6 +16,7 @@ from gmdask.errors import InputError
 from gmdask.geometry import Axis
 from gmdask.inputs import open_fits
 from gmdask.store.axes import axis_coords, same_axis
+from gmdask.store.formats.ogip_rows import has_rows, row_name, spectrum_of_row, split_row
 from gmdask.store.formats.region_map import NOWHERE, read_region
 from gmdask.store.formats.times import add_times
 from gmdask.store.formats.validity import check_values
@@ -75,14 +76,21 @@ def ogip_files(path: str | Path) -> list[Path]:
     Parameters
     ----------
     path : str or pathlib.Path
-        Path of a FITS file; if it contains no OGIP spectrum, only this path is returned.
+        Path of a FITS file, with the row of a spectrum if there are several, ``file{row}``. If it contains
+        no OGIP spectrum, only this path is returned.
     """
-    with open_fits(path) as hdus:
-        header = hdus["SPECTRUM"].header if is_ogip(hdus) else fits.Header()
-    return [Path(path), *(_companion(path, header, key) for key in PARTS if _named(header, key))]
+    file, row = split_row(path)
+    header = fits.Header()
+    with open_fits(file) as hdus:
+        if is_ogip(hdus):
+            header = spectrum_of_row(hdus["SPECTRUM"], row, str(file)).header
+    others = (_companion(file, header, key) for key in PARTS if _named(header, key))
+    return [file, *(split_row(other)[0] for other in others)]
 
 
-def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Dataset:
+def read_ogip(
+    path: str | Path, hdus: fits.HDUList, name: str | None, row: int | None = None
+) -> xr.Dataset:
     """Read a spectrum and the files that it refers to, which lie in the same folder.
 
     Parameters
@@ -92,7 +100,10 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     hdus : astropy.io.fits.HDUList
         The open file.
     name : str or None
-        Name of the dataset; by default the keyword OBS_ID, else the stem of the file name.
+        Name of the dataset; by default OBS_ID, else the stem of the file name, with the row if there are
+        several spectra.
+    row : int, optional
+        Row of the spectrum, from 1, in a file with several (type II).
 
     Returns
     -------
@@ -110,14 +121,15 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     -----
     Channels stay as they are; groups of them, by the column GROUPING, are told in ``attrs["groups"]``.
     Bins with a QUALITY other than 0 are excluded from the safe mask. The acceptances are BACKSCAL; that
-    of the background is multiplied by the ratio of its EXPOSURE to that of the spectrum. If the energies
+    of the background is multiplied by the ratio of its EXPOSURE to that of the spectrum. A background file
+    with several spectra and no row in its name has those of the same rows. If the energies
     of the effective area are not those of the energy dispersion, it is averaged over the latter's bins.
     """
-    header = hdus["SPECTRUM"].header
-    stem = Path(path).name.removesuffix(".gz").removesuffix(".fits").removesuffix(".pha")
-    name = name or str(header.get("OBS_ID", "")).strip() or stem
+    name = name or row_name(hdus["SPECTRUM"], path, row)
     where = f"{path}: dataset {name!r}"
-    spectrum = _spectrum(hdus["SPECTRUM"], where)
+    hdu = spectrum_of_row(hdus["SPECTRUM"], row, where)
+    header = hdu.header
+    spectrum = _spectrum(hdu, where)
     rmf = _read_rmf(path, header, where) if _named(header, "RESPFILE") else None
     channels, energy = _energies(hdus, rmf, where)
     energy_true, area = _read_arf(path, header, where)
@@ -128,7 +140,7 @@ def read_ogip(path: str | Path, hdus: fits.HDUList, name: str | None) -> xr.Data
     own = {"name": name, "kind": "SpectrumDataset", "primary": {}, **_region(hdus, where)}
     cube.attrs = own | cube.attrs
     if _named(header, "BACKFILE"):
-        _add_background(cube, path, header, spectrum, channels, where)
+        _add_background(cube, path, header, row, spectrum, channels, where)
     exposure = (area * spectrum.exposure)[:, None, None]
     attrs = {"unit": "cm2 s", "meta": {"livetime": f"{spectrum.exposure} s"}}
     cube["exposure"] = xr.Variable(("energy_true", "lat", "lon"), exposure, attrs)
@@ -207,9 +219,6 @@ def _column(hdu: Any, name: str, where: str, default: float | None = None) -> Ar
 
 def _spectrum(hdu: Any, where: str) -> _Spectrum:
     header = hdu.header
-    if "SPEC_NUM" in hdu.columns.names or str(header.get("HDUCLAS4", "")) == "TYPE:II":
-        msg = f"{where}: HDU SPECTRUM contains several spectra (type II), expected one (type I)"
-        raise InputError(msg)
     if "COUNTS" not in hdu.columns.names:
         msg = f"{where}: HDU SPECTRUM has no column COUNTS: rates are not supported"
         raise InputError(msg)
@@ -266,16 +275,20 @@ def _add_background(
     cube: xr.Dataset,
     path: str | Path,
     header: fits.Header,
+    row: int | None,
     spectrum: _Spectrum,
     channels: NDArray[np.int64],
     where: str,
 ) -> None:
-    file = _companion(path, header, "BACKFILE")
+    file, own_row = split_row(_companion(path, header, "BACKFILE"))
     with open_fits(file, "background") as hdus:
         if not is_ogip(hdus):
             msg = f"{where}: {file} (BACKFILE) has no HDU SPECTRUM"
             raise InputError(msg)
-        off = _spectrum(hdus["SPECTRUM"], f"{where}: {file}")
+        hdu = hdus["SPECTRUM"]
+        if own_row is None and has_rows(hdu):
+            own_row = row
+        off = _spectrum(spectrum_of_row(hdu, own_row, f"{where}: {file}"), f"{where}: {file}")
     order, own = _order(off, channels, f"{where}: {file}"), _order(spectrum, channels, where)
     _put(cube, "counts_off", off.counts[order])
     _put(cube, "acceptance", spectrum.backscal[own])
