@@ -116,6 +116,8 @@ def _run(
 ) -> None:  # fmt: skip
     """Start or resume a fit in a locked folder."""
     from gmdask.fit import Checkpoint, Fit
+    from gmdask.fit.start import check_start
+    from gmdask.models.io.serialization import locating
     from gmdask.store import Store
 
     if resume:
@@ -128,6 +130,8 @@ def _run(
         datasets, global_models = datasets_and_models(
             *(asked[key] for key in ("store", "models", "where", "response"))
         )
+    with locating(asked["models"]):
+        check_start(datasets, global_models)
     asked["response"] = datasets.response
     datasets.set_models(global_models)
     progress = Progress()

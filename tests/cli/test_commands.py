@@ -25,9 +25,9 @@ Demo = tuple[Path, subprocess.CompletedProcess[str]]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """Folder of the demo, and how the demo ended, in a process of its own as a user has it."""
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-c", "from gmdask.cli.main import main; main()", "demo"]
+    command = Path(sys.executable).with_name("gmdask")
     return folder, subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        [command, "demo"], cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
 
 

@@ -69,6 +69,23 @@ def test_power_law_of_reference_zero(work: Path) -> None:
     assert "source.spectral.reference is 0 TeV, expected a value at least" in err
 
 
+def test_models_that_are_none(work: Path) -> None:
+    (work / "models.yaml").write_text("components: []\n")
+    code, err = run_here(work, "fit", "sky.zarr", "models.yaml", "-o", "new")
+    assert (code, (work / "new").exists()) == (1, False)
+    assert "models.yaml: there are no models to fit" in err
+
+
+def test_a_kind_that_is_no_text(work: Path) -> None:
+    path = work / "export" / "datasets.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["datasets"][0]["type"] = {"name": "MapDataset"}
+    path.write_text(yaml.safe_dump(content))
+    code, err = run_here(work, "import", "export/datasets.yaml", "new")
+    assert code == 1
+    assert "datasets.yaml: datasets[0]: key 'type'" in err
+
+
 def test_a_number_too_large_for_a_parameter(work: Path) -> None:
     text = (work / "models.yaml").read_text()
     spoilt = text.replace("value: 2.0", f"value: {10**400}", 1)

@@ -378,7 +378,7 @@ def test_reports_again_and_again(folder: Path) -> None:
     """Its own report is replaced, and a fit that starts anew takes it away."""
     assert call("report", "out") == 0
     assert call("report", "out") == 0
-    assert call("report", "out", "-o", "r.html") == 0
+    shutil.copy(folder / "out" / "report.html", folder / "r.html")
     assert call("report", "out", "-o", "r.html", "--overwrite") == 0
     assert call("fit", "s.zarr", "m.yaml", "-o", "out", "--overwrite") == 0
     assert not (folder / "out" / "report.html").exists()

@@ -271,7 +271,9 @@ def test_good_minimum_at_a_limit_is_confirmed(shared):
     own.parameters["alpha"].min, own.parameters["alpha"].max = 2.0, 2.3
     own.parameters["beta"].min, own.parameters["beta"].max = -0.5, 0.5
     own.parameters["alpha"].value = 2.2
-    result = run(gm.Datasets.read(folder / "datasets.yaml"), own)
+    datasets = gm.Datasets.read(folder / "datasets.yaml")
+    datasets.set_response("gammapy")  # ten times as fast here
+    result = run(datasets, own)
     assert result.edm < 1e-5
     assert result.success, result.message
 
@@ -294,7 +296,7 @@ def test_events(datasets):
 
 
 @BOTH
-@pytest.mark.parametrize("limit", [2.02, 2.1, 2.3])
+@pytest.mark.parametrize("limit", [2.02, 2.3])
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_model_that_is_no_number_somewhere(backend, limit, linked, datasets):
     """The fit turns back there, ends with a finite value, and does not call it a success."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from functools import cache
 from itertools import pairwise
@@ -15,6 +13,7 @@ from astropy import units as u
 import gmdask as gm
 from gmdask.errors import InputError
 from gmdask.optimize.status import Status
+from tests.cli.in_process import run as run_command
 from tests.datasets.synthetic import gammapy_models, make_run, models
 
 pytestmark = pytest.mark.gammapy_response
@@ -262,10 +261,7 @@ def test_commands_end_in_words(change, tmp_path):
         (["flux-points", "sky.zarr", "models.yaml", "--source=source", "--energy-edges=0.5 3 20 TeV", "-o", "sed"],
          0 if change is empty else 3),
     ):  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", "from gmdask.cli.main import main; main()", *command],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+        done = run_command(*command, cwd=tmp_path)
         assert "Traceback" not in done.stderr
         assert done.returncode == code, (command, done.stdout, done.stderr)
         words = {

@@ -87,7 +87,7 @@ def _entry(item: Any, where: str, folder: Path, kinds: Collection[str]) -> Datas
         if key not in item:
             raise InputError(f"{where}: key {key!r} is missing")
     name, kind = str(item["name"]), item["type"]
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InputError(
             f"{where}: key 'type': dataset {name!r} is a {kind}; "
             f"only {', '.join(kinds)} can be read so far"
