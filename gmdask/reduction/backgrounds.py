@@ -236,10 +236,18 @@ class ReflectedRegionsBackgroundMaker(_OffMaker):
     ----------
     **options
         Those of Gammapy's `ReflectedRegionsBackgroundMaker` and of its region finder:
-        ``exclusion_mask``, ``min_distance``, ``max_region_number``, ...
+        ``exclusion_mask``, ``min_distance``, ``max_region_number``, ... With ``n_off_regions``, the finder is
+        Gammapy's `WobbleRegionsFinder`, which point-like responses with a table of radii (``RAD_MAX_2D``) need.
     """
 
     theirs = "ReflectedRegionsBackgroundMaker"
+
+    def __init__(self, **options: Any) -> None:
+        if "n_off_regions" in options:
+            finder = gammapy_module("makers", "reduce").WobbleRegionsFinder
+            names = [name for name in ("n_off_regions", "binsz") if name in options]
+            options["region_finder"] = finder(**{name: options.pop(name) for name in names})
+        super().__init__(**options)
 
 
 class PhaseBackgroundMaker(_OffMaker):

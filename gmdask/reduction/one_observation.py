@@ -137,7 +137,14 @@ def _opened(observation: ObservationFiles, config: ReductionConfig, recipe: Reci
         found = theirs.DataStore(hdu_table=index).obs(observation.obs_id, required_irf=required)
     except theirs.data_store.MissingRequiredHDU as error:
         raise InputError(str(error)) from error
-    return found.copy(in_memory=True)
+    read = found.copy(in_memory=True)
+    missing = sorted(required - set(read.available_irfs))
+    if missing:
+        names = [row[-1] for row in observation.hdus if row[0] in missing]
+        files = ", ".join(path.name for path in observation.files)
+        msg = f"{files}: no {', '.join(names)} (responses: {', '.join(missing)})"
+        raise InputError(msg)
+    return read
 
 
 def _parts(observation: Any, config: ReductionConfig, recipe: Recipe) -> Iterator[Any]:

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 import yaml
 from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
+from regions import PointSkyRegion
 from scipy.stats import kstest
 
 import gmdask as gm
 from gmdask.cli.main import cli
 from gmdask.datasets.simulation.iact import IactResponse, background_shape
+from gmdask.datasets.simulation.irf_tables import GADF, table_hdu
 from gmdask.datasets.simulation.survey_file import read_survey
 from gmdask.errors import ModelError, StoreExistsError
 from gmdask.schemas import schema_problems
@@ -27,7 +31,13 @@ from gmdask.schemas import schema_problems
 pytest.importorskip("gammapy")
 
 from gammapy.data import DataStore
-from gammapy.maps import Map
+from gammapy.datasets import SpectrumDataset
+from gammapy.makers import (
+    ReflectedRegionsBackgroundMaker,
+    SpectrumDatasetMaker,
+    WobbleRegionsFinder,
+)
+from gammapy.maps import Map, MapAxis, RegionGeom
 
 SKY = gm.Models(
     [
@@ -231,3 +241,97 @@ def test_command(place, tmp_path):
     first, second = (where / "dl3/data/obs-000002.fits" for where in (place, tmp_path))
     assert first.read_bytes() == second.read_bytes()
     assert run("--dry-run").exit_code == 2
+
+
+def test_a_file_without_a_response_of_the_index(place, reduced, tmp_path):
+    shutil.copytree(place / "dl3", tmp_path / "dl3")
+    path = tmp_path / "dl3/data/obs-000002.fits"
+    with fits.open(place / "dl3/data/obs-000002.fits") as hdus:
+        fits.HDUList([hdu for hdu in hdus if hdu.name != "EDISP"]).writeto(path, overwrite=True)
+    config = yaml.safe_load((place / "config.yaml").read_text())
+    config["observations"]["datastore"] = str(tmp_path / "dl3")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    observations = gm.reduction.select_observations(
+        gm.reduction.read_config(tmp_path / "config.yaml")
+    )
+    (failure,) = gm.reduction.reduce(
+        observations[1:], tmp_path / "config.yaml", tmp_path / "r.zarr"
+    ).failures
+    assert failure.reason == "obs-000002.fits: no EDISP (responses: edisp)"
+
+
+def test_point_like_responses_with_a_table_of_radii(place, tmp_path):
+    """As MAGIC and LST publish them: energy-dependent on regions, off regions of the same radius."""
+    shutil.copytree(place / "dl3", tmp_path / "dl3")
+    for path in (tmp_path / "dl3/data").iterdir():
+        with fits.open(path) as hdus:
+            area = hdus["AEFF"].data
+            for name in ("AEFF", "EDISP"):
+                hdus[name].header["HDUCLAS3"] = "POINT-LIKE"
+            energy = np.geomspace(0.3, 40, 6)
+            radii = np.tile(np.linspace(0.2, 0.1, 5), (len(area["THETA_LO"][0]), 1))
+            columns = [
+                ("ENERG_LO", "TeV", energy[:-1]), ("ENERG_HI", "TeV", energy[1:]),
+                ("THETA_LO", "deg", area["THETA_LO"][0]), ("THETA_HI", "deg", area["THETA_HI"][0]),
+                ("RAD_MAX", "deg", radii),
+            ]  # fmt: skip
+            cards = GADF | {
+                "HDUCLAS1": "RESPONSE", "HDUCLAS2": "RAD_MAX", "HDUCLAS3": "POINT-LIKE", "HDUCLAS4": "RAD_MAX_2D",
+            }  # fmt: skip
+            table = table_hdu(
+                "RAD_MAX", [(name, unit, values[None]) for name, unit, values in columns], cards
+            )
+            kept = [hdus[name] for name in ("PRIMARY", "EVENTS", "GTI", "AEFF", "EDISP")]
+            fits.HDUList([*kept, table]).writeto(path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+    index = Table.read(tmp_path / "dl3/hdu-index.fits.gz")
+    index = index[[kind not in ("psf", "bkg") for kind in index["HDU_TYPE"]]]
+    for obs_id in (1, 2):
+        row = {
+            "OBS_ID": obs_id,
+            "HDU_TYPE": "rad_max",
+            "HDU_CLASS": "rad_max_2d",
+            "FILE_DIR": "data",
+        }
+        index.add_row(row | {"FILE_NAME": f"obs-{obs_id:06d}.fits", "HDU_NAME": "RAD_MAX"})
+    index.write(tmp_path / "dl3/hdu-index.fits.gz", overwrite=True)
+    config = {
+        "observations": {"datastore": str(tmp_path / "dl3")},
+        "datasets": {
+            "type": "1d",
+            "geom": {"axes": {
+                "energy": {"min": "0.5 TeV", "max": "20 TeV", "nbins": 6},
+                "energy_true": {"min": "0.3 TeV", "max": "40 TeV", "nbins": 20},
+            }},
+            "on_region": {"frame": "icrs", "lon": "83.6 deg", "lat": "22 deg"},
+            "safe_mask": {"methods": ["aeff-default"]},
+            "background": {"method": "reflected", "parameters": {"n_off_regions": 3}},
+        },
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    observations = gm.reduction.select_observations(
+        gm.reduction.read_config(tmp_path / "config.yaml")
+    )
+    done = gm.reduction.reduce(observations, tmp_path / "config.yaml", tmp_path / "spectra.zarr")
+    assert not done.failures
+
+    axes = [MapAxis.from_energy_bounds(0.5, 20, nbin=6, unit="TeV")]
+    true = MapAxis.from_energy_bounds(0.3, 40, nbin=20, unit="TeV", name="energy_true")
+    geom = RegionGeom.create(PointSkyRegion(SkyCoord(83.6, 22, unit="deg")), axes=axes)
+    maker = SpectrumDatasetMaker(selection=["counts", "exposure", "edisp"])
+    off = ReflectedRegionsBackgroundMaker(region_finder=WobbleRegionsFinder(n_off_regions=3))
+    for row, observation in zip(
+        done.store.rows,
+        DataStore.from_dir(tmp_path / "dl3").get_observations(required_irf="point-like"),
+        strict=True,
+    ):
+        empty = SpectrumDataset.create(geom, energy_axis_true=true, name=row.name)
+        expected = off.run(maker.run(empty, observation), observation)
+        cube = done.store.open_row(row).load()
+        for key in ("counts", "counts_off"):
+            np.testing.assert_array_equal(cube[key].values, getattr(expected, key).data)
+        for key in ("exposure", "acceptance", "acceptance_off"):
+            np.testing.assert_allclose(cube[key].values, getattr(expected, key).data, rtol=1e-6)
+        np.testing.assert_allclose(cube["edisp"].values, expected.edisp.edisp_map.data, atol=1e-6)
+        assert cube["counts"].values.sum() > 100
+        assert cube["counts_off"].values.sum() > 10
