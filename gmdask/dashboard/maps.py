@@ -9,7 +9,7 @@ from html import escape
 import dask
 
 from gmdask.dashboard.feeds import Feed
-from gmdask.datasets import MapDataset
+from gmdask.datasets import counted
 from gmdask.errors import GmdaskError
 from gmdask.plot import History, plot_counts_spectrum, plot_residuals, sum_up
 from gmdask.plot.residuals import draw_maps
@@ -59,7 +59,7 @@ class MapMaker:
         # drawn here, not on the cluster, which is busy with the fit
         with dask.config.set(scheduler="synchronous"):
             dataset = self._feed.dataset(name, history)
-            if not isinstance(dataset, MapDataset):
+            if not counted([dataset]):
                 return png_tag(plot_residuals(dataset), f"residuals of {name}", 82)
             sums = sum_up(dataset)
         if sums.counts.size > 1:

@@ -14,7 +14,7 @@ from bokeh.models.widgets import DataTable, Div, Select, StringFormatter, TableC
 from bokeh.plotting import figure
 
 from gmdask.dashboard.maps import MapMaker
-from gmdask.models.parameter import unit_text
+from gmdask.models.units import unit_text
 from gmdask.plot import History
 from gmdask.plot.style import DATA, MODEL, PALETTE
 

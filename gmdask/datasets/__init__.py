@@ -6,7 +6,7 @@ from gmdask.datasets.flux_points import FluxPointsDataset
 from gmdask.datasets.io.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.io.importing import import_datasets
 from gmdask.datasets.io.write_store import compact
-from gmdask.datasets.map_dataset import MapDataset, with_counts
+from gmdask.datasets.map_dataset import MapDataset, counted, with_counts
 from gmdask.datasets.on_off import SpectrumDatasetOnOff
 from gmdask.datasets.operations.energy_groups import resample_energy_edges
 from gmdask.datasets.simulation.event_lists import simulate_event_lists
@@ -23,6 +23,7 @@ __all__ = [
     "as_datasets",
     "check_global",
     "compact",
+    "counted",
     "export_datasets",
     "from_gammapy",
     "import_datasets",

@@ -27,9 +27,12 @@ class Kind(ABC):
     ----------
     compile : callable
         Makes the likelihood of a cube and models, where the cube is.
+    is_map : bool
+        Whether its figures are maps of the sky.
     """
 
     compile: ClassVar[Compile]
+    is_map: ClassVar[bool] = False
 
     @staticmethod
     @abstractmethod

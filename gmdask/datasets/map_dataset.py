@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -35,7 +35,7 @@ from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 if TYPE_CHECKING:
     from gmdask.datasets.spectrum_dataset import SpectrumDataset
 
-__all__ = ["MapDataset", "with_counts"]
+__all__ = ["MapDataset", "counted", "with_counts"]
 
 
 class MapDataset(Alterations, Looks):
@@ -60,6 +60,8 @@ class MapDataset(Alterations, Looks):
     InputError
         If counts or exposure are missing.
     """
+
+    is_map: ClassVar[bool] = True
 
     @classmethod
     def create(
@@ -243,7 +245,9 @@ class MapDataset(Alterations, Looks):
                 raise InputError(msg)
         from gmdask.datasets.spectrum_dataset import SpectrumDataset  # which is one of these
 
-        options = {"kind": "SpectrumDataset", "contained": containment_correction}
+        options = {
+            "kind": SpectrumDataset.__name__, "psf": False, "contained": containment_correction,
+        }  # fmt: skip
         spectrum = self._in_region(SpectrumDataset, region, options, name)
         if self._has("background"):
             spectrum.take_models(frozen_background(spectrum.name))
@@ -284,6 +288,16 @@ class MapDataset(Alterations, Looks):
             msg = f"{filename}: contains a {kind.__name__}, expected a {cls.__name__}"
             raise InputError(msg)
         return kind(cube, response=response)
+
+
+def counted(datasets: Iterable[Dataset]) -> list[MapDataset]:
+    """Those of some datasets that are of counts.
+
+    Parameters
+    ----------
+    datasets : iterable of `Dataset`
+    """
+    return [dataset for dataset in datasets if isinstance(dataset, MapDataset)]
 
 
 def with_counts(datasets: Iterable[Dataset], what: str) -> list[MapDataset]:

@@ -158,6 +158,14 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         counts = lazy(self._cube)["counts"].variable.astype(np.float64)
         return self._labelled("excess", counts - self.background.variable)
 
+    @property
+    def excess_variance(self) -> xr.DataArray:
+        """Variance of `excess` (energy, lat, lon), estimated from on and off counts, lazy."""
+        cube = lazy(self._cube)
+        counts = cube["counts"].variable.astype(np.float64)
+        variance = counts + exposure_ratio(cube) * off_background(cube)
+        return self._labelled("excess_variance", variance)
+
     def npred(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) of the sources and the most likely background, lazy."""
         return self._labelled(

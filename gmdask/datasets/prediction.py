@@ -172,6 +172,11 @@ class Predictions(CubeDataset):
         masks = [] if mask is None else [mask]
         return self._labelled("residuals", by_bin(compare, self.counts, self.npred(), *masks))
 
+    @property
+    def excess_variance(self) -> xr.DataArray:
+        """Variance of the counts above the background (energy, lat, lon), estimated from the counts, lazy."""
+        return self._labelled("excess_variance", self.counts.variable.astype(np.float64))
+
     def stat_array(self) -> xr.DataArray:
         """Statistic of each bin (energy, lat, lon), inside and outside the mask, lazy."""
         cube, kind = lazy(self._cube), statistic_type(self._cube.attrs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -43,6 +43,7 @@ class SpectrumDataset(MapDataset):
         If arrays or the region are missing.
     """
 
+    is_map: ClassVar[bool] = False
     input_files = staticmethod(ogip_files)
 
     def _check(self, cube: xr.Dataset) -> None:

@@ -160,11 +160,14 @@ class FitParameters:
         found = []
         for component in self._models:
             for model in component.models.values():
-                even = {default.name for default in model.defaults if default.even}
-                own = {name: at.get(parameters.index(p)) for name, p in model.named_parameters()}
-                e, phi = own.get("e"), own.get("phi")
-                if "e" in even and e is not None and phi is not None:
-                    found.append(Turn(e, phi, float(model.parameter("phi").unit.to("rad"))))
+                declared = zip(model.defaults, model.named_parameters(), strict=True)
+                own = [(default, p) for default, (_, p) in declared]
+                shape = [p for default, p in own if default.even and default.unit == ""]
+                angle = [p for default, p in own if default.period is not None]
+                for e, phi in zip(shape, angle, strict=False):
+                    i, j = parameters.index(e), parameters.index(phi)
+                    if i in at and j in at:
+                        found.append(Turn(at[i], at[j], float(phi.unit.to("rad"))))
         return tuple(found)
 
     @cached_property
@@ -210,8 +213,6 @@ class FitParameters:
     def problem(self, touched: Sequence[Index], *, rough: bool) -> Problem:
         """Describe the shared parameters to a minimiser.
 
-        Parameters with logarithmic scans scale their model.
-
         Parameters
         ----------
         touched : sequence of array
@@ -220,8 +221,7 @@ class FitParameters:
             Whether sources are rendered on the pixel grid: the statistic then has kinks and small steps
             along parameters that move what is seen.
         """
-        parameters = self._models.parameters
-        amplitudes = np.array([p.interp == "log" for p in parameters], dtype=bool)[self.shared]
+        amplitudes = self._models.scales[self.shared]
         kinds = Kinds(amplitudes, self.even, self._turns())
         touches = np.zeros((len(touched), int(self.blocks.max(initial=-1)) + 1), dtype=bool)
         for number, shared in enumerate(touched):

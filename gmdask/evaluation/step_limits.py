@@ -66,29 +66,25 @@ class StepLimits:
         self._spectra: list[_Spectrum] = []
         for component in models:
             for model in component.models.values():
-                names, own = (
-                    zip(*model.named_parameters(), strict=True)
-                    if len(model.parameters)
-                    else ((), ())
-                )
+                own = [parameter for _, parameter in model.named_parameters()]
                 index = np.array([parameters.index(p) for p in own], dtype=np.intp)
                 if isinstance(model, SpectralModel):
-                    moves = free[index] & np.array([p.interp != "log" for p in own], dtype=bool)
+                    moves = free[index] & ~models.scales[index]
                     if moves.any():
                         self._spectra.append(_Spectrum(model, index, model.internal_factors, moves))
                     continue
                 even[index] |= [default.even for default in model.defaults]
                 turning = {id(parameter) for parameter, _ in model.periods}
-                for name, parameter, at in zip(names, own, index.tolist(), strict=True):
+                for default, parameter, at in zip(model.defaults, own, index.tolist(), strict=True):
                     if parameter.unit.is_equivalent("deg") and parameter.unit != "":
                         degree = Unit("deg").to(parameter.unit)
-                        if name in ("lon_0", "lat_0"):
+                        if default.places:
                             absolute[at] = POSITION * degree
                         elif id(parameter) in turning:
                             absolute[at] = ANGLE * degree
                         else:
                             absolute[at], share[at] = SIZE * degree, SHARE_OF_SIZE
-                    elif parameter.unit == "" and parameter.interp != "log":
+                    elif parameter.unit == "":
                         absolute[at] = NUMBER
         self._absolute, self._share = absolute, share
         self.sizes, self.moving = share[chosen] > 0, np.isfinite(absolute[chosen])

@@ -95,7 +95,6 @@ def _norms(datasets: Datasets, models: Models) -> list[int | None] | None:
     parameters, at = models.parameters, {}
     for model in models:
         if isinstance(model, BackgroundIRFModel):
-            norm = dict(model.spectral_model.named_parameters()).get("norm")
-            if norm is not None:
+            for norm in model.spectral_model.scales[:1]:
                 at[model.dataset_name] = parameters.index(norm)
     return [at.get(name) for name in datasets.names] if at else None

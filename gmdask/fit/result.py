@@ -9,7 +9,7 @@ from typing import Any
 from gmdask.attributes import Hinting
 from gmdask.events import counted
 from gmdask.models import Covariance, Parameters
-from gmdask.models.parameter import unit_text
+from gmdask.models.units import unit_text
 from gmdask.optimize.status import Status
 
 __all__ = ["FitResult", "shown"]

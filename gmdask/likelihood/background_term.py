@@ -54,7 +54,7 @@ class LocalParameters:
     def __init__(self, models: DatasetModels, chosen: Mask) -> None:
         parameters = models.parameters
         self.index = np.flatnonzero(chosen)
-        self.norms: Mask = np.array([p.name == "norm" for p in parameters], dtype=bool)
+        self.norms = models.scales
         self.lower, self.upper = limits(models, self.norms & chosen)
         self.prior = PriorSum([parameters[k].prior for k in self.index.tolist()])
         low, high = self.prior.limits()

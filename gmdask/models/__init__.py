@@ -21,7 +21,8 @@ from gmdask.models.library import (
 from gmdask.models.model_list import ModelSequence
 from gmdask.models.models import Models
 from gmdask.models.npred import TemplateNPredModel
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.parameters import Parameters
 from gmdask.models.priors import (
     GaussianPrior,

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError, UnknownNameError
 from gmdask.models.covariance import HasCovariance
-from gmdask.models.parameter import Parameter, ParameterDefault, unit_text
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.parameters import Parameters
+from gmdask.models.units import unit_text
 
 __all__ = ["ModelBase"]
 
@@ -139,6 +141,11 @@ class ModelBase(HasCovariance):
         """Factors [P] that convert from the units of the parameters to `internal_units`."""
         pairs = zip(self.defaults, self.named_parameters(), strict=True)
         return np.array([default.factor_from(par) for default, (_, par) in pairs], dtype=float)
+
+    @property
+    def scales(self) -> list[Parameter]:
+        """Parameters that only multiply the model, or a part of it."""
+        return []
 
     @property
     def periods(self) -> list[tuple[Parameter, float]]:

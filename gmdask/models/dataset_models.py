@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gmdask.models.model_list import ModelSequence
-from gmdask.models.parameter import Parameter, unit_factor
+from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
+from gmdask.models.units import unit_factor
 
 __all__ = ["DatasetModels"]
 

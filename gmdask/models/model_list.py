@@ -18,6 +18,7 @@ from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance, HasCovariance, joined
 from gmdask.models.io.serialization import check_links, check_mapping, locating
 from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_table import to_parameters_table
 from gmdask.models.parameters import Parameters
 from gmdask.models.priors import PriorSum
 from gmdask.models.registry import get_class
@@ -183,6 +184,17 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         return Parameters.from_names(self.named_parameters())
 
     @property
+    def scales(self) -> NDArray[np.bool_]:
+        """Which of the `parameters` only multiply a component, or a part of it."""
+        found = {
+            id(parameter)
+            for component in self._components
+            for model in component.models.values()
+            for parameter in model.scales
+        }
+        return np.array([id(parameter) in found for parameter in self.parameters], dtype=bool)
+
+    @property
     def prior_sum(self) -> PriorSum:
         """Return the sum of the priors of `parameters`, each counted once, as a function of their values."""
         return PriorSum([par.prior for par in self.parameters])
@@ -263,39 +275,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
                         with locating(f"{component.name}.{kind}"):
                             model.check()
 
-    def to_parameters_table(self) -> Any:
-        """Return an astropy table with one row per parameter; shared ones are repeated.
-
-        Returns
-        -------
-        Table
-            Columns model, type, name, value, unit, error, min, max, frozen, link (the first
-            name of a shared parameter) and prior.
-        """
-        from astropy.table import Table
-
-        rows = [
-            (component.name, kind, name, par)
-            for component in self._components
-            for kind, model in component.models.items()
-            for name, par in model.named_parameters()
-        ]
-        pars = [par for *_, par in rows]
-        labels = self._links()
-        table = Table()
-        for k, column in enumerate(("model", "type", "name")):
-            table[column] = np.array([row[k] for row in rows], dtype=str)
-        table["value"] = np.array([par.value for par in pars], dtype=float)
-        table["unit"] = np.array([str(par.unit) for par in pars], dtype=str)
-        for column in ("error", "min", "max"):
-            table[column] = np.array([getattr(par, column) for par in pars], dtype=float)
-        table["frozen"] = np.array([par.frozen for par in pars], dtype=bool)
-        table["link"] = np.array([labels.get(id(par), "") for par in pars], dtype=str)
-        priors = [type(par.prior).__name__ if par.prior is not None else "" for par in pars]
-        table["prior"] = np.array(priors, dtype=str)
-        for column in ("value", "error", "min", "max"):
-            table[column].format = ".4g"
-        return table
+    to_parameters_table = to_parameters_table
 
     # --- copies and plain data ------------------------------------------------------------
 
@@ -316,7 +296,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         new = memo[id(self)] = self.copy()
         return new
 
-    def _links(self) -> dict[int, str]:
+    def links(self) -> dict[int, str]:
         """Return the label of each shared parameter, by its id; equal models give equal labels."""
         first: dict[int, str] = {}
         labels: dict[int, str] = {}
@@ -340,7 +320,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         dict
             ``{"components": [...]}``; the covariance is not included.
         """
-        links = self._links()
+        links = self.links()
         return {"components": [c.to_dict(full_output, links) for c in self._components]}
 
     @classmethod

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -14,59 +12,12 @@ from astropy import units as u
 from gmdask.attributes import Hinting, unknown_attribute
 from gmdask.errors import ModelError
 from gmdask.models.priors import Prior
+from gmdask.models.units import parse_unit, unit_factor, unit_text
 
-__all__ = ["Parameter", "ParameterDefault", "parse_unit", "unit_factor", "unit_text"]
+__all__ = ["Parameter"]
 
 _INTERPOLATIONS = ("lin", "sqrt", "log")
-_AREA_TIME = u.Unit("cm2 s")
 _SCALE_METHODS = ("scale10", "factor1", None)
-
-
-@lru_cache(maxsize=1024)
-def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
-    """Return the astropy unit of a string (a unit is returned as it is).
-
-    Raises
-    ------
-    ModelError
-        If it is not a unit.
-    """
-    try:
-        return u.Unit(unit)
-    except (ValueError, TypeError) as error:
-        msg = f"{unit!r} is not a unit"
-        raise ModelError(msg) from error
-
-
-def unit_text(unit: str | u.UnitBase) -> str:
-    """Return a unit as it is displayed everywhere: ``TeV cm-2 s-1``, and an empty text for none."""
-    found = parse_unit(unit)
-    factors = zip(found.bases, found.powers, strict=True)
-    ordered = sorted(factors, key=lambda f: (f[1] < 0, -abs(f[1]), f[0].name.lower()))
-    names = [base.name if power == 1 else f"{base.name}{power}" for base, power in ordered]
-    return " ".join(names if found.scale == 1 else [f"{found.scale:g}", *names])
-
-
-@lru_cache(maxsize=1024)
-def unit_factor(unit: u.UnitBase, target: u.UnitBase) -> float:
-    """Return the conversion factor from one unit to another.
-
-    Raises
-    ------
-    ModelError
-        If the units are not compatible.
-    """
-    try:
-        return float(unit.to(target))
-    except u.UnitConversionError as error:
-        msg = f"unit '{unit}' cannot be converted to '{target}'"
-        raise ModelError(msg) from error
-
-
-@lru_cache(maxsize=1024)
-def _is_flux(unit: str) -> bool:
-    parsed = parse_unit(unit)
-    return any(parsed.is_equivalent(flux) for flux in ("cm-2 s-1", "cm-2 s-1 TeV-1"))
 
 
 class Parameter(Hinting):
@@ -90,7 +41,7 @@ class Parameter(Hinting):
     frozen : bool
         Whether the value is kept fixed in a fit.
     interp, scale_method, scale_transform : str
-        Gammapy's hints for scans and its minimiser: kept and written back, not used.
+        Gammapy's hints for scans and its minimiser: kept and written back, not used here.
     prior : Prior, optional
         Prior on the value, with numbers in ``unit``.
 
@@ -305,91 +256,3 @@ class Parameter(Hinting):
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"
-
-
-@dataclass(frozen=True)
-class ParameterDefault:
-    """Declaration of a parameter by a model class, as in Gammapy's class.
-
-    ``unit`` is also the unit in which the array functions of the class take the value. ``period``
-    is the period of an angle. ``least`` and ``most`` are the ends of the domain, whatever limits a
-    parameter is given. ``even`` marks a parameter that enters only by its square.
-    """
-
-    name: str
-    value: float
-    unit: str = ""
-    min: float = math.nan
-    max: float = math.nan
-    frozen: bool = False
-    interp: str = "lin"
-    period: float | None = None
-    least: float = -math.inf
-    most: float = math.inf
-    even: bool = False
-
-    @classmethod
-    def of(cls, parameter: Parameter) -> ParameterDefault:
-        """Return a declaration with a parameter as the default."""
-        return cls(
-            parameter.name,
-            parameter.value,
-            str(parameter.unit),
-            parameter.min,
-            parameter.max,
-            parameter.frozen,
-            parameter.interp,
-        )
-
-    def make(self, value: Any = None) -> Parameter:
-        """Create a parameter; ``value`` replaces the default value.
-
-        Parameters
-        ----------
-        value : float, Quantity or str, optional
-            A number without a unit is in ``unit``; a quantity keeps its own unit.
-
-        Raises
-        ------
-        ModelError
-            If the value is not finite, or its unit is incompatible.
-        """
-        unit = parse_unit(self.unit)
-        if isinstance(value, (u.Quantity, str)):
-            parameter = Parameter(self.name, value)
-            if isinstance(value, str) and parameter.unit == u.dimensionless_unscaled:
-                parameter = Parameter(self.name, parameter.value, unit)
-            factor = self.factor_from(parameter)
-        else:
-            parameter = Parameter(self.name, self.value if value is None else value, unit)
-            factor = 1.0
-        parameter._min, parameter._max = self.min / factor, self.max / factor
-        parameter.frozen, parameter.interp = self.frozen, self.interp
-        return parameter
-
-    def factor_from(self, parameter: Parameter) -> float:
-        """Return the conversion factor from the unit of a parameter to the unit of this default.
-
-        The unit of a flux may lack area and time: such a parameter gives counts, for a source without exposure.
-        """
-        unit = parse_unit(self.unit)
-        if self.counts(parameter):
-            return unit_factor(parameter.unit, unit * _AREA_TIME)
-        try:
-            return unit_factor(parameter.unit, unit)
-        except ModelError as error:
-            msg = f"{parameter.where}: {error}"
-            raise ModelError(msg) from error
-
-    @property
-    def is_flux(self) -> bool:
-        """Whether it is per area and time."""
-        return _is_flux(self.unit)
-
-    def counts(self, parameter: Parameter) -> bool:
-        """Whether the unit of a parameter lacks the area and time of this flux."""
-        if not self.is_flux:
-            return False
-        unit = parse_unit(self.unit)
-        is_flux = parameter.unit is unit or parameter.unit.is_equivalent(unit)
-        return not is_flux and parameter.unit.is_equivalent(unit * _AREA_TIME)

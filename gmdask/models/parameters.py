@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, UnknownNameError, check_kind
-from gmdask.models.parameter import Parameter, unit_text
+from gmdask.models.parameter import Parameter
+from gmdask.models.units import unit_text
 
 __all__ = ["Parameters"]
 

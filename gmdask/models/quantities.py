@@ -9,7 +9,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError, ModelError, described
-from gmdask.models.parameter import parse_unit
+from gmdask.models.units import parse_unit
 
 __all__ = ["numbers_in", "quantity_from_dict", "quantity_to_dict"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.datasets import MapDataset, SpectrumDatasetOnOff
+from gmdask.datasets import MapDataset
 from gmdask.datasets.operations.smoothing import smoothed
 from gmdask.datasets.prediction import RESIDUALS
 from gmdask.errors import InputError, check_kind
@@ -226,12 +226,7 @@ def plot_residuals_spectral(
             raise InputError(msg)
     counts = _per_energy(dataset, dataset.counts.values * inside)
     npred = _per_energy(dataset, dataset.npred().values * inside)
-    variance = counts
-    if isinstance(dataset, SpectrumDatasetOnOff):
-        off = dataset.counts_off.values[:, 0, 0]
-        with np.errstate(invalid="ignore"):
-            alpha = dataset.background.values[:, 0, 0] / off
-        variance = counts + np.where(off > 0, alpha, 0) ** 2 * off
+    variance = _per_energy(dataset, dataset.excess_variance.values * inside)
     with np.errstate(invalid="ignore", divide="ignore"):
         residuals = np.asarray(RESIDUALS[method](counts, npred))
         error = np.sqrt(variance) / (1 if method == "diff" else np.sqrt(npred))

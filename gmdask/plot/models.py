@@ -19,7 +19,7 @@ from gmdask.models import (
     TemplatePhaseCurveTemporalModel,
     TemporalModel,
 )
-from gmdask.models.parameter import unit_text
+from gmdask.models.units import unit_text
 from gmdask.plot.maps import NAMES, plot_map
 from gmdask.plot.style import MODEL, axes_of, new_figure, sky_axes
 

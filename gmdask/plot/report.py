@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from gmdask.atomic_files import write_atomically
-from gmdask.datasets import Datasets, MapDataset
+from gmdask.datasets import Datasets, counted
 from gmdask.errors import GmdaskError, InputError, ModelError, StoreExistsError
 from gmdask.events import read_events
 from gmdask.inputs import load_json, read_bytes
 from gmdask.models import Models, SkyModel
-from gmdask.models.parameter import parse_unit, unit_text
+from gmdask.models.units import parse_unit, unit_text
 from gmdask.own_files import OwnFiles
 from gmdask.paths import expanded
 from gmdask.plot.history import History, plot_passes
@@ -247,10 +247,10 @@ def _residuals(result: dict[str, Any], datasets: Datasets | str) -> str:
 
 def _figures(datasets: Datasets, result: dict[str, Any]) -> Iterator[str]:
     yield _embedded(plot_residuals(datasets), "counts, model and residuals")
-    counted = [d for d in datasets if isinstance(d, MapDataset)]
-    if not counted:
+    with_sky = counted(datasets)
+    if not with_sky:
         return
-    names = [d.name for d in counted]
+    names = [d.name for d in with_sky]
     worst = sorted(names, key=lambda name: -result["stat"].get(name, 0.0))[:MAX_MAPS]
     if len(names) > 1:
         yield "<p>Datasets with the highest statistic:</p>"
@@ -258,11 +258,11 @@ def _figures(datasets: Datasets, result: dict[str, Any]) -> Iterator[str]:
             yield _embedded(draw_maps(sum_up(datasets[name]), (14, 4)), f"maps of {name}")
     yield f"<p>Responses at the centre of {escape(names[0])}:</p>"
     draws = [plot_exposure, plot_energy_dispersion]
-    if counted[0].psf is not None:
+    if with_sky[0].psf is not None:
         draws.insert(1, plot_psf_containment)
     figure = new_figure((14, 4))
     for k, response in enumerate(draws):
-        response(counted[0], figure.add_subplot(1, len(draws), k + 1))
+        response(with_sky[0], figure.add_subplot(1, len(draws), k + 1))
     yield _embedded(figure, "responses")
 
 

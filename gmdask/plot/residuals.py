@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gmdask.datasets import Dataset, MapDataset, SpectrumDataset
+from gmdask.datasets import Dataset
 from gmdask.plot.maps import (
     Drawn,
     plot_counts_map,
@@ -43,8 +43,7 @@ def plot_residuals(datasets: Drawn) -> Figure:
     if isinstance(datasets, Sums):
         return _draw_sums(datasets, new_figure((14, 8)))
     given = datasets_of(datasets)
-    maps = [d for d in given if isinstance(d, MapDataset) and not isinstance(d, SpectrumDataset)]
-    spectra = [d for d in given if not isinstance(d, MapDataset) or isinstance(d, SpectrumDataset)]
+    maps, spectra = [d for d in given if d.is_map], [d for d in given if not d.is_map]
     if not spectra:
         return _draw_sums(sum_up(maps), new_figure((14, 8)))
     shown = spectra[:MAX_DATASETS]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from gmdask.errors import InputError
 from gmdask.estimators.flux_data import SED_UNITS
 from gmdask.models import Covariance, Models, SkyModel
-from gmdask.models.parameter import unit_text
 from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.units import unit_text
 from gmdask.plot.style import DATA, MODEL, PALETTE, axes_of
 
 if TYPE_CHECKING:

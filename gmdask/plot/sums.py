@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from gmdask.datasets import Dataset, MapDataset
+from gmdask.datasets import Dataset, MapDataset, counted
 from gmdask.errors import InputError, check_kind
 from gmdask.geometry import WcsGrid, rotate
 from gmdask.store.axes import cube_axis
@@ -84,7 +84,7 @@ def sum_up(datasets: Dataset | Iterable[Dataset]) -> Sums:
     InputError
         If there are no datasets.
     """
-    everything = [dataset for dataset in datasets_of(datasets) if isinstance(dataset, MapDataset)]
+    everything = counted(datasets_of(datasets))
     if not everything:
         msg = "there are no datasets of counts to draw"
         raise InputError(msg)

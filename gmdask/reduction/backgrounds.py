@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gmdask.datasets import MapDataset, from_gammapy
+from gmdask.datasets import Dataset, MapDataset, from_gammapy
 from gmdask.errors import InputError, described
 from gmdask.inputs.optional import gammapy_module
 from gmdask.models import BackgroundIRFModel, ModelBase, PowerLawNormSpectralModel
@@ -64,7 +64,7 @@ class BackgroundMaker(ABC):
             If the dataset is of another kind, or Gammapy cannot compute its background.
         """
         kind = type(dataset).__name__
-        if kind not in DATASETS or isinstance(dataset, MapDataset):
+        if kind not in DATASETS or isinstance(dataset, Dataset):  # gmdask's have the same names
             msg = f"dataset is {described(dataset)}, expected Gammapy's {' or '.join(DATASETS)}"
             raise InputError(msg)
         made, model = self.make(dataset.copy(name=dataset.name), observation)
@@ -181,7 +181,7 @@ class _OffMaker(_GammapyMaker):
         """Measure the background; see `BackgroundMaker.make`."""
         name = dataset.name
         made = self._run(dataset, observation)
-        if type(made).__name__ == "SpectrumDatasetOnOff":
+        if made.counts.geom.is_region:
             return (made if made.name == name else made.copy(name=name)), None
         found = made.to_map_dataset(name=name)
         known = np.isfinite(found.background.data)

@@ -15,7 +15,7 @@ from gmdask.models import (
     PowerLawSpectralModel,
     SkyModel,
 )
-from gmdask.models.parameter import unit_text
+from gmdask.models.units import unit_text
 
 
 def test_value_unit_and_quantity():

@@ -78,6 +78,7 @@ def to_region(
     region: Mapping[str, Any],
     background: Mapping[str, Any] | None,
     kind: str,
+    psf: bool = True,
     contained: bool = False,
 ) -> xr.Dataset:
     """Sum a map within a region.
@@ -89,8 +90,10 @@ def to_region(
         Plain data of a `Region` in the projection of the map.
     background : mapping or None
         Plain data of the background model, which is applied.
-    kind : {"MapDataset", "SpectrumDataset"}
-        A spectrum has no PSF.
+    kind : str
+        Kind of the result.
+    psf : bool
+        Whether it has a PSF.
     contained : bool
         Whether the exposure is multiplied with the fraction of the PSF inside a circle.
 
@@ -128,11 +131,7 @@ def to_region(
     new = new.assign_attrs(region=dict(region), wcs=where.pixel(), kind=kind)
     for key in IRFS:
         if key in new:
-            new = (
-                _without(new, key)
-                if kind == "SpectrumDataset" and key == "psf"
-                else _at(new, key, where)
-            )
+            new = _at(new, key, where) if psf or key != "psf" else _without(new, key)
     return ordered(new, cube)
 
 

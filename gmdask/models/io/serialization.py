@@ -12,9 +12,11 @@ from astropy import units as u
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models.base import ModelBase
-from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.priors import Prior
 from gmdask.models.registry import class_path, get_class, type_name
+from gmdask.models.units import parse_unit, unit_factor
 
 __all__ = [
     "check_keys",

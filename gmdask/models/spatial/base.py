@@ -22,9 +22,11 @@ from gmdask.models.derivatives import (
     natural_scales,
     second_derivatives,
 )
-from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.quantities import numbers_in
 from gmdask.models.registry import register
+from gmdask.models.units import parse_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +36,10 @@ __all__ = ["PointSpatialModel", "SkyGrid", "SpatialModel"]
 
 Array = NDArray[np.float64]
 
-LON = ParameterDefault("lon_0", 0.0, "deg")
-LAT = ParameterDefault("lat_0", 0.0, "deg", min=-90.0, max=90.0, least=-90.0, most=90.0)
+LON = ParameterDefault("lon_0", 0.0, "deg", places=True)
+LAT = ParameterDefault(
+    "lat_0", 0.0, "deg", min=-90.0, max=90.0, least=-90.0, most=90.0, places=True
+)
 ECCENTRICITY = ParameterDefault(
     "e", 0.0, min=0.0, max=1.0, frozen=True, least=0.0, most=1.0, even=True
 )

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spatial.base import ANGLE, ECCENTRICITY, LAT, LON, SkyGrid, SpatialModel
 from gmdask.models.spatial.offsets import DEG, Ellipse, Offsets, positive

@@ -10,7 +10,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.models.parameter import ParameterDefault
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spatial.base import SkyGrid, SpatialModel
 

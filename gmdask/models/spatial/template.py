@@ -18,10 +18,12 @@ from gmdask.errors import ModelError, described
 from gmdask.models.io.region_map import map_from_gammapy
 from gmdask.models.io.sky_map import SkyMap, read_sky_map
 from gmdask.models.io.template_files import write_map
-from gmdask.models.parameter import Parameter, ParameterDefault, unit_factor
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spatial.base import LAT, LON, SkyGrid, SpatialModel
 from gmdask.models.spatial.log_map import LogMap
+from gmdask.models.units import unit_factor
 
 if TYPE_CHECKING:
     from gmdask.geometry import Axis
@@ -165,8 +167,8 @@ class TemplateSpatialModel(_OnMap):
 
     tag = ("TemplateSpatialModel", "template")
     defaults = (
-        ParameterDefault("lon_0", LON.value, "deg", frozen=True),
-        ParameterDefault("lat_0", LAT.value, "deg", min=-90.0, max=90.0, frozen=True),
+        ParameterDefault("lon_0", LON.value, "deg", frozen=True, places=True),
+        ParameterDefault("lat_0", LAT.value, "deg", min=-90.0, max=90.0, frozen=True, places=True),
     )
     lon_0: Parameter
     lat_0: Parameter

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gmdask.drawing import draw
 from gmdask.errors import ModelError
 from gmdask.models.checks import check_array, check_parameters
+from gmdask.models.parameter import Parameter
 from gmdask.models.quantities import numbers_in
 from gmdask.models.registry import get_class
 from gmdask.models.spectral.bin_integrals import SpectralArrays
@@ -40,6 +41,11 @@ class SpectralModel(SpectralArrays):
 
     kind = "spectral"
     is_norm: bool = False
+
+    @property
+    def scales(self) -> list[Parameter]:
+        """Parameters that only multiply the spectrum, or a part of it."""
+        return [] if self.linear is None else [self.parameter(self.linear)]
 
     def check(self, energy: Array | None = None) -> None:
         """Evaluate the model once, to detect an invalid class before it is used.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError, described
 from gmdask.models.base import ModelBase
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spectral.base import SpectralModel
 from gmdask.models.spectral.energy_grid import EnergyGrid
@@ -111,6 +112,11 @@ class CompoundSpectralModel(SpectralModel):
         key, _, rest = name.partition(".")
         model: ModelBase = self.__dict__[key]
         return model.parameter(rest)
+
+    @property
+    def scales(self) -> list[Parameter]:
+        """Parameters that only multiply one of the models."""
+        return [*self.model1.scales, *self.model2.scales]
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Return names and parameters of the first, then of the second model."""

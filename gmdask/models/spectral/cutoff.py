@@ -9,7 +9,8 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spectral.base import LEAST_ENERGY, SpectralModel
 from gmdask.models.spectral.energy_grid import phi, psi

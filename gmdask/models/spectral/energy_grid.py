@@ -21,7 +21,7 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.errors import InputError
-from gmdask.models.parameter import parse_unit, unit_factor
+from gmdask.models.units import parse_unit, unit_factor
 
 __all__ = ["EnergyGrid", "phi", "psi"]
 

@@ -11,7 +11,8 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spectral.base import SpectralModel
 

@@ -10,7 +10,8 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.quantities import quantity_from_dict, quantity_to_dict
 from gmdask.models.registry import register
 from gmdask.models.spectral.base import LEAST_ENERGY, SpectralModel

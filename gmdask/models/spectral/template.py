@@ -16,10 +16,12 @@ from gmdask.geometry import Axis
 from gmdask.inputs import open_fits
 from gmdask.models.interpolation import LogTable
 from gmdask.models.io.region_map import RegionMap, map_from_gammapy
-from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.quantities import quantity_from_dict, quantity_to_dict
 from gmdask.models.registry import register
 from gmdask.models.spectral.base import SpectralModel
+from gmdask.models.units import parse_unit, unit_factor
 
 __all__ = [
     "EBLAbsorptionNormSpectralModel",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
 from gmdask.models.derivatives import first_derivatives
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.spectral.energy_grid import phi, psi
 from gmdask.models.temporal.base import TemporalModel, reference_time

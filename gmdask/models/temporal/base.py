@@ -23,7 +23,7 @@ from gmdask.models.derivatives import (
     natural_scales,
     second_derivatives,
 )
-from gmdask.models.parameter import ParameterDefault
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.temporal.time_intervals import TimeIntervals, check_scale, tt_offset
 
 if TYPE_CHECKING:

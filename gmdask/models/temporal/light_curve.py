@@ -16,10 +16,12 @@ from gmdask.geometry import Axis
 from gmdask.models.columns import read_columns
 from gmdask.models.interpolation import LogTable
 from gmdask.models.io.region_map import RegionMap
-from gmdask.models.parameter import Parameter, ParameterDefault, parse_unit, unit_factor
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.temporal.base import TemporalModel
 from gmdask.models.temporal.time_intervals import tt_offset
+from gmdask.models.units import parse_unit, unit_factor
 
 __all__ = ["LightCurveTemplateTemporalModel"]
 

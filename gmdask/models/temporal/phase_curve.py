@@ -13,7 +13,8 @@ from gmdask.atomic_files import replacing
 from gmdask.drawing import draw
 from gmdask.errors import ModelError
 from gmdask.models.columns import read_columns
-from gmdask.models.parameter import Parameter, ParameterDefault
+from gmdask.models.parameter import Parameter
+from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.registry import register
 from gmdask.models.temporal.base import TemporalModel
 
