@@ -17,7 +17,7 @@ from gmdask.models import BackgroundIRFModel, Models
 from gmdask.optimize.coordinates import Kinds, Turn
 from gmdask.optimize.problem import Problem
 
-__all__ = ["FitParameters", "periods_of"]
+__all__ = ["FitParameters", "local_parameters", "periods_of"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -51,6 +51,8 @@ class FitParameters:
         free parameters of a background model that are not linked to anything else.
     shared : array of shape (S,)
         Positions of the other free parameters.
+    periods : dict
+        Lowest value and period of the angles that may take all values, by position.
     step_limits : `StepLimits`
         Largest changes of the shared parameters in one step.
     """
@@ -59,7 +61,7 @@ class FitParameters:
         parameters = models.parameters
         self._models, self._prior = models, models.prior_sum
         self.free: Mask = np.array([not p.frozen for p in parameters], dtype=bool)
-        self.local = self.free & _local_parameters(models, datasets)
+        self.local = self.free & local_parameters(models, datasets)
         self.local[list(shared)] = False
         self.shared: Index = np.flatnonzero(self.free & ~self.local)
         self._place = np.full(len(parameters), -1, dtype=np.intp)
@@ -68,7 +70,7 @@ class FitParameters:
             np.array([parameters.index(p) for _, p in component.named_parameters()], dtype=np.intp)
             for component in models
         ]
-        self._periods = periods_of(models)
+        self.periods = periods_of(models)
         self.step_limits = StepLimits(models, self.shared, _energies(datasets))
 
     def of_components(self, components: Iterable[int]) -> Index:
@@ -132,7 +134,7 @@ class FitParameters:
                 for parameter, least, most in model.domains():
                     k = parameters.index(parameter)
                     lower[k], upper[k] = max(lower[k], least), min(upper[k], most)
-        for index in self._periods:
+        for index in self.periods:
             lower[index], upper[index] = -np.inf, np.inf
         return lower, upper
 
@@ -183,7 +185,7 @@ class FitParameters:
         """Return all parameters, with new values of the shared ones; angles are wrapped to their limits."""
         result = values.copy()
         result[self.shared] = shared
-        for index, (lower, period) in self._periods.items():
+        for index, (lower, period) in self.periods.items():
             if not lower <= result[index] <= lower + period:
                 result[index] = lower + (result[index] - lower) % period
         return result
@@ -201,13 +203,13 @@ class FitParameters:
 
     def flat_angles(self, point: Pass) -> Mask:
         """Shared parameters (S,) that are angles of shapes which are round at a point."""
-        period = np.array([self._periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
+        period = np.array([self.periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
         curvature = np.where(np.isfinite(period), np.diag(point.hessian), np.inf)
         return np.asarray(curvature < FLAT / period**2)
 
     def turned_round(self, errors: Array) -> Mask:
         """Shared parameters (S,) that are angles with errors (S,) of more than a quarter of the period."""
-        period = np.array([self._periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
+        period = np.array([self.periods.get(int(i), (0.0, np.inf))[1] for i in self.shared])
         return np.asarray(errors > 0.25 * period)
 
     def problem(self, touched: Sequence[Index], *, rough: bool) -> Problem:
@@ -230,7 +232,7 @@ class FitParameters:
         return Problem(*self.limits(), kinds, self.step_limits, self.blocks, touches, rough)
 
 
-def _local_parameters(models: Models, datasets: Datasets) -> Mask:
+def local_parameters(models: Models, datasets: Datasets) -> Mask:
     """Free parameters of a background model of one of the datasets that occur nowhere else."""
     parameters = models.parameters
     uses = Counter(id(parameter) for _, parameter in models.named_parameters())

@@ -182,9 +182,20 @@ class Objective:
         answers = self._answers([values], anchor, order, profile=profile)
         return self._pass(values, answers[0], order)
 
-    def several(self, several: Sequence[Array], *, profile: bool = True) -> list[Pass]:
-        """Evaluate with first derivatives at several points in one call of the cluster; see `__call__`."""
-        answers = self._answers(several, None, 1, profile=profile)
+    def several(
+        self, several: Sequence[Array], *, profile: bool = True, marginal: bool = False
+    ) -> list[Pass]:
+        """Evaluate with first derivatives at several points in one call of the cluster.
+
+        Parameters
+        ----------
+        several : sequence of array of shape (N,)
+        profile : bool
+            See `__call__`.
+        marginal : bool
+            Whether the likelihood is integrated over local parameters around their optimum.
+        """
+        answers = self._answers(several, None, 1, profile=profile, marginal=marginal)
         return [self._pass(v, results, 1) for v, results in zip(several, answers, strict=True)]
 
     def value(self, values: Array) -> Value:
@@ -194,11 +205,20 @@ class Objective:
         return self._value(values.copy(), results)
 
     def _answers(
-        self, several: Sequence[Array], anchor: Array | None, order: int, *, profile: bool
+        self,
+        several: Sequence[Array],
+        anchor: Array | None,
+        order: int,
+        *,
+        profile: bool,
+        marginal: bool = False,
     ) -> list[list[RunResult]]:
         """Results of the runs of datasets at several points."""
         payloads = [
-            [Point(v[i], None if anchor is None else anchor[i], order, profile) for v in several]
+            [
+                Point(v[i], None if anchor is None else anchor[i], order, profile, marginal)
+                for v in several
+            ]
             for i in self._group_index
         ]
         answers = self._engine(payloads)

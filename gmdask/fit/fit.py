@@ -27,6 +27,7 @@ from gmdask.events import (
 )
 from gmdask.fit.checkpoint import Checkpoint, identity
 from gmdask.fit.clock import Clock, seconds_of
+from gmdask.fit.log_density import log_density
 from gmdask.fit.result import FitResult
 from gmdask.fit.scans import confidence, stat_contour, stat_profile, stat_surface
 from gmdask.fit.session import FitSession
@@ -134,6 +135,7 @@ class Fit(KnownAttributes):
     stat_profile = stat_profile
     stat_surface = stat_surface
     stat_contour = stat_contour
+    log_density = log_density
 
     def dashboard(self, *, address: str = "127.0.0.1", port: int = 0) -> Dashboard:
         """Show a live view of this fit in a notebook or browser; call it before the fit runs.

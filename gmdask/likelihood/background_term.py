@@ -25,6 +25,7 @@ from gmdask.sums import gram, times
 __all__ = ["BackgroundTerm", "LocalParameters", "background_term"]
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 Compare = Callable[[Array, float], Terms]
 
@@ -77,29 +78,29 @@ class BackgroundTerm:
     def __init__(
         self, background: Background | SpatialBackground, slot: Slot | None, scale: int | None
     ) -> None:
-        self._background, self.slot, self._scale = background, slot, scale
+        self.background, self.slot, self._scale = background, slot, scale
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._background.nbytes
+        return self.background.nbytes
 
     @property
     def negative(self) -> bool:
         """Whether the template is negative anywhere in the mask."""
-        return self._background.negative
+        return self.background.negative
 
     def counts(self, values: Array) -> tuple[Array, float, float]:
         """Return counts (bin,), their masked sum, and a negative number if the norm may be negative."""
         own = np.zeros(0) if self.slot is None else self.slot.internal(values)
-        return self._background.predict(own)
+        return self.background.predict(own)
 
     def add_jacobian(self, values: Array, jacobian: Jacobian) -> None:
         """Add the derivatives of the counts."""
         slot = self.slot
         if slot is None or not len(slot.places):
             return
-        counts, total = self._background.jacobian(slot.internal(values), slot.places)
+        counts, total = self.background.jacobian(slot.internal(values), slot.places)
         factors = slot.free_factors
         jacobian.add(slice(None), slot.columns, (counts * factors[:, None]).T, total * factors)
 
@@ -108,24 +109,29 @@ class BackgroundTerm:
         slot = self.slot
         if slot is None or not len(slot.places):
             return
-        second = self._background.curvature(slot.internal(values), slot.places, terms)
+        second = self.background.curvature(slot.internal(values), slot.places, terms)
         add_block(observed, slot, slot, second)
 
-    def profile(
+    def local_places(self, local: LocalParameters) -> Index:
+        """Return the positions in the slot of the local parameters."""
+        return np.flatnonzero(np.isin([] if self.slot is None else self.slot.index, local.index))
+
+    def likelihood(
         self,
         values: Array,
         local: LocalParameters,
         source: Array,
         source_sum: float,
         compare: Compare,
-    ) -> Array:
-        """Return the values (N,) with the local parameters, all of the background, at their optimum.
+    ) -> Callable[[Array], tuple[float, Array, Array]]:
+        """Return the statistic and its derivatives as a function of the local parameters, all of the background.
 
         Parameters
         ----------
         values : array of shape (N,)
-            Start.
+            The other parameters.
         local : `LocalParameters`
+            The function takes their values in the order of the slot.
         source : array of shape (bin,)
             Counts of all sources.
         source_sum : float
@@ -133,10 +139,9 @@ class BackgroundTerm:
         compare : callable
             Compares predicted counts (bin,) with masked sum to the data.
         """
-        background, slot = self._background, self.slot
-        if slot is None:
-            return values
-        moving = np.flatnonzero(np.isin(slot.index, local.index))
+        background, slot = self.background, self.slot
+        assert slot is not None
+        moving = self.local_places(local)
         places, factors = slot.index[moving], slot.factors[moving]
         at, order = slot.internal(values), np.searchsorted(local.index, places)
         own = values[local.index]
@@ -172,6 +177,21 @@ class BackgroundTerm:
             prior, slope, curvature = local.prior(own)
             return stat + prior, gradient + slope[order], hessian + np.diag(curvature[order])
 
+        return function
+
+    def profile(
+        self,
+        values: Array,
+        local: LocalParameters,
+        source: Array,
+        source_sum: float,
+        compare: Compare,
+    ) -> Array:
+        """Return the values (N,) with the local parameters at their optimum, from these values; see `likelihood`."""
+        if self.slot is None:
+            return values
+        places = self.slot.index[self.local_places(local)]
+        function = self.likelihood(values, local, source, source_sum, compare)
         result = values.copy()
         bounds = local.lower[places], local.upper[places]
         # a step that overflows is rejected; a start that is not finite is reported to the caller

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gmdask.likelihood.background_term import LocalParameters, background_term
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.kind import Evaluation
+from gmdask.likelihood.laplace import Laplace
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.parameter_slots import Jacobian, Slots
 from gmdask.likelihood.responses import EXACT
@@ -145,6 +146,7 @@ class CompiledDataset:
         *,
         order: int = 0,
         profile: bool = True,
+        marginal: bool = False,
         cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood.
@@ -160,6 +162,9 @@ class CompiledDataset:
             Hessian; 2: also the observed Hessian.
         profile : bool
             Whether local parameters are minimised, in orders 1 and 2.
+        marginal : bool
+            Whether the likelihood is integrated over local parameters around their optimum, in order 1 with
+            `profile`; see `Laplace`.
         cache : dict, optional
             Spectra that were already integrated, shared by datasets in one pass.
 
@@ -183,13 +188,24 @@ class CompiledDataset:
             negative = negative or lowest < 0
         if negative and occupied:
             return self._as_dense().evaluate(
-                values, anchor, order=order, profile=profile, cache=cache
+                values, anchor, order=order, profile=profile, marginal=marginal, cache=cache
             )
         npred, total = source + background, source_sum + total
         terms = self._compare(npred, total, derivatives=order > 0)
         if order == 0:
             return Evaluation(terms.stat, values, None, None, None, None, terms.n_floor)
-        return self._derivatives(values, parts, terms, order, cache)
+        integral = None
+        if marginal and len(self._local.index) and self.background is not None:
+            integral = Laplace(
+                self.background,
+                self._local,
+                self.statistic,
+                self._compare,
+                values,
+                source,
+                source_sum,
+            )
+        return self._derivatives(values, parts, terms, order, cache, integral)
 
     def _as_dense(self) -> CompiledDataset:
         """Return the same dataset, evaluated in every bin of the mask."""
@@ -206,6 +222,7 @@ class CompiledDataset:
         terms: Terms,
         order: int,
         cache: SpectrumCache,
+        integral: Laplace | None,
     ) -> Evaluation:
         background, local = self.background, self._local
         slots = [slot for part in parts for slot in (part.term.spectral, part.term.spatial)]
@@ -236,8 +253,13 @@ class CompiledDataset:
                 observed[own, own] += curvature
         lower, upper = local.lower[self.free], local.upper[self.free]
         active = ~(at_limit(values[self.free], gradient, lower, upper) & self.local[self.free])
+        stat = terms.stat
+        if integral is not None and background is not None:
+            background.add_second(values, terms, gauss_newton)  # the optimum responds by its Hessian
+            more, slope = integral.log_det(jacobian, active)
+            stat, gradient = stat + more, gradient + slope
         return Evaluation(
-            terms.stat, values, gradient, gauss_newton, observed, active, terms.n_floor, used
+            stat, values, gradient, gauss_newton, observed, active, terms.n_floor, used
         )
 
     @property

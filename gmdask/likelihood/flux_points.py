@@ -85,10 +85,11 @@ class CompiledFluxPoints:
         *,
         order: int = 0,
         profile: bool = True,
+        marginal: bool = False,
         cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood; see `DatasetLikelihood.evaluate`."""
-        del anchor, profile
+        del anchor, profile, marginal
         cache = {} if cache is None else cache
         seen = [self._flux(s, values, cache, derivatives=order > 0) for s in self._sources]
         flux = np.zeros(len(self._energies))

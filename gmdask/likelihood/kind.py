@@ -59,6 +59,7 @@ class DatasetLikelihood(Protocol):
         *,
         order: int = 0,
         profile: bool = True,
+        marginal: bool = False,
         cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood.
@@ -73,6 +74,9 @@ class DatasetLikelihood(Protocol):
             0: value; 1: also gradient and Gauss-Newton Hessian; 2: also the observed Hessian.
         profile : bool
             Whether local parameters are minimised, in orders 1 and 2.
+        marginal : bool
+            Whether the likelihood is integrated over local parameters around their optimum, in order 1 with
+            `profile`.
         cache : dict, optional
             Spectra that were already evaluated, shared by datasets in one pass.
         """

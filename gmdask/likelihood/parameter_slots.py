@@ -90,11 +90,16 @@ class Jacobian:
         Parameters that affect the dataset: only their columns are held.
     n_bins : int
         Number of bins.
+
+    Attributes
+    ----------
+    n_free : int
+        Number P of free parameters.
     """
 
     def __init__(self, used: Mask, n_bins: int) -> None:
-        self._used = np.flatnonzero(used)
-        self._n_free, self._column = len(used), np.cumsum(used) - 1
+        self._used, self.n_free = np.flatnonzero(used), len(used)
+        self._column = np.cumsum(used) - 1
         self._counts = np.zeros((len(self._used), n_bins))
         self._sums = np.zeros(len(self._used))
 
@@ -114,11 +119,15 @@ class Jacobian:
         first_sum : float
             Derivative of the statistic by their masked sum.
         """
-        gradient, hessian = np.zeros(self._n_free), np.zeros((self._n_free, self._n_free))
-        counts = self._counts
-        gradient[self._used] = times(counts, first) + first_sum * self._sums
-        hessian[np.ix_(self._used, self._used)] = gram(counts, second)
-        return gradient, hessian
+        hessian = np.zeros((self.n_free, self.n_free))
+        hessian[np.ix_(self._used, self._used)] = gram(self._counts, second)
+        return self.gradient(first, first_sum), hessian
+
+    def gradient(self, first: Array, first_sum: float = 0.0) -> Array:
+        """Gradient (P,) of the statistic; see `contract`."""
+        gradient = np.zeros(self.n_free)
+        gradient[self._used] = times(self._counts, first) + first_sum * self._sums
+        return gradient
 
 
 def add_block(hessian: Array, first: Slot, second: Slot, block: Array) -> None:

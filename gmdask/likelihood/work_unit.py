@@ -113,12 +113,15 @@ class Point:
         2: also the observed Hessian.
     profile : bool
         Whether local parameters are minimised, in orders 1 and 2.
+    marginal : bool
+        Whether the likelihood is integrated over them, in order 1.
     """
 
     values: Array
     anchor: Array | None
     order: int
     profile: bool = True
+    marginal: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,12 @@ class _CompiledRun:
             anchored = None if anchor is None else anchor[own]
             evaluations.append(
                 dataset.evaluate(
-                    values[own], anchored, order=order, profile=point.profile, cache=cache
+                    values[own],
+                    anchored,
+                    order=order,
+                    profile=point.profile,
+                    marginal=point.marginal,
+                    cache=cache,
                 )
             )
             self._settle(dataset)
