@@ -255,7 +255,9 @@ class CompiledDataset:
         active = ~(at_limit(values[self.free], gradient, lower, upper) & self.local[self.free])
         stat = terms.stat
         if integral is not None and background is not None:
-            background.add_second(values, terms, gauss_newton)  # the optimum responds by its Hessian
+            background.add_second(
+                values, terms, gauss_newton
+            )  # the optimum responds by its Hessian
             more, slope = integral.log_det(jacobian, active)
             stat, gradient = stat + more, gradient + slope
         return Evaluation(
