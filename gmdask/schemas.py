@@ -25,8 +25,10 @@ def read_schema(schema: str) -> dict[str, Any]:
     beside = (
         Path(__file__).parents[1] / "data_schemas" / SCHEMA_VERSION / schema
     )  # in a source tree
-    installed = files("gmdask.data_schemas").joinpath(SCHEMA_VERSION, schema)
-    text = beside.read_text() if beside.exists() else installed.read_text()
+    if beside.exists():
+        text = beside.read_text()
+    else:
+        text = files("gmdask.data_schemas").joinpath(SCHEMA_VERSION, schema).read_text()
     found: dict[str, Any] = json.loads(text)
     return found
 
