@@ -62,6 +62,9 @@ class Objective:
         The parameters, N in all, S of them free and shared by datasets.
     passes : int
         Evaluations over all data so far.
+    gridded : tuple of str
+        Names of the models that are rendered on the pixel grid in some dataset, since the exact response does not
+        apply; known after the first evaluation with derivatives.
     plan : `MemoryPlan` or None
         Memory plan of the workers; None if they have no memory limit.
     end_time : float
@@ -98,6 +101,7 @@ class Objective:
             self._indices.append(index)
             self._touched.append(touched)
         self.passes, self.end_time = 0, math.inf
+        self.gridded: tuple[str, ...] = ()
         self._on_pixels = any(RESPONSES[d.response].rough for d in datasets)
         self.plan = (
             None if client is None else plan_of(client, compile_group, list(datasets), specs)
@@ -235,6 +239,7 @@ class Objective:
 
     def _pass(self, values: Array, results: Sequence[RunResult], order: int) -> Pass:
         self.passes += 1
+        self.gridded = tuple(dict.fromkeys(name for run in results for name in run.gridded))
         values, n = values.copy(), len(self.parameters.shared)
         found = np.concatenate([run.values for run in results])
         position = np.concatenate(self._indices)

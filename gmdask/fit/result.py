@@ -14,6 +14,7 @@ from gmdask.optimize.status import Status
 
 __all__ = ["FitResult", "shown"]
 
+NAMES_SHOWN = 5
 SHOWN = 40  # number of free parameters in a printed result
 
 
@@ -60,6 +61,9 @@ class FitResult(Hinting):
         Minimiser.
     response : {"exact", "gammapy", "mixed"}
         How predicted counts were computed; see `Datasets.response`.
+    gridded : tuple of str
+        Names of the models that were nevertheless rendered on the pixel grid as by Gammapy in some dataset, where
+        the exact response does not apply; empty if that is what was asked for.
     """
 
     status: Status
@@ -79,6 +83,7 @@ class FitResult(Hinting):
     cpu_s: float
     backend: str
     response: str
+    gridded: tuple[str, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -112,6 +117,7 @@ class FitResult(Hinting):
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
             "response": self.response,
+            "gridded": list(self.gridded),
         }
 
     def __str__(self) -> str:
@@ -145,6 +151,14 @@ class FitResult(Hinting):
         )
 
 
+def _response(result: dict[str, Any]) -> str:
+    """Describe the response, and name the sources to which it does not apply."""
+    names = result.get("gridded", [])
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    shown_names = ", ".join(names[:NAMES_SHOWN]) + more
+    return f"{result['response']}" + (f"; on the pixel grid: {shown_names}" if names else "")
+
+
 def shown(result: dict[str, Any]) -> str:
     """Format a result from its plain data.
 
@@ -155,7 +169,7 @@ def shown(result: dict[str, Any]) -> str:
     """
     head = (
         f"FitResult\n  status         {result['status']}\n  message        {result['message']}\n"
-        f"  total stat     {result['total_stat']:.4f}\n  response       {result['response']}\n"
+        f"  total stat     {result['total_stat']:.4f}\n  response       {_response(result)}\n"
         f"  passes         {result['passes']} (+ {result['passes_errors']} for errors)\n"
         f"  edm            {result['edm']:.1e}\n"
         f"  wall, cpu      {result['wall_s']:.2f} s, {result['cpu_s']:.2f} s\n"

@@ -180,6 +180,7 @@ class FitSession:
             cpu_s=cpu_s,
             backend=self.backend,
             response=self.datasets.response,
+            gridded=self.objective.gridded,
         )
         self.datasets.set_models_parameters(parameters)
         if found is not None:

@@ -103,6 +103,12 @@ class CompiledDataset:
         for term in self.sources:
             term.source.response.forget()
 
+    @property
+    def gridded(self) -> tuple[str, ...]:
+        """Names of the models that are rendered on the pixel grid."""
+        sources = [term.source for term in self.sources]
+        return tuple(source.model.name for source in sources if source.response.gridded)
+
     # --- predicted counts --------------------------------------------------------------
 
     def _parts(

@@ -74,6 +74,7 @@ class CompiledFluxPoints:
         ]
 
     forgettable = 0  # bytes
+    gridded = ()
 
     def forget(self) -> None:
         """Do nothing, since nothing is kept that could be computed again."""

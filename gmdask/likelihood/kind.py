@@ -88,6 +88,10 @@ class DatasetLikelihood(Protocol):
     def forgettable(self) -> int:
         """Bytes that `forget` releases."""
 
+    @property
+    def gridded(self) -> tuple[str, ...]:
+        """Names of the models that are rendered on the pixel grid; see `Response`."""
+
 
 class Compile(Protocol):
     """Compiles the likelihood of a dataset of some kind; it can be pickled."""

@@ -87,6 +87,8 @@ class TemplateResponse:
         If the energies of its map differ from those of the dataset, or their pixels do not coincide.
     """
 
+    gridded = False
+
     def __init__(self, observation: Observation, bins: Bins, model: TemplateNPredModel) -> None:
         self._observation = observation
         values = _on_grid(observation, model)

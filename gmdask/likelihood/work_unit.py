@@ -143,6 +143,8 @@ class RunResult:
         One per dataset, in order 2.
     block_shared : tuple of array
         Shared parameters of the slopes of the blocks.
+    gridded : tuple of str
+        Names of the models that are rendered on the pixel grid, since the exact response does not apply.
     """
 
     stats: Array
@@ -154,6 +156,7 @@ class RunResult:
     observed: Array
     blocks: tuple[LocalBlock, ...]
     block_shared: tuple[Index, ...]
+    gridded: tuple[str, ...] = ()
 
 
 class _CompiledRun:
@@ -173,6 +176,8 @@ class _CompiledRun:
             self._settle(self.datasets[-1])
             on_made()
         memory.rest()
+        exact = (d for spec, d in zip(specs, self.datasets, strict=True) if spec.response == EXACT)
+        self._gridded = tuple(dict.fromkeys(name for dataset in exact for name in dataset.gridded))
         self._locals = [spec.local[spec.free] for spec in specs]
 
     def _settle(self, dataset: DatasetLikelihood) -> None:
@@ -208,7 +213,8 @@ class _CompiledRun:
             nothing, none = np.zeros(0, dtype=np.intp), np.zeros((0, 0))
             return RunResult(stats, floors, values, nothing, np.zeros(0), none, none, (), ())
         found = np.concatenate([e.values for e in evaluations])
-        return RunResult(stats, floors, found, *self._sums(evaluations, order))
+        sums = self._sums(evaluations, order)
+        return RunResult(stats, floors, found, *sums, gridded=self._gridded)
 
     def _sums(
         self, evaluations: Sequence[Evaluation], order: int

@@ -25,6 +25,7 @@ from tests.datasets.simulated import write_config
 from tests.datasets.synthetic import gammapy_models, models
 from tests.fit.problems import bits
 from tests.fit.test_checkpoint import CrashError, Watch
+from tests.likelihood.test_shapes_derivatives import Bump
 
 RESPONSES = ("exact", "gammapy")
 EDGES = [0.5, 3.2, 20.0] * u.TeV
@@ -223,3 +224,20 @@ def test_a_simulation_follows_it(tmp_path):
         same = simulate_observation(read_survey(tmp_path / "config.yaml"), survey.observations[0])
     np.testing.assert_array_equal(same["counts"], theirs["counts"])
     assert (exact["counts"] != theirs["counts"]).any()
+
+
+def test_what_the_exact_response_does_not_apply_to_is_named(datasets):
+    """A spatial model of one's own is drawn on the pixels, and the result says so."""
+    own = moved(datasets.names)
+    place = own["source"].spatial_model
+    bump = Bump(lon_0=place.lon_0, lat_0=place.lat_0, r_0="0.3 deg", frame="icrs")
+    for parameter in bump.parameters:
+        parameter.frozen = True
+    more = gm.SkyModel(gm.PowerLawSpectralModel(amplitude=1e-12), bump, name="bump")
+    both = gm.Models([*own, more])
+    result = gm.Fit(datasets, response="exact").optimize(both)
+    assert result.gridded == ("bump",)
+    assert "exact; on the pixel grid: bump" in str(result)
+    assert result.to_dict()["gridded"] == ["bump"]
+    assert gm.Fit(datasets, response="exact").optimize(own).gridded == ()
+    assert gm.Fit(datasets, response="gammapy").optimize(own).gridded == ()

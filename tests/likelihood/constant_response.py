@@ -18,6 +18,7 @@ class ConstantResponse:
     """Each bin gets an even share of the flux, wherever the source is."""
 
     nbytes = forgettable = 0
+    gridded = False
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape

@@ -64,6 +64,10 @@ class Response(Protocol):
     def forgettable(self) -> int:
         """Bytes that `forget` releases."""
 
+    @property
+    def gridded(self) -> bool:
+        """Whether the source is rendered on the pixel grid before the PSF is applied."""
+
     def compile(self, values: Array) -> None:
         """Read what is needed at some parameter values; for a frozen shape, keep only the operator.
 

@@ -36,6 +36,8 @@ class ExactResponse:
     seen : `LocatedSource` or `ExactRegion`
     """
 
+    gridded = False
+
     def __init__(self, shape: Shape, seen: LocatedSource | ExactRegion) -> None:
         self._shape, self._seen = shape, seen
         self._kept: Kept | None = None

@@ -15,7 +15,7 @@ from gmdask.likelihood.pixel_integral import PixelIntegral
 from gmdask.likelihood.point import PointResponse
 from gmdask.likelihood.region import RegionResponse, region_response
 from gmdask.likelihood.responses.base import Kept, Part, Places, Shape
-from gmdask.models import PointSpatialModel
+from gmdask.models import ConstantFluxSpatialModel, PointSpatialModel
 from gmdask.sums import times
 
 __all__ = ["GriddedResponse"]
@@ -39,6 +39,16 @@ class GriddedResponse:
         self._owner = shape.name if shape.free else None
         self._anchored: tuple[bytes, Anchored | None, Places] | None = None
         self._kept: Kept | None = None
+
+    @property
+    def gridded(self) -> bool:
+        """True, except where nothing depends on the shape: all-sky fluxes, and regions without a PSF."""
+        observation, _, spatial, apply_irf, *_ = self._shape
+        same = isinstance(spatial, ConstantFluxSpatialModel)
+        inside = observation.is_region and not (
+            apply_irf["psf"] and observation.psf_energy is not None
+        )
+        return not (same or inside)
 
     @property
     def nbytes(self) -> int:
