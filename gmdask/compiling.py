@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
-from numba.core import event
+from numba.core import event, extending
 from numba.core.caching import FunctionCache
 
 __all__ = ["bytes_to_compile", "compiled", "inlined", "part"]
@@ -94,6 +94,9 @@ def _fingerprint(function: Any) -> str:
         value = function.__globals__.get(name)
         if hasattr(value, "py_func"):
             parts.append(_fingerprint(value.py_func))
+        elif isinstance(value, extending._Intrinsic):  # its code is made by its module
+            source = Path(value._defn.__code__.co_filename)
+            parts.append(hashlib.sha256(source.read_bytes()).hexdigest())
         elif isinstance(value, int | float):
             parts.append(f"{name}={value!r}")
     text = "\n".join([code.co_code.hex(), repr(code.co_consts), repr(code.co_names), *parts])

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.compiling import compiled, inlined, part
+from gmdask.compiling import compiled, part
 from gmdask.likelihood.exact.footprints import rows
 from gmdask.likelihood.exact.patch import Patch
 from gmdask.likelihood.exact.pixel_footprint import (
@@ -29,76 +29,86 @@ from gmdask.likelihood.exact.pixel_footprint import (
     pixel_footprint,
     room_for,
 )
+from gmdask.vectors import add_multiple, dot, set_multiple
 
 __all__ = ["at_bins", "duals", "fold", "onto_coefficients"]
 
 Array = NDArray[np.float64]
 
 
-@inlined
+@part
 def _expose(prints: Array, lo: int, hi: int, maps: Array, seen: Array) -> None:
     """Products (row, M, (hi - lo) * K) of a footprint (row, M, n + 4) and an exposure (K,)."""
-    n_k = len(maps)
+    n_k, n_f = len(maps), seen.shape[2]
     for q in range(prints.shape[0]):
         for m in range(prints.shape[1]):
+            start = (q * prints.shape[1] + m) * n_f
             for cell in range(lo, hi):
-                x, at = prints[q, m, cell], (cell - lo) * n_k
-                to = seen[q, m, at : at + n_k]
-                for j in range(n_k):
-                    to[j] = x * maps[j]
+                set_multiple(prints[q, m, cell], maps, 0, seen, start + (cell - lo) * n_k, n_k)
 
 
-@inlined
-def _add(seen: Array, first: int, size: int, factor: float, out: Array, k: int) -> None:
-    """Add products of `_expose` times a factor to those (row, M, (n + 4) * K) of number k."""
+@part
+def _expose_node(weights: Array, i: int, maps: Array, seen: Array) -> None:
+    """Products of `_expose` for a pixel with one node, which has number i in weights (4 * row, node)."""
+    n_k, n_f = len(maps), seen.shape[2]
     for q in range(seen.shape[0]):
-        for m in range(seen.shape[1]):
-            to, own = out[k, q, m, first : first + size], seen[q, m, :size]
-            for i in range(len(to)):
-                to[i] += factor * own[i]
+        for k in range(4):
+            set_multiple(weights[4 * q + k, i], maps, 0, seen, q * n_f + k * n_k, n_k)
 
 
-@inlined
-def _dot(a: Array, b: Array, lanes: Array) -> float:
-    """Sum of products; `lanes` (8,) is to work with."""
-    whole = len(a) - len(a) % 8
-    lanes[:] = 0.0
-    for at in range(0, whole, 8):
-        for lane in range(8):
-            lanes[lane] += a[at + lane] * b[at + lane]
-    for at in range(whole, len(a)):
-        lanes[at % 8] += a[at] * b[at]
-    low: float = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
-    high: float = (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
-    return low + high
+@part
+def _add(factor: float, own: Array, size: int, to: Array, first: int, n_rows: int) -> None:
+    """Add rows of products (row, n_f) times a factor to those that begin at a number of a flat array."""
+    n_f = own.shape[-1]
+    for row in range(n_rows):
+        add_multiple(factor, own, row * n_f, to, first + row * n_f, size)
 
 
 @part
 def _add_bins(
-    seen: Array, first: int, size: int, r: int, folded: Array, lanes: Array, counts: Array
+    seen: Array, first: int, size: int, r: int, folded: Array, k: int, counts: Array
 ) -> None:
-    """Add what a pixel gives a bin (column + G,); see `at_bins`."""
-    for m in range(seen.shape[1]):
-        own = seen[0, m, :size]
-        for c in range(folded.shape[2]):
-            counts[c] += _dot(own, folded[r, m, c, first : first + size], lanes)
+    """Add what a pixel gives bin k of (bin, column + G); see `at_bins`."""
+    n_m, n_c, n_f = seen.shape[1], folded.shape[2], seen.shape[2]
+    for m in range(n_m):
+        start = (r * n_m + m) * n_c * n_f + first
+        for c in range(n_c):
+            counts[k, c] += dot(seen, m * n_f, folded, start + c * n_f, size)
         for g in range(1, len(seen)):
-            counts[folded.shape[2] + g - 1] += _dot(
-                seen[g, m, :size], folded[r, m, 0, first : first + size], lanes
-            )
+            counts[k, n_c + g - 1] += dot(seen, (g * n_m + m) * n_f, folded, start, size)
+
+
+@part
+def _add_pixel(
+    patch: Patch, o: int, seen: Array, first: int, size: int, folded: Array, counts: Array,
+    w: Array, out: Array,
+) -> None:  # fmt: skip
+    """Add what pixel number o gives its bins, or what these give the coefficients; see `_sweep`."""
+    _, n_q, n_m, n_f = out.shape
+    for b in range(patch.starts[o], patch.starts[o + 1]):
+        r, k = patch.r[b], patch.order[b]
+        if len(out) > 0:
+            _add(w[k], seen, size, out, r * n_q * n_m * n_f + first, n_q * n_m)
+        else:
+            _add_bins(seen, first, size, r, folded, k, counts)
 
 
 @part
 def _add_masked(
-    patterns: Array, sums: Array, folded: Array, lanes: Array, totals: Array, w_sum: float, out: Array
+    patterns: Array, sums: Array, folded: Array, totals: Array, w_sum: float, seen: Array, out: Array
 ) -> None:  # fmt: skip
     """Add what the pixels of each pattern give all that is masked; see `_sweep`."""
-    for p in range(len(sums)):
-        for r in range(patterns.shape[1]):
-            if patterns[p, r] != 0.0 and len(out) > 0:
-                _add(sums[p], 0, out.shape[3], w_sum, out, r)
-            elif patterns[p, r] != 0.0:
-                _add_bins(sums[p], 0, out.shape[3], r, folded, lanes, totals)
+    _, n_q, n_m, n_f = sums.shape
+    n_rows = n_q * n_m
+    for r in range(patterns.shape[1]):
+        seen[:] = 0.0
+        for p in range(len(sums)):
+            if patterns[p, r] != 0.0:
+                _add(1.0, sums[p], n_f, seen, 0, n_rows)
+        if len(out) > 0:
+            _add(w_sum, seen, n_f, out, r * n_rows * n_f, n_rows)
+        else:
+            _add_bins(seen, 0, n_f, r, folded, 0, totals)
 
 
 @compiled
@@ -107,9 +117,10 @@ def _sweep(
     w: Array, w_sum: float, out: Array,
 ) -> None:  # fmt: skip
     """One way through the pixels, for `at_bins` or, where there is something to add to, `onto_coefficients`."""
-    n_q, n_k, n_m, backward = out.shape[1], patch.exposure.shape[2], out.shape[2], len(out) > 0
-    prints, seen = np.zeros((2, n_q, n_m, out.shape[3] // n_k)), np.zeros(out.shape[1:])
-    whole, round_, maps, lanes = prints[0], prints[0, :, 0], np.empty(n_k), np.empty(8)
+    _, n_q, n_m, n_f = out.shape
+    n_k, n_rows = patch.exposure.shape[2], n_q * n_m
+    prints, seen = np.zeros((2, n_q, n_m, n_f // n_k)), np.zeros(out.shape[1:])
+    whole, round_, maps = prints[0], prints[0, :, 0], np.empty(n_k)
     sums, room = np.zeros((len(patch.patterns), *out.shape[1:])), room_for(sight, patch, n_q)
     is_round = n_m == 1 and sight.waves[0, 0] == 0
     for y in range(patch.place.shape[0]):
@@ -120,25 +131,26 @@ def _sweep(
             if n == 0:
                 break
             for i in range(n):
-                if is_round:
-                    lo, hi = gather(i, n_nodes, room.cell, room.weights, round_)
-                else:
-                    lo, hi = pixel_footprint(sight, start, i, order, room, prints)
-                p, o = patch.pattern[y, start + i], patch.place[y, start + i]
                 for j in range(n_k):
                     maps[j] = patch.exposure[y, start + i, j]
-                _expose(whole, lo, hi, maps, seen)
-                first, size = lo * n_k, (hi - lo) * n_k
-                if p >= 0:
-                    _add(seen, first, size, 1.0, sums, p)
-                for b in range(patch.starts[o] if o >= 0 else 0, patch.starts[o + 1]):
-                    r, k = patch.r[b], patch.order[b]
-                    if backward:
-                        _add(seen, first, size, w[k], out, r)
+                if is_round and n_nodes == 1:
+                    lo = np.int64(room.cell[i])
+                    hi = lo + 4
+                    _expose_node(room.weights, i, maps, seen)
+                else:
+                    if is_round:
+                        lo, hi = gather(i, n_nodes, room.cell, room.weights, round_)
                     else:
-                        _add_bins(seen, first, size, r, folded, lanes, counts[k])
+                        lo, hi = pixel_footprint(sight, start, i, order, room, prints)
+                    _expose(whole, lo, hi, maps, seen)
+                first, size = lo * n_k, (hi - lo) * n_k
+                p, o = patch.pattern[y, start + i], patch.place[y, start + i]
+                if p >= 0:
+                    _add(1.0, seen, size, sums, p * n_rows * n_f + first, n_rows)
+                if o >= 0:
+                    _add_pixel(patch, o, seen, first, size, folded, counts, w, out)
             start += n
-    _add_masked(patch.patterns, sums, folded, lanes, totals, w_sum, out)
+    _add_masked(patch.patterns, sums, folded, totals, w_sum, seen, out)
 
 
 def at_bins(sight: Sight, patch: Patch, folded: Array) -> tuple[Array, Array]:
@@ -159,11 +171,11 @@ def at_bins(sight: Sight, patch: Patch, folded: Array) -> tuple[Array, Array]:
     totals : array of shape (column + G,)
     """
     n_g, n_columns = len(sight.turns), folded.shape[2]
-    counts, totals = np.zeros((len(patch.r), n_columns + n_g)), np.zeros(n_columns + n_g)
+    counts, totals = np.zeros((len(patch.r), n_columns + n_g)), np.zeros((1, n_columns + n_g))
     nothing = np.zeros((0, 1 + n_g, folded.shape[1], folded.shape[3]))
     order = 1 if n_g else 0
     _sweep(sight, patch, order, folded, counts, totals, np.zeros(0), 0.0, nothing)
-    return counts, totals
+    return counts, totals[0]
 
 
 def onto_coefficients(
@@ -188,24 +200,24 @@ def onto_coefficients(
     """
     n_r, n_q, (n_m, n, n_k) = patch.patterns.shape[1], rows(len(sight.turns), 2), shape
     out = np.zeros((n_r, n_q, n_m, n * n_k))
-    counts, nothing = np.zeros((0, 0)), np.zeros((0, n_m, 0, n * n_k))
-    _sweep(sight, patch, 2, nothing, counts, np.zeros(0), np.ascontiguousarray(w), w_sum, out)
+    none, nothing = np.zeros((0, 0)), np.zeros((0, n_m, 0, n * n_k))
+    _sweep(sight, patch, 2, nothing, none, none, np.ascontiguousarray(w), w_sum, out)
     return out
 
 
 @compiled
 def fold(a: Array, shares: Array, tables: Array, column: int, out: Array) -> None:
     """Add ``Σ_e a[r, e] shares[j, e] tables[e, m, cell]`` to a column of (R, M, column, (n + 4) * K)."""
-    n_k, n = len(shares), tables.shape[2]
+    n_k, n_m, n = len(shares), tables.shape[1], tables.shape[2]
     sums = np.empty((n_k, n))
     for r in range(a.shape[0]):
-        for m in range(tables.shape[1]):
+        for m in range(n_m):
             sums[:] = 0.0
             for e in range(a.shape[1]):
                 for j in range(n_k if a[r, e] != 0.0 else 0):
-                    factor, own, to = a[r, e] * shares[j, e], tables[e, m], sums[j]
-                    for cell in range(n if factor != 0.0 else 0):
-                        to[cell] += factor * own[cell]
+                    if shares[j, e] != 0.0:
+                        factor = a[r, e] * shares[j, e]
+                        add_multiple(factor, tables, (e * n_m + m) * n, sums, j * n, n)
             for cell in range(n):
                 for j in range(n_k):
                     out[r, m, column, cell * n_k + j] += sums[j, cell]
@@ -229,10 +241,10 @@ def duals(
         What is asked for.
     out : array of shape (table, energy, R)
     """
-    n_k, n, lanes = len(shares), tables.shape[3], np.empty(8)
+    n_k, n_m, n = len(shares), tables.shape[2], tables.shape[3]
     flat, mixed = np.empty((n_k, n)), np.empty(n)
     for r in range(len(weights)):
-        for m in range(tables.shape[2]):
+        for m in range(n_m):
             for j in range(n_k):
                 for cell in range(n):
                     flat[j, cell] = weights[r, q, m, cell * n_k + j]
@@ -241,8 +253,8 @@ def duals(
                     continue
                 mixed[:] = 0.0
                 for j in range(n_k):
-                    factor, added = shares[j, e], flat[j]
-                    for cell in range(n if factor != 0.0 else 0):
-                        mixed[cell] += factor * added[cell]
+                    if shares[j, e] != 0.0:
+                        add_multiple(shares[j, e], flat, j * n, mixed, 0, n)
                 for i in range(len(tables)):
-                    out[i, e, r] += _dot(mixed, tables[i, e, m], lanes)
+                    place = ((i * tables.shape[1] + e) * n_m + m) * n
+                    out[i, e, r] += dot(mixed, 0, tables, place, n)
