@@ -15,7 +15,7 @@ from tests.fit.problems import bits
 
 pytestmark = pytest.mark.slow
 
-COPIES = 100
+COPIES = 40
 
 
 def peak() -> int:

@@ -171,7 +171,7 @@ def along_each(cube, spatial, pixel):
     sizes = [n for n in ("sigma", "r_0", "radius") if n in spatial.parameter_names]
     for parameter in ["lon_0", "lat_0", *sizes]:
         k = place(models, parameter)
-        steps = scale * np.arange(-75, 76) / 50
+        steps = scale * np.arange(-40, 41) / 50  # the edges of pixels are at half a pixel
         steps = steps[np.abs(steps) < 0.4 * true[k]]
         values = np.tile(true, (len(steps), 1))
         values[:, k] += steps

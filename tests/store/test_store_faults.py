@@ -7,6 +7,8 @@ import multiprocessing
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import gmdask as gm
 from gmdask.errors import DuplicateNameError, StoreError, StoreExistsError, StoreNotFoundError
 from gmdask.store import Store, verify_store
+from tests.cli.in_process import run
 from tests.store.store_cubes import assert_same, make_cube
 
 pytestmark = pytest.mark.slow
@@ -111,29 +114,29 @@ def test_full_disk(tmpfs):
     assert gm.Datasets.read(url).names == ["a", "b", "c"]
 
 
-LIMITED = """
-import resource, sys
-limit = int(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-sys.argv = ["gmdask", *sys.argv[2:]]
-from gmdask.cli.main import main
-main()
-"""
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("limit", [50, 2000, 8000])
 def test_no_space_during_an_import(limit, survey, tmp_path):
     """Files that may not grow, from the first commit to the largest array."""
     url = tmp_path / "s.zarr"
-    command = [sys.executable, "-c", LIMITED, str(limit), "import", str(survey), str(url)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    with files_up_to(limit):
+        done = run("import", survey, url, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert f"gmdask: error: {url}" in done.stderr
     assert "File too large" in done.stderr
     check_untouched(url)
-    command[3] = str(resource.RLIM_INFINITY)
-    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    again = run("import", survey, url, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert verify_store(url) == []
     assert gm.Datasets.read(url).names == ["run-0", "run-1", "run-2"]
