@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gmdask import models as models
     from gmdask import plot as plot
     from gmdask import reduction as reduction
+    from gmdask import sampling as sampling
     from gmdask import store as store
     from gmdask.cluster import connect
     from gmdask.datasets import (
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         PowerLawSpectralModel,
         SkyModel,
     )
+    from gmdask.sampling import Posterior, sample
     from gmdask.store import Store
     from gmdask.versions import show_versions
 
@@ -77,6 +79,7 @@ _HOMES = {
     "Parameter": "models",
     "Parameters": "models",
     "PointSpatialModel": "models",
+    "Posterior": "sampling",
     "PowerLawNormSpectralModel": "models",
     "PowerLawSpectralModel": "models",
     "SkyModel": "models",
@@ -89,6 +92,7 @@ _HOMES = {
     "from_gammapy": "datasets",
     "import_datasets": "datasets",
     "resample_energy_edges": "datasets",
+    "sample": "sampling",
     "show_versions": "versions",
     "simulate": "datasets",
     "simulate_event_lists": "datasets",
@@ -104,6 +108,7 @@ _MODULES = (
     "models",
     "plot",
     "reduction",
+    "sampling",
     "store",
 )
 
@@ -128,6 +133,7 @@ __all__ = [
     "Parameter",
     "Parameters",
     "PointSpatialModel",
+    "Posterior",
     "PowerLawNormSpectralModel",
     "PowerLawSpectralModel",
     "SkyModel",
@@ -141,6 +147,7 @@ __all__ = [
     "from_gammapy",
     "import_datasets",
     "resample_energy_edges",
+    "sample",
     "show_versions",
     "simulate",
     "simulate_event_lists",

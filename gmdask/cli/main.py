@@ -13,6 +13,7 @@ from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.flux_commands import flux_points, light_curve
 from gmdask.cli.reduce_command import reduce_command
+from gmdask.cli.sample_command import sample
 from gmdask.cli.simulate_command import simulate
 from gmdask.cli.store_commands import import_command, info, verify
 from gmdask.cli.terminal import echo, one_line, patient, volume_options
@@ -45,7 +46,7 @@ for _command in (
     demo, simulate, reduce_command, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status, versions,
     report, dashboard,
-    flux_points, light_curve,
+    flux_points, light_curve, sample,
 ):  # fmt: skip
     cli.add_command(volume_options(_command))
 volume_options(cli)

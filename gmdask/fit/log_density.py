@@ -50,8 +50,8 @@ class LogDensity:
         Their values in the models.
     lower, upper : array of shape (n,)
         Their limits, infinite for none; the density is zero beyond.
-    periods : array of shape (n, 2)
-        Lowest value and period of angles that may take all values; NaN for other parameters.
+    periods : array of shape (n,)
+        Periods of angles that may take all values; infinite for other parameters.
     nuisances : str
     """
 
@@ -69,7 +69,7 @@ class LogDensity:
         lower, self.upper = fitted.limits()
         self.lower: Array = np.where(positive[index], np.maximum(lower, 0.0), lower)
         around = fitted.periods
-        self.periods = np.array([around.get(int(k), (math.nan, math.nan)) for k in index])
+        self.periods = np.array([around.get(int(k), (0.0, math.inf))[1] for k in index])
 
     def __repr__(self) -> str:
         where = f"{self._objective.n_datasets} datasets"

@@ -4,6 +4,7 @@ Every function draws on the axes that it is given and returns them; by default i
 pyplot figure. Functions of datasets also accept the sums of `sum_up`, so that predictions are computed once.
 """
 
+from gmdask.plot.corner import plot_corner
 from gmdask.plot.dataset import (
     peek,
     plot_counts,
@@ -59,6 +60,7 @@ __all__ = [
     "Sums",
     "peek",
     "plot_contour",
+    "plot_corner",
     "plot_correlation",
     "plot_counts",
     "plot_counts_map",
