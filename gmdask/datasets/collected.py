@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ from gmdask.datasets.summary_tables import (
     info_table,
     meta_table,
 )
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.events import Listener
 from gmdask.paths import expanded
 from gmdask.store import Store
@@ -225,6 +226,7 @@ class Collected(DatasetList):
         StoreError
             If a file cannot be written.
         """
+        check_kind(url, (str, os.PathLike), "a path")
         name = Path(url).name.lower()
         if name.endswith(YAML) and append:
             msg = f"{url}: files cannot be appended to, expected a store (.zarr)"

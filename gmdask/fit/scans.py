@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gmdask.datasets import check_global
-from gmdask.errors import FitError, InputError, check_kind
+from gmdask.errors import FitError, InputError, check_kind, described
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import Pass
 from gmdask.fit.minimisation import Minimisation
@@ -277,7 +277,11 @@ def _scan(models: Models, parameter: str | Parameter, values: ArrayLike | None) 
             msg = f"parameter {found.name!r} has no error from which to choose values: give values"
             raise InputError(msg)
         values = found.value + found.error * np.linspace(-N_SIGMA, N_SIGMA, N_VALUES)
-    scan = np.array(values, dtype=float)
+    try:
+        scan = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        msg = f"values of {found.name!r}: expected numbers along one axis, got {described(values)}"
+        raise InputError(msg) from error
     if scan.ndim != 1 or not np.isfinite(scan).all():
         msg = f"values of {found.name!r} have shape {scan.shape}, expected finite numbers along one axis"
         raise InputError(msg)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gmdask.attributes import KnownAttributes
 from gmdask.drawing import draw
-from gmdask.errors import InputError
+from gmdask.errors import InputError, described
 from gmdask.models.block_matrix import Block, BlockMatrix
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameters import Parameters
@@ -56,7 +56,11 @@ class Covariance(KnownAttributes):
                 raise InputError(msg)
             self._matrix = matrix
         elif matrix is not None:
-            array = np.array(matrix, dtype=float)
+            try:
+                array = np.array(matrix, dtype=float)
+            except (TypeError, ValueError) as error:
+                msg = f"expected a matrix of numbers as covariance, got {described(matrix)}"
+                raise InputError(msg) from error
             if array.shape != self.shape:
                 msg = f"covariance of shape {array.shape} for {len(parameters)} parameters"
                 raise InputError(msg)

@@ -10,7 +10,14 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gmdask.errors import DuplicateNameError, InputError, ModelError, UnknownNameError, described
+from gmdask.errors import (
+    DuplicateNameError,
+    InputError,
+    ModelError,
+    UnknownNameError,
+    check_kind,
+    described,
+)
 from gmdask.models.background import BackgroundIRFModel
 from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.checks import class_is_own
@@ -114,6 +121,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         if isinstance(key, np.ndarray) and key.ndim:
             return self._masked(key)
         if not isinstance(key, str):
+            check_kind(key, (int, np.integer, slice), "a name, a number, a slice or a mask")
             return self._components[key]
         if key not in self._by_name:
             shown = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")

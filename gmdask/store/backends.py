@@ -17,7 +17,7 @@ from typing import NoReturn, Protocol
 import zarr.abc.store
 from zarr.storage import LocalStore, MemoryStore
 
-from gmdask.errors import PlanError, StoreError, StoreExistsError
+from gmdask.errors import PlanError, StoreError, StoreExistsError, check_kind
 from gmdask.inputs import read_bytes
 from gmdask.paths import expanded
 
@@ -68,9 +68,12 @@ def files_at(url: str | os.PathLike[str]) -> Files:
 
     Raises
     ------
+    InputError
+        If it is neither a URL nor a path.
     StoreError
         If the URL has another scheme.
     """
+    check_kind(url, (str, os.PathLike), "a path or a URL of a store")
     text = os.fspath(url)
     scheme, separator, rest = text.partition("://")
     if separator and scheme != "file":

@@ -136,3 +136,21 @@ def test_sources(datasets):
         with pytest.raises(InputError, match="expected the name of a model"):
             run(source, EDGES).run(datasets, own)
     assert list(run(["source", "source"], EDGES).run(datasets, own)) == ["source"]
+
+
+def test_arguments_of_other_types(datasets):
+    own, one = models(datasets.names), datasets[0]
+    for call, said in (
+        (gm.Store.open, "expected a path or a URL of a store"),
+        (lambda x: gm.Fit(datasets).stat_profile(own, "index", x), "expected numbers along one axis"),
+        (lambda x: own[x], "expected a name, a number, a slice or a mask"),
+        (one.downsample, "expected an integer as factor"),
+        (one.pad, "expected one or two numbers of pixels"),
+        (one.resample_energy_axis, "expected edges in energy|is not an energy"),
+        (one.stack, "expected a dataset to stack"),
+        (datasets.write, "expected a path"),
+        (lambda x: setattr(own, "covariance", x), "expected a matrix of numbers"),
+    ):  # fmt: skip
+        for given in (object(), {"a": 1}, 1j):
+            with pytest.raises(InputError, match=said):
+                call(given)

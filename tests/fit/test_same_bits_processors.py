@@ -34,13 +34,11 @@ def test_same_bits(survey):
             env={**other, **kind}, text=True, stdout=subprocess.PIPE,
         )
         for kind in (
-            {"OPENBLAS_NUM_THREADS": "2"},
+            {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "2"},
             {"OPENBLAS_CORETYPE": "Nehalem"},
-            {"OPENBLAS_CORETYPE": "Haswell"},
         )
     ]  # fmt: skip
     found = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert found[0].count("\n") == 10
     assert found[1] == found[0]
-    assert found[2] == found[0]

@@ -16,7 +16,7 @@ from gmdask.datasets.operations.background import background_factors, ratio
 from gmdask.datasets.operations.irf import irf_mask
 from gmdask.datasets.operations.masks import refuse_weights
 from gmdask.datasets.operations.off_counts import summed_off
-from gmdask.errors import InputError
+from gmdask.errors import InputError, described
 from gmdask.geometry import Axis
 from gmdask.store.axes import axis_coords, cube_axis
 from gmdask.store.formats.ogip import GROUPS
@@ -75,7 +75,11 @@ def grouped_bins(axis: Axis, edges: Any, where: str) -> list[int]:
     """
     given = getattr(edges, "edges", edges)
     if not isinstance(given, u.Quantity):
-        given = u.Quantity(given, getattr(edges, "unit", ""))
+        try:
+            given = u.Quantity(given, getattr(edges, "unit", ""))
+        except (TypeError, ValueError) as error:
+            msg = f"{where}: expected edges in energy, got {described(edges)}"
+            raise InputError(msg) from error
     pix = axis.to_pix(_energies(given, axis, where))
     bins = sorted({int(n) for n in _round_to_edges(np.atleast_1d(pix), axis.nbin)})
     if len(bins) < 2:

@@ -28,7 +28,7 @@ from gmdask.datasets.operations.models import (
 from gmdask.datasets.operations.region import check_region, to_region
 from gmdask.datasets.operations.sky import cutout, cutout_windows, downsample, pad
 from gmdask.datasets.operations.stack import stack, to_masked
-from gmdask.errors import InputError
+from gmdask.errors import InputError, check_kind
 from gmdask.geometry.regions import Region
 from gmdask.models import DatasetModels
 from gmdask.store.axes import cube_axis
@@ -208,8 +208,9 @@ class Alterations(CubeDataset):
             Name of the new dataset; by default that of this one.
         """
         self._check_is_map("pad")
-        pixels = (pad_width, pad_width) if isinstance(pad_width, int) else tuple(pad_width)
-        if len(pixels) != 2 or any(not isinstance(n, int) or n < 0 for n in pixels):
+        pixels = (pad_width, pad_width) if isinstance(pad_width, int) else pad_width
+        is_pair = isinstance(pixels, tuple | list) and len(pixels) == 2
+        if not is_pair or any(not isinstance(n, int) or n < 0 for n in pixels):
             msg = (
                 f"{self._where}: pad_width is {pad_width!r}, expected one or two numbers of pixels"
             )
@@ -218,7 +219,9 @@ class Alterations(CubeDataset):
         if bins * (rows + 2 * pixels[1]) * (columns + 2 * pixels[0]) > MAX_BINS:
             msg = f"{self._where}: {pad_width!r} more pixels on each side lead to more than {MAX_BINS} bins"
             raise InputError(msg)
-        return self._altered(pad, {"pixels": pixels}, self.models_for(name or self._name), name)
+        return self._altered(
+            pad, {"pixels": tuple(pixels)}, self.models_for(name or self._name), name
+        )
 
     def downsample(
         self, factor: int, axis_name: str | None = None, name: str | None = None
@@ -246,6 +249,7 @@ class Alterations(CubeDataset):
             raise InputError(msg)
         dims = ("lat", "lon") if axis_name is None else ("energy",)
         sizes = [self._cube.sizes[dim] for dim in dims]
+        check_kind(factor, (int, np.integer), "an integer as factor")
         if factor < 1 or any(n % factor for n in sizes):
             msg = f"{self._where}: {sizes} {' x '.join(dims)} cannot be divided by {factor}; pad or cut first"
             raise InputError(msg)
@@ -291,6 +295,7 @@ class Alterations(CubeDataset):
         InputError
             If axes or pixels differ, or an IRF has no exposure as weight.
         """
+        check_kind(other, CubeDataset, "a dataset to stack")
         options = {"models": (background_of(self._models), background_of(other.own_models))}
         cube = stack(lazy(self._cube), lazy(other._cube), **options)
         models = stacked_models(self._models, other.models_for(self._name), other._cube)
