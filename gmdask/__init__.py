@@ -36,10 +36,12 @@ if TYPE_CHECKING:
         to_gammapy,
     )
     from gmdask.estimators import (
+        FluxMaps,
         FluxPoints,
         FluxPointsEstimator,
         LightCurve,
         LightCurveEstimator,
+        TSMapEstimator,
     )
     from gmdask.fit import Fit, FitResult
     from gmdask.models import (
@@ -67,6 +69,7 @@ _HOMES = {
     "Datasets": "datasets",
     "Fit": "fit",
     "FitResult": "fit",
+    "FluxMaps": "estimators",
     "FluxPoints": "estimators",
     "FluxPointsDataset": "datasets",
     "FluxPointsEstimator": "estimators",
@@ -86,6 +89,7 @@ _HOMES = {
     "SpectrumDataset": "datasets",
     "SpectrumDatasetOnOff": "datasets",
     "Store": "store",
+    "TSMapEstimator": "estimators",
     "compact": "datasets",
     "connect": "cluster",
     "export_datasets": "datasets",
@@ -121,6 +125,7 @@ __all__ = [
     "Datasets",
     "Fit",
     "FitResult",
+    "FluxMaps",
     "FluxPoints",
     "FluxPointsDataset",
     "FluxPointsEstimator",
@@ -140,6 +145,7 @@ __all__ = [
     "SpectrumDataset",
     "SpectrumDatasetOnOff",
     "Store",
+    "TSMapEstimator",
     "__version__",
     "compact",
     "connect",

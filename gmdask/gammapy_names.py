@@ -228,7 +228,7 @@ INSTEAD: dict[str, dict[str, str]] = {
                 "from_hdulist to_hdulist from_maps to_maps": "use read(path) and write(path)",
                 "from_table": "use read(path) to read the table from its file",
                 "from_stack": "use xarray.concat to combine their data",
-                "geom get_flux_points": "flux maps are not in gmdask yet: use data",
+                "geom get_flux_points": "maps of fluxes are FluxMaps: use data",
                 "gti meta": "use data.attrs",
                 "has_any_ts has_stat_profiles has_success has_ul": (
                     'check whether "ts", "stat_scan", "success" or "norm_ul" is in data'

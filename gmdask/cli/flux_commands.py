@@ -15,7 +15,7 @@ from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
 from gmdask.paths import expanded
 
-__all__ = ["flux_points", "light_curve"]
+__all__ = ["energies_of", "flux_points", "light_curve"]
 
 OPTIONAL = ("errn-errp", "ul", "scan")
 KINDS = ("likelihood", "dnde", "e2dnde", "flux", "eflux")
@@ -87,7 +87,7 @@ def _run(
     sed_type = asked["sed_type"] or written
     shown = shown if sed_type == "likelihood" else sed_type
     paths = _paths(asked["output"], sources, overwrite=asked["overwrite"])
-    edges = _edges(asked["energy_edges"])
+    edges = energies_of(asked["energy_edges"])
     datasets, models = datasets_and_models(asked["store"], asked["models"], asked["where"])
     estimation = estimator(
         list(sources), edges, selection_optional=asked["selection"], reoptimize=asked["reoptimize"],
@@ -133,8 +133,14 @@ def _paths(output: str, sources: tuple[str, ...], *, overwrite: bool) -> dict[st
     return paths
 
 
-def _edges(text: str) -> Any:
-    """Parse energies from a text such as "0.5 1 3 TeV"."""
+def energies_of(text: str) -> Any:
+    """Parse energies from a text such as "0.5 1 3 TeV".
+
+    Raises
+    ------
+    InputError
+        If they are not numbers and a unit.
+    """
     from astropy import units as u
 
     *numbers, unit = text.replace(",", " ").split() or [""]

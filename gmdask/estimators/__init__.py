@@ -1,8 +1,17 @@
-"""Estimators of flux points and light curves."""
+"""Estimators of flux points, light curves and maps."""
 
+from gmdask.estimators.flux_maps import FluxMaps
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.flux_points_estimator import FluxPointsEstimator
 from gmdask.estimators.light_curve import LightCurve
 from gmdask.estimators.light_curve_estimator import LightCurveEstimator
+from gmdask.estimators.ts_map import TSMapEstimator
 
-__all__ = ["FluxPoints", "FluxPointsEstimator", "LightCurve", "LightCurveEstimator"]
+__all__ = [
+    "FluxMaps",
+    "FluxPoints",
+    "FluxPointsEstimator",
+    "LightCurve",
+    "LightCurveEstimator",
+    "TSMapEstimator",
+]

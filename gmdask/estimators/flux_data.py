@@ -16,7 +16,7 @@ from gmdask.attributes import KnownAttributes
 from gmdask.errors import InputError, check_kind
 from gmdask.models import PowerLawSpectralModel, SpectralModel, TemplateSpectralModel
 
-__all__ = ["SED_UNITS", "FluxData", "reference_fluxes", "ul_confidence"]
+__all__ = ["SED_UNITS", "FluxData", "reference_fluxes", "reference_of", "ul_confidence"]
 
 Array = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ class FluxData(KnownAttributes):
                 f"{name!r} was not estimated: there are {', '.join(map(str, self.data.data_vars))}"
             )
             raise InputError(msg)
-        reference = _reference(self.data.variables, kind)
+        reference = reference_of(self.data.variables, kind)
         return (self.data[own].values * reference).to(SED_UNITS[kind])
 
     def columns(self, sed_type: str) -> dict[str, u.Quantity | NDArray[Any]]:
@@ -210,8 +210,15 @@ class FluxData(KnownAttributes):
         return str(self.data._repr_html_())
 
 
-def _reference(variables: Mapping[Any, xr.Variable], kind: str) -> u.Quantity:
-    """Return the flux (energy,) of an SED type at a norm of 1."""
+def reference_of(variables: Mapping[Any, xr.Variable], kind: str) -> u.Quantity:
+    """Return the flux (energy,) of an SED type at a norm of 1.
+
+    Parameters
+    ----------
+    variables : mapping
+        ``e_ref``, ``ref_dnde``, ``ref_flux`` and ``ref_eflux``, as returned by `reference_fluxes`.
+    kind : {"dnde", "e2dnde", "flux", "eflux"}
+    """
 
     def quantity(key: str) -> u.Quantity:
         return u.Quantity(variables[key].values, variables[key].attrs.get("units", ""))
@@ -255,7 +262,7 @@ def from_columns(
         if "e_ref" in energy:
             computed["ref_dnde"].values[:] = model(energy["e_ref"]).to_value(SED_UNITS["dnde"])
         found = {**computed, **found}
-    scale = 1.0 if sed_type == "likelihood" else _reference(found, sed_type)
+    scale = 1.0 if sed_type == "likelihood" else reference_of(found, sed_type)
     for key in NORMS:
         name = key if sed_type == "likelihood" else key.replace("norm", sed_type)
         if name in table:

@@ -16,6 +16,7 @@ from gmdask.datasets.base import Dataset
 from gmdask.errors import PlanError
 from gmdask.likelihood.norms import NormSpec
 from gmdask.likelihood.size import FIXED, HELD, HELD_PER_COMPONENT
+from gmdask.likelihood.trial.dataset import TrialSpec
 from gmdask.likelihood.work_unit import DatasetSpec, GroupSpec
 from gmdask.models import Models
 from gmdask.store.cube_source import CubeSource
@@ -28,6 +29,7 @@ __all__ = [
     "describe",
     "gather",
     "n_groups",
+    "n_workers",
     "own_models",
     "plan_of",
 ]
@@ -35,8 +37,8 @@ __all__ = [
 Index = NDArray[np.intp]
 
 Run = list[DatasetSpec]
-Described = DatasetSpec | NormSpec
-S = TypeVar("S", DatasetSpec, NormSpec)
+Described = DatasetSpec | NormSpec | TrialSpec
+S = TypeVar("S", DatasetSpec, NormSpec, TrialSpec)
 T = TypeVar("T")
 
 MAX_RUN = 8  # largest number of datasets that are summed on their worker
@@ -76,6 +78,14 @@ def n_groups(n_runs: int, client: Client | None) -> int:
     with cluster_there(client):
         threads: int = sum(client.nthreads().values())
     return min(n_runs, GROUPS_PER_THREAD * max(threads, 1))
+
+
+def n_workers(client: Client | None) -> int:
+    """Number of processes that evaluate."""
+    if client is None:
+        return 1
+    with cluster_there(client):
+        return max(len(client.nthreads()), 1)
 
 
 def deal(items: Sequence[T], n: int) -> list[list[T]]:

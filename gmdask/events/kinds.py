@@ -39,11 +39,12 @@ class DatasetsProgress(Event):
 
     Attributes
     ----------
-    work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile", "reoptimize"}
+    work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile", "reoptimize",
+        "map"}
         The kind of work.
     done, total : int
         Number of finished datasets, and of all datasets; of observations for "reduce", and of flux points
-        or points of a light curve for "reoptimize".
+        or points of a light curve for "reoptimize", and of parts of the map for "map".
     """
 
     work: str

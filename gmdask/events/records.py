@@ -51,9 +51,12 @@ def line_of(record: Mapping[str, Any]) -> str | None:
     """
     kind = record["event"]
     if kind == "DatasetsProgress":
-        what = {"reduce": "observation", "reoptimize": "point", "sample": "draw"}.get(
-            record["work"], "dataset"
-        )
+        what = {
+            "reduce": "observation",
+            "reoptimize": "point",
+            "sample": "draw",
+            "map": "part",
+        }.get(record["work"], "dataset")
         return f"{record['work']}: {record['done']} of {counted(record['total'], what)}"
     if kind == "RunStart":
         return f"started on host {record['host']}, process {record['pid']}"

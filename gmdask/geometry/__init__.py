@@ -3,6 +3,7 @@
 from gmdask.geometry.aligned import downsampled_cards, pixel_offset, shifted_cards
 from gmdask.geometry.axes import Axis
 from gmdask.geometry.cutout import Window, cutout_window, nearest_pixel, round_up_to_odd
+from gmdask.geometry.enclosing import enclosing_grid
 from gmdask.geometry.frames import rotate, rotation_matrix, separation
 from gmdask.geometry.wcs import CommonGrid, WcsGrid, common_grid
 
@@ -14,6 +15,7 @@ __all__ = [
     "common_grid",
     "cutout_window",
     "downsampled_cards",
+    "enclosing_grid",
     "nearest_pixel",
     "pixel_offset",
     "rotate",

@@ -14,6 +14,7 @@ from gmdask.plot.dataset import (
     plot_residuals_spectral,
 )
 from gmdask.plot.flux_fit import plot_flux_fit
+from gmdask.plot.flux_maps import plot_flux_map
 from gmdask.plot.history import History, plot_passes
 from gmdask.plot.irf import (
     plot_effective_area,
@@ -70,6 +71,7 @@ __all__ = [
     "plot_excess",
     "plot_exposure",
     "plot_flux_fit",
+    "plot_flux_map",
     "plot_flux_points",
     "plot_light_curve",
     "plot_map",

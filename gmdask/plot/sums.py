@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from scipy.ndimage import uniform_filter
 
 from gmdask.datasets import Dataset, MapDataset, counted
 from gmdask.errors import InputError, check_kind
-from gmdask.geometry import WcsGrid, rotate
+from gmdask.geometry import WcsGrid, enclosing_grid, rotate
 from gmdask.store.axes import cube_axis
 
 __all__ = ["MAX_DATASETS", "SMOOTH", "Sums", "datasets_of", "significance", "sum_up"]
@@ -89,7 +88,8 @@ def sum_up(datasets: Dataset | Iterable[Dataset]) -> Sums:
         msg = "there are no datasets of counts to draw"
         raise InputError(msg)
     chosen = everything[:MAX_DATASETS]
-    common = _common_grid(chosen)
+    grids = [WcsGrid(d.cube.attrs["wcs"], d.counts.shape[-2:]) for d in chosen]
+    common = enclosing_grid(grids, MAX_PIXELS)
     energy = cube_axis(chosen[0].cube, "energy").edges
     images, spectra, n_spectra = np.zeros((3, *common.shape)), np.zeros((2, len(energy) - 1)), 0
     for dataset in chosen:
@@ -144,32 +144,6 @@ def significance(sums: Sums) -> Array:
     n, mu = (uniform_filter(a, side, mode="constant") * side**2 for a in (sums.counts, sums.npred))
     enough = (mu > 1e-3) & sums.mask
     return np.where(enough, (n - mu) / np.sqrt(np.where(enough, mu, 1.0)), np.nan)
-
-
-def _common_grid(datasets: list[MapDataset]) -> WcsGrid:
-    """Return a grid with the pixels of the first dataset that contains all datasets."""
-    first = datasets[0]
-    own = WcsGrid(first.cube.attrs["wcs"], first.counts.shape[-2:])
-    limits = []
-    for dataset in datasets:
-        grid = WcsGrid(dataset.cube.attrs["wcs"], dataset.counts.shape[-2:])
-        n_y, n_x = grid.shape
-        corners = grid.to_sky(
-            np.array([0, 0, n_x - 1, n_x - 1.0]), np.array([0, n_y - 1, 0, n_y - 1.0])
-        )
-        x, y = own.to_pixel(*rotate(*corners, grid.frame, own.frame))
-        limits.append((x.min(), y.min(), x.max(), y.max()))
-    low, high = np.min(limits, axis=0)[:2], np.max(limits, axis=0)[2:]
-    x0, y0 = (math.floor(v + 1e-6) for v in low)
-    n_x, n_y = (
-        min(math.ceil(b - 1e-6) - a + 1, MAX_PIXELS) for a, b in zip((x0, y0), high, strict=True)
-    )
-    header = {
-        **own.header,
-        "CRPIX1": own.header["CRPIX1"] - x0,
-        "CRPIX2": own.header["CRPIX2"] - y0,
-    }
-    return WcsGrid(header, (n_y, n_x))
 
 
 def _mask(dataset: MapDataset) -> Array:

@@ -73,7 +73,7 @@ def survey(store: str, path: str, workers: int, memory_limit: str, n_bins: int) 
         estimator = gm.FluxPointsEstimator(sources, edges, selection_optional=SELECTION)
         points = estimator.run(datasets, models, client)
         wall = time.perf_counter() - begin
-        peaks = client.run(_peak)
+        peaks = client.run(peak)
     assert isinstance(points, dict)
     found = sum(int(p.data["success"].sum()) for p in points.values())
     print(
@@ -82,7 +82,8 @@ def survey(store: str, path: str, workers: int, memory_limit: str, n_bins: int) 
     )
 
 
-def _peak() -> int:
+def peak() -> int:
+    """Largest memory of this process in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024

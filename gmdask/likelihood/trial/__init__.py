@@ -1,0 +1,1 @@
+"""A trial source of fixed shape and spectrum at many positions, whose norms are fitted together."""

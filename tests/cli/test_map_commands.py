@@ -1,0 +1,38 @@
+"""The command that makes maps of a trial source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import gmdask as gm
+from gmdask.cli.main import cli
+from gmdask.errors import InputError
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [*map(str, arguments)], catch_exceptions=False)
+
+
+def test_ts_map(survey_store, tmp_path):
+    path, drawn = tmp_path / "map.fits", tmp_path / "map.png"
+    place = "--center", "83.63", "22.01", "icrs", "--width", "0.4", "0.4", "--binsz", "0.1"
+    options = "--kernel-width", "0.3", "--select", "ul", "--plot", drawn, "-o", path
+    told = run("ts-map", survey_store, *place, *options)
+    assert told.exit_code == 0
+    assert "map: 1 of 1 part" in told.stderr
+    maps = gm.FluxMaps.read(path)
+    assert maps.data["norm_ul"].shape == (1, 4, 4)
+    assert f"highest √TS {float(maps.data['sqrt_ts'].max()):.2f}" in told.output
+    assert drawn.stat().st_size > 1000
+    with pytest.raises(InputError, match="already exists"):
+        run("ts-map", survey_store, *place, *options)
+    again = run("ts-map", survey_store, *place, *options, "--overwrite", "--sed-type", "flux")
+    assert again.exit_code == 0
+    ours = gm.FluxMaps.read(path).quantity("flux").value
+    np.testing.assert_allclose(ours, maps.quantity("flux").value, rtol=1e-9)
+    with pytest.raises(InputError, match="--center is"):
+        run("ts-map", survey_store, "--center", "a", "b", "icrs", "-o", tmp_path / "other.fits")
+    with pytest.raises(InputError, match="ending"):
+        run("ts-map", survey_store, "-o", tmp_path / "other.png")
