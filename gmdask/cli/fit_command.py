@@ -120,6 +120,7 @@ def _run(
     from gmdask.models.io.serialization import locating
     from gmdask.store import Store
 
+    kept_cluster = resume and "cluster" not in asked
     if resume:
         asked = _kept(Checkpoint(folder.checkpoint), asked.get("response")) | asked
     with _of_checkpoint(folder.checkpoint) if resume else nullcontext():
@@ -137,7 +138,8 @@ def _run(
     progress = Progress()
     checkpoint = Checkpoint(folder.checkpoint, asked, folder.lock)
     folder.prepare()
-    with _told_connected(asked, EventFile(folder.events)) as client:
+    named = folder.checkpoint if kept_cluster else None
+    with _told_connected(asked, EventFile(folder.events), named) as client:
         fit = Fit(
             datasets, client, backend=asked["backend"], max_passes=max_passes,
             time_limit=time_limit, checkpoint=checkpoint, resume=resume, on_event=progress,
@@ -173,13 +175,17 @@ def _held(folder: OutputFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _told_connected(asked: dict[str, Any], tell: EventFile) -> Iterator[Any]:
-    """Client of the cluster; its start, or the error that prevented it, is recorded as an event."""
+def _told_connected(asked: dict[str, Any], tell: EventFile, named: Path | None) -> Iterator[Any]:
+    """Client of the cluster; its start, or the error that prevented it, is recorded as an event.
+
+    An error names the checkpoint, if that is where the cluster is from.
+    """
     here = Holder.here()
     tell(RunStart(here.host, here.pid))
     with ExitStack() as stack:
         try:
-            client = stack.enter_context(connected(*(asked[key] for key in CLUSTER)))
+            with nullcontext() if named is None else _of_checkpoint(named):
+                client = stack.enter_context(connected(*(asked[key] for key in CLUSTER)))
         except BaseException as error:
             tell(FitFailed(str(error) or type(error).__name__))
             raise
@@ -211,7 +217,7 @@ def _kept(checkpoint: Checkpoint, response: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _of_checkpoint(path: Path) -> Iterator[None]:
-    """Name the checkpoint in an error about the store or the models that it refers to."""
+    """Name the checkpoint in an error about the store, the models or the cluster that it refers to."""
     try:
         yield
     except GmdaskError as error:

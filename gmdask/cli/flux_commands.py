@@ -102,6 +102,7 @@ def _run(
         found[name].write(path, sed_type, overwrite=asked["overwrite"])
         _echo(name, found[name], shown)
         echo(f"written to {path}")
+    _tell_rounded(edges, next(iter(found.values())))
     unknown = [name for name in paths if not found[name].data["success"].any()]
     if unknown:
         echo(f"gmdask: the data constrain no flux of {', '.join(unknown)}", err=True)
@@ -149,6 +150,15 @@ def energies_of(text: str) -> Any:
     except (TypeError, ValueError, u.UnitsError) as error:
         msg = f"--energy-edges is {text!r}, expected numbers and a unit, such as '0.5 1 3 10 TeV'"
         raise InputError(msg) from error
+
+
+def _tell_rounded(edges: Any, found: Any) -> None:
+    """Say which energy edges were used, where they are not those that were asked for."""
+    used = [*found.data["e_min"].values, found.data["e_max"].values[-1]]
+    asked = edges.to_value("TeV")
+    if any(abs(one - other) > 1e-3 * other for one, other in zip(used, asked, strict=True)):
+        shown = " ".join(f"{edge:.4g}" for edge in used)
+        echo(f"gmdask: energy edges are rounded to those of the datasets: {shown} TeV", err=True)
 
 
 def _echo(name: str, found: Any, sed_type: str) -> None:

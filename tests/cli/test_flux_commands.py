@@ -42,6 +42,8 @@ def test_flux_points_and_light_curves(survey_store, models_file, tmp_path):
     n = len(gm.Datasets.read(survey_store))
     assert f"compile: {n} of {n} datasets" in told.stderr
     points = gm.FluxPoints.read(folder / "two.fits")
+    used = " ".join(f"{edge:.4g}" for edge in points.energy_edges.to_value("TeV"))
+    assert f"energy edges are rounded to those of the datasets: {used} TeV\n" in told.stderr
     fluxes = [
         [f"{v:.3g}" for v in points.quantity(key).value] for key in ("dnde", "dnde_err", "dnde_ul")
     ]

@@ -151,6 +151,17 @@ def test_checkpoints_that_ask_for_what_cannot_be(key: str, value: object, work: 
     assert f"out/checkpoint.json: is not a checkpoint: asked {key}" in err
 
 
+def test_a_checkpoint_of_no_cluster(work: Path) -> None:
+    path = work / "out" / "checkpoint.json"
+    content = json.loads(path.read_bytes())
+    del content["sha256"]
+    content["asked"]["cluster"] = ""
+    path.write_bytes(sealed(content))
+    code, err = run_here(work, "fit", "--resume", "out")
+    assert code == 1
+    assert "out/checkpoint.json: the fit cannot be resumed: there is no cluster ''" in err
+
+
 def test_values_that_no_fit_comes_to(work: Path) -> None:
     path = work / "out" / "checkpoint.json"
     whole = json.loads(path.read_bytes())
