@@ -200,7 +200,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         }
     ),
     "CubeDataset": _DATASET,
-    "DatasetList": _each(
+    "Datasets": _each(
         {
             "clear copy insert pop reverse": _LIST,
             "contributes_to_stat": "use mask of each dataset, which tells which bins count",

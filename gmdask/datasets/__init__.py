@@ -1,12 +1,13 @@
 """Datasets with their own copies of models, and collections of datasets."""
 
 from gmdask.datasets.base import Dataset
-from gmdask.datasets.collection import Datasets, as_datasets, check_global
+from gmdask.datasets.collection import Datasets, as_datasets
 from gmdask.datasets.flux_points import FluxPointsDataset
+from gmdask.datasets.given import check_global, counted, with_counts
 from gmdask.datasets.io.exporting import export_datasets, from_gammapy, to_gammapy
 from gmdask.datasets.io.importing import import_datasets
 from gmdask.datasets.io.write_store import compact
-from gmdask.datasets.map_dataset import MapDataset, counted, with_counts
+from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.on_off import SpectrumDatasetOnOff
 from gmdask.datasets.operations.energy_groups import resample_energy_edges
 from gmdask.datasets.simulation.event_lists import simulate_event_lists

@@ -13,6 +13,7 @@ from gmdask.datasets.io.fits_files import write_dataset
 from gmdask.datasets.kind import Kind
 from gmdask.datasets.model_sync import Sent
 from gmdask.datasets.operations.masks import packed_mask, with_mask_fit
+from gmdask.datasets.operations.models import renamed_models
 from gmdask.errors import InputError, ModelError, check_kind
 from gmdask.likelihood.kind import DatasetLikelihood
 from gmdask.likelihood.responses import RESPONSES
@@ -175,6 +176,11 @@ class Dataset(KnownAttributes, Kind):
             return self._cube
         arrays = {str(k): in_process(v.variable) for k, v in self._cube.data_vars.items()}
         return self._cube.assign(arrays)
+
+    @property
+    def lazy_cube(self) -> xr.Dataset:
+        """The arrays as Dask arrays; none is read, and operations on them are not computed."""
+        return lazy(self._cube)
 
     def open(self) -> xr.Dataset:
         """Return the cube, with derived arrays computed, for use in this process."""
@@ -373,17 +379,7 @@ class Dataset(KnownAttributes, Kind):
         ----------
         name : str
         """
-        memo: dict[int, Any] = {}
-        return DatasetModels([self._copied(c, name, memo) for c in self._models])
-
-    def _copied(self, component: Component, name: str, memo: dict[int, Any]) -> Component:
-        """Return a copy of a component, adapted to a new name of the dataset."""
-        if isinstance(component, BackgroundIRFModel):
-            return component.copy(memo=memo, dataset_name=name)
-        copied = component.copy(memo=memo)
-        if copied.datasets_names is not None:
-            copied.datasets_names = [name if n == self._name else n for n in copied.datasets_names]
-        return copied
+        return renamed_models(self._models, self._name, name)
 
     # --- numbers -----------------------------------------------------------------------
 

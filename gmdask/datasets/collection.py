@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from os import PathLike
 from pathlib import Path
+from typing import Any, Self, overload
 
 import numpy as np
+from astropy import units as u
+from astropy.table import QTable, Table
 
+from gmdask.attributes import KnownAttributes
 from gmdask.datasets.base import MODELS_OTHERWISE, Dataset, chosen_response
-from gmdask.datasets.collected import Collected
+from gmdask.datasets.given import check_global, each_dataset, no_dataset, number_of, numbers_of
 from gmdask.datasets.io.fits_files import FITS, YAML
+from gmdask.datasets.io.write_collection import write_collection
 from gmdask.datasets.kinds import stored_dataset
-from gmdask.datasets.model_sync import Broadcast, Sent
-from gmdask.errors import InputError, UnknownNameError, check_kind, described
+from gmdask.datasets.model_sync import Broadcast, Sent, prior_stat, send_values
+from gmdask.datasets.operations.stack_reduce import stack_reduce
+from gmdask.datasets.selection import cutout, select_time, slice_by_energy, to_spectrum_datasets
+from gmdask.datasets.summary_tables import energy_ranges, gti_table, info_table, meta_table
+from gmdask.errors import DuplicateNameError, InputError, UnknownNameError, check_kind
 from gmdask.models import Component, Models, Parameters
 from gmdask.store import Store
 
-__all__ = ["Datasets", "as_datasets", "check_global"]
+__all__ = ["Datasets", "as_datasets"]
 
 MIXED = "mixed"  # datasets with different responses
 
 
-class Datasets(Collected):
+class Datasets(KnownAttributes, Sequence[Dataset]):
     """Datasets with unique names, from one or several stores.
+
+    Nothing is computed before it is needed. Datasets derived from a store are described, and
+    `write` computes them block by block on the workers of a cluster.
 
     Parameters
     ----------
@@ -44,7 +55,9 @@ class Datasets(Collected):
     set_otherwise = MODELS_OTHERWISE
 
     def __init__(self, datasets: object = (), *, response: str | None = None) -> None:
-        super().__init__(datasets)
+        self._datasets: list[Dataset] = []
+        self._index: dict[str, int] = {}
+        self.extend(() if datasets is None else datasets)
         self._sent: Broadcast | None = None
         if response is not None:
             self.set_response(response)
@@ -86,6 +99,130 @@ class Datasets(Collected):
         if filename_models is not None:
             datasets.set_models(Models.read(filename_models))
         return datasets
+
+    # --- a sequence with names ---------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Names, in order."""
+        return list(self._index)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Names that complete ``datasets["``."""
+        return self.names
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return iter(self._datasets)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index if isinstance(key, str) else key in self._datasets
+
+    @overload
+    def __getitem__(self, key: int | str) -> Any: ...
+    @overload
+    def __getitem__(self, key: Any) -> Self: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Dataset, of whatever kind, by number or name, or several by slice, mask, or a list of numbers or names."""
+        if isinstance(key, slice):
+            return type(self)(self._datasets[key])
+        if isinstance(key, str):
+            return self._datasets[number_of(self._index, key)]
+        if isinstance(key, int | np.integer):
+            return self._datasets[int(key)]
+        return type(self)(self._datasets[number] for number in numbers_of(self._index, key))
+
+    def append(self, dataset: object) -> None:
+        """Add a dataset at the end.
+
+        Parameters
+        ----------
+        dataset : `Dataset`
+
+        Raises
+        ------
+        DuplicateNameError
+            If there is a dataset of this name.
+        """
+        self.extend([dataset])
+
+    def extend(self, datasets: object) -> None:
+        """Add datasets at the end, either all of them or none.
+
+        Parameters
+        ----------
+        datasets : `Dataset` or iterable of these
+
+        Raises
+        ------
+        DuplicateNameError
+            If a name would occur twice.
+        InputError
+            If anything else than datasets is given.
+        """
+        index, added = dict(self._index), []
+        for dataset in each_dataset(datasets):
+            if not isinstance(dataset, Dataset):
+                raise no_dataset(dataset)
+            if dataset.name in index:
+                msg = f"a dataset named {dataset.name!r} already exists"
+                raise DuplicateNameError(msg)
+            index[dataset.name] = len(index)
+            added.append(dataset)
+        self._datasets.extend(added)
+        self._index = index
+
+    def remove(self, dataset: Dataset | str) -> None:
+        """Remove a dataset from the collection; its data are not deleted.
+
+        Parameters
+        ----------
+        dataset : `Dataset` or str
+            The dataset, or its name.
+
+        Raises
+        ------
+        UnknownNameError
+            If it is not in the collection.
+        """
+        if not isinstance(dataset, str | Dataset):
+            raise no_dataset(dataset)
+        name = dataset if isinstance(dataset, str) else dataset.name
+        number = number_of(self._index, name)
+        if not isinstance(dataset, str) and self._datasets[number] is not dataset:
+            msg = f"dataset {name!r} is not the one of this name in the collection"
+            raise UnknownNameError(msg)
+        del self._datasets[number]
+        self._index = {one.name: i for i, one in enumerate(self._datasets)}
+
+    # --- many at once ------------------------------------------------------------------
+
+    slice_by_energy = slice_by_energy
+    cutout = cutout
+    select_time = select_time
+    to_spectrum_datasets = to_spectrum_datasets
+    info_table = info_table
+    stack_reduce = stack_reduce
+    write = write_collection
+
+    @property
+    def meta_table(self) -> Table:
+        """Metadata of the observations, with the name and kind of the dataset."""
+        return meta_table(self)
+
+    @property
+    def gti(self) -> QTable | None:
+        """Start and stop of the good time intervals of each dataset that has any, None if none has."""
+        return gti_table(self)
+
+    @property
+    def energy_ranges(self) -> tuple[u.Quantity, u.Quantity]:
+        """Lowest and highest reconstructed energy of each dataset, in TeV."""
+        return energy_ranges(self)
+
+    # --- models ------------------------------------------------------------------------
 
     @property
     def response(self) -> str:
@@ -178,11 +315,24 @@ class Datasets(Collected):
             sent = self._distribute(models, renew)
         elif not current:
             sent = self._sent = Broadcast(models)
-        _send_values(stale, models.parameters)
+        send_values(stale, models.parameters)
         for dataset in self._datasets:
             dataset.sent = Sent(sent, sent.values)
 
-    def _write_models(self, path: str | Path, *, overwrite: bool) -> None:
+    def write_models(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the global models, of which the datasets have copies.
+
+        Parameters
+        ----------
+        path : str or path
+        overwrite : bool
+            Whether to replace an existing file.
+
+        Raises
+        ------
+        InputError
+            If no models were set.
+        """
         if self._sent is None:
             msg = f"{path}: these datasets were given no models (set_models); models are written by Models.write"
             raise InputError(msg)
@@ -204,7 +354,7 @@ class Datasets(Collected):
             If anything else than parameters is given.
         """
         check_kind(parameters, Parameters, "the parameters of the global models")
-        _send_values(self._datasets, parameters)
+        send_values(self._datasets, parameters)
 
     def stat_sum(self, models: Models | None = None) -> float:
         """Sum of the datasets' statistics at the current parameters, and of the priors.
@@ -218,18 +368,9 @@ class Datasets(Collected):
         """
         if models is not None:
             self.follow(models)
-        return math.fsum([*(d.stat_sum() for d in self._datasets), self._prior_stat()])
-
-    def _prior_stat(self) -> float:
-        """Sum of the priors at the datasets' values."""
-        found: dict[Hashable, float] = {}
-        for dataset in self._datasets:
-            for name, parameter in dataset.models_named_parameters:
-                if parameter.prior is not None:
-                    key = name if self._sent is None else self._sent.identity(name)
-                    if key not in found:
-                        found[key] = parameter.prior.derivatives(parameter.value)[0]
-        return math.fsum(found.values())
+        return math.fsum(
+            [*(d.stat_sum() for d in self._datasets), prior_stat(self._datasets, self._sent)]
+        )
 
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:8]) + (", ..." if len(self) > 8 else "")
@@ -250,30 +391,3 @@ def as_datasets(given: object) -> Datasets:
         If anything else is given.
     """
     return given if isinstance(given, Datasets) else Datasets(given)
-
-
-def check_global(models: object) -> None:
-    """Raise an error for anything but the global models.
-
-    Raises
-    ------
-    InputError
-        If anything else is given.
-    """
-    if not isinstance(models, Models):
-        more = ""
-        if isinstance(models, str | PathLike):
-            more = " (Models.read reads them)"
-        elif isinstance(models, Component | list | tuple):
-            more = " (Models(...) makes them of one model or several)"
-        msg = f"expected the global Models, got {described(models)}{more}"
-        raise InputError(msg)
-
-
-def _send_values(datasets: Sequence[Dataset], parameters: Parameters) -> None:
-    """Set the parameter values of datasets, either of all of them or of none."""
-    found = [pair for dataset in datasets for pair in dataset.own_models.values_from(parameters)]
-    for parameter, value in found:
-        parameter.value = value
-    for dataset in datasets:
-        dataset.sent = dataset.sent._replace(values=None)

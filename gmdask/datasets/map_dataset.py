@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from gmdask.datasets.base import Dataset
 from gmdask.datasets.creation import (
     BINSZ_IRF,
     ResponseMap,
@@ -24,21 +24,46 @@ from gmdask.datasets.creation import (
     irf_cards,
     pixel_cards,
 )
+from gmdask.datasets.derived_cube import AlteredCube
+from gmdask.datasets.figures import (
+    peek,
+    plot_counts,
+    plot_excess,
+    plot_fit,
+    plot_masks,
+    plot_residuals,
+    plot_residuals_spatial,
+    plot_residuals_spectral,
+    smooth,
+)
 from gmdask.datasets.io.xarray_backend import as_cube, as_xarray
 from gmdask.datasets.kinds import KINDS
-from gmdask.datasets.looks import Looks
-from gmdask.datasets.operations.models import frozen_background
-from gmdask.datasets.operations.transforms import Alterations
-from gmdask.errors import InputError
+from gmdask.datasets.operations.models import background_of, stacked_models
+from gmdask.datasets.operations.sky_transforms import (
+    cutout,
+    downsample,
+    pad,
+    to_region_map_dataset,
+    to_spectrum_dataset,
+)
+from gmdask.datasets.operations.stack import stack
+from gmdask.datasets.operations.transforms import (
+    resample_energy_axis,
+    slice_by_energy,
+    slice_by_idx,
+    to_image,
+    to_masked,
+)
+from gmdask.datasets.prediction import Predictions
+from gmdask.datasets.summary import html_table
+from gmdask.errors import InputError, check_kind
+from gmdask.store.cube_source import StoredCube
 from gmdask.store.formats.validity import KERNEL_SUMS, warn_of_sums
 
-if TYPE_CHECKING:
-    from gmdask.datasets.spectrum_dataset import SpectrumDataset
-
-__all__ = ["MapDataset", "counted", "with_counts"]
+__all__ = ["MapDataset"]
 
 
-class MapDataset(Alterations, Looks):
+class MapDataset(Predictions):
     """Counts, exposure, background, masks and IRFs of one observation on the sky, with models.
 
     Nothing is read or computed before it is needed. The dataset has its own copies of the
@@ -207,51 +232,102 @@ class MapDataset(Alterations, Looks):
         """
         return cls(as_cube(data))
 
-    def to_spectrum_dataset(
-        self, on_region: Any, containment_correction: bool = False, name: str | None = None
-    ) -> SpectrumDataset:
-        """Return the spectrum of a region, with a fixed background.
+    # --- derived datasets ----------------------------------------------------------------
 
-        Counts, and background as predicted by its model, are summed within the safe mask, exposure
-        is averaged, and the energy dispersion is that at the centre. The models are not kept; the
-        background gets a model of its own, ``models["<name>-bkg"]``, which is frozen.
+    slice_by_idx = slice_by_idx
+    slice_by_energy = slice_by_energy
+    resample_energy_axis = resample_energy_axis
+    to_image = to_image
+    cutout = cutout
+    pad = pad
+    downsample = downsample
+    to_masked = to_masked
+    to_region_map_dataset = to_region_map_dataset
+    to_spectrum_dataset = to_spectrum_dataset
+
+    def stack(self, other: MapDataset) -> Self:
+        """Add another dataset to this one, in place, as Gammapy does.
+
+        Counts and background of the other are added in its safe mask, exposure where any energy
+        is safe; PSF and energy dispersion are averaged with the exposure as weight, masks and
+        good time intervals are combined. The models of the other are added to those of this
+        one; the two background models become one, which predicts the sum of both backgrounds.
 
         Parameters
         ----------
-        on_region : SkyRegion, SkyCoord, list of SkyRegion, str or path
-            See `gmdask.geometry.regions.read_region`.
-        containment_correction : bool
-            Whether the exposure is corrected for the part of the PSF outside of a circle, for a point
-            source at its centre.
-        name : str, optional
-            Name of the new dataset; by default that of this one.
+        other : dataset
+            A dataset on the same pixels, or on a part of them; it is not changed.
+
+        Returns
+        -------
+        dataset
+            This dataset.
 
         Raises
         ------
         InputError
-            If the region is not completely inside the map, a mask varies within it, or a
-            correction is requested without a circle or a PSF in true energy.
+            If axes or pixels differ, or an IRF has no exposure as weight.
         """
-        region = self._region(on_region)
-        if containment_correction:
-            if region.radius is None:
-                msg = f"{self._where}: containment is known for circles only, not for {region}"
-                raise InputError(msg)
-            psf = self.psf
-            if psf is None or psf.dims[0] != "psf_energy_true":
-                msg = (
-                    f"{self._where}: there is no PSF in true energy for the containment correction"
-                )
-                raise InputError(msg)
-        from gmdask.datasets.spectrum_dataset import SpectrumDataset  # which is one of these
+        check_kind(other, MapDataset, "a dataset to stack")
+        options = {"models": (background_of(self._models), background_of(other.own_models))}
+        cube = stack(self.lazy_cube, other.lazy_cube, **options)
+        models = stacked_models(self._models, other.models_for(self._name), other.cube)
+        sources = (self._stored, other.stored)
+        self._cube = cube.assign_attrs(name=self._name)
+        self._stored = None
+        if sources[0] is not None and sources[1] is not None:
+            self._stored = AlteredCube(stack, (sources[0], sources[1]), options)
+        self.take_models(models)
+        return self
 
-        options = {
-            "kind": SpectrumDataset.__name__, "psf": False, "contained": containment_correction,
-        }  # fmt: skip
-        spectrum = self._in_region(SpectrumDataset, region, options, name)
-        if self._has("background"):
-            spectrum.take_models(frozen_background(spectrum.name))
-        return spectrum
+    # --- display -----------------------------------------------------------------------
+
+    smooth = smooth
+    peek = peek
+    plot_counts = plot_counts
+    plot_excess = plot_excess
+    plot_masks = plot_masks
+    plot_fit = plot_fit
+    plot_residuals = plot_residuals
+    plot_residuals_spatial = plot_residuals_spatial
+    plot_residuals_spectral = plot_residuals_spectral
+
+    @cached_property
+    def _shape_text(self) -> str:
+        energy, lat, lon = self.counts.shape
+        return f"{energy} energies × {lat} × {lon} pixels, {self.exposure.shape[0]} true energies"
+
+    @property
+    def _kept(self) -> str:
+        if isinstance(self._stored, StoredCube):
+            return f"kept in {self._stored.url}"
+        return "kept in memory" if self._stored is None else "computed when it is used"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name!r}: {self._shape_text}, {len(self._models)} models>"
+
+    def __str__(self) -> str:
+        arrays = ", ".join(str(key) for key in self._cube.data_vars)
+        models = ", ".join(self._models.names) or "none"
+        return (
+            f"{type(self).__name__} {self._name!r}\n  axes    {self._shape_text}\n  arrays  {arrays}\n"
+            f"  {self._kept}\n  models  {models}"
+        )
+
+    def _repr_html_(self) -> str:
+        models = ", ".join(self._models.names) or "none"
+        disk = self._bytes_on_disk
+        lines = [("kept", self._kept), ("models", models)]
+        if disk is not None:
+            lines.insert(1, ("on disk", f"{disk / 1e6:.3g} MB"))
+        return html_table(f"{type(self).__name__} {self._name!r}", self._cube, lines)
+
+    @property
+    def _bytes_on_disk(self) -> float | None:
+        """Bytes on disk of a stored dataset: those of its block, shared evenly by its datasets."""
+        if not isinstance(self._stored, StoredCube):
+            return None
+        return self._stored.nbytes_stored()
 
     # --- files -------------------------------------------------------------------------
 
@@ -288,43 +364,6 @@ class MapDataset(Alterations, Looks):
             msg = f"{filename}: contains a {kind.__name__}, expected a {cls.__name__}"
             raise InputError(msg)
         return kind(cube, response=response)
-
-
-def counted(datasets: Iterable[Dataset]) -> list[MapDataset]:
-    """Those of some datasets that are of counts.
-
-    Parameters
-    ----------
-    datasets : iterable of `Dataset`
-    """
-    return [dataset for dataset in datasets if isinstance(dataset, MapDataset)]
-
-
-def with_counts(datasets: Iterable[Dataset], what: str) -> list[MapDataset]:
-    """Datasets, if all are of counts.
-
-    Parameters
-    ----------
-    datasets : iterable of `Dataset`
-    what : str
-        What needs counts.
-
-    Raises
-    ------
-    InputError
-        Naming one that is not.
-    """
-    found = []
-    for dataset in datasets:
-        if not isinstance(dataset, MapDataset):
-            kind = type(dataset).__name__
-            msg = (
-                f"dataset {dataset.name!r} is a {kind}, expected counts: {what} needs them; "
-                f"leave it out, as by datasets[names], or on the command line by --where 'kind != {kind}'"
-            )
-            raise InputError(msg)
-        found.append(dataset)
-    return found
 
 
 KINDS["MapDataset"] = MapDataset

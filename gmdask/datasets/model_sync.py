@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.models import Component, Models
+from gmdask.models import Component, Models, Parameters
 
-__all__ = ["Broadcast", "Sent"]
+if TYPE_CHECKING:
+    from gmdask.datasets.base import Dataset
+
+__all__ = ["Broadcast", "Sent", "prior_stat", "send_values"]
 
 
 class Broadcast:
@@ -105,3 +108,24 @@ def _token(component: Component) -> _Token:
 def _limit(value: float) -> float | None:
     """Return a limit as a value that equals itself."""
     return None if math.isnan(value) else value
+
+
+def send_values(datasets: Sequence[Dataset], parameters: Parameters) -> None:
+    """Set the parameter values of datasets, either of all of them or of none."""
+    found = [pair for dataset in datasets for pair in dataset.own_models.values_from(parameters)]
+    for parameter, value in found:
+        parameter.value = value
+    for dataset in datasets:
+        dataset.sent = dataset.sent._replace(values=None)
+
+
+def prior_stat(datasets: Sequence[Dataset], sent: Broadcast | None) -> float:
+    """Sum of the priors at the datasets' values; one per parameter of the models that were sent."""
+    found: dict[Hashable, float] = {}
+    for dataset in datasets:
+        for name, parameter in dataset.models_named_parameters:
+            if parameter.prior is not None:
+                key = name if sent is None else sent.identity(name)
+                if key not in found:
+                    found[key] = parameter.prior.derivatives(parameter.value)[0]
+    return math.fsum(found.values())

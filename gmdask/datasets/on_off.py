@@ -145,18 +145,18 @@ class SpectrumDatasetOnOff(SpectrumDataset):
     @property
     def alpha(self) -> xr.DataArray:
         """Ratio of the acceptances (energy, lat, lon), lazy; 0 if one is missing."""
-        return self._labelled("alpha", exposure_ratio(lazy(self._cube)))
+        return self.labelled("alpha", exposure_ratio(lazy(self._cube)))
 
     @property
     def background(self) -> xr.DataArray:
         """Background in the on region as estimated from the off counts (energy, lat, lon), lazy."""
-        return self._labelled("background", off_background(lazy(self._cube)))
+        return self.labelled("background", off_background(lazy(self._cube)))
 
     @property
     def excess(self) -> xr.DataArray:
         """Counts above `background` (energy, lat, lon), lazy."""
         counts = lazy(self._cube)["counts"].variable.astype(np.float64)
-        return self._labelled("excess", counts - self.background.variable)
+        return self.labelled("excess", counts - self.background.variable)
 
     @property
     def excess_variance(self) -> xr.DataArray:
@@ -164,11 +164,11 @@ class SpectrumDatasetOnOff(SpectrumDataset):
         cube = lazy(self._cube)
         counts = cube["counts"].variable.astype(np.float64)
         variance = counts + exposure_ratio(cube) * off_background(cube)
-        return self._labelled("excess_variance", variance)
+        return self.labelled("excess_variance", variance)
 
     def npred(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) of the sources and the most likely background, lazy."""
-        return self._labelled(
+        return self.labelled(
             "npred", self.npred_signal().variable + self.npred_background().variable
         )
 
@@ -180,7 +180,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
 
         cube = lazy(self._cube)
         data = [cube[key] for key in WStat.reads]
-        return self._labelled("npred_background", by_bin(likely, self.npred_signal(), *data))
+        return self.labelled("npred_background", by_bin(likely, self.npred_signal(), *data))
 
     def _expected(self) -> xr.DataArray:
         return self.npred_signal()
@@ -237,7 +237,7 @@ class SpectrumDatasetOnOff(SpectrumDataset):
             return
         path = expanded(filename)
         if format != "ogip" or not path.name.lower().endswith(FITS):
-            msg = f"{self._where}: {path} as {format!r}: expected a FITS file, as 'gadf' or 'ogip'"
+            msg = f"dataset {self._name!r}: {path} as {format!r}: expected a FITS file, as 'gadf' or 'ogip'"
             raise InputError(msg)
         cube = opened(self.source, self._name)
         edisp = Observation(cube).edisp_at(None, "icrs", apply=True)

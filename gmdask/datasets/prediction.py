@@ -39,7 +39,7 @@ RESIDUALS: dict[str, Callable[[Any, Any], Any]] = {
 class Predictions(CubeDataset):
     """Predicted counts of a dataset, and quantities derived from them. All are lazy."""
 
-    def _labelled(self, name: str, data: xr.Variable) -> xr.DataArray:
+    def labelled(self, name: str, data: xr.Variable) -> xr.DataArray:
         """Return an array (energy, lat, lon) with the energy axis and the positions of its pixels."""
         coords = {"energy": self._cube["energy"], **sky_coords(self._cube, [""])}
         if self._stored is None:
@@ -69,7 +69,7 @@ class Predictions(CubeDataset):
             lazy_npred = xr.Variable(
                 dims, dask.array.from_delayed(delayed, shape, dtype=np.float64)
             )
-        return self._labelled(name, lazy_npred)
+        return self.labelled(name, lazy_npred)
 
     def npred(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) of all models and the background, lazy.
@@ -116,9 +116,7 @@ class Predictions(CubeDataset):
         none = np.zeros((0, *self.counts.shape))
         dims = ("models", *map(str, self.counts.dims))
         each = xr.Variable(dims, dask.array.stack(parts) if parts else none)
-        return self._labelled("npred_signal", each).assign_coords(
-            models=np.array(chosen, dtype=str)
-        )
+        return self.labelled("npred_signal", each).assign_coords(models=np.array(chosen, dtype=str))
 
     def npred_background(self) -> xr.DataArray | None:
         """Predicted counts (energy, lat, lon) of the background, lazy; None without one."""
@@ -126,7 +124,7 @@ class Predictions(CubeDataset):
             return None
         template = lazy(self._cube)["background"].variable.astype(np.float64)
         factors = background_factors(self._cube, background_of(self._models))
-        return self._labelled("npred_background", (template * factors).transpose(*template.dims))
+        return self.labelled("npred_background", (template * factors).transpose(*template.dims))
 
     @property
     def excess(self) -> xr.DataArray | None:
@@ -135,7 +133,7 @@ class Predictions(CubeDataset):
             return None
         cube = lazy(self._cube)
         excess = cube["counts"].variable - cube["background"].variable.astype(np.float64)
-        return self._labelled("excess", excess)
+        return self.labelled("excess", excess)
 
     @property
     def mask(self) -> xr.DataArray | None:
@@ -144,7 +142,7 @@ class Predictions(CubeDataset):
         masks = [cube[key].variable for key in ("mask_safe", "mask_fit") if key in cube]
         if not masks:
             return None
-        return self._labelled("mask", masks[0] & masks[-1])
+        return self.labelled("mask", masks[0] & masks[-1])
 
     def residuals(self, method: str = "diff") -> xr.DataArray:
         """Counts above the predicted ones (energy, lat, lon), lazy; NaN outside the mask.
@@ -170,12 +168,12 @@ class Predictions(CubeDataset):
             return np.where(masks[0], values, np.nan) if masks else values
 
         masks = [] if mask is None else [mask]
-        return self._labelled("residuals", by_bin(compare, self.counts, self.npred(), *masks))
+        return self.labelled("residuals", by_bin(compare, self.counts, self.npred(), *masks))
 
     @property
     def excess_variance(self) -> xr.DataArray:
         """Variance of the counts above the background (energy, lat, lon), estimated from the counts, lazy."""
-        return self._labelled("excess_variance", self.counts.variable.astype(np.float64))
+        return self.labelled("excess_variance", self.counts.variable.astype(np.float64))
 
     def stat_array(self) -> xr.DataArray:
         """Statistic of each bin (energy, lat, lon), inside and outside the mask, lazy."""
@@ -185,7 +183,7 @@ class Predictions(CubeDataset):
             return kind(*data).per_bin(npred)
 
         data = [cube[name] for name in kind.reads]
-        return self._labelled("stat", by_bin(compare, self._expected(), *data))
+        return self.labelled("stat", by_bin(compare, self._expected(), *data))
 
     def _expected(self) -> xr.DataArray:
         """Predicted counts (energy, lat, lon) that the statistic compares with the data, lazy."""

@@ -12,7 +12,8 @@ from astropy.time import Time
 
 from gmdask.datasets.base import Dataset
 from gmdask.datasets.derived_cube import lazy, opened
-from gmdask.datasets.map_dataset import MapDataset, with_counts
+from gmdask.datasets.given import with_counts
+from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.operations.gti import time_intervals
 from gmdask.datasets.operations.irf import IRFS
 from gmdask.datasets.operations.stack import emptied, stack

@@ -26,6 +26,7 @@ __all__ = [
     "background_of",
     "coarser_models",
     "frozen_background",
+    "renamed_models",
     "resampled_models",
     "sliced_models",
     "stacked_models",
@@ -175,3 +176,25 @@ def _masked_template(model: TemplateNPredModel, cube: xr.Dataset) -> TemplateNPr
 
 def _sum_of_maps(one: SkyMap, other: SkyMap) -> SkyMap:
     return SkyMap(one.data + other.data, one.grid.header, one.axes, one.unit)
+
+
+def renamed_models(models: DatasetModels, old: str, new: str) -> DatasetModels:
+    """Return copies of the models of a dataset, adapted to a new name of it.
+
+    Parameters
+    ----------
+    models : `DatasetModels`
+    old, new : str
+        Names of the dataset.
+    """
+    memo: dict[int, Any] = {}
+    copies: list[Component] = []
+    for component in models:
+        if isinstance(component, BackgroundIRFModel):
+            copies.append(component.copy(memo=memo, dataset_name=new))
+            continue
+        copied = component.copy(memo=memo)
+        if copied.datasets_names is not None:
+            copied.datasets_names = [new if n == old else n for n in copied.datasets_names]
+        copies.append(copied)
+    return DatasetModels(copies)

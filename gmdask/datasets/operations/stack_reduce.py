@@ -11,7 +11,9 @@ import xarray as xr
 from distributed import Client
 
 from gmdask.cluster import check_client, reduce_tree
+from gmdask.datasets.base import Dataset
 from gmdask.datasets.derived_cube import lazy, opened
+from gmdask.datasets.given import with_counts
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.operations.models import background_of, stacked_models
 from gmdask.datasets.operations.stack import emptied, merged, stack
@@ -19,25 +21,30 @@ from gmdask.errors import InputError
 from gmdask.events import DatasetsProgress, Listener
 from gmdask.store.cube_source import CubeSource
 
-__all__ = ["stack_datasets"]
+__all__ = ["stack_reduce"]
 
 RUN = 8  # number of datasets that are stacked one after the other in a leaf of the tree
 
 
-def stack_datasets(
-    datasets: Sequence[MapDataset],
+def stack_reduce(
+    datasets: Sequence[Dataset],
     name: str | None = None,
     client: Client | None = None,
+    *,
     on_event: Listener | None = None,
 ) -> MapDataset:
-    """Stack datasets onto the pixels of the first; see `MapDataset.stack`.
+    """Stack all datasets onto the pixel grid of the first.
+
+    They are stacked in runs of eight, and the stacks are merged in a tree whose shape depends only
+    on the number of datasets, so that the result has the same bits wherever it is computed.
+    To stack onto another pixel grid, put an empty dataset (`MapDataset.create`) in front of the
+    others.
 
     Parameters
     ----------
-    datasets : sequence of `MapDataset`
-        At least one dataset.
+    datasets : `Datasets`
     name : str, optional
-        Name of the stack, by default that of the first.
+        Name of the stacked dataset, by default that of the first.
     client : `distributed.Client`, optional
         Cluster to stack on; by default this process.
     on_event : callable, optional
@@ -54,13 +61,14 @@ def stack_datasets(
         If there are no datasets, their kinds, axes or pixels differ, or a response has no exposure.
     """
     check_client(client)
-    first = _first(datasets)
+    chosen = with_counts(datasets, "stack_reduce")
+    first = _first(chosen)
     name = first.name if name is None else name
-    backgrounds = [background_of(dataset.own_models) for dataset in datasets]
+    backgrounds = [background_of(dataset.own_models) for dataset in chosen]
     model = next((background for background in backgrounds if background is not None), None)
     parts = [
         _Part(dataset.name, dataset.source, background)
-        for dataset, background in zip(datasets, backgrounds, strict=True)
+        for dataset, background in zip(chosen, backgrounds, strict=True)
     ]
     runs = [tuple(parts[start : start + RUN]) for start in range(0, len(parts), RUN)]
     done = 0
@@ -76,7 +84,7 @@ def stack_datasets(
     cube = reduce_tree(leaf, merged, runs, client, on_leaf)
     made = type(first)(cube, response=first.own_response)
     models = first.models_for(name)
-    for dataset in datasets[1:]:
+    for dataset in chosen[1:]:
         models = stacked_models(models, dataset.models_for(name), dataset.cube)
     made.take_models(models)
     return made
