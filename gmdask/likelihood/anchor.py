@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import WcsGrid, Window, cutout_window, rotate, round_up_to_odd
+from gmdask.geometry import Grid, Window, cutout_window, rotate, round_up_to_odd, wcs_of
 from gmdask.irf import PSFKernel
 from gmdask.likelihood.observation import Observation
 
@@ -123,16 +123,17 @@ def _kernel(
 ) -> PSFKernel | None:
     if observation.psf is None:
         return None
-    return observation.kernel_on(position, frame, observation.grid)
+    target = wcs_of(observation.grid, "a PSF on pixels")
+    return observation.kernel_on(position, frame, target)
 
 
-def _pixel(grid: WcsGrid, position: tuple[float, float], frame: str) -> tuple[float, float]:
+def _pixel(grid: Grid, position: tuple[float, float], frame: str) -> tuple[float, float]:
     """Pixel coordinate (y, x) of a position."""
     x, y = grid.to_pixel(*rotate(*position, frame, grid.frame))
     return float(y), float(x)
 
 
-def _window(grid: WcsGrid, at: tuple[float, float], radius: float, width: float) -> Window | None:
+def _window(grid: Grid, at: tuple[float, float], radius: float, width: float) -> Window | None:
     """Pixels in which a component at a pixel coordinate is computed, for a kernel width."""
     npix = _npix(grid, width + 2 * (radius + CUTOUT_MARGIN), odd=True)
     return cutout_window(grid.shape, at, npix)
@@ -145,7 +146,7 @@ def _reaches(observation: Observation, at: tuple[float, float], width: float) ->
     return near is not None and bool(observation.mask_image[near.slices].any())
 
 
-def _npix(grid: WcsGrid, width: float, *, odd: bool) -> tuple[int, int]:
+def _npix(grid: Grid, width: float, *, odd: bool) -> tuple[int, int]:
     """Size in pixels (lat, lon) of a width in deg."""
     sizes = [max(width / scale, 1.0) for scale in grid.pixel_scales[::-1]]
     npix = [round_up_to_odd(size) if odd else round(size) for size in sizes]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import WcsGrid, rotate
+from gmdask.geometry import Grid, rotate
 
 __all__ = ["point_corners"]
 
@@ -17,7 +17,7 @@ STEP_FIRST, STEP_SECOND = 1e-4, 1e-2  # deg; steps of the finite differences of 
 
 
 def point_corners(
-    grid: WcsGrid, frame: str, values: Array, free: list[int], *, derivatives: bool
+    grid: Grid, frame: str, values: Array, free: list[int], *, derivatives: bool
 ) -> tuple[list[tuple[int, int]], Array]:
     """Return the four pixels around a point and their weights, with derivatives if requested.
 
@@ -25,7 +25,7 @@ def point_corners(
 
     Parameters
     ----------
-    grid : `WcsGrid`
+    grid : `Grid`
     frame : str
         Frame of the position.
     values : array
@@ -63,14 +63,12 @@ def point_corners(
     )
 
 
-def _pixel(
-    grid: WcsGrid, frame: str, lon: Array | float, lat: Array | float
-) -> tuple[Array, Array]:
+def _pixel(grid: Grid, frame: str, lon: Array | float, lat: Array | float) -> tuple[Array, Array]:
     return grid.to_pixel(*rotate(lon, lat, frame, grid.frame))
 
 
 def _pixel_derivatives(
-    grid: WcsGrid, frame: str, values: Array
+    grid: Grid, frame: str, values: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """First (2,) and second (2, 2) derivatives of x and y with respect to (lon, lat), by finite differences.
 

@@ -12,7 +12,7 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError
-from gmdask.geometry import WcsGrid, Window, rotate
+from gmdask.geometry import Grid, WcsGrid, Window, grid_from, rotate, wcs_of
 from gmdask.geometry.regions import Region
 from gmdask.irf import EDispMap, PSFKernel, PSFMap, TiledMap, overlap_matrix
 from gmdask.store.axes import cube_axis
@@ -63,7 +63,7 @@ class Observation:
         self.made: dict[str, Any] = {}  # quantities that users of the observation compute once
         self._released = self._keeps_tiles = False
         counts = cube["counts"]
-        self.grid = WcsGrid(cube.attrs["wcs"], (counts.shape[-2], counts.shape[-1]))
+        self.grid = grid_from(cube.attrs, counts.shape[-2:])
         plain = cube.attrs.get("region")
         self.is_region = plain is not None
         self.region = Region.from_dict(plain) if plain else None
@@ -241,7 +241,7 @@ class Observation:
     @cached_property
     def max_kernel_width(self) -> float:
         """Width in deg that no PSF kernel exceeds."""
-        return 0.0 if self.psf is None else self.psf.max_width(self.grid)
+        return 0.0 if self.psf is None else self.psf.max_width(wcs_of(self.grid, "a PSF on pixels"))
 
     def read_irfs(self, position: tuple[float, float], frame: str) -> None:
         """Read the tiles of PSF and energy dispersion around a position."""
@@ -253,7 +253,7 @@ class Observation:
         """Position in the PSF map for a position."""
         grid = self.required_psf.grid
         if position is None or grid.shape == (1, 1):  # one kernel for the whole field
-            own = grid if position is None else self.grid
+            own: Grid = grid if position is None else self.grid
             position, frame = own.center, own.frame
         lon, lat = rotate(*position, frame, grid.frame)
         return float(lon), float(lat)

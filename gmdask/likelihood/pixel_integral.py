@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from gmdask.geometry import Axis, CommonGrid, WcsGrid, Window, common_grid, cutout_window, rotate
+from gmdask.geometry import (
+    Axis,
+    CommonGrid,
+    Grid,
+    WcsGrid,
+    Window,
+    common_grid,
+    cutout_window,
+    rotate,
+    wcs_of,
+)
 from gmdask.likelihood.geometry_cache import CACHE
 from gmdask.models import SkyGrid, SpatialModel
 from gmdask.sums import times
@@ -53,7 +63,7 @@ class Field(Protocol):
     """Pixels and true energies over which spatial models are integrated."""
 
     @property
-    def grid(self) -> WcsGrid:
+    def grid(self) -> Grid:
         """Pixels."""
         ...
 
@@ -100,7 +110,7 @@ class PixelIntegral:
         )
         self.per_energy = model.is_energy_dependent
         energy = observation.energy_true.center if self.per_energy else None
-        self._pixels = _pixels(grid, y, x, self._factor, model.frame)
+        self._pixels = _pixels(wcs_of(grid, "a shape on pixels"), y, x, self._factor, model.frame)
         lon, lat, self._solid_angle = CACHE.get(self._pixels, partial(_on_sky, *self._pixels))
         self._sky = SkyGrid(lon, lat, energy)
         if model.per_pixel:

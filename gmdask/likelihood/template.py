@@ -7,7 +7,7 @@ from astropy.units import Unit
 from numpy.typing import NDArray
 
 from gmdask.errors import ModelError
-from gmdask.geometry import pixel_offset, rotate
+from gmdask.geometry import pixel_offset, rotate, wcs_of
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import Operator, OperatorBase
@@ -192,7 +192,7 @@ def _on_grid(observation: Observation, model: TemplateNPredModel) -> Array:
 
 def _place(observation: Observation, sky_map: SkyMap, where: str) -> tuple[Index, Index]:
     """Rows and columns of the dataset's grid that coincide with the pixels of a map."""
-    offset = pixel_offset(observation.grid, sky_map.grid, sky_map.frame)
+    offset = pixel_offset(wcs_of(observation.grid, where), sky_map.grid, sky_map.frame)
     if offset is None:
         msg = f"{where} does not lie on the pixels of dataset {observation.name!r}"
         raise ModelError(msg)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import WcsGrid, Window, rotate
+from gmdask.geometry import Grid, Window, rotate
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.footprints import pairs
 from gmdask.likelihood.exact.irfs import edisp_jet
@@ -120,7 +120,7 @@ class DirectSource(LocatedSource):
         return Pixels(points, near, sign)
 
 
-def _half_steps(grid: WcsGrid, window: Window) -> Array:
+def _half_steps(grid: Grid, window: Window) -> Array:
     """Directions (2 lat + 1, 2 lon + 1, 3) of the corners of pixels and the midpoints of edges."""
     rows = np.arange(2 * window.shape[0] + 1) / 2 + window.y0 - 0.5
     columns = np.arange(2 * window.shape[1] + 1) / 2 + window.x0 - 0.5

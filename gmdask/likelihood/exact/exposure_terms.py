@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import beta, factorial
 
-from gmdask.geometry import WcsGrid
+from gmdask.geometry import Grid
 from gmdask.irf.blend import blend_axis
 from gmdask.likelihood.exact.moments import TERMS, scale_of
 from gmdask.likelihood.exact.operator import ByShape
@@ -66,7 +66,7 @@ def _rule(kind: type[SpatialModel]) -> tuple[Array, Array]:
     return z * np.stack([np.cos(omega), np.sin(omega)]), np.linalg.solve(gram, basis * weight)
 
 
-def _places(grid: WcsGrid, spatial: SpatialModel, values: Array, nodes: Array) -> Array:
+def _places(grid: Grid, spatial: SpatialModel, values: Array, nodes: Array) -> Array:
     """Pixel coordinates (2, node), y and x, of nodes in the scaled plane of a shape."""
     at = dict(zip(spatial.parameter_names, values.tolist(), strict=True))
     east, north, toward = source_axes(spatial.position_at(values), spatial.frame, grid)
@@ -88,7 +88,7 @@ def _places(grid: WcsGrid, spatial: SpatialModel, values: Array, nodes: Array) -
 
 
 def _moved(
-    grid: WcsGrid, spatial: SpatialModel, values: Array, nodes: Array, free: list[int]
+    grid: Grid, spatial: SpatialModel, values: Array, nodes: Array, free: list[int]
 ) -> tuple[Array, Array, Array]:
     """Places of nodes, and their derivatives (S, 2, node) and (S, S, 2, node) by what is free."""
     names = spatial.parameter_names
@@ -113,7 +113,7 @@ def _moved(
     return here, first, second
 
 
-def _interpolated(grid: WcsGrid, patch: Patch, stored: Array, y: float, x: float) -> Array:
+def _interpolated(grid: Grid, patch: Patch, stored: Array, y: float, x: float) -> Array:
     """Exposure (T, 3, 3) at a pixel coordinate, and its derivatives along y and x."""
     (rows, in_y), (columns, in_x) = blend_axis(y, grid.shape[0]), blend_axis(x, grid.shape[1])
     rows = np.clip(rows - patch.y0, 0, stored.shape[1] - 1)
@@ -125,7 +125,7 @@ def _interpolated(grid: WcsGrid, patch: Patch, stored: Array, y: float, x: float
 
 
 def exposure_terms(
-    grid: WcsGrid,
+    grid: Grid,
     patch: Patch,
     stored: Array,
     spatial: SpatialModel,
@@ -136,7 +136,7 @@ def exposure_terms(
 
     Parameters
     ----------
-    grid : `WcsGrid`
+    grid : `Grid`
         Pixels of the dataset.
     patch : `Patch`
     stored : array of shape (T, lat, lon)

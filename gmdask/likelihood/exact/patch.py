@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.geometry import WcsGrid, Window, rotation_matrix
+from gmdask.geometry import Grid, Window, rotation_matrix
 from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.exposure import Exposure, padded
 from gmdask.likelihood.exact.nodes import pixel_areas
@@ -81,7 +81,7 @@ class Patch(NamedTuple):
         return sum(a.nbytes for a in self if isinstance(a, np.ndarray))
 
 
-def source_axes(position: tuple[float, float], frame: str, grid: WcsGrid) -> Array:
+def source_axes(position: tuple[float, float], frame: str, grid: Grid) -> Array:
     """Return east, north and direction (3, 3) of a position in deg, in the frame of a grid."""
     lon, lat = position[0] * DEG, position[1] * DEG
     axes = np.array([
@@ -96,13 +96,13 @@ def source_axes(position: tuple[float, float], frame: str, grid: WcsGrid) -> Arr
 
 
 def window_around(
-    grid: WcsGrid, position: tuple[float, float], frame: str, radius: float
+    grid: Grid, position: tuple[float, float], frame: str, radius: float
 ) -> Window | None:
     """Return the pixels that a circle touches, None if it is outside the grid.
 
     Parameters
     ----------
-    grid : `WcsGrid`
+    grid : `Grid`
     position, frame
         Centre in deg, and its frame.
     radius : float
@@ -180,7 +180,7 @@ def _turned(
     return x, y, z
 
 
-def field_of(grid: WcsGrid) -> Field:
+def field_of(grid: Grid) -> Field:
     """Return the circles of a grid, from the pixels on its rim."""
     window = Window(0, grid.shape[0], 0, grid.shape[1])
     vectors = pixel_vectors(grid, window)
@@ -194,7 +194,7 @@ def field_of(grid: WcsGrid) -> Field:
     return Field(grid.frame, at, radius, max(inner, 0.0))
 
 
-def pixel_vectors(grid: WcsGrid, window: Window) -> Array:
+def pixel_vectors(grid: Grid, window: Window) -> Array:
     """Directions of the centres of a window's pixels and of those around it; NaN off the sky."""
     rows, columns = np.arange(window.y0 - 1, window.y1 + 1), np.arange(window.x0 - 1, window.x1 + 1)
     y, x = np.meshgrid(rows.astype(float), columns.astype(float), indexing="ij")
