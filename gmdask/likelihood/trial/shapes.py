@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.errors import InputError, ModelError
-from gmdask.geometry import WcsGrid, Window, rotate
+from gmdask.geometry import WcsGrid, Window, rotate, wcs_of
 from gmdask.geometry.aligned import pixel_offset
 from gmdask.likelihood.exact.hankel import shape_matrices
 from gmdask.likelihood.exact.irfs import edisp_jet, psf_table
@@ -205,7 +205,7 @@ class _Gridded(_Seen):
     def suits(self, grid: WcsGrid) -> bool:
         """See `TrialShape`."""
         if grid not in self._suited:
-            own = self._observation.grid
+            own = wcs_of(self._observation.grid, "a map of trial sources")
             self._suited[grid] = pixel_offset(own, grid, grid.frame) is not None
         return self._suited[grid]
 
@@ -252,7 +252,8 @@ class _Gridded(_Seen):
 
     def _image(self, half: int) -> Array:
         """Counts (energy, 2 half + 1, 2 half + 1) of the source at the centre of the map."""
-        grid, side = self._observation.grid, 2 * half + 1
+        grid = wcs_of(self._observation.grid, "a map of trial sources")
+        side = 2 * half + 1
         header = {
             **grid.header, "CRPIX1": half + 1.0, "CRPIX2": half + 1.0,
             "CRVAL1": grid.center[0], "CRVAL2": grid.center[1],
