@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         to_gammapy,
     )
     from gmdask.estimators import (
+        ExcessMapEstimator,
         FluxMaps,
         FluxPoints,
         FluxPointsEstimator,
@@ -67,6 +68,7 @@ _HOMES = {
     "Covariance": "models",
     "DatasetModels": "models",
     "Datasets": "datasets",
+    "ExcessMapEstimator": "estimators",
     "Fit": "fit",
     "FitResult": "fit",
     "FluxMaps": "estimators",
@@ -123,6 +125,7 @@ __all__ = [
     "Covariance",
     "DatasetModels",
     "Datasets",
+    "ExcessMapEstimator",
     "Fit",
     "FitResult",
     "FluxMaps",

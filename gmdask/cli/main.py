@@ -12,7 +12,7 @@ from gmdask.cli.collection_commands import append, compact, cutout, export, ls, 
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.flux_commands import flux_points, light_curve
-from gmdask.cli.map_commands import ts_map
+from gmdask.cli.map_commands import excess_map, ts_map
 from gmdask.cli.reduce_command import reduce_command
 from gmdask.cli.sample_command import sample
 from gmdask.cli.simulate_command import simulate
@@ -47,7 +47,7 @@ for _command in (
     demo, simulate, reduce_command, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status, versions,
     report, dashboard,
-    flux_points, light_curve, ts_map, sample,
+    flux_points, light_curve, ts_map, excess_map, sample,
 ):  # fmt: skip
     cli.add_command(volume_options(_command))
 volume_options(cli)

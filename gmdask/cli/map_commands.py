@@ -1,4 +1,4 @@
-"""The command ``gmdask ts-map``."""
+"""The commands ``gmdask ts-map`` and ``gmdask excess-map``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from gmdask.cli.terminal import echo
 from gmdask.errors import InputError
 from gmdask.paths import expanded
 
-__all__ = ["ts_map"]
+__all__ = ["excess_map", "ts_map"]
 
 KINDS = ("likelihood", "dnde", "e2dnde", "flux", "eflux")
 
 
 def map_options(command: Any) -> Any:
-    """Options and arguments of commands that make maps."""
+    """Options and arguments of both commands."""
     for option in (
         cluster_options,
         where_option,
+        response_option,
         click.option("--overwrite", is_flag=True, help="Replace existing files."),
         click.option("--sed-type", type=click.Choice(KINDS), default="likelihood", help="Flux quantity to write."),
-        click.option("--binsz", type=float, metavar="DEG", help="Size of the pixels. [default: as in the datasets]"),
-        click.option("--width", nargs=2, type=float, metavar="LON LAT", help="Size of the map in deg."),
-        click.option(
-            "--center", nargs=3, metavar="LON LAT FRAME",
-            help="Centre of the map in deg, in the frame icrs or galactic. [default: a map of all datasets]",
-        ),
         click.option(
             "--energy-edges", metavar="EDGES",
             help="Edges of the energy bins, such as '0.5 1 3 10 TeV'. [default: one bin]",
@@ -45,6 +40,32 @@ def map_options(command: Any) -> Any:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+@click.command("excess-map")
+@map_options
+@click.option(
+    "--radius",
+    type=float,
+    default=0.1,
+    show_default=True,
+    metavar="DEG",
+    help="Correlation radius.",
+)
+@click.option(
+    "--select", "selection", multiple=True, type=click.Choice(["errn-errp", "ul", "sensitivity", "all"]),
+    help="Optional quantities to estimate; may be repeated.",
+)  # fmt: skip
+def excess_map(**asked: Any) -> None:
+    """Make a map of excess, significance (Li & Ma) and flux within a radius, for the sum of the datasets of a STORE."""
+    from gmdask.estimators import ExcessMapEstimator
+
+    estimator = ExcessMapEstimator(
+        f"{asked['radius']} deg",
+        None if asked["energy_edges"] is None else energies_of(asked["energy_edges"]),
+        selection_optional=asked["selection"] or None, response=asked["response"],
+    )  # fmt: skip
+    _run(estimator, asked)
 
 
 @click.command("ts-map")

@@ -1,5 +1,6 @@
 """Estimators of flux points, light curves and maps."""
 
+from gmdask.estimators.excess_map import ExcessMapEstimator
 from gmdask.estimators.flux_maps import FluxMaps
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.flux_points_estimator import FluxPointsEstimator
@@ -8,6 +9,7 @@ from gmdask.estimators.light_curve_estimator import LightCurveEstimator
 from gmdask.estimators.ts_map import TSMapEstimator
 
 __all__ = [
+    "ExcessMapEstimator",
     "FluxMaps",
     "FluxPoints",
     "FluxPointsEstimator",

@@ -12,8 +12,9 @@ from gmdask.datasets import Datasets, with_counts
 from gmdask.datasets.creation import pixel_cards
 from gmdask.errors import InputError, check_kind
 from gmdask.geometry import WcsGrid, enclosing_grid
+from gmdask.store.axes import cube_axis
 
-__all__ = ["map_grid"]
+__all__ = ["all_energies", "angle_of", "map_grid"]
 
 
 def map_grid(datasets: Datasets, position: Any, width: Any, binsz: Any, proj: str) -> WcsGrid:
@@ -53,3 +54,39 @@ def map_grid(datasets: Datasets, position: Any, width: Any, binsz: Any, proj: st
     lon, lat = (float(side) for side in np.broadcast_to(sides, 2))
     frame = str(position.frame.name)
     return WcsGrid(*pixel_cards(position, (lon, lat), pixel, proj, frame))
+
+
+def all_energies(datasets: Datasets) -> u.Quantity:
+    """Return the lowest and the highest edge of the energy axes of all datasets.
+
+    Parameters
+    ----------
+    datasets : `Datasets`
+    """
+    edges = [cube_axis(dataset.cube, "energy", "TeV").edges[[0, -1]] for dataset in datasets]
+    return u.Quantity([np.min(edges), np.max(edges)], "TeV")
+
+
+def angle_of(value: Any, name: str) -> float:
+    """Return an angle that was given by the user in deg.
+
+    Parameters
+    ----------
+    value : Quantity or str
+    name : str
+        What it is called in messages.
+
+    Raises
+    ------
+    InputError
+        If it is no positive angle.
+    """
+    try:
+        degrees = float(u.Quantity(value).to_value("deg"))
+    except (TypeError, ValueError, u.UnitsError) as error:
+        msg = f"{name} is {value!r}, expected an angle"
+        raise InputError(msg) from error
+    if not 0 < degrees < np.inf:
+        msg = f"{name} is {value!r}, expected a positive angle"
+        raise InputError(msg)
+    return degrees

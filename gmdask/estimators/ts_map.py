@@ -19,7 +19,7 @@ from gmdask.errors import InputError, check_kind
 from gmdask.estimators.estimation import Options, bins_of, options_of
 from gmdask.estimators.flux_data import reference_fluxes
 from gmdask.estimators.flux_maps import DIMS, FluxMaps, map_coords
-from gmdask.estimators.map_geometry import map_grid
+from gmdask.estimators.map_geometry import all_energies, angle_of, map_grid
 from gmdask.evaluation.norm_likelihood import EnergyBins
 from gmdask.evaluation.trial_likelihood import TrialLikelihood, TrialLimits
 from gmdask.events import DatasetsProgress, Listener
@@ -27,7 +27,6 @@ from gmdask.geometry import WcsGrid, Window
 from gmdask.likelihood.trial.group import TrialPoint
 from gmdask.models import Models, PointSpatialModel, PowerLawSpectralModel, SkyModel
 from gmdask.optimize.convex_1d import crossings, minimise
-from gmdask.store.axes import cube_axis
 
 __all__ = ["TSMapEstimator"]
 
@@ -97,7 +96,8 @@ class TSMapEstimator(KnownAttributes):
         if kernel_model.spatial_model is None or kernel_model.spatial_model.position is None:
             msg = f"source {kernel_model.name!r} has no position, which a trial source needs"
             raise InputError(msg)
-        self.kernel_model, self.kernel_width = kernel_model, _degrees(kernel_width)
+        self.kernel_model = kernel_model
+        self.kernel_width = None if kernel_width is None else angle_of(kernel_width, "kernel_width")
         self.energy_edges = energy_edges
         self.position, self.width, self.binsz, self.proj = position, width, binsz, proj
         self._options = options_of(n_sigma, n_sigma_ul, selection_optional, [])
@@ -146,7 +146,7 @@ class TSMapEstimator(KnownAttributes):
         datasets.follow(known)
         grid = map_grid(datasets, self.position, self.width, self.binsz, self.proj)
         bins = bins_of(
-            datasets, _all_energies(datasets) if self.energy_edges is None else self.energy_edges
+            datasets, all_energies(datasets) if self.energy_edges is None else self.energy_edges
         )
         source = self.kernel_model
         likelihood = TrialLikelihood(
@@ -169,30 +169,6 @@ class TSMapEstimator(KnownAttributes):
     def __repr__(self) -> str:
         width = "" if self.kernel_width is None else f", width {self.kernel_width:.4g} deg"
         return f"<{type(self).__name__} of {self.kernel_model.name!r}{width}>"
-
-
-def _degrees(width: Any) -> float | None:
-    """Return the width of the kernel in deg."""
-    if width is None:
-        return None
-    try:
-        value = float(u.Quantity(width).to_value("deg"))
-    except (TypeError, ValueError, u.UnitsError) as error:
-        msg = f"kernel_width is {width!r}, expected an angle"
-        raise InputError(msg) from error
-    if not value > 0:
-        msg = f"kernel_width is {width!r}, expected a positive angle"
-        raise InputError(msg)
-    return value
-
-
-def _all_energies(datasets: Datasets) -> u.Quantity:
-    """Return the lowest and the highest edge of all energy axes."""
-    edges = [cube_axis(dataset.cube, "energy", "TeV").edges[[0, -1]] for dataset in datasets]
-    if not edges:
-        msg = "there are no datasets to make a map of"
-        raise InputError(msg)
-    return u.Quantity([np.min(edges), np.max(edges)], "TeV")
 
 
 def _solved(

@@ -36,3 +36,28 @@ def test_ts_map(survey_store, tmp_path):
         run("ts-map", survey_store, "--center", "a", "b", "icrs", "-o", tmp_path / "other.fits")
     with pytest.raises(InputError, match="ending"):
         run("ts-map", survey_store, "-o", tmp_path / "other.png")
+
+
+def test_excess_map(survey_store, tmp_path):
+    path = tmp_path / "map.fits.gz"
+    one = gm.Datasets.read(survey_store).names[0]
+    told = run(
+        "excess-map",
+        survey_store,
+        "--where",
+        f"name = {one}",
+        "--radius",
+        "0.2",
+        "--select",
+        "ul",
+        "-o",
+        path,
+    )
+    assert told.exit_code == 0
+    expected = gm.ExcessMapEstimator("0.2 deg", selection_optional="ul").run(
+        gm.Datasets.read(survey_store)[[one]]
+    )
+    found = gm.FluxMaps.read(path)
+    for key in ("norm_ul", "sqrt_ts"):
+        np.testing.assert_allclose(found.data[key].values, expected.data[key].values, rtol=1e-12)
+    assert f"highest √TS {float(expected.data['sqrt_ts'].max()):.2f}" in told.output
