@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         PointSpatialModel,
         PowerLawNormSpectralModel,
         PowerLawSpectralModel,
+        ResponseModifier,
         SkyModel,
     )
     from gmdask.sampling import Posterior, sample
@@ -87,6 +88,7 @@ _HOMES = {
     "Posterior": "sampling",
     "PowerLawNormSpectralModel": "models",
     "PowerLawSpectralModel": "models",
+    "ResponseModifier": "models",
     "SkyModel": "models",
     "SpectrumDataset": "datasets",
     "SpectrumDatasetOnOff": "datasets",
@@ -144,6 +146,7 @@ __all__ = [
     "Posterior",
     "PowerLawNormSpectralModel",
     "PowerLawSpectralModel",
+    "ResponseModifier",
     "SkyModel",
     "SpectrumDataset",
     "SpectrumDatasetOnOff",

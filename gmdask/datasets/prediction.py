@@ -22,7 +22,7 @@ from gmdask.datasets.summary import counts_summary, exposure_summary, rates
 from gmdask.errors import InputError, UnknownNameError
 from gmdask.likelihood.statistics import statistic_type
 from gmdask.likelihood.work_unit import npred_cube
-from gmdask.models import BackgroundIRFModel
+from gmdask.models import BackgroundIRFModel, Component, ResponseModifier
 from gmdask.store.lazy_variable import lazy_variable
 
 __all__ = ["RESIDUALS", "Predictions", "by_bin", "with_asimov_counts", "with_fake_counts"]
@@ -102,7 +102,7 @@ class Predictions(CubeDataset):
         UnknownNameError
             If there is no such source.
         """
-        sources = {m.name: m for m in self._models if not isinstance(m, BackgroundIRFModel)}
+        sources = {m.name: m for m in self._sources()}
         names = [model_names] if isinstance(model_names, str) else model_names
         chosen = list(dict.fromkeys(sources if names is None else names))
         for name in chosen:
@@ -110,13 +110,19 @@ class Predictions(CubeDataset):
                 msg = f"dataset {self._name!r}: no source {name!r} among: {', '.join(sources) or 'none'}"
                 raise UnknownNameError(msg)
         if stack:
-            models = type(self._models)(sources[name] for name in chosen)
+            modifiers = (m for m in self._models if isinstance(m, ResponseModifier))
+            models = type(self._models)([*(sources[name] for name in chosen), *modifiers])
             return self._npred("npred_signal", models.to_dict(), background=False)
         parts = [in_dask(self.npred_signal(name).variable, name).data for name in chosen]
         none = np.zeros((0, *self.counts.shape))
         dims = ("models", *map(str, self.counts.dims))
         each = xr.Variable(dims, dask.array.stack(parts) if parts else none)
         return self.labelled("npred_signal", each).assign_coords(models=np.array(chosen, dtype=str))
+
+    def _sources(self) -> list[Component]:
+        """Return the models that predict counts, except the background."""
+        others = BackgroundIRFModel, ResponseModifier
+        return [model for model in self._models if not isinstance(model, others)]
 
     def npred_background(self) -> xr.DataArray | None:
         """Predicted counts (energy, lat, lon) of the background, lazy; None without one."""
@@ -218,7 +224,7 @@ class Predictions(CubeDataset):
         """
         cube = computed(lazy(self._cube))
         background, estimated = self.npred_background(), self._estimated_background()
-        sources = [m for m in self._models if not isinstance(m, BackgroundIRFModel)]
+        sources = self._sources()
         some = len(self._models) > 0 or background is not None
         predicted = {
             "npred": self.npred() if some else None,

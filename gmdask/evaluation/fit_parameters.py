@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gmdask.datasets import Datasets
 from gmdask.evaluation.passes import Pass
 from gmdask.evaluation.step_limits import StepLimits
-from gmdask.models import BackgroundIRFModel, Models
+from gmdask.models import BackgroundIRFModel, Component, Models, ResponseModifier, SkyModel
 from gmdask.optimize.coordinates import Kinds, Turn
 from gmdask.optimize.problem import Problem
 
@@ -48,7 +48,8 @@ class FitParameters:
     ----------
     free, local : boolean array of shape (N,)
         Free parameters, and those among them that are minimised on the worker that holds the data: the
-        free parameters of a background model that are not linked to anything else.
+        free parameters of a background model, or of a response modifier of one dataset, that are not linked
+        to anything else.
     shared : array of shape (S,)
         Positions of the other free parameters.
     periods : dict
@@ -174,11 +175,16 @@ class FitParameters:
 
     @cached_property
     def blocks(self) -> Index:
-        """Index of the first component that each shared parameter (S,) belongs to."""
+        """Index of the first component that each shared parameter (S,) belongs to.
+
+        Norms of the exposure count as parameters of the first source in their datasets: where the flux of
+        the source goes up, they go down.
+        """
         parameters = self._models.parameters
         blocks = np.full(len(parameters), -1, dtype=np.intp)
         for number, component in reversed(list(enumerate(self._models))):
-            blocks[[parameters.index(p) for _, p in component.named_parameters()]] = number
+            owner = _first_source(self._models, component, number)
+            blocks[[parameters.index(p) for _, p in component.named_parameters()]] = owner
         return np.unique(blocks[self.shared], return_inverse=True)[1].astype(np.intp)
 
     def with_shared(self, values: Array, shared: Array) -> Array:
@@ -233,18 +239,33 @@ class FitParameters:
 
 
 def local_parameters(models: Models, datasets: Datasets) -> Mask:
-    """Free parameters of a background model of one of the datasets that occur nowhere else."""
+    """Free parameters of a background model or a modifier of one of the datasets that occur nowhere else."""
     parameters = models.parameters
     uses = Counter(id(parameter) for _, parameter in models.named_parameters())
     names = set(datasets.names)
     own = {
         id(parameter)
         for model in models
-        if isinstance(model, BackgroundIRFModel) and model.dataset_name in names
+        if isinstance(model, BackgroundIRFModel | ResponseModifier) and model.dataset_name in names
         for _, parameter in model.named_parameters()
         if uses[id(parameter)] == 1
     }
     return np.array([id(parameter) in own for parameter in parameters], dtype=bool)
+
+
+def _first_source(models: Models, component: Component, number: int) -> int:
+    """Position of the first source in any dataset of a modifier; the given one for other components."""
+    if not isinstance(component, ResponseModifier):
+        return number
+    names = component.datasets_names
+    for position, other in enumerate(models):
+        if isinstance(other, SkyModel) and (
+            names is None
+            or other.datasets_names is None
+            or not set(names).isdisjoint(other.datasets_names)
+        ):
+            return position
+    return number
 
 
 def periods_of(models: Models) -> dict[int, tuple[float, float]]:

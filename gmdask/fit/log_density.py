@@ -14,7 +14,7 @@ from gmdask.evaluation.fit_parameters import local_parameters
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.evaluation.passes import Pass, SecondOrderPass
 from gmdask.fit.start import check_start
-from gmdask.models import Models
+from gmdask.models import Models, ResponseModifier
 
 if TYPE_CHECKING:
     from gmdask.fit.fit import Fit
@@ -169,6 +169,7 @@ def log_density(fit: Fit, models: Models, nuisances: Nuisances = "sampled") -> L
         "sampled": they are parameters of the density like all others. "marginalised": they are not; the likelihood is
         integrated over them, dataset by dataset, by Laplace's method around their optimum, which is accurate
         where a dataset has many background counts. (The fit takes their optimum itself; that profile is no density.)
+        Parameters of response modifiers are sampled.
 
     Returns
     -------
@@ -194,7 +195,14 @@ def log_density(fit: Fit, models: Models, nuisances: Nuisances = "sampled") -> L
     check_start(fit.datasets, models)
     fit.datasets.follow(models)
     free = [k for k, parameter in enumerate(models.parameters) if not parameter.frozen]
-    shared = free if nuisances == "sampled" else []
+    modifiers = {
+        id(parameter)
+        for model in models
+        if isinstance(model, ResponseModifier)
+        for parameter in model.parameters
+    }
+    sampled = nuisances == "sampled"
+    shared = [k for k in free if sampled or id(models.parameters[k]) in modifiers]
     norms = np.array([parameter.name == "norm" for parameter in models.parameters])
     positive = norms & local_parameters(models, fit.datasets)  # as where the fit minimises them
     objective = Objective(fit.datasets, models, fit.client, fit.bus, shared=shared)

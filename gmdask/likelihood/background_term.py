@@ -15,52 +15,19 @@ from gmdask.likelihood.background import (
     make_background,
 )
 from gmdask.likelihood.bins import Bins
+from gmdask.likelihood.local_parameters import LocalParameters
 from gmdask.likelihood.observation import Keep, Observation
-from gmdask.likelihood.parameter_slots import Jacobian, Slot, Slots, add_block, limits
+from gmdask.likelihood.parameter_slots import Jacobian, Slot, Slots, add_block
 from gmdask.likelihood.statistics import Terms
-from gmdask.models import DatasetModels, PriorSum
+from gmdask.models import DatasetModels
 from gmdask.optimize.bounded_newton import minimise_bounded
 from gmdask.sums import gram, times
 
-__all__ = ["BackgroundTerm", "LocalParameters", "background_term"]
+__all__ = ["BackgroundTerm", "background_term"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 Compare = Callable[[Array, float], Terms]
-
-
-class LocalParameters:
-    """Parameters that only one dataset has, over which its likelihood is minimised.
-
-    Parameters
-    ----------
-    models : `DatasetModels`
-        Models of the dataset, with N parameters.
-    chosen : boolean array of shape (N,)
-        Which of them are local.
-
-    Attributes
-    ----------
-    index : array of shape (L,)
-        Their positions.
-    prior : `PriorSum`
-        Their priors.
-    lower, upper : array of shape (N,)
-        Limits of all parameters, including those of the priors.
-    norms : boolean array of shape (N,)
-        Parameters that scale the background.
-    """
-
-    def __init__(self, models: DatasetModels, chosen: Mask) -> None:
-        parameters = models.parameters
-        self.index = np.flatnonzero(chosen)
-        self.norms = models.scales
-        self.lower, self.upper = limits(models, self.norms & chosen)
-        self.prior = PriorSum([parameters[k].prior for k in self.index.tolist()])
-        low, high = self.prior.limits()
-        self.lower[self.index] = np.maximum(self.lower[self.index], low)
-        self.upper[self.index] = np.minimum(self.upper[self.index], high)
 
 
 class BackgroundTerm:

@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.likelihood.background_term import LocalParameters, background_term
+from gmdask.likelihood.background_term import background_term
 from gmdask.likelihood.bins import Bins, all_bins, masked_bins, occupied_bins
 from gmdask.likelihood.kind import Evaluation
 from gmdask.likelihood.laplace import Laplace
+from gmdask.likelihood.local_parameters import LocalParameters
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.parameter_slots import Jacobian, Slots
 from gmdask.likelihood.responses import EXACT
@@ -19,7 +20,6 @@ from gmdask.likelihood.source import SpectrumCache
 from gmdask.likelihood.source_term import SourceCounts, source_terms
 from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.models import DatasetModels
-from gmdask.optimize.quadratic import at_limit
 
 __all__ = ["CompiledDataset"]
 
@@ -86,7 +86,11 @@ class CompiledDataset:
         slots = Slots(models, self.free)
         self.sources = source_terms(observation, cube, models, self.bins, slots, response, keep)
         self.background = background_term(observation, models, self.bins, slots, keep)
-        self._local = LocalParameters(models, self.local)
+        self._local = LocalParameters(models, self.free, self.local)
+        slot = None if self.background is None else self.background.slot
+        of_background = np.zeros(0, dtype=np.intp) if slot is None else slot.index
+        # whether local parameters change no counts but those of the background
+        self._only_background = bool(np.isin(self._local.index, of_background).all())
         self._dense: CompiledDataset | None = None
         values = parameters.value
         for moves in (False, True):
@@ -180,6 +184,11 @@ class CompiledDataset:
         """
         cache = {} if cache is None else cache
         anchor = values if anchor is None else anchor
+        if order and profile and not self._only_background:
+            values = self._local.profile(
+                values, lambda at: self.evaluate(at, anchor, order=2, profile=False, cache=cache)
+            )
+            profile = False
         parts = self._parts(values, anchor, cache, derivatives=order > 0)
         negative = any(part.may_be_negative for part in parts)
         negative = negative or (self.background is not None and self.background.negative)
@@ -250,15 +259,8 @@ class CompiledDataset:
                 part.add_second(values, terms, observed, cache)
             if background is not None:
                 background.add_second(values, terms, observed)
-        if len(local.prior):
-            _, slope, curvature = local.prior(values[local.index])
-            own = np.cumsum(self.free)[local.index] - 1
-            gradient[own] += slope
-            gauss_newton[own, own] += np.maximum(curvature, 0.0)
-            if observed is not None:
-                observed[own, own] += curvature
-        lower, upper = local.lower[self.free], local.upper[self.free]
-        active = ~(at_limit(values[self.free], gradient, lower, upper) & self.local[self.free])
+        local.add_priors(values, gradient, gauss_newton, observed)
+        active = local.active(values, gradient)
         stat = terms.stat
         if integral is not None and background is not None:
             background.add_second(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gmdask.likelihood.gti_norm import GtiNorm, temporal_norm
 from gmdask.likelihood.kind import Evaluation
+from gmdask.likelihood.local_parameters import LocalParameters
 from gmdask.likelihood.observation import Keep
 from gmdask.likelihood.parameter_slots import Jacobian, Slot, Slots, add_block
 from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.source import SpectrumCache
+from gmdask.likelihood.spectral_factors import (
+    SpectralFactor,
+    factors_of,
+    multiplied,
+    second_multiplied,
+)
 from gmdask.likelihood.statistics import Terms, statistic_type
 from gmdask.models import DatasetModels, ModelBase, SkyModel, SpectralModel
 from gmdask.store.axes import cube_axis
@@ -26,11 +33,11 @@ Mask = NDArray[np.bool_]
 
 
 class _Source(NamedTuple):
-    """A source: its spectrum, the mean of its light curve, and the positions of the parameters of both."""
+    """A source: its spectrum, the factors of it, and the positions of the parameters of all."""
 
     name: str
     spectrum: SpectralModel
-    norm: GtiNorm | None
+    factors: Sequence[SpectralFactor]
     slot: Slot
 
 
@@ -45,7 +52,7 @@ class CompiledFluxPoints:
     cube : `xarray.Dataset`
         Flux points; see `FluxPointsDataset`.
     models, free, local, keep, response
-        See `Compile`. There are no local parameters and no response, and arrays are small.
+        See `Compile`. There is no response, and arrays are small.
     """
 
     def __init__(
@@ -58,7 +65,7 @@ class CompiledFluxPoints:
         keep: Keep = np.asarray,
         response: str = EXACT,
     ) -> None:
-        del local, keep, response
+        del keep, response
         parameters = models.parameters
         self._free = (
             np.array([not p.frozen for p in parameters], dtype=bool) if free is None else free
@@ -68,9 +75,13 @@ class CompiledFluxPoints:
         chosen = np.flatnonzero(everywhere.is_known & mask_of(cube))
         self._statistic = everywhere.at(chosen)
         self._energies = cube_axis(cube, "energy", "TeV").center[chosen]
+        chosen_local = np.zeros_like(self._free) if local is None else local & self._free
+        self._local = LocalParameters(models, self._free, chosen_local)
         slots = Slots(models, self._free)
         self._sources = [
-            _source(model, cube, slots) for model in models if isinstance(model, SkyModel)
+            _source(model, factors_of(model, models, cube, self._energies), slots)
+            for model in models
+            if isinstance(model, SkyModel)
         ]
 
     forgettable = 0  # bytes
@@ -90,8 +101,12 @@ class CompiledFluxPoints:
         cache: SpectrumCache | None = None,
     ) -> Evaluation:
         """Evaluate the likelihood; see `DatasetLikelihood.evaluate`."""
-        del anchor, profile, marginal
+        del anchor, marginal
         cache = {} if cache is None else cache
+        if order and profile and len(self._local.index):
+            values = self._local.profile(
+                values, lambda at: self.evaluate(at, order=2, profile=False, cache=cache)
+            )
         seen = [self._flux(s, values, cache, derivatives=order > 0) for s in self._sources]
         flux = np.zeros(len(self._energies))
         for own, _ in seen:
@@ -113,11 +128,7 @@ class CompiledFluxPoints:
             f = np.asarray(source.spectrum.evaluate(self._energies, *spectral.tolist()))
             cache[key] = f, self._slopes(source, spectral) if derivatives else None
         f, df = cache[key]
-        if source.norm is None:
-            return f, df
-        norm, slopes = source.norm.gradient(own[len(spectral) :])
-        whole = None if df is None else np.concatenate([df * norm, np.outer(slopes, f)])
-        return f * norm, whole
+        return multiplied(f, df, source.factors, own[len(spectral) :])
 
     def _key(self, source: _Source, spectral: Array, order: int) -> tuple[str, bytes, bytes, int]:
         """Place in the cache, apart from that of integrals over bins."""
@@ -156,7 +167,8 @@ class CompiledFluxPoints:
                 second = self._curvature(source, slot.internal(values), cache)
                 block = times(second[np.ix_(slot.places, slot.places)], terms.first)
                 add_block(observed, slot, slot, block)
-        active = np.ones(n_free, dtype=bool)
+        self._local.add_priors(values, gradient, gauss_newton, observed)
+        active = self._local.active(values, gradient)
         return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, 0, used)
 
     def _curvature(self, source: _Source, own: Array, cache: SpectrumCache) -> Array:
@@ -167,24 +179,16 @@ class CompiledFluxPoints:
         if key not in cache:
             cache[key] = source.spectrum.hessian(self._energies, *spectral), None
         second = cache[key][0]
-        if source.norm is None:
+        if not source.factors:
             return second
-        norm, slopes = source.norm.gradient(own[n:])
         f = np.asarray(source.spectrum.evaluate(self._energies, *spectral))
-        whole = np.zeros((len(own), len(own), len(f)))
-        whole[:n, :n] = second * norm
-        whole[n:, :n] = slopes[:, None, None] * self._slopes(source, own[:n])
-        whole[:n, n:] = whole[n:, :n].swapaxes(0, 1)
-        whole[n:, n:] = source.norm.hessian(own[n:])[..., None] * f
-        return whole
+        slopes = self._slopes(source, own[:n])
+        return second_multiplied(f, slopes, second, source.factors, own[n:])
 
 
-def _source(model: SkyModel, cube: xr.Dataset, slots: Slots) -> _Source:
-    norm = temporal_norm(model, cube)
-    parts: list[ModelBase] = [model.spectral_model]
-    if norm is not None:
-        parts.append(norm.model)
-    return _Source(model.name, model.spectral_model, norm, slots.of(*parts))
+def _source(model: SkyModel, factors: Sequence[SpectralFactor], slots: Slots) -> _Source:
+    parts: list[ModelBase] = [model.spectral_model, *(factor.model for factor in factors)]
+    return _Source(model.name, model.spectral_model, factors, slots.of(*parts))
 
 
 def mask_of(cube: xr.Dataset) -> Mask:
@@ -216,6 +220,7 @@ def predicted_flux(cube: xr.Dataset, models: DatasetModels) -> Array:
         if isinstance(model, SkyModel):
             own = model.spectral_model
             part = np.asarray(own.evaluate(energies, *own.internal_values.tolist()))
-            norm = temporal_norm(model, cube)
-            flux += part if norm is None else part * norm.gradient(norm.model.internal_values)[0]
+            factors = factors_of(model, models, cube, energies)
+            values = [factor.model.internal_values for factor in factors]
+            flux += multiplied(part, None, factors, np.concatenate([np.zeros(0), *values]))[0]
     return flux

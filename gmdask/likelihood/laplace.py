@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gmdask.likelihood.background_term import BackgroundTerm, LocalParameters
+from gmdask.likelihood.background_term import BackgroundTerm
+from gmdask.likelihood.local_parameters import LocalParameters
 from gmdask.likelihood.parameter_slots import Jacobian, Slot
 from gmdask.likelihood.statistics import Statistic, Terms
 from gmdask.sums import times

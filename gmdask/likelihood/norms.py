@@ -26,7 +26,7 @@ from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.statistics import TRUNCATION, Statistic, statistic_type
 from gmdask.likelihood.threads import one_thread
-from gmdask.models import BackgroundIRFModel, DatasetModels, Models
+from gmdask.models import DatasetModels, Models, ResponseModifier, SkyModel
 from gmdask.store.cube_source import CubeSource, named_cube
 
 __all__ = [
@@ -229,8 +229,11 @@ def _parts(
         compiled = CompiledDataset(data, own, bins="all", response=response)
         return compiled.npred(own.parameters.value).reshape(shape)
 
-    alone = [m for m in models if m.name in sources and not isinstance(m, BackgroundIRFModel)]
-    return npred(cube, models), {m.name: (window, npred(bare, DatasetModels([m]))) for m in alone}
+    alone = [m for m in models if m.name in sources and isinstance(m, SkyModel)]
+    modifiers = [m for m in models if isinstance(m, ResponseModifier)]
+    return npred(cube, models), {
+        m.name: (window, npred(bare, DatasetModels([m, *modifiers]))) for m in alone
+    }
 
 
 def _norm(

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.background import Background, background_of, make_background
 from gmdask.likelihood.bins import Bins, all_bins
-from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.responses import EXACT, Part
 from gmdask.likelihood.source import Source, shape_of
+from gmdask.likelihood.spectral_factors import factors_of
 from gmdask.likelihood.template import TemplateSource
 from gmdask.models import (
     BackgroundIRFModel,
@@ -91,10 +91,11 @@ def npred_parts(
     grid = EnergyGrid(axis.edges, axis.unit)
     for model in models:
         if isinstance(model, SkyModel):
-            shape, norm = shape_of(model), temporal_norm(model, cube)
-            source = Source(observation, bins, model, shape, [], norm, response)
-            spectral = (model.spectral_model, model.temporal_model)
-            own = np.concatenate([p.internal_values for p in spectral if p is not None])
+            shape = shape_of(model)
+            factors = factors_of(model, models, cube, observation.energy_true.center)
+            source = Source(observation, bins, model, shape, [], factors, response)
+            spectral = (model.spectral_model, *(factor.model for factor in factors))
+            own = np.concatenate([part.internal_values for part in spectral])
             part = _counts(grid, source, shape.internal_values, own)
         elif isinstance(model, TemplateNPredModel):
             template, own = (

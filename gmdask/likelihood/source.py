@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.gti_norm import GtiNorm
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.responses import EXACT, Shape, make_response
+from gmdask.likelihood.spectral_factors import SpectralFactor, multiplied, second_multiplied
 from gmdask.models import ConstantFluxSpatialModel, EnergyGrid, SkyModel, SpatialModel
 
 __all__ = ["Source", "SpectrumCache", "shape_of"]
@@ -31,8 +33,8 @@ class Source:
         As returned by `shape_of`.
     free : list of int
         Free parameters of the spatial model.
-    temporal : `GtiNorm`, optional
-        Factor of the spectrum; its parameters follow those of the spectral model.
+    factors : sequence of `SpectralFactor`
+        Factors of the spectrum; their parameters follow those of the spectral model.
     response : {"exact", "gammapy"}
         How predicted counts are computed, if there is a choice.
     keep : callable, optional
@@ -52,11 +54,11 @@ class Source:
         model: SkyModel,
         spatial: SpatialModel,
         free: list[int],
-        temporal: GtiNorm | None = None,
+        factors: Sequence[SpectralFactor] = (),
         response: str = EXACT,
         keep: Keep = np.asarray,
     ) -> None:
-        self.model, self._temporal, self.moves = model, temporal, bool(free)
+        self.model, self._factors, self.moves = model, factors, bool(free)
         apply_irf = dict(model.apply_irf)
         if model.spatial_model is None:  # the same flux in every pixel, whatever the PSF
             apply_irf["psf"] = False
@@ -72,7 +74,7 @@ class Source:
         ----------
         grid : `EnergyGrid`
         values : array
-            Parameters of the spectral model, then those of the temporal one.
+            Parameters of the spectral model, then those of the factors.
         cache : dict
             Spectra already integrated.
         derivatives : bool
@@ -85,11 +87,7 @@ class Source:
             f = spectral.integral_bins(grid, own)
             cache[key] = f, spectral.integral_bins_gradient(grid, own)[1] if derivatives else None
         f, df = cache[key]
-        if self._temporal is None:
-            return f, df
-        norm, slopes = self._temporal.gradient(values[len(own) :])
-        whole = None if df is None else np.concatenate([df * norm, np.outer(slopes, f)])
-        return f * norm, whole
+        return multiplied(f, df, self._factors, values[len(own) :])
 
     def spectrum_hessian(self, grid: EnergyGrid, values: Array, cache: SpectrumCache) -> Array:
         """Second derivatives (P, P, T) of the spectrum by the same parameters."""
@@ -99,18 +97,10 @@ class Source:
         if key not in cache:
             cache[key] = spectral.integral_bins_hessian(grid, own), None
         second = cache[key][0]
-        if self._temporal is None:
+        if not self._factors:
             return second
-        rest = values[len(own) :]
-        norm, slopes = self._temporal.gradient(rest)
         f, df = spectral.integral_bins_gradient(grid, own)
-        n, m = len(own), len(own) + len(rest)
-        whole = np.zeros((m, m, len(f)))
-        whole[:n, :n] = second * norm
-        whole[n:, :n] = slopes[:, None, None] * df
-        whole[:n, n:] = whole[n:, :n].swapaxes(0, 1)
-        whole[n:, n:] = self._temporal.hessian(rest)[..., None] * f
-        return whole
+        return second_multiplied(f, df, second, self._factors, values[len(own) :])
 
 
 def shape_of(model: SkyModel) -> SpatialModel:

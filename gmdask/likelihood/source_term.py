@@ -9,12 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gmdask.likelihood.bins import Bins
-from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.likelihood.observation import Keep, Observation
 from gmdask.likelihood.operators import Linear, Operator
 from gmdask.likelihood.parameter_slots import Jacobian, Slot, Slots, add_block
 from gmdask.likelihood.responses import Places
 from gmdask.likelihood.source import Source, SpectrumCache, shape_of
+from gmdask.likelihood.spectral_factors import factors_of
 from gmdask.likelihood.statistics import Terms
 from gmdask.likelihood.template import TemplateSource
 from gmdask.models import DatasetModels, EnergyGrid, ModelBase, SkyModel, TemplateNPredModel
@@ -29,7 +29,8 @@ Array = NDArray[np.float64]
 class SourceTerm(NamedTuple):
     """A source of a dataset, with the slots of its spectral and spatial parameters.
 
-    Parameters of a temporal model follow the spectral ones, as both determine the spectrum.
+    Parameters of a temporal model and of norms of the exposure follow the spectral ones, as they are
+    factors of the spectrum.
     """
 
     source: Source | TemplateSource
@@ -137,13 +138,12 @@ def source_terms(
     grid = EnergyGrid(axis.edges, axis.unit)
     for model in models:
         if isinstance(model, SkyModel):
-            shape, norm = shape_of(model), temporal_norm(model, cube)
+            shape = shape_of(model)
+            factors = factors_of(model, models, cube, observation.energy_true.center)
             spatial = slots.of(shape)
             free = spatial.places.tolist()
-            source = Source(observation, bins, model, shape, free, norm, response, keep)
-            spectrum: list[ModelBase] = [model.spectral_model]
-            if norm is not None:
-                spectrum.append(norm.model)
+            source = Source(observation, bins, model, shape, free, factors, response, keep)
+            spectrum: list[ModelBase] = [model.spectral_model, *(x.model for x in factors)]
             terms.append(SourceTerm(source, grid, slots.of(*spectrum), spatial))
         elif isinstance(model, TemplateNPredModel):
             template = TemplateSource(observation, bins, model)

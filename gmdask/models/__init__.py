@@ -33,6 +33,7 @@ from gmdask.models.priors import (
     UniformPrior,
 )
 from gmdask.models.registry import get_class, known_types, register
+from gmdask.models.response_modifier import ResponseModifier
 from gmdask.models.sky import SkyModel
 from gmdask.models.spatial.base import PointSpatialModel, SkyGrid, SpatialModel
 from gmdask.models.spatial.constant import ConstantFluxSpatialModel, ConstantSpatialModel
@@ -145,6 +146,7 @@ __all__ = [
     "Prior",
     "PriorSum",
     "RegionMap",
+    "ResponseModifier",
     "ScaleSpectralModel",
     "Shell2SpatialModel",
     "ShellSpatialModel",

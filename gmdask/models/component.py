@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Component"]
 
-_TYPES = ("spectral", "spatial", "temporal")
-_PARTS = ("spectral_model", "spatial_model", "temporal_model", "apply_irf")
+_TYPES = ("spectral", "spatial", "temporal", "exposure")
+_PARTS = ("spectral_model", "spatial_model", "temporal_model", "exposure_model", "apply_irf")
 
 
 class Component(HasCovariance):
@@ -125,7 +125,7 @@ class Component(HasCovariance):
         return all(model.frozen for model in self.models.values())
 
     def freeze(self, model_type: str | None = None) -> None:
-        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal")."""
+        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal", "exposure")."""
         for model in self._of_type(model_type):
             model.freeze()
 

@@ -18,6 +18,7 @@ from gmdask.models import (
     BackgroundIRFModel,
     Component,
     DatasetModels,
+    ResponseModifier,
     SkyMap,
     TemplateNPredModel,
 )
@@ -54,6 +55,8 @@ def frozen_background(name: str) -> DatasetModels:
 def stacked_models(own: DatasetModels, its: DatasetModels, cube: xr.Dataset) -> DatasetModels:
     """Return the models of a stack: those of both, each name once, with one background model.
 
+    Response modifiers are those of the first dataset, as its exposure is that of the stack.
+
     Parameters
     ----------
     own, its : `DatasetModels`
@@ -67,6 +70,8 @@ def stacked_models(own: DatasetModels, its: DatasetModels, cube: xr.Dataset) -> 
         if isinstance(model, BackgroundIRFModel):
             if not has_background:
                 models[model.name] = model
+            continue
+        if isinstance(model, ResponseModifier):  # the exposure of the sum is that of the first
             continue
         if isinstance(model, TemplateNPredModel):
             model = _masked_template(model, cube)

@@ -16,7 +16,7 @@ from gmdask.datasets.simulation.iact import MIGRA, RAD, IactResponse
 from gmdask.datasets.simulation.survey import Observed, SkyPixels, Survey
 from gmdask.errors import InputError
 from gmdask.inputs import load_yaml, read_bytes
-from gmdask.models import BackgroundIRFModel, Models
+from gmdask.models import BackgroundIRFModel, Models, ResponseModifier
 from gmdask.models.io.serialization import locating
 from gmdask.paths import expanded
 from gmdask.schemas import schema_problems
@@ -117,6 +117,9 @@ def _check_names(models: Models, names: Collection[str]) -> None:
     for model in models:
         if isinstance(model, BackgroundIRFModel):
             msg = f"models: {model.name!r} is a background, expected sources: backgrounds are drawn for each dataset"
+            raise _AtKeyError(msg)
+        if isinstance(model, ResponseModifier):
+            msg = f"models: {model.name!r} modifies the response, expected sources"
             raise _AtKeyError(msg)
         for name in model.datasets_names or ():
             if name not in names:

@@ -22,6 +22,7 @@ from gmdask.models.models import Models
 from gmdask.models.parameter import Parameter
 from gmdask.models.quantities import quantity_to_dict
 from gmdask.models.registry import get_class
+from gmdask.models.response_modifier import ResponseModifier
 from gmdask.models.sky import SkyModel
 from gmdask.models.spectral.power_law import PowerLawSpectralModel, SpectralModel
 from gmdask.models.temporal.base import TemporalModel
@@ -185,6 +186,9 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
     InputError
         If Gammapy has no such model.
     """
+    if isinstance(data, ResponseModifier):
+        msg = f"{data.name!r}: Gammapy has no {type(data).__name__}"
+        raise InputError(msg)
     if isinstance(data, Component):
         return models_to_gammapy(Models([data]))[0]
     if isinstance(data, ModelBase):
@@ -192,6 +196,9 @@ def models_to_gammapy(data: ModelSequence | Component | ModelBase) -> Any:
         if data.has_covariance and len(made.parameters) == len(data.parameters):
             made.covariance = data.covariance.data  # not all components pass it on
         return made
+    for component in data:
+        if isinstance(component, ResponseModifier):
+            models_to_gammapy(component)
     theirs = import_module("gammapy.modeling.models")
     models = Models(data.copy())
     models.covariance = None

@@ -1,0 +1,148 @@
+"""Factors of the spectrum of a source in a dataset: the mean of its light curve, and norms of the exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gmdask.likelihood.gti_norm import temporal_norm
+from gmdask.models import DatasetModels, ModelBase, ResponseModifier, SkyModel, SpectralModel
+
+__all__ = ["SpectralFactor", "factors_of", "multiplied", "second_multiplied"]
+
+Array = NDArray[np.float64]
+
+
+class SpectralFactor(Protocol):
+    """A factor of a spectrum at T energies, with Q parameters: one number, or one per energy."""
+
+    @property
+    def model(self) -> ModelBase:
+        """Model of the parameters."""
+        ...
+
+    def gradient(self, values: Array) -> tuple[Any, Array]:
+        """Return the factor, a number or of shape (T,), and its derivatives (Q,) or (Q, T)."""
+        ...
+
+    def hessian(self, values: Array) -> Array:
+        """Second derivatives (Q, Q) or (Q, Q, T)."""
+        ...
+
+
+class ExposureNorm:
+    """Norm of the exposure at some energies.
+
+    Parameters
+    ----------
+    model : `SpectralModel`
+        A norm model.
+    energies : array of shape (T,)
+        In TeV.
+    """
+
+    def __init__(self, model: SpectralModel, energies: Array) -> None:
+        self.model, self._energies = model, energies
+
+    def gradient(self, values: Array) -> tuple[Array, Array]:
+        """See `SpectralFactor`."""
+        norm, slopes = self.model.gradient(self._energies, *values.tolist())
+        return norm, slopes
+
+    def hessian(self, values: Array) -> Array:
+        """See `SpectralFactor`."""
+        return self.model.hessian(self._energies, *values.tolist())
+
+
+def factors_of(
+    model: SkyModel, models: DatasetModels, cube: xr.Dataset, energies: Array
+) -> list[SpectralFactor]:
+    """Return the factors of the spectrum of a source in a dataset.
+
+    Parameters
+    ----------
+    model : `SkyModel`
+    models : `DatasetModels`
+        All models of the dataset, those that modify its response among them.
+    cube : `xarray.Dataset`
+        The dataset.
+    energies : array of shape (T,)
+        Energies in TeV at which norms of the exposure are evaluated.
+    """
+    norm = temporal_norm(model, cube)
+    found: list[SpectralFactor] = [] if norm is None else [norm]
+    if model.apply_irf["exposure"]:
+        modifiers = [m for m in models if isinstance(m, ResponseModifier)]
+        found += [ExposureNorm(m.exposure_model, energies) for m in modifiers]
+    return found
+
+
+def multiplied(
+    f: Array, df: Array | None, factors: Sequence[SpectralFactor], values: Array
+) -> tuple[Array, Array | None]:
+    """Multiply a spectrum by factors.
+
+    Parameters
+    ----------
+    f : array of shape (T,)
+        The spectrum.
+    df : array of shape (P, T) or None
+        Its derivatives.
+    factors : sequence of `SpectralFactor`
+    values : array
+        Parameters of all factors, one after the other.
+
+    Returns
+    -------
+    product : array of shape (T,)
+    derivatives : array of shape (P + Q, T), or None
+        By the parameters of the spectrum, then those of the factors.
+    """
+    for factor, own in _each(factors, values):
+        norm, slopes = factor.gradient(own)
+        if df is not None:
+            df = np.concatenate([df * norm, slopes.reshape(len(own), -1) * f])
+        f = f * norm
+    return f, df
+
+
+def second_multiplied(
+    f: Array, df: Array, second: Array, factors: Sequence[SpectralFactor], values: Array
+) -> Array:
+    """Second derivatives (P + Q, P + Q, T) of a spectrum times factors; see `multiplied`.
+
+    Parameters
+    ----------
+    f, df : array of shape (T,), (P, T)
+        The spectrum and its derivatives.
+    second : array of shape (P, P, T)
+        Its second derivatives.
+    factors, values
+        See `multiplied`.
+    """
+    for factor, own in _each(factors, values):
+        norm, slopes = factor.gradient(own)
+        n, m = len(df), len(df) + len(own)
+        whole = np.zeros((m, m, len(f)))
+        whole[:n, :n] = second * norm
+        whole[n:, :n] = slopes.reshape(len(own), 1, -1) * df
+        whole[:n, n:] = whole[n:, :n].swapaxes(0, 1)
+        whole[n:, n:] = factor.hessian(own).reshape(len(own), len(own), -1) * f
+        df = np.concatenate([df * norm, slopes.reshape(len(own), -1) * f])
+        f, second = f * norm, whole
+    return second
+
+
+def _each(
+    factors: Sequence[SpectralFactor], values: Array
+) -> Iterator[tuple[SpectralFactor, Array]]:
+    """Yield each factor with its parameters."""
+    start = 0
+    for factor in factors:
+        stop = start + len(factor.model.parameter_names)
+        yield factor, values[start:stop]
+        start = stop
