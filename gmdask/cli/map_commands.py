@@ -70,7 +70,14 @@ def excess_map(**asked: Any) -> None:
 
 @click.command("ts-map")
 @map_options
-@response_option
+@click.option(
+    "--binsz", type=float, metavar="DEG", help="Size of the pixels. [default: as in the datasets]"
+)
+@click.option("--width", nargs=2, type=float, metavar="LON LAT", help="Size of the map in deg.")
+@click.option(
+    "--center", nargs=3, metavar="LON LAT FRAME",
+    help="Centre of the map in deg, in the frame icrs or galactic. [default: a map of all datasets]",
+)  # fmt: skip
 @click.option(
     "--no-sum", is_flag=True, help="Use the energies of the counts within each energy bin, too."
 )
