@@ -124,13 +124,13 @@ class _Notice(event.Listener):
     """Logs once per process that code is being compiled."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._reported = False
 
     def on_start(self, event: Any) -> None:
         """Log that compilation begins."""
         module = event.data["dispatcher"].py_func.__module__ or ""  # code may have none
-        if not self._told and module.startswith("gmdask"):
-            self._told = True
+        if not self._reported and module.startswith("gmdask"):
+            self._reported = True
             logger.info(
                 "Compiling numerical code, which takes some seconds once after installation."
             )

@@ -51,7 +51,7 @@ def append(store: str, sources: tuple[str, ...], **where_to: Any) -> None:
             else:
                 Datasets.read(source).write(store, client, append=True, on_event=progress)
     progress.close()
-    _tell(Store.open(store))
+    _echo_contents(Store.open(store))
 
 
 @click.command()
@@ -72,7 +72,7 @@ def compact(store: str, remove_old: bool, **where_to: Any) -> None:
     progress.close()
     if remove_old:
         made.gc(older_than_s=0, unfinished_older_than_s=DAY)
-    _tell(made)
+    _echo_contents(made)
 
 
 @click.command()
@@ -112,7 +112,7 @@ def stack(
         found = chosen.stack_reduce(name or expanded(out).stem, client, on_event=progress)
     made = Datasets([found]).write(out, overwrite=overwrite)
     progress.close()
-    _tell(made)
+    _echo_contents(made)
 
 
 @click.command()
@@ -140,7 +140,7 @@ def cutout(
     with connected(**where_to) as client:
         made = parts.write(out, client, overwrite=overwrite, on_event=progress)
     progress.close()
-    _tell(made)
+    _echo_contents(made)
 
 
 @click.command()
@@ -166,7 +166,7 @@ def _refuse_input(store: str, out: str) -> None:
         raise InputError(msg)
 
 
-def _tell(store: Store | Path) -> None:
+def _echo_contents(store: Store | Path) -> None:
     if isinstance(store, Path):
         click.echo(f"{store}")
         return

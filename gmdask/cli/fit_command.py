@@ -89,11 +89,11 @@ def fit(
         with _held(folder):
             _run(context, folder, asked, max_passes, time_limit, resume=False)
         return
-    given = [key for key in ("output", "overwrite", "backend", "where") if _told(context, key)]
+    given = [key for key in ("output", "overwrite", "backend", "where") if _was_given(context, key)]
     if store is not None or given:
         msg = f"--resume continues the fit of {resume} unchanged: {'STORE' if store else given[0]} cannot be given"
         raise click.UsageError(msg)
-    again: dict[str, Any] = places if any(_told(context, key) for key in CLUSTER) else {}
+    again: dict[str, Any] = places if any(_was_given(context, key) for key in CLUSTER) else {}
     if response is not None:
         again["response"] = response
     from gmdask.fit.result import shown
@@ -106,7 +106,7 @@ def fit(
         _run(context, folder, again, max_passes, time_limit, resume=True)
 
 
-def _told(context: click.Context, key: str) -> bool:
+def _was_given(context: click.Context, key: str) -> bool:
     return context.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE
 
 
@@ -139,7 +139,7 @@ def _run(
     checkpoint = Checkpoint(folder.checkpoint, asked, folder.lock)
     folder.prepare()
     named = folder.checkpoint if kept_cluster else None
-    with _told_connected(asked, EventFile(folder.events), named) as client:
+    with _connected_with_events(asked, EventFile(folder.events), named) as client:
         fit = Fit(
             datasets, client, backend=asked["backend"], max_passes=max_passes,
             time_limit=time_limit, checkpoint=checkpoint, resume=resume, on_event=progress,
@@ -175,19 +175,21 @@ def _held(folder: OutputFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _told_connected(asked: dict[str, Any], tell: EventFile, named: Path | None) -> Iterator[Any]:
+def _connected_with_events(
+    asked: dict[str, Any], send: EventFile, named: Path | None
+) -> Iterator[Any]:
     """Client of the cluster; its start, or the error that prevented it, is recorded as an event.
 
     An error names the checkpoint, if that is where the cluster is from.
     """
     here = Holder.here()
-    tell(RunStart(here.host, here.pid))
+    send(RunStart(here.host, here.pid))
     with ExitStack() as stack:
         try:
             with nullcontext() if named is None else _of_checkpoint(named):
                 client = stack.enter_context(connected(*(asked[key] for key in CLUSTER)))
         except BaseException as error:
-            tell(FitFailed(str(error) or type(error).__name__))
+            send(FitFailed(str(error) or type(error).__name__))
             raise
         yield client
 

@@ -69,7 +69,7 @@ def simulate(
         survey = replace(survey, sources=response)
     if dry_run:
         n = workers or os.cpu_count() or 1
-        echo(_told(survey, store, events, n if cluster == "local" else 1))
+        echo(_summary(survey, store, events, n if cluster == "local" else 1))
         return
 
     progress = Progress()
@@ -96,7 +96,7 @@ def _write_event_lists(
     echo(f"true models: {truth_path(made)}")
 
 
-def _told(survey: Survey, store: str, events: bool, workers: int) -> str:
+def _summary(survey: Survey, store: str, events: bool, workers: int) -> str:
     from gmdask.datasets.simulation.survey_simulation import plan_simulation, truth_path
 
     plan = plan_simulation(survey, events=events)

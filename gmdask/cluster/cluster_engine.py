@@ -13,7 +13,7 @@ from distributed import Client, Future, get_worker
 
 from gmdask.cluster.groups import Built, Group, Paced, Payload, Result, Spec, check_payloads
 from gmdask.cluster.lost_cluster import cluster_there
-from gmdask.cluster.remote_errors import RemoteError, raise_told, tell
+from gmdask.cluster.remote_errors import RemoteError, capture, raise_captured
 from gmdask.cluster.worker_watch import Watch
 from gmdask.events import Listener
 
@@ -57,7 +57,7 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
         with cluster_there(client):
             self._watch = Watch(client, self._run, on_event)
             self._futures = [
-                self._submit(tell, _build_there, build, spec, self._topic(number))
+                self._submit(capture, _build_there, build, spec, self._topic(number))
                 for number, spec in enumerate(specs)
             ]
 
@@ -91,29 +91,29 @@ class ClusterEngine(Generic[Spec, Group, Payload, Result]):
             self._release()
             self._last = futures
             try:
-                self._watch.wait(futures, self._tell_built)
+                self._watch.wait(futures, self._report_built)
                 answers = client.gather(futures)
             except KeyboardInterrupt:
                 client.cancel(futures)
                 raise
             self._even_out([worker for worker, _ in answers])
             self._built.end()
-        return [raise_told(result) for _, result in answers]
+        return [raise_captured(result) for _, result in answers]
 
     # --- progress of the build ---------------------------------------------------------
 
     def _topic(self, number: int) -> tuple[str, int] | None:
         """Dask topic on which a worker reports the progress of a group, and the number of the group."""
-        return (f"gmdask-built-{self._run}", number) if self._built.is_told else None
+        return (f"gmdask-built-{self._run}", number) if self._built.is_reported else None
 
-    def _tell_built(self) -> None:
+    def _report_built(self) -> None:
         """Report the progress that the workers have logged."""
-        if not self._built.is_told:
+        if not self._built.is_reported:
             return
         built: Counter[int] = Counter()
         for _, (number, made) in self._client.get_events(f"gmdask-built-{self._run}"):
             built[number] = max(built[number], made)
-        self._built.tell(built.total())
+        self._built.report(built.total())
 
     # --- groups that move ----------------------------------------------------------------
 
@@ -185,5 +185,5 @@ def _evaluate_there(
     evaluate: Callable[[Any, Any], Any], group: Any, payload: Any
 ) -> tuple[str, Any]:
     """Evaluate on a worker, and return the worker's address as well."""
-    result = group if isinstance(group, RemoteError) else tell(evaluate, group, payload)
+    result = group if isinstance(group, RemoteError) else capture(evaluate, group, payload)
     return get_worker().address, result

@@ -42,34 +42,34 @@ class Built:
 
     Attributes
     ----------
-    is_told : bool
+    is_reported : bool
         Whether there is still something to report.
     """
 
     def __init__(self, on_event: Listener | None, sizes: Sequence[int] | None) -> None:
         self._on_event, self._total = on_event, sum(sizes or ())
-        self.is_told = sizes is not None
+        self.is_reported = sizes is not None
 
-    def tell(self, built: int) -> None:
+    def report(self, built: int) -> None:
         """Report how many datasets are built so far."""
-        if self._on_event is not None and self.is_told:
+        if self._on_event is not None and self.is_reported:
             self._on_event(DatasetsProgress("compile", built, self._total))
 
     def end(self) -> None:
         """Report that all are built, and nothing after that."""
-        self.tell(self._total)
-        self.is_told = False
+        self.report(self._total)
+        self.is_reported = False
 
 
 class Paced:
     """Callable that passes on a number at most once per second."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell, self._next = tell, 0.0
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report, self._next = report, 0.0
 
     def __call__(self, made: int) -> None:
         """Pass on a number, or skip it."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + TELL_S
-            self._tell(made)
+            self._report(made)

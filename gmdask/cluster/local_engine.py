@@ -49,13 +49,13 @@ class LocalEngine(Generic[Spec, Group, Payload, Result]):
             return [self._build(spec, None) for spec in self._specs]
         groups = []
         for spec, before in zip(self._specs, accumulate(self._sizes, initial=0), strict=False):
-            paced = Paced(partial(self._tell, before))
+            paced = Paced(partial(self._report, before))
             groups.append(self._build(spec, None, on_made=paced))
         self._built.end()
         return groups
 
-    def _tell(self, before: int, built: int) -> None:
-        self._built.tell(before + built)
+    def _report(self, before: int, built: int) -> None:
+        self._built.report(before + built)
 
     def close(self) -> None:
         """See `Engine`."""

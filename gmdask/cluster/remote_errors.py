@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gmdask.errors import GmdaskError
 
-__all__ = ["RemoteError", "raise_told", "tell"]
+__all__ = ["RemoteError", "capture", "raise_captured"]
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class RemoteError:
         self.error = error
 
 
-def tell(function: Callable[..., T], *arguments: Any) -> T | RemoteError:
+def capture(function: Callable[..., T], *arguments: Any) -> T | RemoteError:
     """Call a function and return its result, or the gmdask error that it raised."""
     try:
         return function(*arguments)
@@ -32,7 +32,7 @@ def tell(function: Callable[..., T], *arguments: Any) -> T | RemoteError:
         return RemoteError(error)
 
 
-def raise_told(result: T | RemoteError) -> T:
+def raise_captured(result: T | RemoteError) -> T:
     """Return the result, or raise the error that stands in its place."""
     if isinstance(result, RemoteError):
         raise result.error

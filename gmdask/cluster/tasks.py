@@ -8,7 +8,7 @@ from typing import TypeVar
 from distributed import Client, as_completed
 
 from gmdask.cluster.lost_cluster import cluster_there
-from gmdask.cluster.remote_errors import raise_told, tell
+from gmdask.cluster.remote_errors import capture, raise_captured
 
 __all__ = ["run_tasks"]
 
@@ -56,7 +56,7 @@ def _run_there(
     def submit() -> None:
         nonlocal submitted
         while submitted < len(items) and submitted - given < threads * in_flight:
-            future = client.submit(tell, function, items[submitted], pure=False)
+            future = client.submit(capture, function, items[submitted], pure=False)
             index_of[future.key] = submitted
             running.add(future)
             submitted += 1
@@ -65,7 +65,7 @@ def _run_there(
     submit()
     try:
         for future in running:
-            result = raise_told(future.result())
+            result = raise_captured(future.result())
             given += 1
             submit()
             yield index_of.pop(future.key), result

@@ -9,7 +9,7 @@ from typing import TypeVar
 from distributed import Client, Future, as_completed
 
 from gmdask.cluster.lost_cluster import cluster_there
-from gmdask.cluster.remote_errors import RemoteError, raise_told, tell
+from gmdask.cluster.remote_errors import RemoteError, capture, raise_captured
 
 __all__ = ["reduce_tree"]
 
@@ -111,25 +111,25 @@ def _on_worker(
     try:
         while True:
             while submitted < n and leaves < in_flight:
-                submit((0, submitted), partial(tell, leaf), items[submitted])
+                submit((0, submitted), partial(capture, leaf), items[submitted])
                 submitted, leaves = submitted + 1, leaves + 1
             future = next(running)
             node = node_of.pop(future.key)
             if future.status == "error" or future.type is RemoteError:
-                raise_told(future.result())
+                raise_captured(future.result())
             if node[0] == 0:
                 leaves -= 1
                 done(node[1])
             while (parent := _parent(node, n)) is not None and not _sibling_exists(node, n):
                 node = parent
             if parent is None:
-                result: T = raise_told(future.result())
+                result: T = raise_captured(future.result())
                 return result
             finished[node] = future
             left, right = ((node[0], node[1] & ~1), (node[0], node[1] | 1))
             if left in finished and right in finished:
                 pair = finished.pop(left), finished.pop(right)
-                submit(parent, partial(tell, merge), *pair)
+                submit(parent, partial(capture, merge), *pair)
     finally:
         if client.status == "running":
             client.cancel([*running.futures, *finished.values()])

@@ -17,7 +17,7 @@ __all__ = ["Watch"]
 
 LOOK_S = 2.0  # interval of checks of the workers, while tasks are not done
 SILENT_S = 30.0  # a worker without a heartbeat for this long is taken to hang
-TELL_S = 1.0  # interval of events about the workers
+REPORT_S = 1.0  # interval of events about the workers
 ALONE_S = 300.0  # a cluster that has had no worker for this long is taken as lost
 
 
@@ -38,7 +38,7 @@ class Watch:
 
     def __init__(self, client: Client, mark: str, on_event: Listener | None = None) -> None:
         self._client, self._mark, self._on_event = client, mark, on_event
-        self._told, self._known = -TELL_S, set[str]()
+        self._reported_at, self._known = -REPORT_S, set[str]()
         self._seen: dict[
             str, tuple[float, float]
         ] = {}  # last heartbeat, by the scheduler's clock and ours
@@ -69,23 +69,23 @@ class Watch:
             except TimeoutError:
                 self._look()
                 on_look()
-        if self._on_event is not None and time.monotonic() - self._told >= TELL_S:
-            self._tell(self._client.scheduler_info()["workers"])
+        if self._on_event is not None and time.monotonic() - self._reported_at >= REPORT_S:
+            self._report(self._client.scheduler_info()["workers"])
 
-    def _tell(self, workers: dict[str, Any]) -> None:
+    def _report(self, workers: dict[str, Any]) -> None:
         """Report the workers, and those that were lost since the last report."""
         if self._on_event is None:
             return
         for address in sorted(self._known - workers.keys()):
             self._on_event(WorkerLost(address))
-        self._known, self._told = set(workers), time.monotonic()
+        self._known, self._reported_at = set(workers), time.monotonic()
         memory = (worker["metrics"].get("memory", 0) for worker in workers.values())
         limit = (worker["memory_limit"] or 0 for worker in workers.values())
         self._on_event(Workers(tuple(workers), tuple(memory), tuple(limit)))
 
     def _look(self) -> None:
         now, seen = time.monotonic(), self._client.scheduler_info()["workers"]
-        self._tell(seen)
+        self._report(seen)
         self._seen = {
             worker: (state["last_seen"], now)
             if self._seen.get(worker, (None,))[0] != state["last_seen"]

@@ -27,6 +27,7 @@ from gmdask.evaluation.partition import (
 )
 from gmdask.events import Listener
 from gmdask.geometry import WcsGrid, Window
+from gmdask.likelihood.responses import RESPONSES
 from gmdask.likelihood.trial.dataset import TrialSpec
 from gmdask.likelihood.trial.group import (
     TrialGroupSpec,
@@ -144,7 +145,7 @@ class TrialLikelihood:
         self._engine: Engine[TrialPoint, Array] = make_engine(
             compile_trials, evaluate_trials, described, client, on_event, sizes
         )
-        size = LARGE_TILE if datasets.response == "gammapy" else TILE
+        size = LARGE_TILE if all(RESPONSES[d.response].rough for d in datasets) else TILE
         pixels = max(
             (_pixels(d, USUAL_WIDTH if width is None else width, summed) for d in datasets),
             default=1.0,

@@ -120,8 +120,8 @@ class Fit(KnownAttributes):
         if response is not None:
             self.datasets.set_response(response)
         self.max_passes = max_passes
-        told = [None if events is None else EventFile(events), on_event]
-        self.bus = Bus([listener for listener in told if listener is not None])
+        listeners = [None if events is None else EventFile(events), on_event]
+        self.bus = Bus([listener for listener in listeners if listener is not None])
         if client is not None:
             self.bus.subscribe(Topic(client))
 

@@ -91,7 +91,7 @@ class Minimisation:
             self.stage.search.point if self.stage is not None else None,
             tolerance=TOLERANCES.edm,
             max_passes=self._max_passes,
-            on_pass=self._told,
+            on_pass=self._report_pass,
             on_accept=lambda point: self._accept(TrustRegion(problem, point).state),
         )
 
@@ -107,11 +107,11 @@ class Minimisation:
             objective.parameters.beginning() if self.stage is None else self.stage.search,
             objective.problem(),
             more=lambda: objective.passes < self._max_passes,
-            on_pass=self._told,
+            on_pass=self._report_pass,
             on_accept=self._accept,
         )
 
-    def _told(self, point: Pass, distance: float, accepted: bool) -> None:
+    def _report_pass(self, point: Pass, distance: float, accepted: bool) -> None:
         self._best = min(self._best, point.stat)
         self._on_pass(FitPass(self._objective.passes, point.stat, self._best, distance, accepted))
 

@@ -67,15 +67,15 @@ class FitReporter:
         errors, point = None, stage.search.point
         if len(point.shared) <= MANY:
             errors = tuple(quick_errors(point, *self._objective.parameters.limits()).tolist())
-        self._tell(point, stage.passes, errors)
+        self._send_point(point, stage.passes, errors)
 
     def ended(self, point: Pass, passes: int) -> None:
         """Report the point of the result, with its errors."""
         shared = map(int, self._objective.parameters.shared)
         errors = tuple(float(self._parameters[i].error) for i in shared)
-        self._tell(point, passes, errors if len(errors) <= MANY else None)
+        self._send_point(point, passes, errors if len(errors) <= MANY else None)
 
-    def _tell(self, point: Pass, passes: int, errors: tuple[float, ...] | None) -> None:
+    def _send_point(self, point: Pass, passes: int, errors: tuple[float, ...] | None) -> None:
         local = None
         if self._norms is not None:
             local = tuple(None if i is None else float(point.values[i]) for i in self._norms)

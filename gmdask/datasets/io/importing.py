@@ -88,11 +88,11 @@ def import_datasets(
         refuse_existing(url, overwrite=overwrite)
         store = None
 
-    def tell(work: str, done: int) -> None:
+    def report(work: str, done: int) -> None:
         if on_event is not None:
             on_event(DatasetsProgress(work, done, len(entries)))
 
-    shapes = _checked_shapes(entries, client, partial(tell, "check"))
+    shapes = _checked_shapes(entries, client, partial(report, "check"))
     store = Store.create(url, overwrite=overwrite) if store is None else store
     if client is not None and store.url.startswith("memory:"):
         msg = f"{store.url}: workers cannot write to a store in memory"
@@ -101,7 +101,7 @@ def import_datasets(
     tasks = [_BlockTask(block, _digest(block)) for block in chosen]
 
     write, digests = partial(_write_task, url=store.url), [task.digest for task in tasks]
-    store.commit(write_blocks(store, tasks, digests, write, client, partial(tell, "import")))
+    store.commit(write_blocks(store, tasks, digests, write, client, partial(report, "import")))
     return store
 
 
@@ -114,13 +114,13 @@ def _entries(source: str | Path) -> list[DatasetEntry]:
 
 
 def _checked_shapes(
-    entries: Sequence[DatasetEntry], client: Client | None, tell: OnMade
+    entries: Sequence[DatasetEntry], client: Client | None, report: OnMade
 ) -> list[CubeShape]:
     """Check all files, and return the shapes of their cubes."""
     found: dict[int, tuple[CubeShape, dict[str, float]]] = {}
     for index, description in run_tasks(_describe_file, entries, client):
         found[index] = description
-        tell(len(found))
+        report(len(found))
     warn_of_sums({entry.name: found[i][1] for i, entry in enumerate(entries)})
     return [found[i][0] for i in range(len(entries))]
 

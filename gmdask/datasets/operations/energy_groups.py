@@ -77,8 +77,8 @@ def resample_energy_edges(dataset: SpectrumDataset, conditions: Mapping[str, flo
         if met(lowest, bins[-1]):
             bins.append(lowest)
     if len(bins) == 1:
-        told = ", ".join(f"{key}={least}" for key, least in conditions.items())
-        msg = f"dataset {dataset.name!r}: all bins together do not meet the conditions ({told})"
+        options = ", ".join(f"{key}={least}" for key, least in conditions.items())
+        msg = f"dataset {dataset.name!r}: all bins together do not meet the conditions ({options})"
         raise InputError(msg)
     axis = cube_axis(dataset.cube, "energy")
     return u.Quantity(axis.edges[bins[::-1]], axis.unit)

@@ -142,8 +142,8 @@ class _Columns:
         if "time_min" in table.colnames or "x_min" in table.colnames:
             msg = f"{where}: a light curve or a profile, expected the flux points of one spectrum"
             raise InputError(msg)
-        told = {"likelihood": "norm"}.get(*[str(table.meta.get("SED_TYPE", ""))] * 2)
-        found = [told] if told else [kind for kind in UNITS if kind in table.colnames]
+        declared = {"likelihood": "norm"}.get(*[str(table.meta.get("SED_TYPE", ""))] * 2)
+        found = [declared] if declared else [kind for kind in UNITS if kind in table.colnames]
         if not found or found[0] not in table.colnames or found[0] not in UNITS:
             msg = f"{where}: is not a table of fluxes: columns {', '.join(table.colnames)}"
             raise InputError(msg)
@@ -189,10 +189,10 @@ class _Columns:
 
     def is_ul(self, kind: str, fluxes: dict[str, Array]) -> NDArray[np.bool_]:
         """Return which points are limits: as given in the table, else those below 2 σ, else those with a limit."""
-        told, ts, root = (self.get(key, "") for key in ("is_ul", "ts", "sqrt_ts"))
+        is_ul, ts, root = (self.get(key, "") for key in ("is_ul", "ts", "sqrt_ts"))
         has_limits = self.get(f"{kind}_ul", UNITS[kind]) is not None
-        if told is not None:
-            return np.asarray(told == 1)
+        if is_ul is not None:
+            return np.asarray(is_ul == 1)
         if root is None and ts is not None:
             root = np.sqrt(np.clip(ts, 0, None)) * np.where(fluxes[""] > 0, 1, -1)
         if root is not None and has_limits:

@@ -119,7 +119,7 @@ def read_ogip(
 
     Notes
     -----
-    Channels stay as they are; groups of them, by the column GROUPING, are told in ``attrs["groups"]``.
+    Channels stay as they are; groups of them, by the column GROUPING, are listed in ``attrs["groups"]``.
     Bins with a QUALITY other than 0 are excluded from the safe mask. The acceptances are BACKSCAL; that
     of the background is multiplied by the ratio of its EXPOSURE to that of the spectrum. A background file
     with several spectra and no row in its name has those of the same rows. If the energies
