@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.time import Time
 
 from gmdask.datasets.given import with_counts
 from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.operations.energy import energy_bins
-from gmdask.datasets.summary_tables import chosen_by_time
+from gmdask.datasets.operations.gti import time_intervals
 from gmdask.errors import InputError
 from gmdask.store.axes import cube_axis
 
@@ -90,7 +91,21 @@ def select_time(datasets: D, time_min: Any, time_max: Any, atol: Any = "1e-6 s")
     InputError
         If a time is invalid, or a dataset has no good time intervals.
     """
-    return datasets[chosen_by_time(datasets, time_min, time_max, atol)]
+    try:
+        low, high = Time(time_min), Time(time_max)
+        tolerance = u.Quantity(atol, "s")
+    except (ValueError, TypeError, u.UnitsError) as error:
+        msg = f"{time_min!r} to {time_max!r} within {atol!r}: not times ({error})"
+        raise InputError(msg) from error
+    chosen = []
+    for dataset in datasets:
+        intervals = time_intervals(dataset.cube)
+        if intervals is None:
+            msg = f"dataset {dataset.name!r} has no good time intervals for the selection"
+            raise InputError(msg)
+        start, stop = intervals
+        chosen.append(bool(start[0] >= low - tolerance and stop[-1] <= high + tolerance))
+    return datasets[chosen]
 
 
 def to_spectrum_datasets(datasets: D, region: Any) -> D:

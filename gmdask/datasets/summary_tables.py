@@ -17,9 +17,8 @@ from gmdask.datasets.map_dataset import MapDataset
 from gmdask.datasets.operations.gti import time_intervals
 from gmdask.datasets.operations.irf import IRFS
 from gmdask.datasets.operations.stack import emptied, stack
-from gmdask.errors import InputError
 
-__all__ = ["chosen_by_time", "energy_ranges", "gti_table", "info_table", "meta_table"]
+__all__ = ["energy_ranges", "gti_table", "info_table", "meta_table"]
 
 
 def info_table(datasets: Sequence[Dataset], cumulative: bool = False) -> QTable:
@@ -95,40 +94,6 @@ def gti_table(datasets: Sequence[Dataset]) -> QTable | None:
         return None
     columns = zip(*spans, strict=True)
     return QTable([Time(list(times)) for times in columns], names=("START", "STOP"))
-
-
-def chosen_by_time(
-    datasets: Sequence[Dataset], time_min: Any, time_max: Any, atol: Any = "1e-6 s"
-) -> list[bool]:
-    """Return whether the good time intervals of each dataset lie between two times.
-
-    Parameters
-    ----------
-    datasets : sequence of `Dataset`
-    time_min, time_max : `~astropy.time.Time` or str
-    atol : Quantity or str
-        Time by which intervals may extend beyond.
-
-    Raises
-    ------
-    InputError
-        If a time is invalid, or a dataset has no good time intervals.
-    """
-    try:
-        low, high = Time(time_min), Time(time_max)
-        tolerance = u.Quantity(atol, "s")
-    except (ValueError, TypeError, u.UnitsError) as error:
-        msg = f"{time_min!r} to {time_max!r} within {atol!r}: not times ({error})"
-        raise InputError(msg) from error
-    chosen = []
-    for dataset in datasets:
-        intervals = time_intervals(dataset.cube)
-        if intervals is None:
-            msg = f"dataset {dataset.name!r} has no good time intervals for the selection"
-            raise InputError(msg)
-        start, stop = intervals
-        chosen.append(bool(start[0] >= low - tolerance and stop[-1] <= high + tolerance))
-    return chosen
 
 
 def energy_ranges(datasets: Sequence[Dataset]) -> tuple[u.Quantity, u.Quantity]:

@@ -41,7 +41,7 @@ class _Exponential(SpectralModel):
 
     def _log(self, energy: Array, values: tuple[float, ...]) -> Array:
         """L at energies (TeV)."""
-        raise NotImplementedError
+        return self._log_gradient(energy, values)[0]
 
     def _log_gradient(self, energy: Array, values: tuple[float, ...]) -> tuple[Array, Array]:
         """L [...] at energies (TeV) and its derivatives [P, ...]; the one for A is not set."""
@@ -138,10 +138,6 @@ class ExpCutoffPowerLaw3FGLSpectralModel(_Exponential):
     reference: Parameter
     ecut: Parameter
 
-    def _log(self, energy: Array, values: tuple[float, ...]) -> Array:
-        index, _, reference, ecut = values
-        return np.asarray(-index * np.log(energy / reference) + (reference - energy) / ecut)
-
     def _log_gradient(self, energy: Array, values: tuple[float, ...]) -> tuple[Array, Array]:
         index, _, reference, ecut = values
         log = np.log(energy / reference)
@@ -163,9 +159,6 @@ class SuperExpCutoffPowerLaw3FGLSpectralModel(_Exponential):
     ecut: Parameter
     index_1: Parameter
     index_2: Parameter
-
-    def _log(self, energy: Array, values: tuple[float, ...]) -> Array:
-        return self._log_gradient(energy, values)[0]
 
     def _log_gradient(self, energy: Array, values: tuple[float, ...]) -> tuple[Array, Array]:
         _, reference, ecut, index, second = values
@@ -191,9 +184,6 @@ class SuperExpCutoffPowerLaw4FGLSpectralModel(_Exponential):
     expfactor: Parameter
     index_1: Parameter
     index_2: Parameter
-
-    def _log(self, energy: Array, values: tuple[float, ...]) -> Array:
-        return self._log_gradient(energy, values)[0]
 
     def _log_gradient(self, energy: Array, values: tuple[float, ...]) -> tuple[Array, Array]:
         _, reference, factor, index, second = values
