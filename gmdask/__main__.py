@@ -1,6 +1,6 @@
 """The command line, as ``python -m gmdask``."""
 
-from gmdask.cli.main import main
+from gmdask.cli.main import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Callable
+from threading import Timer, main_thread
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,9 +27,14 @@ from gmdask.cli.version_command import versions
 from gmdask.cli.view_commands import dashboard, report
 from gmdask.errors import GmdaskError
 
-__all__ = ["cli", "main"]
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+__all__ = ["cli", "main", "program"]
 
 BAD_INPUT, INTERRUPTED = 1, 130
+GRACE = 10.0  # s in which threads may end after an interruption
+AGAIN = 0.1  # s after which an interruption that was dropped is repeated
 COMPLETION = """\b
 For completion with the tab key, add this line to the configuration file of your shell:
   ~/.bashrc                                eval "$(_GMDASK_COMPLETE=bash_source gmdask)"
@@ -73,3 +83,29 @@ def main() -> None:
         echo("gmdask: interrupted", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def program() -> None:
+    """Run `main` as a process of its own, which an interruption ends whatever its threads wait for."""
+    sys.unraisablehook = _interrupt_again
+    try:
+        main()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _after(GRACE, os._exit, INTERRUPTED)
+        raise
+
+
+def _interrupt_again(lost: UnraisableHookArgs) -> None:
+    """Repeat an interruption that came in a callback, where Python drops exceptions."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        _after(AGAIN, signal.pthread_kill, main_thread().ident, signal.SIGINT)
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _after(seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function later, in a thread that keeps no process alive."""
+    timer = Timer(seconds, function, arguments)
+    timer.daemon = True
+    timer.start()

@@ -169,6 +169,28 @@ def test_output_closed_early_is_no_error(command, survey_store, tmp_path) -> Non
     assert done.stdout == "0\n"
 
 
+INTERRUPTED = """
+import threading, time
+from gmdask.cli import main as module
+class Callback:
+    def __del__(self):
+        raise KeyboardInterrupt
+def work(**_):
+    threading.Thread(target=threading.Event().wait).start()  # for ever
+    Callback()  # an exception in it is dropped by Python
+    time.sleep(1000)
+module.cli.main, module.GRACE = work, 0.2
+module.program()
+"""
+
+
+def test_an_interruption_ends_the_program() -> None:
+    """Even one that comes in a callback, while another thread waits for ever."""
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "gmdask: interrupted\n")
+
+
 def test_completion_of_commands() -> None:
     env = {
         **os.environ,
