@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.models import DatasetModels, ModelBase, ResponseModifier, SkyModel, SpectralModel
+from gmdask.store.axes import cube_axis
 
-__all__ = ["SpectralFactor", "factors_of", "multiplied", "second_multiplied"]
+__all__ = [
+    "SpectralFactor",
+    "factors_of",
+    "multiplied",
+    "second_multiplied",
+    "with_norms_of_exposure",
+]
 
 Array = NDArray[np.float64]
 
@@ -79,6 +86,29 @@ def factors_of(
         modifiers = [m for m in models if isinstance(m, ResponseModifier)]
         found += [ExposureNorm(m.exposure_model, energies) for m in modifiers]
     return found
+
+
+def with_norms_of_exposure(
+    cube: xr.Dataset, models: DatasetModels
+) -> tuple[xr.Dataset, DatasetModels]:
+    """Return a cube whose exposure has been multiplied by its norms, and the models without these.
+
+    Parameters
+    ----------
+    cube : `xarray.Dataset`
+    models : `DatasetModels`
+        All models of the dataset.
+    """
+    norms = [m.exposure_model for m in models if isinstance(m, ResponseModifier)]
+    if not norms:
+        return cube, models
+    energies, exposure = cube_axis(cube, "energy_true", "TeV").center, cube["exposure"].variable
+    factor = np.prod([norm.evaluate(energies, *norm.internal_values) for norm in norms], axis=0)
+    changed = exposure * xr.Variable(("energy_true",), factor)
+    changed = changed.transpose(*exposure.dims)
+    changed.attrs = exposure.attrs
+    others = DatasetModels([m for m in models if not isinstance(m, ResponseModifier)])
+    return cube.assign(exposure=changed), others
 
 
 def multiplied(

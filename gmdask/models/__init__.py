@@ -27,6 +27,7 @@ from gmdask.models.parameters import Parameters
 from gmdask.models.priors import (
     GaussianPrior,
     GeneralizedGaussianPrior,
+    LogNormalPrior,
     LogUniformPrior,
     Prior,
     PriorSum,
@@ -123,6 +124,7 @@ __all__ = [
     "LightCurveTemplateTemporalModel",
     "LinearTemporalModel",
     "LogGaussianSpectralModel",
+    "LogNormalPrior",
     "LogParabola2SpectralModel",
     "LogParabolaNormSpectralModel",
     "LogParabolaSpectralModel",

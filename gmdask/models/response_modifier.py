@@ -31,7 +31,7 @@ class ResponseModifier(Component):
     predicted counts and sky models without exposure (``apply_irf``) are not changed. If several modifiers apply to a
     dataset, their norms are multiplied.
 
-    A prior, such as ``GaussianPrior(mu=1, sigma=0.1)``, states how well the response is known. Parameters of a
+    A prior, such as ``LogNormalPrior(mu=1, sigma=0.1)``, states how well the response is known. Parameters of a
     modifier of exactly one dataset are minimised where the data are, like those of a background.
 
     Parameters

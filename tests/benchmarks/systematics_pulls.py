@@ -18,7 +18,7 @@ from astropy.coordinates import SkyCoord
 from regions import CircleSkyRegion
 
 import gmdask as gm
-from gmdask.models import GaussianPrior
+from gmdask.models import LogNormalPrior
 
 REGION = CircleSkyRegion(SkyCoord(83.63, 22.01, unit="deg"), 0.11 * u.deg)
 ENERGY = np.geomspace(0.3, 30, 13) * u.TeV
@@ -46,7 +46,7 @@ def start(truth: dict[str, float] | None = None) -> gm.Models:
     modifiers += [gm.ResponseModifier(datasets_names=name) for name in names["each"]]
     for modifier in modifiers:
         norm = modifier.parameters["norm"]
-        norm.prior = GaussianPrior(mu=1.0, sigma=SIGMAS[modifier.name.split("-")[0]])
+        norm.prior = LogNormalPrior(mu=1.0, sigma=SIGMAS[modifier.name.split("-")[0]])
         if truth is not None:
             norm.value = truth[modifier.name]
     return gm.Models([gm.SkyModel(source, name="source"), *modifiers])
@@ -56,7 +56,7 @@ def pulls(seed: int) -> dict[str, float]:
     """Simulate and fit a survey, and return the pull of each free parameter."""
     rng = np.random.default_rng(seed)
     true = {
-        m.name: max(rng.normal(1.0, SIGMAS[m.name.split("-")[0]]), 0.05)
+        m.name: float(np.exp(rng.normal(0.0, SIGMAS[m.name.split("-")[0]])))
         for m in start()
         if isinstance(m, gm.ResponseModifier)
     }

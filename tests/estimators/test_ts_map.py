@@ -218,3 +218,20 @@ def test_errors(ours, runs):
     negative.spectral_model.amplitude.value = -1e-12
     with pytest.raises(ModelError, match="negative counts"):
         gm.TSMapEstimator(negative, WIDTH, position=PKS, width=0.1).run(runs)
+
+
+def test_a_norm_of_the_exposure(ours):
+    """The maps are those of datasets whose exposure has been multiplied."""
+    modifier = gm.ResponseModifier(name="all")
+    modifier.exposure_model.norm.value = 1.25
+    changed = []
+    for dataset in ours:
+        cube = dataset.open().load().copy()
+        exposure = cube["exposure"]
+        cube["exposure"] = (exposure * 1.25).assign_attrs(exposure.attrs)
+        changed.append(gm.MapDataset(cube))
+    estimator = gm.TSMapEstimator(trial(), WIDTH, energy_edges=EDGES)
+    maps = estimator.run(ours, gm.Models([known(), modifier]))
+    expected = estimator.run(gm.Datasets(changed), gm.Models([known()]))
+    for key in ("norm", "ts"):
+        np.testing.assert_allclose(maps.data[key], expected.data[key], rtol=1e-4, atol=1e-6)

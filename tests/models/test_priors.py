@@ -9,11 +9,14 @@ from gammapy.modeling.models import PRIOR_REGISTRY
 from gammapy.modeling.models import Models as GammapyModels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from gmdask.errors import ModelError
+from gmdask.datasets import to_gammapy
+from gmdask.errors import GmdaskError, ModelError
 from gmdask.models import (
     GaussianPrior,
     GeneralizedGaussianPrior,
+    LogNormalPrior,
     LogUniformPrior,
     Models,
     PowerLawSpectralModel,
@@ -52,6 +55,26 @@ def test_values_and_derivatives(prior):
         assert first == pytest.approx(slope, rel=1e-5, abs=1e-5)
         slopes = [prior.derivatives(value + s * h)[1] for s in (1, -1)]
         assert second == pytest.approx((slopes[0] - slopes[1]) / (2 * h), rel=1e-4, abs=1e-5)
+
+
+def test_lognormal():
+    """Density of the logarithm by SciPy; derivatives against differences; zero probability at zero."""
+    prior = LogNormalPrior(mu=1.2, sigma=0.3, weight=2)
+    for value in (0.4, 1.2, 2.9):
+        stat, first, second = prior.derivatives(value)
+        expected = -2 * norm.logpdf(math.log(value), math.log(1.2), 0.3)
+        assert stat == pytest.approx(2 * expected, rel=1e-13)
+        h = 1e-4 * value
+        assert first == pytest.approx((prior(value + h) - prior(value - h)) / (2 * h), abs=1e-5)
+        slopes = [prior.derivatives(value + s * h)[1] for s in (1, -1)]
+        assert second == pytest.approx((slopes[0] - slopes[1]) / (2 * h), rel=1e-5)
+    assert prior(0.0) == prior(-1.0) == math.inf
+    with pytest.raises(ModelError, match=r"mu is 0\.0, expected a positive"):
+        LogNormalPrior(mu=0)
+    source = SkyModel(PowerLawSpectralModel(), name="a")
+    source.spectral_model.amplitude.prior = prior
+    with pytest.raises(GmdaskError):
+        to_gammapy(Models([source]))
 
 
 def test_outside_and_at_the_centre():

@@ -16,6 +16,7 @@ from gmdask.likelihood.npred import npred_parts
 from gmdask.likelihood.observation import Observation
 from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.source import shape_of
+from gmdask.likelihood.spectral_factors import with_norms_of_exposure
 from gmdask.likelihood.statistics import statistic_type
 from gmdask.likelihood.statistics.cash import Cash
 from gmdask.likelihood.trial.kernels import FIELDS, first_bins
@@ -113,12 +114,13 @@ class TrialDataset:
         self, spec: TrialSpec, models: Models, source: SkyModel, width: float | None, summed: bool, memory: Memory
     ) -> None:  # fmt: skip
         self._spec, self._width, self._source = spec, width, source
-        cube = _with_responses(named_cube(spec.name, spec.cube), memory)
+        own = DatasetModels([models[k] for k in spec.components])
+        cube, own = with_norms_of_exposure(named_cube(spec.name, spec.cube), own)
+        cube = _with_responses(cube, memory)
         observation = self._observation = Observation(cube)
         if observation.is_region or statistic_type(cube.attrs) is not Cash:
             msg = f"dataset {spec.name!r}: expected a map of counts with the statistic cash for a map of trial sources"
             raise InputError(msg)
-        own = DatasetModels([models[k] for k in spec.components])
         npred = np.maximum(npred_parts(observation, cube, own, (), spec.response)[0], 0.0)
         mask = observation.mask & np.isfinite(npred)
         self._layers = [
