@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gmdask import calibration as calibration
     from gmdask import datasets as datasets
     from gmdask import errors as errors
     from gmdask import estimators as estimators
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gmdask import reduction as reduction
     from gmdask import sampling as sampling
     from gmdask import store as store
+    from gmdask.calibration import Coverage, coverage
     from gmdask.cluster import connect
     from gmdask.datasets import (
         Datasets,
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BackgroundIRFModel": "models",
     "Covariance": "models",
+    "Coverage": "calibration",
     "DatasetModels": "models",
     "Datasets": "datasets",
     "ExcessMapEstimator": "estimators",
@@ -96,6 +99,7 @@ _HOMES = {
     "TSMapEstimator": "estimators",
     "compact": "datasets",
     "connect": "cluster",
+    "coverage": "calibration",
     "export_datasets": "datasets",
     "from_gammapy": "datasets",
     "import_datasets": "datasets",
@@ -108,6 +112,7 @@ _HOMES = {
 }
 
 _MODULES = (
+    "calibration",
     "datasets",
     "errors",
     "estimators",
@@ -125,6 +130,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackgroundIRFModel",
     "Covariance",
+    "Coverage",
     "DatasetModels",
     "Datasets",
     "ExcessMapEstimator",
@@ -155,6 +161,7 @@ __all__ = [
     "__version__",
     "compact",
     "connect",
+    "coverage",
     "export_datasets",
     "from_gammapy",
     "import_datasets",

@@ -20,6 +20,7 @@ FILES = {
     "simulation.json": "configuration of gmdask simulate",
     "reduction.json": "configuration of gmdask reduce",
     "result.json": "result.json",
+    "coverage.json": "file of gmdask coverage",
     "checkpoint.json": "checkpoint.json",
 }
 DEEPEST = {"models.json": 1}  # depth of the description; deeper keys differ between classes

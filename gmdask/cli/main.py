@@ -14,6 +14,7 @@ import click
 from gmdask import __version__
 from gmdask.cli.batch_commands import batch, status
 from gmdask.cli.collection_commands import append, compact, cutout, export, ls, stack
+from gmdask.cli.coverage_command import coverage
 from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.flux_commands import flux_points, light_curve
@@ -57,7 +58,7 @@ for _command in (
     demo, simulate, reduce_command, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status, versions,
     report, dashboard,
-    flux_points, light_curve, ts_map, excess_map, sample,
+    flux_points, light_curve, ts_map, excess_map, sample, coverage,
 ):  # fmt: skip
     cli.add_command(volume_options(_command))
 volume_options(cli)

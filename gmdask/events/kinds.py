@@ -40,7 +40,7 @@ class DatasetsProgress(Event):
     Attributes
     ----------
     work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile", "reoptimize",
-        "map"}
+        "map", "coverage"}
         The kind of work.
     done, total : int
         Number of finished datasets, and of all datasets; of observations for "reduce", and of flux points

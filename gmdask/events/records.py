@@ -56,6 +56,7 @@ def line_of(record: Mapping[str, Any]) -> str | None:
             "reoptimize": "point",
             "sample": "draw",
             "map": "part",
+            "coverage": "simulation",
         }.get(record["work"], "dataset")
         return f"{record['work']}: {record['done']} of {counted(record['total'], what)}"
     if kind == "RunStart":

@@ -5,6 +5,7 @@ pyplot figure. Functions of datasets also accept the sums of `sum_up`, so that p
 """
 
 from gmdask.plot.corner import plot_corner
+from gmdask.plot.coverage import plot_coverage
 from gmdask.plot.dataset import (
     peek,
     plot_counts,
@@ -66,6 +67,7 @@ __all__ = [
     "plot_counts",
     "plot_counts_map",
     "plot_counts_spectrum",
+    "plot_coverage",
     "plot_effective_area",
     "plot_energy_dispersion",
     "plot_excess",
