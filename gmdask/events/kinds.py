@@ -40,11 +40,11 @@ class DatasetsProgress(Event):
     Attributes
     ----------
     work : {"check", "import", "simulate", "reduce", "write", "stack", "export", "compile", "reoptimize",
-        "map", "coverage"}
+        "map", "sample", "coverage"}
         The kind of work.
     done, total : int
         Number of finished datasets, and of all datasets; of observations for "reduce", and of flux points
-        or points of a light curve for "reoptimize", and of parts of the map for "map".
+        or points of a light curve for "reoptimize", of parts of the map for "map", of draws for "sample", and of simulations for "coverage".
     """
 
     work: str
