@@ -44,7 +44,8 @@ class DatasetsProgress(Event):
         The kind of work.
     done, total : int
         Number of finished datasets, and of all datasets; of observations for "reduce", and of flux points
-        or points of a light curve for "reoptimize", of parts of the map for "map", of draws for "sample", and of simulations for "coverage".
+        or points of a light curve for "reoptimize", of parts of the map for "map", of draws for "sample",
+        and of simulations for "coverage".
     """
 
     work: str
