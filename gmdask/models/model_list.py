@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import sha256
 from html import escape
 from typing import Any, Self, overload
 
@@ -23,7 +22,7 @@ from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.checks import class_is_own
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance, HasCovariance, joined
-from gmdask.models.io.serialization import check_links, check_mapping, locating
+from gmdask.models.io.serialization import check_links, check_mapping, link_labels, locating
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameter_table import to_parameters_table
 from gmdask.models.parameters import Parameters
@@ -304,17 +303,6 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         new = memo[id(self)] = self.copy()
         return new
 
-    def links(self) -> dict[int, str]:
-        """Return the label of each shared parameter, by its id; equal models give equal labels."""
-        first: dict[int, str] = {}
-        labels: dict[int, str] = {}
-        for name, par in self.named_parameters():
-            if id(par) in first and id(par) not in labels:
-                digest = sha256(first[id(par)].encode()).hexdigest()[:8]
-                labels[id(par)] = f"{par.name}@{digest}"
-            first.setdefault(id(par), name)
-        return labels
-
     def to_dict(self, full_output: bool = True) -> dict[str, Any]:
         """Return plain data in the form of Gammapy's YAML, from which equal models can be created.
 
@@ -328,7 +316,7 @@ class ModelSequence(HasCovariance, Sequence[Component]):
         dict
             ``{"components": [...]}``; the covariance is not included.
         """
-        links = self.links()
+        links = link_labels(self.named_parameters())
         return {"components": [c.to_dict(full_output, links) for c in self._components]}
 
     @classmethod

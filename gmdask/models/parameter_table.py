@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
+
+from gmdask.models.component import Component
+from gmdask.models.io.serialization import link_labels
 
 if TYPE_CHECKING:
-    from gmdask.models.model_list import ModelSequence
+    from astropy.table import Table
 
 __all__ = ["to_parameters_table"]
 
 
-def to_parameters_table(models: ModelSequence) -> Table:
+def to_parameters_table(models: Sequence[Component]) -> Table:
     """Return an astropy table with one row per parameter; shared ones are repeated.
 
     Returns
@@ -22,6 +25,8 @@ def to_parameters_table(models: ModelSequence) -> Table:
         Columns model, type, name, value, unit, error, min, max, frozen, link (the first
         name of a shared parameter) and prior.
     """
+    from astropy.table import Table  # which takes long to import
+
     rows = [
         (component.name, kind, name, par)
         for component in models
@@ -29,7 +34,7 @@ def to_parameters_table(models: ModelSequence) -> Table:
         for name, par in model.named_parameters()
     ]
     pars = [par for *_, par in rows]
-    labels = models.links()
+    labels = link_labels(pair for component in models for pair in component.named_parameters())
     table = Table()
     for k, column in enumerate(("model", "type", "name")):
         table[column] = np.array([row[k] for row in rows], dtype=str)

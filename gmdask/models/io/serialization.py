@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 from astropy import units as u
@@ -22,6 +23,7 @@ __all__ = [
     "check_keys",
     "check_links",
     "dataset_names_from",
+    "link_labels",
     "locating",
     "model_from_dict",
     "model_to_dict",
@@ -380,3 +382,21 @@ def _parameters_from_list(
         label = entry.get("link")
         parameters[name] = par if label is None else links.setdefault(label, par)
     return parameters
+
+
+def link_labels(named: Iterable[tuple[str, Parameter]]) -> dict[int, str]:
+    """Return the label of each parameter that occurs more than once, by its id; equal models give equal labels.
+
+    Parameters
+    ----------
+    named : iterable of (str, Parameter)
+        Full names and parameters.
+    """
+    first: dict[int, str] = {}
+    labels: dict[int, str] = {}
+    for name, par in named:
+        if id(par) in first and id(par) not in labels:
+            digest = sha256(first[id(par)].encode()).hexdigest()[:8]
+            labels[id(par)] = f"{par.name}@{digest}"
+        first.setdefault(id(par), name)
+    return labels
