@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmdask.compiling import compiled
+from gmdask.vectors import dot
 
 __all__ = ["dots", "gram", "matmul", "times"]
 
@@ -51,24 +52,12 @@ def matmul(a: Array, b: Array) -> Array:
 
 @compiled
 def dots(a: Array, b: Array) -> Array:
-    """Products (n, m) of the rows of two matrices (n, k) and (m, k)."""
+    """Products (n, m) of the rows of two contiguous matrices (n, k) and (m, k)."""
     n, m, k = a.shape[0], b.shape[0], a.shape[1]
-    out, sums = (
-        np.empty((n, m)),
-        np.empty(8),
-    )  # eight sums at a time, for the processor's vector units
+    out = np.empty((n, m))
     for i in range(n):
         for j in range(m):
-            sums[:] = 0.0
-            for at in range(0, k - 7, 8):
-                for lane in range(8):
-                    sums[lane] += a[i, at + lane] * b[j, at + lane]
-            for at in range(k - k % 8, k):
-                sums[at % 8] += a[i, at] * b[j, at]
-            total = 0.0
-            for lane in range(8):
-                total += sums[lane]
-            out[i, j] = total
+            out[i, j] = dot(a, i * k, b, j * k, k)
     return out
 
 

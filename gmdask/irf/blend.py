@@ -9,7 +9,7 @@ show in the likelihood.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,21 +75,33 @@ def blend_weights(u: float) -> Array:
 
 
 @compiled
-def _combined(wy: Array, wx: Array, py: Array, px: Array, out: Array) -> None:
-    """Compute weights (6, 4, 4) on the sky, from weights (3, 4) along the axes and derivatives (5,) of pixels."""
-    for i in range(4):
-        for j in range(4):
-            by_x, by_y = wy[0, i] * wx[1, j], wy[1, i] * wx[0, j]
-            xx, xy, yy = wy[0, i] * wx[2, j], wy[1, i] * wx[1, j], wy[2, i] * wx[0, j]
-            out[0, i, j] = wy[0, i] * wx[0, j]
-            out[1, i, j] = by_x * px[0] + by_y * py[0]
-            out[2, i, j] = by_x * px[1] + by_y * py[1]
-            for k in range(3):
-                a, b = k // 2, (k + 1) // 2  # (0, 0), (0, 1), (1, 1)
-                out[3 + k, i, j] = (
-                    xx * px[a] * px[b] + xy * (px[a] * py[b] + px[b] * py[a])
-                    + yy * py[a] * py[b] + by_x * px[2 + k] + by_y * py[2 + k]
-                )  # fmt: skip
+def _differences(p: Array) -> Any:
+    """First (lon, lat) and second (lon lon, lon lat, lat lat) derivatives of a 3 x 3 stencil."""
+    out, h, middle = np.zeros(5), STENCIL, p[1, 1]
+    for i in range(3):
+        for j in range(3):
+            if not abs(p[i, j] - middle) <= 0.5:  # at the edge of the projection
+                return out
+    out[0] = (p[1, 2] - p[1, 0]) / (2 * h)
+    out[1] = (p[2, 1] - p[0, 1]) / (2 * h)
+    out[2] = (p[1, 2] - 2 * middle + p[1, 0]) / h**2
+    out[3] = (p[2, 2] - p[2, 0] - p[0, 2] + p[0, 0]) / (4 * h * h)
+    out[4] = (p[2, 1] - 2 * middle + p[0, 1]) / h**2
+    return out
+
+
+@compiled
+def _axis(at: float, n: int, nodes: Index) -> Any:
+    """Fill the nodes (4,) along an axis, and return their weights; see `blend_axis`."""
+    if n == 1 or not math.isfinite(at):
+        weights = np.zeros((3, 4))
+        weights[0, 1] = 1.0
+        nodes[:] = 0 if n == 1 else n // 2
+        return weights
+    cell = min(max(math.floor(at), -2), n)
+    for k in range(4):
+        nodes[k] = min(max(cell + k - 1, 0), n - 1)
+    return blend_weights(min(max(at - cell, 0.0), 1.0))
 
 
 def blend_axis(at: float, n: int) -> tuple[Index, Array]:
@@ -97,13 +109,28 @@ def blend_axis(at: float, n: int) -> tuple[Index, Array]:
 
     See `blend_weights`.
     """
-    if n == 1 or not math.isfinite(at):
-        weights = np.zeros((3, 4))
-        weights[0, 1] = 1.0
-        return np.full(4, 0 if n == 1 else n // 2, dtype=np.intp), weights
-    cell = min(max(math.floor(at), -2), n)
-    nodes = np.array([min(max(cell + k, 0), n - 1) for k in (-1, 0, 1, 2)], dtype=np.intp)
-    return nodes, blend_weights(min(max(at - cell, 0.0), 1.0))
+    nodes = np.empty(4, dtype=np.intp)
+    return nodes, _axis(float(at), n, nodes)
+
+
+@compiled
+def _blend(x: Array, y: Array, n_y: int, n_x: int, nodes: Index, weights: Array) -> None:
+    """Fill the nodes (2, 4) and weights (6, 4, 4) of `Blend` from pixels (3, 3) at the positions of the stencil."""
+    wy, wx = _axis(y[1, 1], n_y, nodes[0]), _axis(x[1, 1], n_x, nodes[1])
+    px, py = _differences(x), _differences(y)
+    for i in range(4):
+        for j in range(4):
+            by_x, by_y = wy[0, i] * wx[1, j], wy[1, i] * wx[0, j]
+            xx, xy, yy = wy[0, i] * wx[2, j], wy[1, i] * wx[1, j], wy[2, i] * wx[0, j]
+            weights[0, i, j] = wy[0, i] * wx[0, j]
+            weights[1, i, j] = by_x * px[0] + by_y * py[0]
+            weights[2, i, j] = by_x * px[1] + by_y * py[1]
+            for k in range(3):
+                a, b = k // 2, (k + 1) // 2  # (0, 0), (0, 1), (1, 1)
+                weights[3 + k, i, j] = (
+                    xx * px[a] * px[b] + xy * (px[a] * py[b] + px[b] * py[a])
+                    + yy * py[a] * py[b] + by_x * px[2 + k] + by_y * py[2 + k]
+                )  # fmt: skip
 
 
 def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
@@ -124,25 +151,8 @@ def blend_at(grid: WcsGrid, lon: float, lat: float, frame: str) -> Blend:
         weights[0] = np.outer(wy[0], wx[0])
         return Blend(y, x, weights)
     pixels = grid.to_pixel(*rotate(lon + EAST, lat + NORTH, frame, grid.frame))
-    (y, wy), (x, wx) = (
-        blend_axis(float(p[1, 1]), n) for p, n in zip(pixels[::-1], grid.shape, strict=True)
-    )
-    px, py = (_differences(p) for p in pixels)
+    nodes: Index = np.empty((2, 4), dtype=np.intp)
     weights = np.empty((N_ORDERS, 4, 4))
-    _combined(wy, wx, py, px, weights)
-    return Blend(y, x, weights)
-
-
-def _differences(p: Array) -> Array:
-    """First (lon, lat) and second (lon lon, lon lat, lat lat) derivatives of a 3 x 3 stencil."""
-    if not np.isfinite(p).all() or np.ptp(p) > 1.0:  # at the edge of the projection
-        return np.zeros(5)
-    h = STENCIL
-    first = [(p[1, 2] - p[1, 0]) / (2 * h), (p[2, 1] - p[0, 1]) / (2 * h)]
-    mixed = (p[2, 2] - p[2, 0] - p[0, 2] + p[0, 0]) / (4 * h * h)
-    second = [
-        (p[1, 2] - 2 * p[1, 1] + p[1, 0]) / h**2,
-        mixed,
-        (p[2, 1] - 2 * p[1, 1] + p[0, 1]) / h**2,
-    ]
-    return np.array([*first, *second])
+    in_x, in_y = (np.ascontiguousarray(p) for p in pixels)
+    _blend(in_x, in_y, *grid.shape, nodes, weights)
+    return Blend(nodes[0], nodes[1], weights)

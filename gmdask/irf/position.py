@@ -66,10 +66,10 @@ def filled_nodes(values: TiledMap, grid: WcsGrid, rows: Index, columns: Index) -
         In ascending order; different ones are adjacent.
     """
     y0, x0 = int(rows.min()), int(columns.min())
-    window = values.window(y0, int(rows.max()) + 1, x0, int(columns.max()) + 1)
-    valid = (window > 0).any(axis=tuple(range(window.ndim - 2)))
-    if not valid.all() and values.valid.any():
-        window = window.copy()
+    y1, x1 = int(rows.max()) + 1, int(columns.max()) + 1
+    window = values.window(y0, y1, x0, x1)
+    if not values.is_valid(y0, y1, x0, x1) and values.valid.any():
+        valid = (window > 0).any(axis=tuple(range(window.ndim - 2)))
         lon, lat = grid.pixel_centers
         for row, column in np.argwhere(~valid).tolist():
             at = (y0 + row, x0 + column)
@@ -77,5 +77,7 @@ def filled_nodes(values: TiledMap, grid: WcsGrid, rows: Index, columns: Index) -
             near = np.unravel_index(np.argmin(np.where(values.valid, distance, np.inf)), grid.shape)
             y, x = int(near[0]), int(near[1])
             window[..., row, column] = values.window(y, y + 1, x, x + 1)[..., 0, 0]
+    if window.shape[-2:] == (len(rows), len(columns)):  # each pixel once
+        return window
     result: Array = window[..., rows - y0, :][..., columns - x0]
-    return result
+    return np.ascontiguousarray(result)

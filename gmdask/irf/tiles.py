@@ -48,6 +48,7 @@ class TiledMap:
     ) -> None:
         self._source, self._tile, self._n_kept, self._keep = source, tile, n_kept, keep
         self._kept: dict[tuple[int, int, int, int], NDArray[Any]] = {}
+        self._valid: dict[tuple[int, int, int, int], bool] = {}
         self.shape: tuple[int, int] = (source.shape[-2], source.shape[-1])
 
     @property
@@ -66,7 +67,16 @@ class TiledMap:
                 del self._kept[next(iter(self._kept))]
         self._kept[key] = values  # the most recently used one is the last
         part = values[..., y0 - key[0] : y1 - key[0], x0 - key[2] : x1 - key[2]]
-        return part.astype(np.float64)
+        return part.astype(np.float64, order="C")
+
+    def is_valid(self, y0: int, y1: int, x0: int, x1: int) -> bool:
+        """Whether each of the pixels ``y0:y1, x0:x1`` has a positive value."""
+        key = y0, y1, x0, x1
+        if key not in self._valid:
+            window = self.window(*key)
+            positive = (window > 0).any(axis=tuple(range(window.ndim - 2)))
+            self._valid[key] = bool(positive.all())
+        return self._valid[key]
 
     def forget(self) -> None:
         """Release the kept rectangles."""

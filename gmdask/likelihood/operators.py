@@ -185,8 +185,9 @@ class MatrixOperator(OperatorBase):
 
     def linear(self, f: Array, spectra: Array) -> Linear:
         """See `Operator`; the matrix is read once for all spectra."""
-        columns = np.concatenate([f[None], spectra.T])
-        counts, totals = dots(self._m, columns), dots(self._c[None], columns)[0]
+        columns = np.ascontiguousarray(np.concatenate([f[None], spectra.T]))
+        counts = dots(np.ascontiguousarray(self._m), columns)
+        totals = dots(np.ascontiguousarray(self._c[None]), columns)[0]
         by_shape = self.forward_shape(f)
         return Linear(counts[:, 0].copy(), float(totals[0]), counts[:, 1:], totals[1:], *by_shape)
 

@@ -195,3 +195,41 @@ def test_a_dataset_is_evaluated_with_it():
     assert found.gradient is not None
     assert found.gradient[1] == pytest.approx(slope, rel=1e-5)
     assert not found.gradient[3:].any()  # nothing depends on where the source is
+
+
+@pytest.mark.parametrize("dataset", ["map", "map without PSF"])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_source_that_walks_off_the_map_and_back(observations, dataset, kind):
+    """In small and large steps, at the edge and far beyond: as one that was never anywhere else."""
+    observation = observations[dataset]
+    kept, start = TestResponse.made(observation, "exact", kind), SHAPES[kind]().internal_values
+    reached = []
+    for step in (0.0, 0.02, 0.04, 0.5, 0.9, 0.95, 1.3, 1.32, 30.0, 30.1, 1.32, 1.1, 0.9, 0.45, 0.0):
+        values = start.copy()
+        values[:2] += step
+        fresh = TestResponse.made(observation, "exact", kind)
+        known = kept.operator(values, values, derivatives=False)[0] is not None
+        assert known == (fresh.operator(values, values, derivatives=False)[0] is not None)
+        if known:
+            expected = TestResponse.counts(fresh, values)
+            assert np.array_equal(TestResponse.counts(kept, values), expected)
+        reached.append(known)
+    assert reached[0]
+    assert reached[-1]
+    assert not all(reached)
+
+
+def test_a_source_among_masked_pixels_alone_has_no_operator(observations):
+    """It has no effect, although it is on the map."""
+    cube = cubes.make_cube(psf="true")
+    cube["mask_safe"] = cube["counts"].astype(bool) & False
+    cube["mask_safe"][:, :, : cubes.N_LON // 6] = True
+    observation = Observation(cube)
+    response = TestResponse.made(observation, "exact", "point")
+    values = SHAPES["point"]().internal_values
+    lon, lat = observation.grid.to_sky(np.array([0.0, cubes.N_LON - 1.0]), cubes.N_LAT / 2)
+    found = []
+    for x, y in zip(lon, lat, strict=True):
+        values[:2] = float(x), float(y)
+        found.append(response.operator(values, values, derivatives=True)[0] is not None)
+    assert found == [True, False]

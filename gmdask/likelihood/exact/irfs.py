@@ -15,7 +15,7 @@ from gmdask.likelihood.exact.hankel import flux_weights
 from gmdask.likelihood.exact.radial import RadialTable, radial_table
 from gmdask.likelihood.exact.zones import rounded
 from gmdask.likelihood.observation import Observation
-from gmdask.sums import matmul
+from gmdask.sums import dots
 
 __all__ = ["Jet", "PsfTable", "edisp_jet", "psf_table"]
 
@@ -31,6 +31,7 @@ class Jet(NamedTuple):
     first : list of array
         For longitude and latitude; empty if it does not depend on the position.
     second : list of list of array
+        Likewise; empty if not asked for.
     """
 
     value: Array
@@ -42,9 +43,13 @@ def _jet_of(blend: Blend, nodes: Array) -> Jet:
     """Combine nodes (..., 4, 4) of a map."""
     if blend.is_constant:
         return Jet(nodes[..., 0, 0], [], [])
-    rows = np.ascontiguousarray(nodes.reshape(-1, 16).T)
-    parts = matmul(blend.weights.reshape(-1, 16), rows).reshape(-1, *nodes.shape[:-2])
-    return Jet(parts[0], list(parts[1:3]), [[parts[3], parts[4]], [parts[4], parts[5]]])
+    return _jet(dots(blend.weights.reshape(-1, 16), nodes.reshape(-1, 16)), nodes.shape[:-2])
+
+
+def _jet(parts: Array, shape: tuple[int, ...]) -> Jet:
+    """Jet of a value, two first and three second derivatives, or the first three of these."""
+    value, lon, lat, *bent = parts.reshape(-1, *shape)
+    return Jet(value, [lon, lat], [bent[:2], bent[1:]] if bent else [])
 
 
 def _blend_of(
@@ -52,7 +57,7 @@ def _blend_of(
 ) -> Blend:
     """Return nodes and weights of a map; PSF and energy dispersion usually have the same pixels."""
     last: tuple[object, Blend] | None = observation.made.get("blend")
-    key = grid.header, grid.shape, position, frame
+    key = grid.shape, position, frame, id(grid.wcs)  # grids of the same header share it
     if last is None or last[0] != key:
         last = observation.made["blend"] = key, blend_at(grid, *position, frame)
     return last[1]
@@ -101,23 +106,24 @@ class PsfTable:
         return max(min(found, default=self.table.end), float(radii[-1]) * 1e-4)
 
     def _planes(self, nodes: Array) -> Array:
-        """Profiles (energy, rad) at the energies of the dataset, interpolated linearly between those of the map."""
+        """Profiles (..., energy, rad) at the energies of the dataset, linear between those of the map."""
         if self._same:
             return nodes
-        result: Array = nodes[self._lower] * (1 - self._share) + nodes[self._upper] * self._share
+        lower, upper = nodes[..., self._lower, :], nodes[..., self._upper, :]
+        result: Array = lower * (1 - self._share) + upper * self._share
         return result
 
-    def at(self, position: tuple[float, float], frame: str) -> Jet:
-        """Return tables (energy, rad) in deg-2 at a position in deg."""
+    def at(self, position: tuple[float, float], frame: str, order: int = 2) -> Jet:
+        """Return tables (energy, rad) in deg-2 at a position in deg, with derivatives up to an order, 1 or 2."""
         blend = _blend_of(self._observation, self._psf.grid, position, frame)
-        raw = _jet_of(blend, self._psf.nodes(blend.y, blend.x))
-        if not raw.first:
-            value = self._planes(raw.value)
+        nodes = self._psf.nodes(blend.y, blend.x)
+        shape = -1, *nodes.shape[:2]
+        if blend.is_constant:
+            value = self._planes(nodes[..., 0, 0])
             return Jet(_normalised(value[None], self._flux)[0], [], [])
-        bent = raw.second[0][0], raw.second[0][1], raw.second[1][1]
-        parts = np.stack([self._planes(p) for p in (raw.value, *raw.first, *bent)])
-        value, lon, lat, *bent = _normalised(parts, self._flux)
-        return Jet(value, [lon, lat], [[bent[0], bent[1]], [bent[1], bent[2]]])
+        weights = blend.weights.reshape(-1, 16)[: 6 if order > 1 else 3]
+        parts = self._planes(dots(weights, nodes.reshape(-1, 16)).reshape(shape))
+        return _jet(_normalised(parts, self._flux), parts.shape[1:])
 
 
 @compiled

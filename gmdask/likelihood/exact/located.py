@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,16 @@ from gmdask.likelihood.bins import Bins
 from gmdask.likelihood.exact.exposure import Exposure, exposure_of, padded
 from gmdask.likelihood.exact.irfs import Jet
 from gmdask.likelihood.exact.operator import ByShape, ExactOperator
-from gmdask.likelihood.exact.patch import Field, Patch, field_of, make_patch, window_around
+from gmdask.likelihood.exact.patch import (
+    Field,
+    Patch,
+    field_of,
+    make_patch,
+    nearest,
+    source_axes,
+    window_around,
+)
+from gmdask.likelihood.exact.radial import DEG
 from gmdask.likelihood.exact.reco import SumOperator
 from gmdask.likelihood.exact.transforms import size_names
 from gmdask.likelihood.observation import Keep, Observation
@@ -27,6 +36,17 @@ Places = NDArray[np.intp] | slice
 
 MARGIN = 0.1  # margin around a moving source that is read as well, relative to its extent
 MARGIN_PIXELS = 3
+
+
+class _Circle(NamedTuple):
+    """A circle around a position, in deg, and the radius of a smaller one that touches the grid."""
+
+    position: tuple[float, float]
+    radius: float
+    touching: float
+
+
+UNKNOWN = _Circle((0.0, 0.0), math.nan, math.nan)
 
 
 class LocatedSource(ABC):
@@ -58,7 +78,10 @@ class LocatedSource(ABC):
         self._moves = np.array([[names[k] == "lon_0", names[k] == "lat_0"] for k in free], float)
         self._patch: Patch | None = None
         self._places: Places = slice(None)
-        self._around = ((0.0, 0.0), 0.0)  # circle that the patch contains, in deg
+        self._around = self._nearest = (
+            UNKNOWN  # the patch contains the first, and no pixel is in the second
+        )
+        self._far = _Circle((0.0, 0.0), -math.inf, 0.0)  # contains no pixel of the grid
         self._stored: NDArray[Any] = np.zeros((0, 0, 0))  # exposure of the patch
         # with a PSF in reconstructed energy, the exposure is applied before it
         self._after = apply_irf["psf"] and observation.psf_energy == "energy"
@@ -103,24 +126,39 @@ class LocatedSource(ABC):
         self._patch = None
 
     def _patch_at(self, values: Array) -> Patch | None:
-        """Pixels that contain the convolved source; None if it is outside."""
+        """Pixels that contain the convolved source; None if it does not reach any that is not masked."""
         grid, frame = self._observation.grid, self._spatial.frame
         position, reach = self._spatial.position_at(values), self._reach(values)
-        if self._field.is_beyond(position, frame, reach):
+        far, around = self._far, self._around
+        if reach < far.radius - _apart(position, far.position):
             return None
-        held = self._patch is not None and self._field.holds(position, frame)
-        if held and reach + _apart(position, self._around[0]) < self._around[1]:
-            return self._patch
-        needed = window_around(grid, position, frame, reach)
-        if needed is None:
-            return None
-        if self._patch is None or not self._patch.window.contains(needed):
-            self._read(position, reach, needed)
-        return self._patch
+        apart = _apart(position, around.position)
+        if self._patch is None or not around.touching + apart < reach < around.radius - apart:
+            gap = self._field.gap(position, frame)
+            if gap > reach:
+                self._far = _Circle(position, gap, 0.0)
+                return None
+            needed = window_around(grid, position, frame, reach)
+            if needed is None:
+                return None
+            if self._patch is None or not self._patch.window.contains(needed):
+                self._read(position, reach, needed)
+        patch = self._patch
+        return patch if patch is not None and self._reaches(patch, position, reach) else None
+
+    def _reaches(self, patch: Patch, position: tuple[float, float], reach: float) -> bool:
+        """Whether any pixel that is not masked is within reach."""
+        apart, reach = _apart(position, self._nearest.position), reach + patch.diagonal / DEG
+        # what is known of another position may not tell
+        if not abs(self._nearest.radius - reach) > apart:
+            toward = source_axes(position, self._spatial.frame, self._observation.grid)[2]
+            near = nearest(patch, toward)
+            self._nearest = _Circle(position, near, 0.0)
+        return self._nearest.radius < reach
 
     def _read(self, position: tuple[float, float], reach: float, needed: Window) -> None:
         """Read the pixels around a position, with a margin for a moving source."""
-        grid, frame, window = self._observation.grid, self._spatial.frame, needed
+        grid, frame, window, least = self._observation.grid, self._spatial.frame, needed, reach
         if self._free:
             reach += MARGIN * reach + MARGIN_PIXELS * grid.max_pixel_scale
             window = window_around(grid, position, frame, reach) or needed
@@ -129,7 +167,10 @@ class LocatedSource(ABC):
         self._patch, self._places = make_patch(
             self._observation, self._bins, window, keep, exposure
         )
-        self._around = position, reach
+        least = 0.98 * (2 * least - reach)  # as far inside as the margin is outside
+        touches = least > 0 and window_around(grid, position, frame, least) is not None
+        self._around = _Circle(position, reach, least if touches else math.inf)
+        self._nearest = UNKNOWN
         if self._after:
             self._stored = keep(np.array(self._observation.read(window)[0]))
 
@@ -140,7 +181,7 @@ class LocatedSource(ABC):
         places = [(s, int(self._moves[s, 1])) for s in range(free) if self._moves[s].any()]
         for s, i in places if jet.first else []:
             first[s] = jet.first[i]
-            for u, j in places:
+            for u, j in places if jet.second else []:
                 if u <= s:
                     second[s, u] = jet.second[i][j]
         return ByShape(jet.value, first, second)

@@ -137,7 +137,7 @@ def window_around(
 
 
 class Field(NamedTuple):
-    """Two circles around the centre of a grid: one that contains all pixels, and one inside them.
+    """A circle around the centre of a grid that contains all pixels.
 
     Attributes
     ----------
@@ -145,24 +145,20 @@ class Field(NamedTuple):
         Frame of the grid.
     center : tuple of float
         Direction of the centre in this frame.
-    radius, inner : float
-        Radii of the two circles in deg; infinite and 0 if the grid is not small.
+    radius : float
+        Radius in deg; infinite if the grid is not small.
     """
 
     frame: str
     center: tuple[float, float, float]
     radius: float
-    inner: float
 
-    def is_beyond(self, position: tuple[float, float], frame: str, reach: float) -> bool:
-        """Whether a circle around a position, both in deg, is certainly outside."""
-        if self.radius + reach >= MAX_FIELD:
-            return False
-        return self._along(position, frame) < math.cos((self.radius + reach) * DEG)
-
-    def holds(self, position: tuple[float, float], frame: str) -> bool:
-        """Whether a position in deg is certainly inside."""
-        return self._along(position, frame) > math.cos(self.inner * DEG)
+    def gap(self, position: tuple[float, float], frame: str) -> float:
+        """Separation in deg of a position from the circle around all pixels; -inf if that is not known to be small."""
+        if not self.radius < MAX_FIELD:
+            return -math.inf
+        along = min(max(self._along(position, frame), -1.0), 1.0)
+        return math.degrees(math.acos(along)) - self.radius
 
     def _along(self, position: tuple[float, float], frame: str) -> float:
         """Cosine of the separation of a position in deg from the centre."""
@@ -187,11 +183,18 @@ def field_of(grid: Grid) -> Field:
     rim = np.concatenate([vectors[0], vectors[-1], vectors[:, 0], vectors[:, -1]])
     center = np.asarray(vectors[vectors.shape[0] // 2, vectors.shape[1] // 2])
     apart = np.degrees(np.arccos(np.clip((rim * center).sum(axis=1), -1.0, 1.0)))
-    radius, inner = math.inf, 0.0
-    if apart.max() < MAX_FIELD / 2:  # false for NaN, which is off the sky
-        radius, inner = float(apart.max()), float(apart.min() - 2 * grid.max_pixel_scale)
+    small = apart.max() < MAX_FIELD / 2  # false for NaN, which is off the sky
     at = float(center[0]), float(center[1]), float(center[2])
-    return Field(grid.frame, at, radius, max(inner, 0.0))
+    return Field(grid.frame, at, float(apart.max()) if small else math.inf)
+
+
+def nearest(patch: Patch, toward: Array) -> float:
+    """Separation in deg of a direction from the nearest pixel that is not masked; infinite if all are."""
+    seen = (patch.pattern >= 0) | (patch.place >= 0)
+    apart = patch.vectors[:, 1:-1, 1:-1] - toward[:, None, None]
+    square = np.where(seen, (apart * apart).sum(axis=0), np.inf)
+    least = float(np.nanmin(square, initial=np.inf))
+    return math.inf if least > 4 else 2 * math.degrees(math.asin(math.sqrt(least) / 2))
 
 
 def pixel_vectors(grid: Grid, window: Window) -> Array:

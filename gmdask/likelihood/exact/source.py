@@ -87,12 +87,14 @@ class ExactSource(LocatedSource):
         self._phi = names.index("phi") if "phi" in names else None
         self._is_size = np.array([name in sizes for name in names])
         self._found_zones: dict[bytes, Zones] = {}
+        self._last_zones: tuple[bytes, Zones] | None = None
         self._found_reach = (b"nothing yet", 0.0)
+        self._found_matrices: tuple[bytes, int, ShapeMatrices] | None = None
 
     def compile(self, values: Array) -> None:
         """See `LocatedSource`."""
         if self._patch_at(values) is not None:
-            self._irfs(values)
+            self._irfs(values, 1)
 
     def _reach(self, values: Array) -> float:
         """Angle in deg beyond which the convolved source is zero."""
@@ -102,10 +104,11 @@ class ExactSource(LocatedSource):
             self._found_reach = sizes, 2 * math.degrees(math.asin(min(end * DEG / 2, 1.0)))
         return self._found_reach[1]
 
-    def _irfs(self, values: Array) -> tuple[Jet, Jet]:
+    def _irfs(self, values: Array, order: int) -> tuple[Jet, Jet]:
+        """PSF, with derivatives up to an order, and energy dispersion at the source."""
         position, frame = self._spatial.position_at(values), self._spatial.frame
         edisp = edisp_jet(self._observation, position, frame, apply=self._apply["edisp"])
-        return self._psf.at(position, frame), edisp
+        return self._psf.at(position, frame, order), edisp
 
     def operator(
         self, values: Array, *, derivatives: bool
@@ -114,7 +117,7 @@ class ExactSource(LocatedSource):
         patch = self._patch_at(values)
         if patch is None:
             return None, np.zeros(0, dtype=np.intp)
-        psf, edisp = self._irfs(values)
+        psf, edisp = self._irfs(values, 2 if self._after else 1)
         free = len(self._free) if derivatives else 0
         matrices = self._matrices(values, 1 if free else 0)
         moving = [s for s in range(free) if self._size[s] < 0]
@@ -123,7 +126,7 @@ class ExactSource(LocatedSource):
         tables = self._tables(psf, matrices, free, 1)
 
         def second() -> ByShape:
-            return self._tables(psf, self._matrices(values, 2), free, 2)
+            return self._tables(self._irfs(values, 2)[0], self._matrices(values, 2), free, 2)
 
         bent = self._by_shape(edisp, free)
         if not self._after:
@@ -165,10 +168,21 @@ class ExactSource(LocatedSource):
         return Sight(axes, grid, self._angle(values), waves, zones.nodes, zones.rules, moves, turns)
 
     def _matrices(self, values: Array, order: int) -> ShapeMatrices:
-        return shape_matrices(self._spatial, values, self._psf.table, self._psf.core, order)
+        sizes, found = values[self._is_size].tobytes(), self._found_matrices
+        if found is None or found[:2] != (sizes, order):
+            core, table = self._psf.core, self._psf.table
+            found = sizes, order, shape_matrices(self._spatial, values, table, core, order)
+            self._found_matrices = found
+        return found[2]
 
     def _zones(self, values: Array) -> Zones:
         """Zones for a range of sizes, a factor of two wide, so that they stay fixed as sizes change."""
+        sizes = values[self._is_size].tobytes()
+        if self._last_zones is None or self._last_zones[0] != sizes:
+            self._last_zones = sizes, self._zones_of(values)
+        return self._last_zones[1]
+
+    def _zones_of(self, values: Array) -> Zones:
         ends = [self._rounded_sizes(values, rule) for rule in (math.floor, math.ceil)]
         key = np.concatenate(ends)[np.tile(self._is_size, 2)].tobytes()
         if key not in self._found_zones:
