@@ -22,7 +22,8 @@ from gmdask.models.block_matrix import BlockMatrix
 from gmdask.models.checks import class_is_own
 from gmdask.models.component import Component
 from gmdask.models.covariance import Covariance, HasCovariance, joined
-from gmdask.models.io.serialization import check_links, check_mapping, link_labels, locating
+from gmdask.models.io.links import check_links, link_labels
+from gmdask.models.io.serialization import check_mapping, locating
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameter_table import to_parameters_table
 from gmdask.models.parameters import Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gmdask.models.component import Component
-from gmdask.models.io.serialization import link_labels
+from gmdask.models.io.links import link_labels
 
 if TYPE_CHECKING:
     from astropy.table import Table

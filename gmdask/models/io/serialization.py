@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any
 
 from astropy import units as u
 
 from gmdask.errors import InputError, ModelError
 from gmdask.models.base import ModelBase
+from gmdask.models.io.links import same_value
 from gmdask.models.parameter import Parameter
 from gmdask.models.parameter_default import ParameterDefault
 from gmdask.models.priors import Prior
@@ -21,9 +21,7 @@ from gmdask.models.units import parse_unit, unit_factor
 
 __all__ = [
     "check_keys",
-    "check_links",
     "dataset_names_from",
-    "link_labels",
     "locating",
     "model_from_dict",
     "model_to_dict",
@@ -42,15 +40,6 @@ _PRIOR_KEYS = (
 _KEYS = (
     "name", "value", "unit", "error", "min", "max", "frozen", *_HINTS, "link", "is_norm", "prior",
 )  # fmt: skip
-_LINKED = (
-    "unit",
-    "value",
-    "error",
-    "min",
-    "max",
-    "frozen",
-    "prior",
-)  # in which linked entries agree
 
 
 @contextmanager
@@ -138,11 +127,6 @@ def _unit_string(unit: u.UnitBase) -> str:
         return str(unit.to_string())
 
 
-def _same(a: Any, b: Any) -> bool:
-    both_nan = isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
-    return both_nan or a == b
-
-
 def parameter_to_dict(
     name: str, par: Parameter, default: ParameterDefault, full_output: bool, link: str | None
 ) -> dict[str, Any]:
@@ -177,7 +161,7 @@ def parameter_to_dict(
     if not full_output and default.unit == "" and data["unit"] == "":
         del data["unit"]
     for key, (value, usual) in rest.items():
-        if full_output or not _same(value, usual):
+        if full_output or not same_value(value, usual):
             data[key] = value
     if link is not None:
         data["link"] = link
@@ -248,45 +232,6 @@ def prior_from_dict(data: object, parameter: Parameter) -> Prior:
         value = entry["value"]
         numbers[name] = value * factor if isinstance(value, (int, float)) else value
     return cls(**numbers)  # type: ignore[no-any-return]
-
-
-# --- links ------------------------------------------------------------------------------
-
-
-def check_links(components: dict[str, dict[str, Any]]) -> None:
-    """Reject linked parameters whose entries differ, of which only one could be taken.
-
-    Parameters
-    ----------
-    components : dict
-        Valid plain data of components by their names.
-
-    Raises
-    ------
-    ModelError
-        Naming both entries and what differs; a key that only one of them has does not count.
-    """
-    firsts: dict[str, tuple[str, dict[str, Any]]] = {}
-    for component, data in components.items():
-        for place, entry in _linked(data, component):
-            first_place, first = firsts.setdefault(entry["link"], (place, entry))
-            for key in _LINKED:
-                if key in first and key in entry and not _same(first[key], entry[key]):
-                    msg = (
-                        f"linked parameters differ: {key} is {first[key]!r} in {first_place}, "
-                        f"{entry[key]!r} in {place}"
-                    )
-                    raise ModelError(msg)
-
-
-def _linked(data: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the entries of linked parameters in a model and in those that it contains, with their places."""
-    for entry in data.get("parameters") or []:
-        if entry.get("link") is not None:
-            yield f"{place}.{entry['name']}", entry
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _linked(value, f"{place}.{key}")
 
 
 # --- models -----------------------------------------------------------------------------
@@ -382,21 +327,3 @@ def _parameters_from_list(
         label = entry.get("link")
         parameters[name] = par if label is None else links.setdefault(label, par)
     return parameters
-
-
-def link_labels(named: Iterable[tuple[str, Parameter]]) -> dict[int, str]:
-    """Return the label of each parameter that occurs more than once, by its id; equal models give equal labels.
-
-    Parameters
-    ----------
-    named : iterable of (str, Parameter)
-        Full names and parameters.
-    """
-    first: dict[int, str] = {}
-    labels: dict[int, str] = {}
-    for name, par in named:
-        if id(par) in first and id(par) not in labels:
-            digest = sha256(first[id(par)].encode()).hexdigest()[:8]
-            labels[id(par)] = f"{par.name}@{digest}"
-        first.setdefault(id(par), name)
-    return labels
