@@ -21,10 +21,14 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        If it is no path, or empty, which would mean the current folder.
+        If it is no path, or begins with an unknown user, or is empty, which would mean the current folder.
     """
     check_kind(path, (str, os.PathLike), "a path")
     if not os.fspath(path):
         msg = "a path is empty (is a variable not set?)"
         raise InputError(msg)
-    return Path(os.path.expandvars(path)).expanduser()
+    try:
+        return Path(os.path.expandvars(path)).expanduser()
+    except RuntimeError as error:
+        msg = f"{os.fspath(path)}: begins with a user who has no home folder (./~ is a file of that name)"
+        raise InputError(msg) from error

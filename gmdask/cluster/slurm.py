@@ -21,6 +21,7 @@ from distributed.deploy import SpecCluster
 from gmdask.cluster.security import OwnClient, certificate_files
 from gmdask.cluster.settings import check_walltime, cluster_settings, setting, size_of
 from gmdask.errors import ClusterLostError, InputError
+from gmdask.paths import expanded
 
 _ctrl_c = signal.getsignal(signal.SIGINT)
 from dask_jobqueue import SLURMCluster  # noqa: E402
@@ -115,7 +116,7 @@ def slurm_client(security: Security | None = None, **options: Any) -> Client:
             msg = f"{key} is {chosen[key]!r}, expected at least 1"
             raise InputError(msg)
     check_walltime(chosen["walltime"])
-    folder = Path(setting("slurm.folder")).expanduser().absolute()
+    folder = expanded(setting("slurm.folder")).absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
         if security is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from gmdask.models.spectral.power_law import (
 )
 from gmdask.models.spectral.shapes import LogGaussianSpectralModel, MeyerCrabSpectralModel
 from gmdask.models.spectral.template import TemplateSpectralModel
+from gmdask.paths import expanded
 
 __all__ = [
     "Model",
@@ -168,7 +168,7 @@ def create_fermi_isotropic_diffuse_model(
     ModelError
         If it is not such a table.
     """
-    raw = read_bytes(Path(os.path.expandvars(filename)).expanduser(), "file", ModelError, SMALL)
+    raw = read_bytes(expanded(filename), "file", ModelError, SMALL)
     try:
         table = np.loadtxt(BytesIO(raw), ndmin=2)
         energy, values = u.Quantity(table[:, 0], "MeV"), u.Quantity(table[:, 1], "MeV-1 s-1 cm-2")

@@ -86,6 +86,13 @@ def test_a_kind_that_is_no_text(work: Path) -> None:
     assert "datasets.yaml: datasets[0]: key 'type'" in err
 
 
+def test_home_of_nobody(work: Path) -> None:
+    for arguments in (("info", "~nobody-here"), ("fit", "sky.zarr", "~nobody-here/m.yaml", "-o", "new")):  # fmt: skip
+        code, err = run_here(work, *arguments)
+        assert code == 1
+        assert "~nobody-here" in err
+
+
 def test_a_number_too_large_for_a_parameter(work: Path) -> None:
     text = (work / "models.yaml").read_text()
     spoilt = text.replace("value: 2.0", f"value: {10**400}", 1)

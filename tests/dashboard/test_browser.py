@@ -15,6 +15,7 @@ import pytest
 
 import gmdask as gm
 from gmdask.events import FitPass
+from tests.cli.in_process import assert_told, run
 from tests.datasets.synthetic import models as true_models
 from tests.datasets.synthetic import with_models
 
@@ -143,18 +144,8 @@ def output(survey_store, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("output")
     names = gm.Datasets.read(survey_store).names
     true_models(names).write(folder / "start.yaml", full_output=True)
-    arguments = [
-        "fit",
-        str(survey_store),
-        "start.yaml",
-        "-o",
-        "out",
-        "--cluster",
-        "local",
-        "--workers",
-        "1",
-    ]
-    subprocess.run([*GMDASK, *arguments], cwd=folder, check=True, capture_output=True, timeout=300)
+    cluster = ("--cluster", "local", "--workers", "1")
+    assert_told(run("fit", survey_store, "start.yaml", "-o", "out", *cluster, cwd=folder), 0)
     return folder / "out"
 
 
@@ -185,14 +176,7 @@ def test_command_shows_a_fit_that_ended(output, page) -> None:
 
 def test_report_needs_nothing_else(output, page, tmp_path) -> None:
     path = tmp_path / "report.html"
-    done = subprocess.run(
-        [*GMDASK, "report", str(output), "-o", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    assert_told(run("report", output, "-o", path, cwd=tmp_path), 0)
     moved = tmp_path / "elsewhere" / "report.html"
     moved.parent.mkdir()
     path.rename(moved)

@@ -12,13 +12,21 @@ import gmdask as gm
 from gmdask.errors import StoreNotFoundError
 from tests.datasets.synthetic import write_list, write_survey
 
-# ends itself without notice once so many files are there, or so many blocks are written
+# forks that end themselves without notice once so many files are there, or so many blocks are written
 KILLED = """
 import os, signal, sys, threading, time
 from pathlib import Path
 import gmdask as gm
+gm.import_datasets  # what all of them need is loaded once
 
-source, url, files, blocks = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+source = sys.argv[1]
+for url, files, blocks in zip(sys.argv[2::3], map(int, sys.argv[3::3]), map(int, sys.argv[4::3])):
+    url, child = Path(url), os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+else:
+    sys.exit()
 
 def end():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -40,6 +48,7 @@ threading.Thread(target=watch, daemon=True).start()
 gm.import_datasets(source, url, on_event=on_event)
 """
 MANY = 10_000
+CASES = [(1, MANY), (40, MANY), (MANY, 1), (MANY, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +60,21 @@ def mixed(tmp_path_factory):
     return write_list(folder, [f"mixed{number}-0" for number in range(3)])
 
 
-@pytest.mark.parametrize(("files", "blocks"), [(1, MANY), (40, MANY), (MANY, 1), (MANY, 3)])
-def test_killed_and_run_again(files, blocks, mixed, tmp_path):
-    url = tmp_path / "store.zarr"
-    command = [sys.executable, "-c", KILLED, str(mixed), str(url), str(files), str(blocks)]
-    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+@pytest.fixture(scope="module")
+def killed(mixed, tmp_path_factory):
+    """The stores that imports were to make, by when these were killed."""
+    folder = tmp_path_factory.mktemp("killed")
+    urls = {case: folder / f"{number}.zarr" for number, case in enumerate(CASES)}
+    asked = [str(item) for case, url in urls.items() for item in (url, *case)]
+    command = [sys.executable, "-c", KILLED, str(mixed), *asked]
+    done = subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.split() == ["-9"] * len(CASES)
+    return urls
+
+
+@pytest.mark.parametrize(("files", "blocks"), CASES)
+def test_killed_and_run_again(files, blocks, mixed, killed):
+    url = killed[files, blocks]
     try:
         assert len(gm.Datasets.read(url)) == 0
     except StoreNotFoundError:  # killed before the first commit

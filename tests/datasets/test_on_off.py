@@ -357,7 +357,7 @@ def test_flux_points(shared):
     from gammapy.datasets import Datasets
     from gammapy.estimators import FluxPointsEstimator
 
-    folder, edges = shared / "data" / "joint_crab", [0.7, 1.5, 3, 6, 12, 30] * u.TeV
+    folder, edges = shared / "data" / "joint_crab", [0.7, 1.5, 3, 6] * u.TeV
     own = gm.Datasets([ours(shared, "joint_crab")[i] for i in (6, 7, 8, 9)])
     models = gm.Models.read(folder / "models_best.yaml")
     points = gm.FluxPointsEstimator("crab", edges, selection_optional="all").run(own, models)
