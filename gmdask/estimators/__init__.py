@@ -4,6 +4,8 @@ from gmdask.estimators.excess_map import ExcessMapEstimator
 from gmdask.estimators.flux_maps import FluxMaps
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.flux_points_estimator import FluxPointsEstimator
+from gmdask.estimators.flux_profile import FluxProfile
+from gmdask.estimators.flux_profile_estimator import FluxProfileEstimator
 from gmdask.estimators.light_curve import LightCurve
 from gmdask.estimators.light_curve_estimator import LightCurveEstimator
 from gmdask.estimators.ts_map import TSMapEstimator
@@ -13,6 +15,8 @@ __all__ = [
     "FluxMaps",
     "FluxPoints",
     "FluxPointsEstimator",
+    "FluxProfile",
+    "FluxProfileEstimator",
     "LightCurve",
     "LightCurveEstimator",
     "TSMapEstimator",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from astropy import units as u
@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from gmdask.datasets import Datasets, with_counts
 from gmdask.datasets.operations.energy import energy_bins
 from gmdask.errors import InputError, UnknownNameError, check_kind, described
-from gmdask.evaluation.norm_likelihood import EnergyBins, NormLikelihood
+from gmdask.evaluation.norm_likelihood import EnergyBins, Summed
 from gmdask.geometry import Axis
+from gmdask.likelihood.norms import NormLimits
 from gmdask.models import Component, Models, SkyModel
 from gmdask.optimize.convex_1d import crossings, minimise
 from gmdask.store.axes import cube_axis
@@ -222,14 +223,33 @@ def _range(axis: object, low: float, high: float) -> tuple[int, int]:
         return 0, 0
 
 
-def estimate(
-    likelihood: NormLikelihood, label: Index, n_groups: int, options: Options
-) -> dict[str, Array]:
+class Norms(Protocol):
+    """Likelihood of norms; `NormLikelihood` is one.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of sources and of energy bins.
+    limits : `NormLimits`
+        Arrays of shape (source, energy, dataset).
+    """
+
+    shape: tuple[int, int]
+    limits: NormLimits
+
+    def __call__(self, norms: Array, label: Index) -> Summed:
+        """Evaluate, and sum over the datasets of each group; see `NormLikelihood`."""
+
+    def npred(self, norms: Array, label: Index) -> Array:
+        """Return predicted counts; see `NormLikelihood`."""
+
+
+def estimate(likelihood: Norms, label: Index, n_groups: int, options: Options) -> dict[str, Array]:
     """Estimate the norms of sources in energy bins, for each group of datasets.
 
     Parameters
     ----------
-    likelihood : `NormLikelihood`
+    likelihood : `Norms`
     label : array of shape (dataset,)
         Group of each dataset, negative for none.
     n_groups : int
@@ -293,7 +313,7 @@ def estimate(
     return result | _per_dataset(likelihood, result["norm"], label)
 
 
-def _per_dataset(likelihood: NormLikelihood, norm: Array, label: Index) -> dict[str, Array]:
+def _per_dataset(likelihood: Norms, norm: Array, label: Index) -> dict[str, Array]:
     """Return the observed and predicted counts of each dataset (source, energy, dataset)."""
     used = label >= 0
     own = np.where(used, norm[..., np.maximum(label, 0)], np.nan)

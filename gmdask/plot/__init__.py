@@ -43,6 +43,7 @@ from gmdask.plot.report import write_report
 from gmdask.plot.residuals import plot_residuals
 from gmdask.plot.sed import (
     plot_flux_points,
+    plot_flux_profile,
     plot_light_curve,
     plot_sed,
     plot_spectral_error,
@@ -75,6 +76,7 @@ __all__ = [
     "plot_flux_fit",
     "plot_flux_map",
     "plot_flux_points",
+    "plot_flux_profile",
     "plot_light_curve",
     "plot_map",
     "plot_masks",

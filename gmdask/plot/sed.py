@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plot_flux_points",
+    "plot_flux_profile",
     "plot_light_curve",
     "plot_sed",
     "plot_spectral_error",
@@ -239,6 +240,35 @@ def plot_light_curve(
         xlabel=f"Time [{f'MJD {scale.upper()}'.rstrip()}]",
         ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]",
     )
+    ax.legend(loc="upper right")
+    return ax
+
+
+def plot_flux_profile(
+    profile: Any, ax: Axes | None = None, sed_type: str = "flux", **kwargs: Any
+) -> Axes:
+    """Draw fluxes of regions against their distance, with one colour per energy range, and upper limits as arrows.
+
+    Parameters
+    ----------
+    profile : `FluxProfile`
+    ax : `matplotlib.axes.Axes`, optional
+    sed_type : {"flux", "eflux", "dnde", "e2dnde"}
+    **kwargs
+        Passed to matplotlib's ``errorbar``, such as color.
+    """
+    check_sed_type(sed_type, tuple(SED_UNITS))
+    table, ax = _table(profile, sed_type), axes_of(ax)
+    found, x = _found(table, sed_type), np.asarray(table["x_ref"], dtype=float)
+    sides = np.array([x - np.asarray(table["x_min"]), np.asarray(table["x_max"]) - x])
+    edges = profile.energy_edges.value
+    for k in range(len(edges) - 1):
+        of_bin = {key: value.reshape(len(table), -1)[:, k] for key, value in found.items()}
+        label = f"{edges[k]:.3g} to {edges[k + 1]:.3g} TeV"
+        style = {"color": PALETTE[k % len(PALETTE)], "label": label, **_line(kwargs)}
+        _draw_points(ax, x, sides, of_bin, style)
+    ax.margins(y=0.15)
+    ax.set(xlabel="Distance [deg]", ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]")
     ax.legend(loc="upper right")
     return ax
 
