@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def survey(data: Path, scratch: Path) -> Case:
 def unresolved(data: Path, scratch: Path) -> Case:
     """A point, fitted as a Gaussian: the first of the seeds whose size has its minimum at 0."""
     lon, lat = pulls.CENTRE
-    place = {"lon_0": lon + 0.013, "lat_0": lat + 0.007, "frame": "icrs"}
+    place: dict[str, Any] = {"lon_0": lon + 0.013, "lat_0": lat + 0.007, "frame": "icrs"}
     spectrum = gm.PowerLawSpectralModel(index=2.3, amplitude=3e-12)
     backgrounds = [gm.BackgroundIRFModel(dataset_name=f"run-{i}") for i in range(pulls.RUNS)]
     truth = gm.Models(
@@ -99,7 +100,8 @@ def start(best: gm.Models, variant: str, rng: np.random.Generator, *, small: boo
         if not isinstance(model, gm.SkyModel):
             models.append(model)
             continue
-        shape, spectrum = model.spatial_model, model.spectral_model
+        shape: Any = model.spatial_model
+        spectrum: Any = model.spectral_model
         angle, distance = 2 * np.pi * rng.random(), WIDTH * rng.random()
         shape.lat_0.value += distance * np.sin(angle)
         shape.lon_0.value += distance * np.cos(angle) / np.cos(np.radians(shape.lat_0.value))
