@@ -2,6 +2,7 @@
 
 from gmdask.fit.checkpoint import Checkpoint
 from gmdask.fit.fit import Fit
+from gmdask.fit.log_density import LogDensity
 from gmdask.fit.result import FitResult
 
-__all__ = ["Checkpoint", "Fit", "FitResult"]
+__all__ = ["Checkpoint", "Fit", "FitResult", "LogDensity"]

@@ -96,13 +96,13 @@ def setup(survey_store):
 def found(setup):
     datasets, own = setup
     return gm.coverage(
-        gm.Fit(datasets), own, simulations=12, seed=3, profiled=[AMPLITUDE], sources=["source"]
+        gm.Fit(datasets), own, simulations=6, seed=3, profiled=[AMPLITUDE], sources=["source"]
     )
 
 
 def test_fits_of_simulations(setup, found):
     datasets, own = setup
-    assert found.n_success == 12
+    assert found.n_success == 6
     assert list(found.data["parameter"].values) == [
         AMPLITUDE,
         f"{datasets.names[0]}-bkg.spectral.norm",
@@ -112,7 +112,7 @@ def test_fits_of_simulations(setup, found):
     # many counts: the signed root is the pull, and TS the square of value over error
     np.testing.assert_allclose(found.data["root"][:, 0], found.pulls[:, 0], rtol=0.15, atol=0.03)
     assert (found.data["ts"] > 50).all()
-    assert len({float(v) for v in found.data["value"][:, 0]}) == 12
+    assert len({float(v) for v in found.data["value"][:, 0]}) == 6
     datasets.follow(own)
     assert float(found.data["observed_stat"]) == datasets.stat_sum()
 
@@ -135,7 +135,7 @@ def test_one_simulation_by_hand(setup, found):
 
 def test_same_on_workers_one_of_which_is_lost(setup, two_workers):
     datasets, own = setup
-    here = gm.coverage(gm.Fit(datasets), own, simulations=6, seed=3)
+    here = gm.coverage(gm.Fit(datasets), own, simulations=3, seed=3)
     lost = []
 
     def lose(event):
@@ -143,7 +143,7 @@ def test_same_on_workers_one_of_which_is_lost(setup, two_workers):
             lost.append(next(iter(pids(two_workers).values())))
             kill(lost[0])
 
-    there = gm.coverage(gm.Fit(datasets, two_workers, on_event=lose), own, simulations=6, seed=3)
+    there = gm.coverage(gm.Fit(datasets, two_workers, on_event=lose), own, simulations=3, seed=3)
     settled(two_workers, 2, lost[0])
     xr.testing.assert_identical(here.data, there.data)
 

@@ -9,7 +9,7 @@ import pytest
 
 import gmdask as gm
 from gmdask.errors import FitError, InputError
-from gmdask.models import GaussianPrior
+from gmdask.models import GaussianPrior, GaussianSpatialModel
 from tests.datasets.synthetic import gammapy_models, models
 
 STEP = 0.003
@@ -69,6 +69,26 @@ def test_gradient(fitted, nuisances):
         _, gradient = density(at)
         expected = slopes(density, at, widths)
         np.testing.assert_allclose(gradient * widths, expected * widths, atol=2e-7)
+
+
+def test_gradient_with_a_norm_on_the_sky(datasets):
+    """Norm, tilt and a place of the background are integrated over: its counts are not linear in them."""
+    run = datasets[0]
+    norm = GaussianSpatialModel(lon_0=83.6, lat_0=22.0, sigma=2.0, frame="icrs")
+    norm.freeze()
+    norm.parameter("lat_0").frozen = False
+    background = gm.BackgroundIRFModel(dataset_name=run.name, spatial_model=norm)
+    background.spectral_model.tilt.frozen = False
+    own = gm.Models([models([run.name])["source"], background])
+    own["source"].spatial_model.freeze()
+    fit = gm.Fit(run)
+    fit.optimize(own)
+    with fit.log_density(own, "marginalised") as density:
+        assert len(density) == 2
+        widths = 1 / np.sqrt(-np.diag(curvature(density)))
+        at = density.start + 0.7 * widths * [1, -1]
+        expected = slopes(density, at, widths)
+        np.testing.assert_allclose(density(at)[1] * widths, expected * widths, atol=5e-7)
 
 
 def curvature(density):
