@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         FluxProfileEstimator,
         LightCurve,
         LightCurveEstimator,
+        SensitivityEstimator,
         TSMapEstimator,
     )
     from gmdask.fit import Fit, FitResult
@@ -96,6 +97,7 @@ _HOMES = {
     "PowerLawNormSpectralModel": "models",
     "PowerLawSpectralModel": "models",
     "ResponseModifier": "models",
+    "SensitivityEstimator": "estimators",
     "SkyModel": "models",
     "SpectrumDataset": "datasets",
     "SpectrumDatasetOnOff": "datasets",
@@ -159,6 +161,7 @@ __all__ = [
     "PowerLawNormSpectralModel",
     "PowerLawSpectralModel",
     "ResponseModifier",
+    "SensitivityEstimator",
     "SkyModel",
     "SpectrumDataset",
     "SpectrumDatasetOnOff",

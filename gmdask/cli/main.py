@@ -19,6 +19,7 @@ from gmdask.cli.demo import demo
 from gmdask.cli.fit_command import fit
 from gmdask.cli.flux_commands import flux_points, light_curve
 from gmdask.cli.map_commands import excess_map, ts_map
+from gmdask.cli.profile_commands import profile, sensitivity
 from gmdask.cli.reduce_command import reduce_command
 from gmdask.cli.sample_command import sample
 from gmdask.cli.simulate_command import simulate
@@ -58,7 +59,7 @@ for _command in (
     demo, simulate, reduce_command, import_command, append, compact, info, ls, verify, stack, cutout, export, fit,
     batch, status, versions,
     report, dashboard,
-    flux_points, light_curve, ts_map, excess_map, sample, coverage,
+    flux_points, light_curve, ts_map, excess_map, profile, sensitivity, sample, coverage,
 ):  # fmt: skip
     cli.add_command(volume_options(_command))
 volume_options(cli)

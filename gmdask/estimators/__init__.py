@@ -8,6 +8,7 @@ from gmdask.estimators.flux_profile import FluxProfile
 from gmdask.estimators.flux_profile_estimator import FluxProfileEstimator
 from gmdask.estimators.light_curve import LightCurve
 from gmdask.estimators.light_curve_estimator import LightCurveEstimator
+from gmdask.estimators.sensitivity_estimator import SensitivityEstimator
 from gmdask.estimators.ts_map import TSMapEstimator
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "FluxProfileEstimator",
     "LightCurve",
     "LightCurveEstimator",
+    "SensitivityEstimator",
     "TSMapEstimator",
 ]

@@ -87,10 +87,10 @@ def on_off_excess(n_off: Array, alpha: Array, n_sigma: float) -> Array:
     Parameters
     ----------
     n_off, alpha : array
-        Off counts, and the acceptance of the on region relative to theirs; NaN where one of them is zero.
+        Off counts, and the acceptance of the on region relative to theirs; NaN where that is not positive.
     n_sigma : float
     """
-    known = (n_off > 0) & (alpha > 0)
+    known = alpha > 0
     off, ratio = np.where(known, n_off, 1.0), np.where(known, alpha, 1.0)
     bkg = off * ratio
 

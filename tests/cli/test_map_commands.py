@@ -61,3 +61,28 @@ def test_excess_map(survey_store, tmp_path):
     for key in ("norm_ul", "sqrt_ts"):
         np.testing.assert_allclose(found.data[key].values, expected.data[key].values, rtol=1e-12)
     assert f"highest √TS {float(expected.data['sqrt_ts'].max()):.2f}" in told.output
+
+
+def test_profile(survey_store, tmp_path):
+    regions, path = tmp_path / "rings.reg", tmp_path / "profile.fits"
+    regions.write_text("icrs\ncircle(83.63, 22.01, 0.2)\ncircle(83.63, 22.41, 0.2)\n")
+    told = run("profile", survey_store, regions, "--energy-edges", "0.5 10 TeV", "-o", path)
+    assert told.exit_code == 0
+    found = gm.FluxProfile.read(path)
+    np.testing.assert_allclose(found.data["x_ref"], [0, 0.4], atol=1e-3)
+    with pytest.raises(InputError, match="already exists"):
+        run("profile", survey_store, regions, "-o", path)
+
+
+def test_sensitivity(shared, tmp_path):
+    from astropy.table import QTable
+
+    spectra = gm.Datasets.read(shared / "data" / "joint_crab" / "datasets.yaml")
+    spectra[[6]].write(tmp_path / "one.zarr")
+    path = tmp_path / "sensitivity.ecsv"
+    told = run("sensitivity", tmp_path / "one.zarr", "--gamma-min", "5", "-o", path)
+    assert told.exit_code == 0
+    expected = gm.SensitivityEstimator(gamma_min=5).run(spectra[6])
+    np.testing.assert_array_equal(QTable.read(path)["excess"], expected["excess"])
+    with pytest.raises(InputError, match="expected the ending"):
+        run("sensitivity", tmp_path / "one.zarr", "-o", tmp_path / "sensitivity.fits")
