@@ -73,7 +73,7 @@ class StepLimits:
                     if moves.any():
                         self._spectra.append(_Spectrum(model, index, model.internal_factors, moves))
                     continue
-                even[index] |= [default.even for default in model.defaults]
+                even[index] |= np.array([default.even for default in model.defaults], dtype=bool)
                 turning = {id(parameter) for parameter, _ in model.periods}
                 for default, parameter, at in zip(model.defaults, own, index.tolist(), strict=True):
                     if parameter.unit.is_equivalent("deg") and parameter.unit != "":

@@ -265,6 +265,13 @@ def test_no_kink_without_positions(datasets):
     assert "kink" not in run(datasets, own).message
 
 
+def test_a_model_without_parameters(datasets):
+    own = models(datasets.names)
+    own["source"].spatial_model = gm.models.ConstantFluxSpatialModel()
+    result = run(datasets, own, max_passes=2)
+    assert result.total_stat == datasets.stat_sum()
+
+
 def test_good_minimum_at_a_limit_is_confirmed(shared):
     folder = shared / "data" / "crab"
     own = gm.Models.read(folder / "models_start.yaml")

@@ -239,7 +239,7 @@ def test_concurrent_commits(url):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
     store = Store.open(url)
     assert store.version == 41
