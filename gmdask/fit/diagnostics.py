@@ -82,7 +82,7 @@ def ending_of(
         minimum.point, objective, found
     )
     notes = [(WORDS[status] if not nothing else NOTHING).format(names=_some(concerned))]
-    if status.success and minimum.edm > TOLERANCES.edm:
+    if status.success and minimum.edm > TOLERANCES.edm and objective.problem().rough:
         notes.append(ROUGH)
     notes += [
         f"degenerate, and not in the errors: {described(direction)}, in units of the error of each "

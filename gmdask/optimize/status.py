@@ -48,7 +48,7 @@ class Tolerances:
     Attributes
     ----------
     edm : float
-        Expected distance to the minimum at which to stop.
+        Expected distance to the minimum at which to stop, for up to ten blocks, and in proportion for more.
     near : float
         Decrease that a step promises below which second derivatives are evaluated, for up to ten
         blocks, and as the root of their number for more; 0 for never.
@@ -67,9 +67,11 @@ class Tolerances:
     drifts : int
         Number of consecutive steps without coming closer after which it is given up.
     patience : int
-        Number of points in a row near a minimum after which a block is given up that others wait for.
-    seen : float
-        Amplitude, in its errors with all else fixed, from which a source counts as seen.
+        Number of points in a row near a minimum after which a block is given up that others wait for; a point
+        from which next to nothing is to be gained counts twice, and one from which no step leads on thrice.
+    seen, clearly : float
+        Amplitude, in its errors with all else fixed, from which a source counts as seen; and from which it is not
+        given up because others wait for it.
     unseen : int
         Number of points in a row at which one is not after which its place and shape are held.
     pieces : int
@@ -97,9 +99,10 @@ class Tolerances:
     drifts: int = 3
     patience: int = 6
     seen: float = 1.0
+    clearly: float = 3.0
     unseen: int = 5
     pieces: int = 3
     contraction: float = 0.7
-    still: float = 1e-2
+    still: float = 0.1
     kicks: int = 3
     rounding: float = 1e-14

@@ -70,6 +70,7 @@ class TrustRegion(Generic[P]):
         self._problem, self._tolerances = problem, tolerances
         self._blocks = np.broadcast_to(problem.blocks, problem.lower.shape)
         n = self._n_blocks = int(self._blocks.max(initial=-1)) + 1
+        self._edm = tolerances.edm * max(1.0, 0.1 * n)
         self.status: Status | None = None
         self.concerned: Mask = np.zeros(len(problem.lower), dtype=bool)
         self._unconfirmed, self._refused = False, 0
@@ -113,7 +114,7 @@ class TrustRegion(Generic[P]):
             self._hold_shapes()
             drifting = (self._drift >= self._tolerances.drifts) | self._keeping_others()
             found = None
-            if self.edm < self._tolerances.edm:
+            if self.edm < self._edm:
                 found = self._last()
             elif drifting.any():
                 self._hold(drifting)
@@ -151,6 +152,7 @@ class TrustRegion(Generic[P]):
     def _keeping_others(self) -> Mask:
         """Blocks that have been near a minimum for long without coming to it, while all others are there, or nearly."""
         slow = (self._slow >= self._tolerances.patience) & (self._model.expected > 0)
+        slow &= ~self._seen(self._tolerances.clearly)
         others = self._model.expected[~slow]
         waiting = len(others) > 0 and float(others.sum()) < self._tolerances.drift
         return slow & waiting
@@ -160,13 +162,13 @@ class TrustRegion(Generic[P]):
         step = self._bounded()
         promised = self._model.promised(step).sum()
         tolerances, rough = self._tolerances, self._problem.rough
-        least = tolerances.edm * (1.0 if rough else 0.1)
+        least = self._edm * (1.0 if rough else 0.1)
         if promised > least:
             return self._step(step, order=self._order(promised))
         if rough:
             self.status = Status.CONVERGED
         else:
-            stuck = self._model.expected > tolerances.edm / self._n_blocks
+            stuck = self._model.expected > self._edm / self._n_blocks
             self._hold(stuck if stuck.any() else np.ones(self._n_blocks, dtype=bool))
         return None
 
@@ -182,7 +184,7 @@ class TrustRegion(Generic[P]):
         if self._second is None or self._refused or self._rate >= 1:
             return 2
         rate = self._rate ** (0.5 if self.point.observed is None else 2.0)
-        passes = math.log(promised / tolerances.edm) / -math.log(max(rate, TINY))
+        passes = math.log(promised / self._edm) / -math.log(max(rate, TINY))
         return 1 if 1 < passes < tolerances.stale else 2
 
     def _bounded(self) -> Array:
@@ -247,7 +249,7 @@ class TrustRegion(Generic[P]):
             self._arrive(trial)
             return True
         promised, slack = float(self._promised.sum()), 0.0
-        if last := promised < self._tolerances.edm:
+        if last := promised < self._edm:
             slack = self._tolerances.rounding * (1 + abs(self.point.stat))
         gained = self.point.stat - trial.stat
         accepted = bool(gained > 0 or (last and gained >= -slack))
@@ -352,12 +354,13 @@ class TrustRegion(Generic[P]):
             near = (expected > tolerances.edm) & (expected < 4 * tolerances.near)
             near &= expected > tolerances.poor * before
             crawls = self._model.promised(self._bounded()) < tolerances.poor * expected
-            self._slow = np.where(near, self._slow + 1 + 2 * crawls, 0)
+            little = expected < tolerances.drift
+            self._slow = np.where(near, self._slow + 1 + little + 2 * crawls, 0)
         self._length, self._expected = length, expected
-        self._unseen = np.where(self._seen(), 0, self._unseen + 1)
+        self._unseen = np.where(self._seen(tolerances.seen), 0, self._unseen + 1)
 
-    def _seen(self) -> Mask:
-        """Blocks without amplitudes, or with one that is above zero by more than its errors, all else fixed."""
+    def _seen(self, errors: float) -> Mask:
+        """Blocks without amplitudes, or with one that is above zero by more than some errors, all else fixed."""
         slope, curvature = self.point.gradient, np.diag(self.point.hessian)
         scale = np.sqrt(np.where(curvature > 0, 0.5 * curvature, 1.0))
         now = self.point.shared * scale
@@ -365,7 +368,7 @@ class TrustRegion(Generic[P]):
         amplitudes = np.broadcast_to(self._problem.kinds.amplitudes, best.shape)
         largest = self._largest(np.where(amplitudes, best, 0.0))
         none = self._sum(amplitudes.astype(np.float64)) == 0
-        return np.asarray(none | (largest > self._tolerances.seen))
+        return np.asarray(none | (largest > errors))
 
     def _sum(self, values: Array) -> Array:
         result: Array = np.bincount(self._blocks, values, self._n_blocks).astype(np.float64)

@@ -1,6 +1,6 @@
 """Real analyses: gmdask and Gammapy beside each other, in one run.
 
-    python -m tests.benchmarks.bench_real [--data DIR] [--no-gammapy] [ANALYSIS ...]
+    python -m tests.benchmarks.bench_real [--data DIR] [--response exact] [--no-gammapy] [ANALYSIS ...]
 
 Processor time in this process, after imports. "fit": open or read the data, compile, all
 re-anchoring, minimise, errors (Gammapy: ``Fit.run`` on freshly read data). "value": one
@@ -84,10 +84,10 @@ def freeze_shape(models) -> None:
         parameter.frozen = True
 
 
-def run_gmdask(folder: Path, store: Path, *, gauss: bool) -> dict[str, float]:
+def run_gmdask(folder: Path, store: Path, response: str, *, gauss: bool) -> dict[str, float]:
     """Fit, and time single values."""
     start = time.process_time()
-    datasets = gm.Datasets.read(store, response="gammapy")
+    datasets = gm.Datasets.read(store, response=response)
     models = gmdask_models(folder, gauss=gauss)
     result = gm.Fit(datasets).run(models)
     fit_s = time.process_time() - start
@@ -106,13 +106,13 @@ def run_gmdask(folder: Path, store: Path, *, gauss: bool) -> dict[str, float]:
         "stat": result.total_stat,
         "calls": calls,
         "value": median(times),
-        "compile": compile_time(store, models),
+        "compile": compile_time(store, models, response),
     }
 
 
-def compile_time(store: Path, models: gm.Models) -> float:
+def compile_time(store: Path, models: gm.Models, response: str) -> float:
     """Seconds to open, read and compile one dataset with its source (median over datasets)."""
-    datasets = gm.Datasets.read(store, response="gammapy")
+    datasets = gm.Datasets.read(store, response=response)
     datasets.set_models(models)
     times = []
     for dataset in datasets:
@@ -173,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("analyses", nargs="*", default=ANALYSES)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    parser.add_argument("--response", default="exact")
     parser.add_argument("--no-gammapy", action="store_true")
     options = parser.parse_args()
     if not options.no_gammapy:
@@ -184,7 +185,7 @@ def main() -> None:
             folder, gauss = options.data / name.removesuffix("-gauss"), name.endswith("-gauss")
             store = Path(scratch) / f"{name}.zarr"
             gm.import_datasets(folder / "datasets.yaml", store)
-            own = run_gmdask(folder, store, gauss=gauss)
+            own = run_gmdask(folder, store, options.response, gauss=gauss)
             other = None if options.no_gammapy else run_gammapy(folder, gauss=gauss)
             print(table_row(name, own, other), flush=True)
 

@@ -146,6 +146,22 @@ def test_a_saddle_is_left(lower, width):
     assert counted.calls <= 20
 
 
+def two_wells(x):
+    """Minima at -1 and 1, and a saddle point between them."""
+    rest, slope = x[0] ** 2 - 1, 2 * x[0]
+    observed = np.array([[4 * slope**2 + 8 * rest]])
+    return 2 * rest**2, np.array([4 * rest * slope]), np.array([[8.0]]), observed
+
+
+@pytest.mark.parametrize("start", [1e-3, -1e-3])
+def test_a_saddle_is_left_in_a_few_steps(start):
+    """With its negative curvature made positive, each step would double the distance, and no more."""
+    found, counted = find(two_wells, [start])
+    assert found.status is Status.CONVERGED
+    assert found.point.shared[0] == pytest.approx(np.sign(start), abs=1e-3)
+    assert counted.calls <= 12
+
+
 @pytest.mark.parametrize("start", [0.0, 0.02, 0.05])
 def test_a_size_whose_minimum_is_at_zero(start):
     found, counted = find(size(5e3, 1e6), [start], lower=0.0)
