@@ -161,7 +161,7 @@ class TrustRegion(Generic[P]):
         """Return the next step, if a decrease is expected from it."""
         step = self._bounded()
         promised = self._model.promised(step).sum()
-        tolerances, rough = self._tolerances, self._problem.rough
+        rough = self._problem.rough
         least = self._edm * (1.0 if rough else 0.1)
         if promised > least:
             return self._step(step, order=self._order(promised))
