@@ -82,6 +82,11 @@ def ending_of(
         minimum.point, objective, found
     )
     notes = [(WORDS[status] if not nothing else NOTHING).format(names=_some(concerned))]
+    if minimum.status is Status.STALLED and status is Status.UNCONSTRAINED and not nothing:
+        held = objective.parameters.shared[minimum.concerned]
+        more_names = [names[int(i)] for i in held if names[int(i)] not in concerned]
+        notes.append(WORDS[Status.STALLED].format(names=_some(more_names)))
+        concerned = [*concerned, *more_names]
     if status.success and minimum.edm > TOLERANCES.edm and objective.problem().rough:
         notes.append(ROUGH)
     notes += [

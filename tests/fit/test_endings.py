@@ -58,6 +58,13 @@ def far_away(datasets):
     return own
 
 
+def both(datasets):
+    """A source outside of all maps, and one where there is none."""
+    own = far_away(datasets)
+    own.append(not_there(datasets)["other"].copy(name="faint"))
+    return own
+
+
 ENDINGS = {
     Status.CONVERGED: (plain, ()),
     Status.AT_LIMITS: (limited, ("source.spectral.index",)),
@@ -78,3 +85,10 @@ def test_status(status, datasets):
     assert set(named) <= set(result.concerned)
     for name in named:
         assert name in result.message
+
+
+def test_all_that_is_not_constrained_is_named(datasets):
+    result = gm.Fit(datasets).optimize(both(datasets))
+    assert result.status is Status.UNCONSTRAINED
+    assert {"other.spectral.index", "faint.spectral.index"} <= set(result.concerned)
+    assert "may not constrain faint.spectral.index" in result.message
