@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gmdask.likelihood.energy_shift import second_shifted, shifted
 from gmdask.likelihood.kind import Evaluation
 from gmdask.likelihood.local_parameters import LocalParameters
 from gmdask.likelihood.observation import Keep
@@ -16,7 +17,7 @@ from gmdask.likelihood.parameter_slots import Jacobian, Slot, Slots, add_block
 from gmdask.likelihood.responses import EXACT
 from gmdask.likelihood.source import SpectrumCache
 from gmdask.likelihood.spectral_factors import (
-    SpectralFactor,
+    Factors,
     factors_of,
     multiplied,
     second_multiplied,
@@ -37,8 +38,28 @@ class _Source(NamedTuple):
 
     name: str
     spectrum: SpectralModel
-    factors: Sequence[SpectralFactor]
+    factors: Factors
     slot: Slot
+
+
+class _FluxAt(NamedTuple):
+    """A spectrum at energies and parameter values, as a function of the logarithm of the scale of the energies."""
+
+    spectrum: SpectralModel
+    energies: Array
+    values: list[float]
+
+    def value(self, u: float) -> Array:
+        scale = math.exp(-u)
+        return np.asarray(self.spectrum.evaluate(self.energies * scale, *self.values)) * scale
+
+    def gradient(self, u: float) -> Array:
+        scale = math.exp(-u)
+        return self.spectrum.gradient(self.energies * scale, *self.values)[1] * scale
+
+    def hessian(self, u: float) -> Array:
+        scale = math.exp(-u)
+        return self.spectrum.hessian(self.energies * scale, *self.values) * scale
 
 
 class CompiledFluxPoints:
@@ -120,23 +141,26 @@ class CompiledFluxPoints:
         self, source: _Source, values: Array, cache: SpectrumCache, *, derivatives: bool
     ) -> tuple[Array, Array | None]:
         """Flux (point,) of a source, and its derivatives (parameter, point)."""
-        own = source.slot.internal(values)
-        spectral = own[: len(source.spectrum.parameter_names)]
-        key = self._key(source, spectral, int(derivatives))
+        at, scales, rest = self._parts(source, values)
+        key = self._key(source, at, scales, int(derivatives))
         if key not in cache:
-            # the value separately from the derivatives, so that its bits do not depend on whether they are requested
-            f = np.asarray(source.spectrum.evaluate(self._energies, *spectral.tolist()))
-            cache[key] = f, self._slopes(source, spectral) if derivatives else None
-        f, df = cache[key]
-        return multiplied(f, df, source.factors, own[len(spectral) :])
+            cache[key] = shifted(at.value, at.gradient, scales, derivatives=derivatives)
+        return multiplied(*cache[key], source.factors.norms, rest)
 
-    def _key(self, source: _Source, spectral: Array, order: int) -> tuple[str, bytes, bytes, int]:
+    def _parts(self, source: _Source, values: Array) -> tuple[_FluxAt, Array, Array]:
+        """Split parameters into those of the spectrum, of the scales of the energies, and of the factors."""
+        own, n = source.slot.internal(values), len(source.spectrum.parameter_names)
+        m = n + len(source.factors.scales)
+        return (
+            _FluxAt(source.spectrum, self._energies, own[:n].tolist()), own[n:m], own[m:]
+        )  # fmt: skip
+
+    def _key(
+        self, source: _Source, at: _FluxAt, scales: Array, order: int
+    ) -> tuple[str, bytes, bytes, int]:
         """Place in the cache, apart from that of integrals over bins."""
-        return f"{source.name}\0dnde", self._energies.tobytes(), spectral.tobytes(), order
-
-    def _slopes(self, source: _Source, spectral: Array) -> Array:
-        """Derivatives (parameter, point) of a spectrum."""
-        return source.spectrum.gradient(self._energies, *spectral.tolist())[1]
+        values = np.array([*at.values, *scales])
+        return f"{source.name}\0dnde", self._energies.tobytes(), values.tobytes(), order
 
     def _derivatives(
         self,
@@ -164,30 +188,29 @@ class CompiledFluxPoints:
             observed = jacobian.contract(terms.first, 0.0, terms.second)[1]
             for source in self._sources:
                 slot = source.slot
-                second = self._curvature(source, slot.internal(values), cache)
+                second = self._curvature(source, values, cache)
                 block = times(second[np.ix_(slot.places, slot.places)], terms.first)
                 add_block(observed, slot, slot, block)
         self._local.add_priors(values, gradient, gauss_newton, observed)
         active = self._local.active(values, gradient)
         return Evaluation(terms.stat, values, gradient, gauss_newton, observed, active, 0, used)
 
-    def _curvature(self, source: _Source, own: Array, cache: SpectrumCache) -> Array:
+    def _curvature(self, source: _Source, values: Array, cache: SpectrumCache) -> Array:
         """Second derivatives (parameter, parameter, point) of the flux of a source."""
-        n = len(source.spectrum.parameter_names)
-        spectral = own[:n].tolist()
-        key = self._key(source, own[:n], 2)
+        at, scales, rest = self._parts(source, values)
+        key = self._key(source, at, scales, 2)
         if key not in cache:
-            cache[key] = source.spectrum.hessian(self._energies, *spectral), None
+            cache[key] = second_shifted(at.value, at.gradient, at.hessian, scales), None
         second = cache[key][0]
-        if not source.factors:
+        if not source.factors.norms:
             return second
-        f = np.asarray(source.spectrum.evaluate(self._energies, *spectral))
-        slopes = self._slopes(source, own[:n])
-        return second_multiplied(f, slopes, second, source.factors, own[n:])
+        f, df = shifted(at.value, at.gradient, scales, derivatives=True)
+        assert df is not None
+        return second_multiplied(f, df, second, source.factors.norms, rest)
 
 
-def _source(model: SkyModel, factors: Sequence[SpectralFactor], slots: Slots) -> _Source:
-    parts: list[ModelBase] = [model.spectral_model, *(factor.model for factor in factors)]
+def _source(model: SkyModel, factors: Factors, slots: Slots) -> _Source:
+    parts: list[ModelBase] = [model.spectral_model, *factors.models]
     return _Source(model.name, model.spectral_model, factors, slots.of(*parts))
 
 
@@ -219,8 +242,9 @@ def predicted_flux(cube: xr.Dataset, models: DatasetModels) -> Array:
     for model in models:
         if isinstance(model, SkyModel):
             own = model.spectral_model
-            part = np.asarray(own.evaluate(energies, *own.internal_values.tolist()))
             factors = factors_of(model, models, cube, energies)
-            values = [factor.model.internal_values for factor in factors]
-            flux += multiplied(part, None, factors, np.concatenate([np.zeros(0), *values]))[0]
+            source = _FluxAt(own, energies, own.internal_values.tolist())
+            n = len(factors.scales)
+            part, _ = shifted(source.value, source.gradient, factors.values[:n], derivatives=False)
+            flux += multiplied(part, None, factors.norms, factors.values[n:])[0]
     return flux

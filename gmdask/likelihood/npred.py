@@ -94,8 +94,7 @@ def npred_parts(
             shape = shape_of(model)
             factors = factors_of(model, models, cube, observation.energy_true.center)
             source = Source(observation, bins, model, shape, [], factors, response)
-            spectral = (model.spectral_model, *(factor.model for factor in factors))
-            own = np.concatenate([part.internal_values for part in spectral])
+            own = np.concatenate([model.spectral_model.internal_values, factors.values])
             part = _counts(grid, source, shape.internal_values, own)
         elif isinstance(model, TemplateNPredModel):
             template, own = (

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 class SourceTerm(NamedTuple):
     """A source of a dataset, with the slots of its spectral and spatial parameters.
 
-    Parameters of a temporal model and of norms of the exposure follow the spectral ones, as they are
+    Parameters of energy scales, of a temporal model and of norms of the exposure follow the spectral ones, as they are
     factors of the spectrum.
     """
 
@@ -143,7 +143,7 @@ def source_terms(
             spatial = slots.of(shape)
             free = spatial.places.tolist()
             source = Source(observation, bins, model, shape, free, factors, response, keep)
-            spectrum: list[ModelBase] = [model.spectral_model, *(x.model for x in factors)]
+            spectrum: list[ModelBase] = [model.spectral_model, *factors.models]
             terms.append(SourceTerm(source, grid, slots.of(*spectrum), spatial))
         elif isinstance(model, TemplateNPredModel):
             template = TemplateSource(observation, bins, model)

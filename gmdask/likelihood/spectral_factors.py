@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gmdask.errors import ModelError
 from gmdask.likelihood.gti_norm import temporal_norm
 from gmdask.models import DatasetModels, ModelBase, ResponseModifier, SkyModel, SpectralModel
 from gmdask.store.axes import cube_axis
 
 __all__ = [
+    "Factors",
     "SpectralFactor",
     "factors_of",
     "multiplied",
@@ -65,10 +67,30 @@ class ExposureNorm:
         return self.model.hessian(self._energies, *values.tolist())
 
 
+class Factors(NamedTuple):
+    """What a dataset makes of the spectrum of a source: scales of its energies, and then factors.
+
+    The parameters are those of the spectrum, the scales (one each) and the factors, one after the other.
+    """
+
+    scales: Sequence[ModelBase] = ()
+    norms: Sequence[SpectralFactor] = ()
+
+    @property
+    def models(self) -> list[ModelBase]:
+        """Models of the parameters."""
+        return [*self.scales, *(norm.model for norm in self.norms)]
+
+    @property
+    def values(self) -> Array:
+        """Current values of the parameters, in internal units."""
+        return np.concatenate([np.zeros(0), *(model.internal_values for model in self.models)])
+
+
 def factors_of(
     model: SkyModel, models: DatasetModels, cube: xr.Dataset, energies: Array
-) -> list[SpectralFactor]:
-    """Return the factors of the spectrum of a source in a dataset.
+) -> Factors:
+    """Return the scales and factors of the spectrum of a source in a dataset.
 
     Parameters
     ----------
@@ -82,10 +104,14 @@ def factors_of(
     """
     norm = temporal_norm(model, cube)
     found: list[SpectralFactor] = [] if norm is None else [norm]
-    if model.apply_irf["exposure"]:
-        modifiers = [m for m in models if isinstance(m, ResponseModifier)]
-        found += [ExposureNorm(m.exposure_model, energies) for m in modifiers]
-    return found
+    scales: list[ModelBase] = []
+    for modifier in models if model.apply_irf["exposure"] else ():
+        if isinstance(modifier, ResponseModifier):
+            if modifier.energy_model is not None:
+                scales.append(modifier.energy_model)
+            if modifier.exposure_model is not None:
+                found.append(ExposureNorm(modifier.exposure_model, energies))
+    return Factors(scales, found)
 
 
 def with_norms_of_exposure(
@@ -99,7 +125,12 @@ def with_norms_of_exposure(
     models : `DatasetModels`
         All models of the dataset.
     """
-    norms = [m.exposure_model for m in models if isinstance(m, ResponseModifier)]
+    modifiers = [m for m in models if isinstance(m, ResponseModifier)]
+    norms = [m.exposure_model for m in modifiers if m.exposure_model is not None]
+    for modifier in modifiers:
+        if modifier.energy_model is not None:
+            msg = f"{modifier.name!r}: a map of trial sources cannot have an energy scale"
+            raise ModelError(msg)
     if not norms:
         return cube, models
     energies, exposure = cube_axis(cube, "energy_true", "TeV").center, cube["exposure"].variable

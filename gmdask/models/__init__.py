@@ -34,7 +34,7 @@ from gmdask.models.priors import (
     UniformPrior,
 )
 from gmdask.models.registry import get_class, known_types, register
-from gmdask.models.response_modifier import ResponseModifier
+from gmdask.models.response_modifier import EnergyScaleModel, ResponseModifier
 from gmdask.models.sky import SkyModel
 from gmdask.models.spatial.base import PointSpatialModel, SkyGrid, SpatialModel
 from gmdask.models.spatial.constant import ConstantFluxSpatialModel, ConstantSpatialModel
@@ -109,6 +109,7 @@ __all__ = [
     "DiskSpatialModel",
     "EBLAbsorptionNormSpectralModel",
     "EnergyGrid",
+    "EnergyScaleModel",
     "ExpCutoffPowerLaw3FGLSpectralModel",
     "ExpCutoffPowerLawNormSpectralModel",
     "ExpCutoffPowerLawSpectralModel",

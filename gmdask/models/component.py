@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Component"]
 
-_TYPES = ("spectral", "spatial", "temporal", "exposure")
-_PARTS = ("spectral_model", "spatial_model", "temporal_model", "exposure_model", "apply_irf")
+_TYPES = ("spectral", "spatial", "temporal", "exposure", "energy")
+_PARTS = (
+    "spectral_model",
+    "spatial_model",
+    "temporal_model",
+    "exposure_model",
+    "energy_model",
+    "apply_irf",
+)
 
 
 class Component(HasCovariance):
@@ -125,7 +132,7 @@ class Component(HasCovariance):
         return all(model.frozen for model in self.models.values())
 
     def freeze(self, model_type: str | None = None) -> None:
-        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal", "exposure")."""
+        """Freeze all parameters, or those of one type ("spectral", "spatial", "temporal", "exposure", "energy")."""
         for model in self._of_type(model_type):
             model.freeze()
 

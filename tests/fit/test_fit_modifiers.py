@@ -9,7 +9,12 @@ from astropy import units as u
 import gmdask as gm
 from gmdask.evaluation.joint_likelihood import Objective
 from gmdask.fit.uncertainty import uncertainty
-from gmdask.models import GaussianPrior, PowerLawNormSpectralModel
+from gmdask.models import (
+    EnergyScaleModel,
+    GaussianPrior,
+    LogNormalPrior,
+    PowerLawNormSpectralModel,
+)
 from tests.datasets.clusters import kill, local_client, pids, settled
 from tests.datasets.flux_tables import mixed
 from tests.datasets.synthetic import models
@@ -17,13 +22,16 @@ from tests.fit.problems import bits
 
 
 def modified(names, tilt=False):
-    """Models with a modifier of all runs, and one of each; known to 10 and to 20 %."""
+    """Models with a modifier of all runs, and one of each; known to 10 and to 20 %, with tilts also in energy."""
     own = models(names)
     for name in (None, *names):
         shared = name is None
         made = gm.ResponseModifier(
-            PowerLawNormSpectralModel(), name, name="instrument" if shared else None
-        )
+            PowerLawNormSpectralModel(), name, name="instrument" if shared else None,
+            energy_model=EnergyScaleModel() if tilt and not shared else None,
+        )  # fmt: skip
+        if made.energy_model is not None:
+            made.energy_model.scale.prior = LogNormalPrior(mu=1.0, sigma=0.1)
         norm, slope = made.exposure_model.norm, made.exposure_model.tilt
         norm.prior = GaussianPrior(mu=1.0, sigma=0.1 if shared else 0.2)
         slope.prior = GaussianPrior(mu=0.0, sigma=0.1)
@@ -90,6 +98,7 @@ def with_modifiers(start, datasets):
     return own
 
 
+@pytest.mark.slow
 def test_several_kinds_on_workers(shared, tmp_path):
     """A map, on/off spectra and flux points: the same bits on 1 and 2 workers, and without one that is killed."""
     datasets, start = mixed(shared)

@@ -9,10 +9,14 @@ from scipy.optimize import minimize
 
 import gmdask as gm
 from gmdask.likelihood.dataset_likelihood import CompiledDataset
+from gmdask.likelihood.flux_points import predicted_flux
 from gmdask.likelihood.npred import npred_images
 from gmdask.models import (
     DatasetModels,
+    EnergyScaleModel,
+    ExpCutoffPowerLawSpectralModel,
     GaussianPrior,
+    LogNormalPrior,
     PiecewiseNormSpectralModel,
     PowerLawNormSpectralModel,
     ResponseModifier,
@@ -20,7 +24,7 @@ from gmdask.models import (
 from tests.datasets.flux_tables import dataset as flux_points
 from tests.datasets.flux_tables import models as flux_models
 from tests.likelihood import cubes
-from tests.likelihood.sources import background, derivative, free_of, gauss, point
+from tests.likelihood.sources import background, derivative, free_of, gauss, log_parabola, point
 
 STEP, TIGHT = 0.01, 1e-6
 
@@ -41,7 +45,18 @@ def spectrum_norm():
     return ResponseModifier(PiecewiseNormSpectralModel(nodes * Unit("TeV"), **norms), name="pieces")
 
 
+def scaled(scale=1.07, name="energies"):
+    """A scale of the energies with a prior."""
+    made = ResponseModifier(energy_model=EnergyScaleModel(scale=scale), name=name)
+    made.energy_model.scale.prior = LogNormalPrior(mu=1.0, sigma=0.1)
+    return made
+
+
 CASES = {
+    "energy scales and norms": lambda: [
+        point(), gauss(spectral=log_parabola()), background(), scaled(), scaled(0.95, "more"),
+        modifier(),
+    ],
     "a point": lambda: [point(), background(), modifier()],
     "two sources, two modifiers": lambda: [
         point(name="one"), gauss(name="two"), background(), modifier(), spectrum_norm(),
@@ -82,6 +97,47 @@ def test_as_a_changed_exposure(psf):
         two = CompiledDataset(changed, plain, bins=bins).evaluate(plain.parameters.value).stat
         assert one == pytest.approx(two, rel=1e-7)
     np.testing.assert_allclose(npred_images(cube, models), npred_images(changed, plain), rtol=2e-6)
+
+
+@pytest.mark.parametrize("psf", ["true", "reco"])
+def test_energy_scale_of_power_laws(psf):
+    """A power law with scaled energies is one of another amplitude, a cutoff is at a scaled energy."""
+    cube, scale = cubes.make_cube(psf=psf), 1.15
+    cut = {"amplitude": "4e-11 cm-2 s-1 TeV-1", "index": 2.1}
+    other = {"amplitude": 4e-11 * scale**1.1 * Unit("cm-2 s-1 TeV-1"), "index": 2.1}
+    one = point(spectral=ExpCutoffPowerLawSpectralModel(**cut, lambda_="0.1 TeV-1"))
+    two = point(
+        spectral=ExpCutoffPowerLawSpectralModel(**other, lambda_=0.1 / scale * Unit("TeV-1"))
+    )
+    with_scale = DatasetModels([one, background(), scaled(1.25), scaled(scale / 1.25, "two")])
+    without = DatasetModels([two, background()])
+    np.testing.assert_allclose(
+        npred_images(cube, with_scale), npred_images(cube, without), rtol=1e-10
+    )
+    unchanged = DatasetModels([two, background(), scaled(1.0)])
+    np.testing.assert_array_equal(npred_images(cube, unchanged), npred_images(cube, without))
+
+
+def test_energy_scale_of_flux_points():
+    """Predicted flux of a power law, and derivatives against differences."""
+    data = flux_points()
+    own = DatasetModels([*flux_models(), scaled(1.1), modifier()])
+    compiled = data.compile(data.open(), own)
+    values, columns = own.parameters.value, np.flatnonzero(free_of(own))
+    found = compiled.evaluate(values, order=2)
+    sigma = np.sqrt(2 / np.diag(found.gauss_newton))
+    slope = derivative(lambda x: compiled.evaluate(x).stat, values, columns, STEP * sigma)
+    np.testing.assert_allclose(found.gradient * sigma, slope * sigma, rtol=TIGHT, atol=TIGHT)
+    rows = derivative(
+        lambda x: compiled.evaluate(x, order=1).gradient, values, columns, STEP * sigma
+    )
+    unit = np.outer(sigma, sigma)
+    np.testing.assert_allclose(found.observed * unit, rows * unit, rtol=TIGHT, atol=5 * TIGHT)
+    law = gm.PowerLawSpectralModel(index=2.4, amplitude="1e-12 cm-2 s-1 TeV-1")
+    own[0].spectral_model = law
+    before = predicted_flux(data.open(), DatasetModels([own[0]]))
+    after = predicted_flux(data.open(), DatasetModels([own[0], scaled(1.1)]))
+    np.testing.assert_allclose(after, before * 1.1**1.4, rtol=1e-13)
 
 
 def test_sources_without_exposure():

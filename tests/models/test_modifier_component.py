@@ -7,7 +7,12 @@ from astropy import units as u
 
 import gmdask as gm
 from gmdask.errors import InputError, ModelError
-from gmdask.models import GaussianPrior, PiecewiseNormSpectralModel
+from gmdask.models import (
+    EnergyScaleModel,
+    GaussianPrior,
+    LogNormalPrior,
+    PiecewiseNormSpectralModel,
+)
 from gmdask.schemas import schema_problems
 
 
@@ -17,12 +22,14 @@ def modifiers():
     pieces = PiecewiseNormSpectralModel([0.5, 2, 10] * u.TeV, norms=[1.0, 1.1, 0.9])
     magic = gm.ResponseModifier(pieces, "run-2")
     magic.exposure_model.parameters[0].frozen = True
-    return gm.Models([gm.SkyModel(gm.PowerLawSpectralModel(), name="source"), hess, magic])
+    shifted = gm.ResponseModifier(energy_model=EnergyScaleModel(scale=1.1), name="shifted")
+    shifted.energy_model.scale.prior = LogNormalPrior(mu=1.0, sigma=0.15)
+    return gm.Models([gm.SkyModel(gm.PowerLawSpectralModel(), name="source"), hess, magic, shifted])
 
 
 def test_round_trip(tmp_path):
     models = modifiers()
-    assert models.names == ["source", "hess", "run-2-response"]
+    assert models.names == ["source", "hess", "run-2-response", "shifted"]
     models["hess"].exposure_model.norm.value = 1.23
     models.write(tmp_path / "models.yaml")
     again = gm.Models.read(tmp_path / "models.yaml")
@@ -31,7 +38,9 @@ def test_round_trip(tmp_path):
     assert again["hess"].exposure_model.norm.prior.sigma == 0.1
     assert again["hess"].datasets_names == ["run-0", "run-1"]
     assert "hess.exposure.norm" in again.parameters.names
-    assert [m.name for m in again.for_dataset("run-2")] == ["source", "run-2-response"]
+    assert again["shifted"].exposure_model is None
+    assert again["shifted"].energy_model.scale.prior == LogNormalPrior(mu=1.0, sigma=0.15)
+    assert [m.name for m in again.for_dataset("run-2")] == ["source", "run-2-response", "shifted"]
 
 
 def test_copies_and_links(tmp_path):

@@ -102,6 +102,20 @@ class EnergyGrid:
         new._build(np.array(low, dtype=float), np.array(high, dtype=float), unit)
         return new
 
+    def scaled(self, factor: float) -> EnergyGrid:
+        """Return a grid with energies times a factor, and nodes at the same places of each bin.
+
+        Parameters
+        ----------
+        factor : float
+            Positive.
+        """
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        for name in ("low", "high", "nodes", "_x0_log", "_x1_log", "_half_width"):
+            new.__dict__[name] = self.__dict__[name] * factor
+        return new
+
     def _build(self, low: Array, high: Array, unit: str | u.UnitBase) -> None:
         if not (np.all(low > 0) and np.all(high > low) and np.all(np.isfinite(high))):
             msg = f"energy edges must be positive and increasing, got {low} to {high}"
