@@ -196,7 +196,7 @@ class DirectOperator(ExactOperator):
 
     def _at_bins(self, n_g: int, folded: Array) -> tuple[Array, Array]:
         patch, maps, pixel = self._patch, self._maps(), self._pixel_of_bin
-        prints, columns = self._prints[: 1 + n_g], folded[:, 0]
+        prints, columns = self._prints[: 1 + n_g], folded
         flat, n_c = prints.reshape(1 + n_g, -1)[:, pixel], columns.shape[1]
         sums = self._sums(prints, maps)
         masked = times(patch.patterns.T, sums)  # (R, row, K)
@@ -210,13 +210,13 @@ class DirectOperator(ExactOperator):
                 totals[n_c + g] = (masked[:, 1 + g] * columns[:, c]).sum()
         return counts, totals
 
-    def _onto(self, w: Array, w_sum: float, shape: tuple[int, int, int]) -> Array:
+    def _onto(self, w: Array, w_sum: float, size: int) -> Array:
         patch, maps, pixel = self._patch, self._maps(), self._pixel_of_bin
         prints = self._with_second()
         weighted = w[patch.order] * prints.reshape(len(prints), -1)[:, pixel]
-        out = np.zeros((patch.patterns.shape[1], len(prints), 1, shape[2]))
+        out = np.zeros((patch.patterns.shape[1], len(prints), size))
         for row, own in enumerate(weighted):
             for j in range(maps.shape[1]):
-                out[:, row, 0, j] = np.bincount(patch.r, own * maps[pixel, j], len(out))
-        out[:, :, 0] += w_sum * times(patch.patterns.T, self._sums(prints, maps))
+                out[:, row, j] = np.bincount(patch.r, own * maps[pixel, j], len(out))
+        out += w_sum * times(patch.patterns.T, self._sums(prints, maps))
         return out

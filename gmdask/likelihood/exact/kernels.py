@@ -38,29 +38,29 @@ Array = NDArray[np.float64]
 
 @part
 def _expose(prints: Array, lo: int, hi: int, maps: Array, seen: Array) -> None:
-    """Products (row, M, (hi - lo) * K) of a footprint (row, M, n + 4) and an exposure (K,)."""
-    n_k, n_f = len(maps), seen.shape[2]
+    """Products (row, (hi - lo) * M * K) of a footprint (row, M, n + 4) and an exposure (K,)."""
+    n_k, n_m = len(maps), prints.shape[1]
     for q in range(prints.shape[0]):
-        for m in range(prints.shape[1]):
-            start = (q * prints.shape[1] + m) * n_f
+        for m in range(n_m):
             for cell in range(lo, hi):
-                set_multiple(prints[q, m, cell], maps, 0, seen, start + (cell - lo) * n_k, n_k)
+                place = q * seen.shape[1] + ((cell - lo) * n_m + m) * n_k
+                set_multiple(prints[q, m, cell], maps, 0, seen, place, n_k)
 
 
 @part
 def _expose_node(weights: Array, i: int, maps: Array, seen: Array) -> None:
     """Products of `_expose` for a pixel with one node, which has number i in weights (4 * row, node)."""
-    n_k, n_f = len(maps), seen.shape[2]
+    n_k = len(maps)
     for q in range(seen.shape[0]):
         for k in range(4):
-            set_multiple(weights[4 * q + k, i], maps, 0, seen, q * n_f + k * n_k, n_k)
+            set_multiple(weights[4 * q + k, i], maps, 0, seen, q * seen.shape[1] + k * n_k, n_k)
 
 
 @part
-def _add(factor: float, own: Array, size: int, to: Array, first: int, n_rows: int) -> None:
+def _add(factor: float, own: Array, size: int, to: Array, first: int) -> None:
     """Add rows of products (row, n_f) times a factor to those that begin at a number of a flat array."""
-    n_f = own.shape[-1]
-    for row in range(n_rows):
+    n_f = own.shape[1]
+    for row in range(len(own)):
         add_multiple(factor, own, row * n_f, to, first + row * n_f, size)
 
 
@@ -69,13 +69,12 @@ def _add_bins(
     seen: Array, first: int, size: int, r: int, folded: Array, k: int, counts: Array
 ) -> None:
     """Add what a pixel gives bin k of (bin, column + G); see `at_bins`."""
-    n_m, n_c, n_f = seen.shape[1], folded.shape[2], seen.shape[2]
-    for m in range(n_m):
-        start = (r * n_m + m) * n_c * n_f + first
-        for c in range(n_c):
-            counts[k, c] += dot(seen, m * n_f, folded, start + c * n_f, size)
-        for g in range(1, len(seen)):
-            counts[k, n_c + g - 1] += dot(seen, (g * n_m + m) * n_f, folded, start, size)
+    _, n_c, n_f = folded.shape
+    start = r * n_c * n_f + first
+    for c in range(n_c):
+        counts[k, c] += dot(seen, 0, folded, start + c * n_f, size)
+    for g in range(1, len(seen)):
+        counts[k, n_c + g - 1] += dot(seen, g * n_f, folded, start, size)
 
 
 @part
@@ -84,11 +83,10 @@ def _add_pixel(
     w: Array, out: Array,
 ) -> None:  # fmt: skip
     """Add what pixel number o gives its bins, or what these give the coefficients; see `_sweep`."""
-    _, n_q, n_m, n_f = out.shape
     for b in range(patch.starts[o], patch.starts[o + 1]):
         r, k = patch.r[b], patch.order[b]
         if len(out) > 0:
-            _add(w[k], seen, size, out, r * n_q * n_m * n_f + first, n_q * n_m)
+            _add(w[k], seen, size, out, r * seen.size + first)
         else:
             _add_bins(seen, first, size, r, folded, k, counts)
 
@@ -98,15 +96,14 @@ def _add_masked(
     patterns: Array, sums: Array, folded: Array, totals: Array, w_sum: float, seen: Array, out: Array
 ) -> None:  # fmt: skip
     """Add what the pixels of each pattern give all that is masked; see `_sweep`."""
-    _, n_q, n_m, n_f = sums.shape
-    n_rows = n_q * n_m
+    n_f = seen.shape[1]
     for r in range(patterns.shape[1]):
         seen[:] = 0.0
         for p in range(len(sums)):
             if patterns[p, r] != 0.0:
-                _add(1.0, sums[p], n_f, seen, 0, n_rows)
+                _add(1.0, sums[p], n_f, seen, 0)
         if len(out) > 0:
-            _add(w_sum, seen, n_f, out, r * n_rows * n_f, n_rows)
+            _add(w_sum, seen, n_f, out, r * seen.size)
         else:
             _add_bins(seen, 0, n_f, r, folded, 0, totals)
 
@@ -117,11 +114,12 @@ def _sweep(
     w: Array, w_sum: float, out: Array,
 ) -> None:  # fmt: skip
     """One way through the pixels, for `at_bins` or, where there is something to add to, `onto_coefficients`."""
-    _, n_q, n_m, n_f = out.shape
-    n_k, n_rows = patch.exposure.shape[2], n_q * n_m
-    prints, seen = np.zeros((2, n_q, n_m, n_f // n_k)), np.zeros(out.shape[1:])
+    _, n_q, n_f = out.shape
+    n_k, n_m = patch.exposure.shape[2], len(sight.waves)
+    n_cell = n_k * n_m  # numbers of one coefficient
+    prints, seen = np.zeros((2, n_q, n_m, n_f // n_cell)), np.zeros((n_q, n_f))
     whole, round_, maps = prints[0], prints[0, :, 0], np.empty(n_k)
-    sums, room = np.zeros((len(patch.patterns), *out.shape[1:])), room_for(sight, patch, n_q)
+    sums, room = np.zeros((len(patch.patterns), n_q, n_f)), room_for(sight, patch, n_q)
     is_round = n_m == 1 and sight.waves[0, 0] == 0
     for y in range(patch.place.shape[0]):
         look_at_row(sight, patch, y, room)
@@ -143,10 +141,10 @@ def _sweep(
                     else:
                         lo, hi = pixel_footprint(sight, start, i, order, room, prints)
                     _expose(whole, lo, hi, maps, seen)
-                first, size = lo * n_k, (hi - lo) * n_k
+                first, size = lo * n_cell, (hi - lo) * n_cell
                 p, o = patch.pattern[y, start + i], patch.place[y, start + i]
                 if p >= 0:
-                    _add(1.0, seen, size, sums, p * n_rows * n_f + first, n_rows)
+                    _add(1.0, seen, size, sums, p * seen.size + first)
                 if o >= 0:
                     _add_pixel(patch, o, seen, first, size, folded, counts, w, out)
             start += n
@@ -160,7 +158,7 @@ def at_bins(sight: Sight, patch: Patch, folded: Array) -> tuple[Array, Array]:
     ----------
     sight : `Sight`
     patch : `Patch`
-    folded : array of shape (R, M, column, (n + 4) * K)
+    folded : array of shape (R, column, (n + 4) * M * K)
         What the coefficients give in each reconstructed energy: of the spectrum, then of all that
         is derived otherwise than by what moves.
 
@@ -170,17 +168,15 @@ def at_bins(sight: Sight, patch: Patch, folded: Array) -> tuple[Array, Array]:
         Each column, then derivatives of the first one by what moves.
     totals : array of shape (column + G,)
     """
-    n_g, n_columns = len(sight.turns), folded.shape[2]
+    n_g, n_columns = len(sight.turns), folded.shape[1]
     counts, totals = np.zeros((len(patch.r), n_columns + n_g)), np.zeros((1, n_columns + n_g))
-    nothing = np.zeros((0, 1 + n_g, folded.shape[1], folded.shape[3]))
+    nothing = np.zeros((0, 1 + n_g, folded.shape[2]))
     order = 1 if n_g else 0
     _sweep(sight, patch, order, folded, counts, totals, np.zeros(0), 0.0, nothing)
     return counts, totals[0]
 
 
-def onto_coefficients(
-    sight: Sight, patch: Patch, w: Array, w_sum: float, shape: tuple[int, int, int]
-) -> Array:
+def onto_coefficients(sight: Sight, patch: Patch, w: Array, w_sum: float, size: int) -> Array:
     """Sum footprints, with second derivatives, with the weights of the counts.
 
     Parameters
@@ -191,23 +187,22 @@ def onto_coefficients(
         Weight of the counts in each bin.
     w_sum : float
         Weight of their masked sum.
-    shape : tuple of int
-        M, n + 4 and K.
+    size : int
+        (n + 4) * M * K.
 
     Returns
     -------
-    weights : array of shape (R, 1 + G + G (G + 1) / 2, M, (n + 4) * K)
+    weights : array of shape (R, 1 + G + G (G + 1) / 2, size)
     """
-    n_r, n_q, (n_m, n, n_k) = patch.patterns.shape[1], rows(len(sight.turns), 2), shape
-    out = np.zeros((n_r, n_q, n_m, n * n_k))
-    none, nothing = np.zeros((0, 0)), np.zeros((0, n_m, 0, n * n_k))
+    out = np.zeros((patch.patterns.shape[1], rows(len(sight.turns), 2), size))
+    none, nothing = np.zeros((0, 0)), np.zeros((0, 0, size))
     _sweep(sight, patch, 2, nothing, none, none, np.ascontiguousarray(w), w_sum, out)
     return out
 
 
 @compiled
 def fold(a: Array, shares: Array, tables: Array, column: int, out: Array) -> None:
-    """Add ``Σ_e a[r, e] shares[j, e] tables[e, m, cell]`` to a column of (R, M, column, (n + 4) * K)."""
+    """Add ``Σ_e a[r, e] shares[j, e] tables[e, m, cell]`` to a column of (R, column, (n + 4) * M * K)."""
     n_k, n_m, n = len(shares), tables.shape[1], tables.shape[2]
     sums = np.empty((n_k, n))
     for r in range(a.shape[0]):
@@ -220,14 +215,14 @@ def fold(a: Array, shares: Array, tables: Array, column: int, out: Array) -> Non
                         add_multiple(factor, tables, (e * n_m + m) * n, sums, j * n, n)
             for cell in range(n):
                 for j in range(n_k):
-                    out[r, m, column, cell * n_k + j] += sums[j, cell]
+                    out[r, column, (cell * n_m + m) * n_k + j] += sums[j, cell]
 
 
 @compiled
 def duals(
     weights: Array, q: int, shares: Array, tables: Array, wanted: NDArray[np.bool_], out: Array
 ) -> None:
-    """Add ``Σ weights[r, q, m, cell, j] shares[j, e] tables[i, e, m, cell]`` to (table, energy, R).
+    """Add ``Σ weights[r, q, cell, m, j] shares[j, e] tables[i, e, m, cell]`` to (table, energy, R).
 
     Parameters
     ----------
@@ -247,7 +242,7 @@ def duals(
         for m in range(n_m):
             for j in range(n_k):
                 for cell in range(n):
-                    flat[j, cell] = weights[r, q, m, cell * n_k + j]
+                    flat[j, cell] = weights[r, q, (cell * n_m + m) * n_k + j]
             for e in range(tables.shape[1]):
                 if not wanted[e, r]:
                     continue

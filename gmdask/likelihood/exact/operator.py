@@ -115,16 +115,16 @@ class ExactOperator(OperatorBase):
         )
         return at_bins(sight, self._patch, folded)
 
-    def _onto(self, w: Array, w_sum: float, shape: tuple[int, int, int]) -> Array:
+    def _onto(self, w: Array, w_sum: float, size: int) -> Array:
         """Weighted footprints with second derivatives; see `kernels.onto_coefficients`."""
-        return onto_coefficients(self._sight, self._patch, w, w_sum, shape)
+        return onto_coefficients(self._sight, self._patch, w, w_sum, size)
 
     def _columns(self, columns: list[list[Term]], n_g: int) -> tuple[Array, Array]:
         """Counts (bin, column + G) and masked sums (column + G,) of sums of `_spread` times tables."""
         patch, n_k = self._patch, len(self._shares)
         n_r = patch.patterns.shape[1]
         _, n_m, n = self._tables.value.shape
-        folded = np.zeros((n_r, n_m, len(columns), n * n_k))
+        folded = np.zeros((n_r, len(columns), n * n_m * n_k))
         for c, terms in enumerate(columns):
             for spread, table in terms:
                 fold(spread, self._shares, table, c, folded)
@@ -201,8 +201,7 @@ class ExactOperator(OperatorBase):
         patch, moved = self._patch, self._moved
         n_g, n_s, n_r = max(moved, default=-1) + 1, len(moved), patch.patterns.shape[1]
         tables, edisp = self._second(), self._edisp
-        _, n_m, n = tables.value.shape
-        weights = self._onto(w, w_sum, (n_m, n, len(self._shares)))
+        weights = self._onto(w, w_sum, tables.value[0].size * len(self._shares))
         first = [tables.value, *(t for t in tables.first if t is not None)]
         every = np.stack([*first, *tables.second.values()])
         place = {id(table): i for i, table in enumerate([*first, *tables.second.values()])}
