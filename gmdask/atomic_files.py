@@ -12,7 +12,7 @@ from uuid import uuid4
 from gmdask.errors import StoreExistsError
 from gmdask.paths import expanded
 
-__all__ = ["is_temporary", "replacing", "temporary_beside", "write_atomically"]
+__all__ = ["is_temporary", "naming", "replacing", "temporary_beside", "write_atomically"]
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}(-.*)?")
 
@@ -58,15 +58,27 @@ def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     _refuse(path, taken=path.is_dir() or (not overwrite and os.path.lexists(path)))
     temporary = temporary_beside(path)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        with naming(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         if overwrite:
             temporary.replace(path)
         else:
             _refuse(path, taken=not _link(temporary, path))
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file or folder in an error of the system that names none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: str | Path, content: bytes, *, overwrite: bool = True) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gmdask.atomic_files import is_temporary, temporary_beside
+from gmdask.atomic_files import is_temporary, naming, temporary_beside
 from gmdask.errors import InputError, InputNotFoundError
 from gmdask.lock import Lock
 from gmdask.own_files import LIST, OwnFiles
@@ -281,12 +281,13 @@ class OutputFolder:
         made = temporary_beside(folder / "result")
         made.mkdir()
         try:
-            models.write(made / MODELS)
-            document = json.dumps(result_document(result, store), indent=1, allow_nan=False)
-            (made / RESULT).write_text(document + "\n", encoding="utf-8")
-            if not goes_on:
-                plot_residuals(datasets).savefig(made / FIGURE, dpi=120)
-            written = own.take(made)
+            with naming(folder):
+                models.write(made / MODELS)
+                document = json.dumps(result_document(result, store), indent=1, allow_nan=False)
+                (made / RESULT).write_text(document + "\n", encoding="utf-8")
+                if not goes_on:
+                    plot_residuals(datasets).savefig(made / FIGURE, dpi=120)
+                written = own.take(made)
         finally:
             shutil.rmtree(made, ignore_errors=True)
         kept = {*written, EVENTS, CHECKPOINT, *JOB_FILES, *([] if self._overwrite else [REPORT])}

@@ -16,6 +16,7 @@ import pytest
 
 import gmdask as gm
 from gmdask.cli.main import main
+from tests.cli.in_process import files_up_to, run
 from tests.datasets.synthetic import models
 
 pytestmark = pytest.mark.slow
@@ -383,6 +384,15 @@ def test_reports_again_and_again(folder: Path) -> None:
     assert call("fit", "s.zarr", "m.yaml", "-o", "out", "--overwrite") == 0
     assert not (folder / "out" / "report.html").exists()
     assert (folder / "r.html").stat().st_size > 1000
+
+
+def test_no_space_for_a_report(folder: Path) -> None:
+    """The error names the file, which system errors of writing do not."""
+    with files_up_to(1000):
+        done = run("report", "out", "-o", "r.html", cwd=folder)
+    assert done.returncode == 1
+    assert "gmdask: error: [Errno 27] File too large: 'r.html'" in done.stderr
+    assert not (folder / "r.html").exists()
 
 
 def test_simulation_that_was_killed_goes_on(folder: Path) -> None:

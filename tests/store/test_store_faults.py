@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ import pytest
 import gmdask as gm
 from gmdask.errors import DuplicateNameError, StoreError, StoreExistsError, StoreNotFoundError
 from gmdask.store import Store, verify_store
-from tests.cli.in_process import run
+from tests.cli.in_process import files_up_to, run
 from tests.store.store_cubes import assert_same, make_cube
 
 pytestmark = pytest.mark.slow
@@ -112,17 +109,6 @@ def test_full_disk(tmpfs):
     assert told >= 4
     assert kilobytes == 2000
     assert gm.Datasets.read(url).names == ["a", "b", "c"]
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("limit", [50, 2000, 8000])
