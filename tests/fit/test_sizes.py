@@ -14,12 +14,8 @@ class Even:
 
     def __init__(self, a, b):
         self.a, self.b, self.passes = a, b, 0
-
-    def sizes(self):
-        return np.array([False, True])
-
-    def even(self):
-        return self.sizes()
+        self.parameters = self
+        self.sizes = self.even = np.array([False, True])
 
     def degrees(self):
         return np.array([np.nan, 1.0])
