@@ -208,7 +208,7 @@ class Posterior(KnownAttributes):
             msg = f"{place}: already exists" + (" and is no posterior" if overwrite else "")
             raise StoreExistsError(msg)
         tree = self.to_datatree()
-        tree.attrs["schema"] = KIND
+        tree.attrs |= {"schema": KIND, "parameters": self.names}  # Zarr does not keep the order
         temporary = temporary_beside(place)
         try:
             tree.to_zarr(temporary, zarr_format=3, consolidated=False)
@@ -241,6 +241,7 @@ class Posterior(KnownAttributes):
         try:
             with xr.open_datatree(place, engine="zarr", consolidated=False) as tree:
                 posterior, stats = (tree[group].to_dataset().load() for group in GROUPS)
+                posterior = posterior[list(tree.attrs["parameters"])]
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"{place}: cannot be read as a posterior: {error}"
             raise InputError(msg) from error

@@ -91,6 +91,7 @@ def test_written_and_read(posterior, tmp_path):
     path = tmp_path / "posterior.zarr"
     posterior.write(path)
     again = gm.Posterior.read(path)
+    assert again.names == posterior.names
     xr.testing.assert_identical(again.posterior, posterior.posterior)
     xr.testing.assert_identical(again.sample_stats, posterior.sample_stats)
     with pytest.raises(StoreExistsError, match="already exists"):
