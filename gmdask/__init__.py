@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from gmdask.estimators import (
         ExcessMapEstimator,
+        FluxCollectionEstimator,
         FluxMaps,
         FluxPoints,
         FluxPointsEstimator,
@@ -78,6 +79,7 @@ _HOMES = {
     "ExcessMapEstimator": "estimators",
     "Fit": "fit",
     "FitResult": "fit",
+    "FluxCollectionEstimator": "estimators",
     "FluxMaps": "estimators",
     "FluxPoints": "estimators",
     "FluxPointsDataset": "datasets",
@@ -142,6 +144,7 @@ __all__ = [
     "ExcessMapEstimator",
     "Fit",
     "FitResult",
+    "FluxCollectionEstimator",
     "FluxMaps",
     "FluxPoints",
     "FluxPointsDataset",

@@ -1,6 +1,7 @@
 """Estimators of flux points, light curves and maps."""
 
 from gmdask.estimators.excess_map import ExcessMapEstimator
+from gmdask.estimators.flux_collection import FluxCollectionEstimator
 from gmdask.estimators.flux_maps import FluxMaps
 from gmdask.estimators.flux_points import FluxPoints
 from gmdask.estimators.flux_points_estimator import FluxPointsEstimator
@@ -13,6 +14,7 @@ from gmdask.estimators.ts_map import TSMapEstimator
 
 __all__ = [
     "ExcessMapEstimator",
+    "FluxCollectionEstimator",
     "FluxMaps",
     "FluxPoints",
     "FluxPointsEstimator",

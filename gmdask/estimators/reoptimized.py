@@ -27,7 +27,7 @@ from gmdask.models import (
     TemplateNPredModel,
 )
 
-__all__ = ["estimate_reoptimized"]
+__all__ = ["estimate_reoptimized", "scaled"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -75,7 +75,7 @@ def estimate_reoptimized(
             datasets[n].slice_by_idx({"energy": slice(*bins.bins[n][i])}) for n in numbers
         )
         ranges = {datasets[n].name: bins.bins[n][i] for n in numbers}
-        own = _scaled(models, names[k], ranges)
+        own = scaled(models, [names[k]], ranges)
         part.set_models(own)
         one = _estimate(part, own, names[k], float(fixed["norm"][k, i, g]), options, client)
         for key in set(one) - set(PER_DATASET):
@@ -87,8 +87,17 @@ def estimate_reoptimized(
     return found
 
 
-def _scaled(models: Models, name: str, ranges: dict[str, tuple[int, int]]) -> Models:
-    """Copy the models for parts of some datasets, with a norm as the source's only free parameter."""
+def scaled(models: Models, names: Sequence[str], ranges: dict[str, tuple[int, int]]) -> Models:
+    """Copy the models for parts of some datasets, with a norm as the only free parameter of some sources.
+
+    Parameters
+    ----------
+    models : `Models`
+    names : sequence of str
+        Names of the sources.
+    ranges : dict
+        First and end bin of the energies of each dataset, by name.
+    """
     kept: list[Component] = []
     for model in models.copy():
         bound = (
@@ -104,9 +113,10 @@ def _scaled(models: Models, name: str, ranges: dict[str, tuple[int, int]]) -> Mo
             model.datasets_names = here
         kept.append(model)
     own = Models(kept)
-    source = own[name]
-    source.freeze()
-    source.spectral_model = ScaleSpectralModel(source.spectral_model)
+    for name in names:
+        source = own[name]
+        source.freeze()
+        source.spectral_model = ScaleSpectralModel(source.spectral_model)
     return own
 
 

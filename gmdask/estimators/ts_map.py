@@ -239,7 +239,8 @@ class _Function:
             np.add.at(self.calls, row, 1)
         rise, slope, second = self._last
         if not self.with_stat:
-            second = second * self._signal / (self._signal - 0.5 * slope)
+            total = self._signal - 0.5 * slope  # zero where there are no counts
+            second = np.divide(second * self._signal, total, out=second.copy(), where=total > 0)
         return rise, slope, second
 
     def forget(self) -> None:

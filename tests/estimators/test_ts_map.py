@@ -199,6 +199,20 @@ def test_looks(maps):
         maps.quantity("norm_errn")
 
 
+def test_positions_without_counts(ours):
+    """Their norm is that at which the first prediction vanishes, and their limit is finite."""
+    estimator = gm.TSMapEstimator(
+        trial(), "0.05 deg", [5, 20] * u.TeV, selection_optional="ul", response="gammapy"
+    )
+    data = estimator.run(ours[[0]]).data
+    empty = data["counts"].values == 0
+    assert empty.any()
+    assert (data["norm"].values[empty] < 0).all()
+    assert np.isfinite(data["norm_ul"].values[empty]).all()
+    assert np.isnan(data["norm_err"].values[empty]).all()
+    assert (data["niter"].values[empty] == 0).all()
+
+
 def test_errors(ours, runs):
     with pytest.raises(InputError, match="expected a positive angle"):
         gm.TSMapEstimator(trial(), -1 * u.deg)
