@@ -25,7 +25,7 @@ TURN = (
 )  # of a trajectory, on average: draws of a normal distribution are then independent
 SPREAD = 0.2  # share by which turns differ, so that no period of the posterior is met each time
 DIVERGED = 1000.0  # change of the energy, as in Stan
-ACCEPTED = 0.7  # mean acceptance below which trajectories get twice as many steps
+ACCEPTED = 0.9  # mean acceptance below which trajectories get twice as many steps
 ROUND = 25  # draws of a round of the warm-up
 MAX_STEPS = 256
 
@@ -133,7 +133,7 @@ def sample_chains(
 
     Notes
     -----
-    During the warm-up, the number of steps is doubled until the acceptance is at least 0.7 over a round of 25 draws of
+    During the warm-up, the number of steps is doubled until the acceptance is at least 0.9 over a round of 25 draws of
     all chains, and the position has been forgotten for another round.
     """
     starts = [rng.standard_normal(n) for rng in rngs]

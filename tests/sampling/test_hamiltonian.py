@@ -101,7 +101,7 @@ def test_curved_valley_takes_more_steps():
 
     nowhere, hessian = np.full(2, np.inf), np.diag([2.0, 2 / 0.5**2])
     coordinates = Coordinates(np.zeros(2), -nowhere, nowhere, np.zeros(2), [hessian], ["x", "y"])
-    draws, chains = sampled(density, coordinates, 2, draws=1500)
+    draws, chains = sampled(density, coordinates, 2, draws=4000)
     assert chains.n_steps.max() > 1
     assert agrees(draws[..., 0], stats.norm())
     assert agrees(draws[..., 1] - draws[..., 0] ** 2, stats.norm(0, 0.5))
