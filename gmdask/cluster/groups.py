@@ -10,7 +10,7 @@ from gmdask.events import DatasetsProgress, Listener
 
 __all__ = ["Built", "Group", "Paced", "Payload", "Result", "Spec", "check_payloads"]
 
-TELL_S = 1.0  # interval of messages about how many datasets of a group are compiled
+REPORT_S = 1.0  # interval of messages about how many datasets of a group are compiled
 
 Spec = TypeVar("Spec")
 Group = TypeVar("Group")
@@ -71,5 +71,5 @@ class Paced:
         """Pass on a number, or skip it."""
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + TELL_S
+            self._next = now + REPORT_S
             self._report(made)

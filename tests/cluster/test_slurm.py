@@ -117,7 +117,7 @@ def test_certificates_are_for_their_owner(client, folder):
 
 
 def test_a_job_that_is_cancelled(client, survey_store, monkeypatch):
-    monkeypatch.setattr(worker_watch, "TELL_S", 0.0)  # the fit may take less than that
+    monkeypatch.setattr(worker_watch, "REPORT_S", 0.0)  # the fit may take less than that
     jobs = [job.job_id for job in client.cluster.workers.values()]
     heard = []
 
