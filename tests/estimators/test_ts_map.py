@@ -244,7 +244,7 @@ def test_a_norm_of_the_exposure(ours):
         exposure = cube["exposure"]
         cube["exposure"] = (exposure * 1.25).assign_attrs(exposure.attrs)
         changed.append(gm.MapDataset(cube))
-    estimator = gm.TSMapEstimator(trial(), WIDTH, energy_edges=EDGES)
+    estimator = gm.TSMapEstimator(trial(), WIDTH, energy_edges=EDGES, response="gammapy")
     maps = estimator.run(ours, gm.Models([known(), modifier]))
     expected = estimator.run(gm.Datasets(changed), gm.Models([known()]))
     for key in ("norm", "ts"):
