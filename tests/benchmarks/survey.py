@@ -184,7 +184,7 @@ def warm_pass(datasets: gm.Datasets, models: gm.Models) -> str:
     for dataset in (d for g in engine._groups for run in g.runs for d in run.datasets):
         operators = (term.source.response._kept.operator for term in dataset.sources)
         arrays += [o._m if hasattr(o, "_m") else o._flux for o in operators if o is not None]
-        arrays += [*dataset.statistic.data, dataset.background._background.template]
+        arrays += [*dataset.statistic.data, dataset.background.background.template]
     pass_s = min(seconds(once) for _ in range(7))
     read_s = min(seconds(lambda: [array.sum() for array in arrays]) for _ in range(7))
     scale = 1e3 / len(datasets)
