@@ -27,6 +27,8 @@ SCHEDULER = {
     # memory is planned: groups that do not fit are already in files, and moving them does not help
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
+    # a paused worker frees nothing, and a fit would wait for it for ever; one beyond its limit is still ended
+    "distributed.worker.memory.pause": False,
     # the arrays of a pass are allocated on the heap, which is kept for the next pass: Dask's default returns them
     # to the system at once, and each of their pages costs a page fault every time
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 25,

@@ -11,8 +11,9 @@ __all__ = ["FIXED", "HELD", "HELD_PER_COMPONENT", "peak_bytes"]
 # measured: besides what all datasets share, tables of the PSF, plans of transforms, and
 # memory that the heap retains when arrays are freed
 FIXED = MAX_BYTES + 80_000_000 + (1 << 25)
-# memory of a compiled dataset that is never in files: objects of its axes, grids and models
-HELD, HELD_PER_COMPONENT = 110_000, 4_000
+# memory of a compiled dataset that is never in files: objects of its axes, grids and models, exposure in zones, and for
+# each source its energy dispersion
+HELD, HELD_PER_COMPONENT = 200_000, 9_000
 
 PADDED = 1.5  # pixels of a padded image relative to those of the grid
 IMAGES = 9  # temporary images per true energy; transforms count twice

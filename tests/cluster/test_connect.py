@@ -43,6 +43,16 @@ def test_workers_are_as_asked_for(two_workers):
     assert "stealing" not in extensions
 
 
+def fractions(dask_worker):
+    memory = dask_worker.memory_manager
+    return memory.memory_target_fraction, memory.memory_spill_fraction, memory.memory_pause_fraction
+
+
+def test_a_worker_is_never_paused(two_workers):
+    """It would free nothing, and a fit would wait for it for ever."""
+    assert set(two_workers.run(fractions).values()) == {(False, False, False)}
+
+
 def test_address_of_a_cluster(two_workers):
     with gm.connect(two_workers.scheduler.address, security=two_workers.security) as client:
         assert set(client.nthreads()) == set(two_workers.nthreads())
