@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from gmdask.estimators.flux_data import SED_UNITS
 from gmdask.models import Covariance, Models, SkyModel
 from gmdask.models.spectral.base import SpectralModel
 from gmdask.models.units import unit_text
+from gmdask.plot.fluxes import draw_points, flux_table, fluxes_of
 from gmdask.plot.style import DATA, MODEL, PALETTE, axes_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def plot_sed(
     model, covariance = _source(models, source)
     if isinstance(models, SkyModel) and source is not None and not isinstance(source, str):
         points = source
-    table = None if points is None else _table(points, sed_type)
+    table = None if points is None else flux_table(points, sed_type)
     if energy_bounds is None and table is not None:
         energy_bounds = u.Quantity(
             [np.min(table["e_min"].quantity), np.max(table["e_max"].quantity)]
@@ -189,13 +189,13 @@ def plot_flux_points(
         If the type is unknown, or the table does not contain it.
     """
     check_sed_type(sed_type, tuple(SED_UNITS))
-    table, ax = _table(points, sed_type), axes_of(ax)
+    table, ax = flux_table(points, sed_type), axes_of(ax)
     energy, e_min, e_max = (
         table[name].quantity.to_value("TeV") for name in ("e_ref", "e_min", "e_max")
     )
-    found = {key: value * energy**energy_power for key, value in _found(table, sed_type).items()}
+    found = {key: value * energy**energy_power for key, value in fluxes_of(table, sed_type).items()}
     sides = np.array([energy - e_min, e_max - energy])
-    _draw_points(ax, energy, sides, found, {"color": DATA, "label": "flux points", **_line(kwargs)})
+    draw_points(ax, energy, sides, found, {"color": DATA, "label": "flux points", **_line(kwargs)})
     _finish(ax, sed_type, energy_power)
     return ax
 
@@ -220,9 +220,9 @@ def plot_light_curve(
         If the type is unknown, or the table does not contain it.
     """
     check_sed_type(sed_type, tuple(SED_UNITS))
-    table, ax = _table(curve, sed_type), axes_of(ax)
+    table, ax = flux_table(curve, sed_type), axes_of(ax)
     start, stop = (_mjd(table[name]) for name in ("time_min", "time_max"))
-    found = _found(table, sed_type)
+    found = fluxes_of(table, sed_type)
     low, high = (
         table[name].quantity.to_value("TeV").reshape(len(table), -1) for name in ("e_min", "e_max")
     )
@@ -231,7 +231,7 @@ def plot_light_curve(
         of_bin = {key: value.reshape(len(table), -1)[:, k] for key, value in found.items()}
         label = f"{low[0, k]:.3g} to {high[0, k]:.3g} TeV"
         style = {"color": PALETTE[k % len(PALETTE)], "label": label, **_line(kwargs)}
-        _draw_points(ax, (start + stop) / 2, sides, of_bin, style)
+        draw_points(ax, (start + stop) / 2, sides, of_bin, style)
     ax.margins(y=0.15)
     ax.ticklabel_format(axis="x", useOffset=False)
     ax.tick_params(axis="x", labelrotation=20)
@@ -258,15 +258,15 @@ def plot_flux_profile(
         Passed to matplotlib's ``errorbar``, such as color.
     """
     check_sed_type(sed_type, tuple(SED_UNITS))
-    table, ax = _table(profile, sed_type), axes_of(ax)
-    found, x = _found(table, sed_type), np.asarray(table["x_ref"], dtype=float)
+    table, ax = flux_table(profile, sed_type), axes_of(ax)
+    found, x = fluxes_of(table, sed_type), np.asarray(table["x_ref"], dtype=float)
     sides = np.array([x - np.asarray(table["x_min"]), np.asarray(table["x_max"]) - x])
     edges = profile.energy_edges.value
     for k in range(len(edges) - 1):
         of_bin = {key: value.reshape(len(table), -1)[:, k] for key, value in found.items()}
         label = f"{edges[k]:.3g} to {edges[k + 1]:.3g} TeV"
         style = {"color": PALETTE[k % len(PALETTE)], "label": label, **_line(kwargs)}
-        _draw_points(ax, x, sides, of_bin, style)
+        draw_points(ax, x, sides, of_bin, style)
     ax.margins(y=0.15)
     ax.set(xlabel="Distance [deg]", ylabel=f"{NAMES[sed_type]} [{SED_UNITS[sed_type]}]")
     ax.legend(loc="upper right")
@@ -343,54 +343,6 @@ def check_sed_type(sed_type: str, known: tuple[str, ...]) -> None:
     if sed_type not in known:
         msg = f"sed_type {sed_type!r}, expected one of {', '.join(known)}"
         raise InputError(msg)
-
-
-def _table(points: Any, sed_type: str) -> Table:
-    table = points if isinstance(points, Table) else points.to_table(sed_type=sed_type)
-    if sed_type not in table.colnames:
-        msg = f"the points have no column {sed_type!r}, but {', '.join(table.colnames)}"
-        raise InputError(msg)
-    return table
-
-
-def _found(table: Table, sed_type: str) -> dict[str, Array]:
-    """Return value, lower and upper errors, and upper limit; NaN if missing."""
-    unit = SED_UNITS[sed_type]
-
-    def column(name: str) -> Array:
-        return np.ma.filled(np.asarray(table[name].quantity.to_value(unit)), np.nan)
-
-    def optional(name: str) -> Array | None:
-        return column(name) if name in table.colnames else None
-
-    value = column(sed_type)
-    none = np.full(value.shape, np.nan)
-    err, errn, errp, limit = (
-        optional(f"{sed_type}_{key}") for key in ("err", "errn", "errp", "ul")
-    )
-    err, limit = none if err is None else err, none if limit is None else limit
-    bound = np.zeros(value.shape, bool)
-    if "is_ul" in table.colnames:
-        bound = np.asarray(table["is_ul"], dtype=bool).reshape(value.shape)
-    bound &= np.isfinite(limit)
-    return {
-        "value": np.where(bound, np.nan, value), "errn": err if errn is None else errn,
-        "errp": err if errp is None else errp, "ul": np.where(bound, limit, np.nan),
-    }  # fmt: skip
-
-
-def _draw_points(
-    ax: Axes, x: Array, sides: Array, found: dict[str, Array], style: dict[str, Any]
-) -> None:
-    if "fmt" not in style:
-        style = {"marker": "o", "linestyle": "none", **style}
-    style = {"markersize": 4, **style}
-    errors = np.nan_to_num(np.array([found["errn"], found["errp"]]))
-    drawn = ax.errorbar(x, found["value"], errors, sides, **style)
-    limit = found["ul"]
-    if np.isfinite(limit).any():
-        color = drawn.lines[0].get_color()
-        ax.errorbar(x, limit, 0.3 * np.abs(limit), sides, fmt="none", uplims=True, color=color)
 
 
 def _line(kwargs: dict[str, Any]) -> dict[str, Any]:
